@@ -1,0 +1,2 @@
+//! Graph drivers.
+pub mod overlay;

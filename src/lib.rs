@@ -1,0 +1,17 @@
+//! Coracle: a daemonless, rootless container image builder.
+//!
+//! Imports point down one ladder: `commands` → `container` → `run`, `copier` → `dockerfile`, `image`, `conf`, `template`,
+//! `userns` → `sys`; modules on one rung do not import each other. `containers_storage` stands under all of it.
+#![deny(unsafe_code)]
+
+pub mod commands;
+pub mod conf;
+pub mod container;
+pub mod copier;
+pub mod dockerfile;
+pub mod image;
+pub mod run;
+#[allow(unsafe_code)]
+pub mod sys;
+pub mod template;
+pub mod userns;
