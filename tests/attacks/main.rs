@@ -1,0 +1,4 @@
+//! Known attacks of this field, one test for each entry that applies, named after its mechanism.
+
+#[path = "../harness/mod.rs"]
+mod harness;

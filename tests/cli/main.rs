@@ -1,0 +1,5 @@
+//! The verbs through the binary, one module each: stdout, stderr and status as a user sees them.
+
+#[path = "../harness/mod.rs"]
+mod harness;
+mod smoke;

@@ -1,0 +1,4 @@
+//! The same job by Debian's Buildah and by us: outputs, configs, histories and trees compared.
+
+#[path = "../harness/mod.rs"]
+mod harness;

@@ -1,0 +1,200 @@
+//! What every test of the program stands on: the binary, run as an unprivileged user in a private home, with a store of its own.
+//!
+//! As root (CI), the user is `coracle-test` (or `$CORACLE_TEST_USER`), which `contrib/test` creates with subordinate ids; as anybody
+//! else it is the caller. Nothing of the caller's environment reaches the program but what is set here.
+#![allow(dead_code)] // each test program uses a part of it
+
+mod peers;
+mod render;
+mod user;
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+pub use peers::{have, skip_without};
+pub use render::CommandOutput;
+pub use user::{TestUser, test_user};
+
+/// A private home, store and working directory. All of it is removed when the value is dropped.
+pub struct TestEnv {
+    dir: tempfile::TempDir,
+    user: TestUser,
+    variables: Vec<(String, String)>,
+}
+
+impl TestEnv {
+    /// A fresh environment with an empty store.
+    pub fn new() -> Self {
+        let user = test_user();
+        let dir = tempfile::Builder::new().prefix("coracle-t").tempdir_in("/var/tmp").expect("a temporary directory");
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o711)).expect("its mode");
+        let env = Self { dir, user, variables: Vec::new() };
+        for name in ["home", "run", "work", "tmp"] {
+            fs::create_dir(env.path(name)).expect("a directory of the environment");
+            fs::set_permissions(env.path(name), fs::Permissions::from_mode(0o700)).expect("its mode");
+            env.own(&env.path(name));
+        }
+        // Debian's rootless podman and buildah would take vfs in an empty home.
+        env.write_home(".config/containers/storage.conf", "[storage]\ndriver = \"overlay\"\n");
+        env.write_home(".config/containers/policy.json", "{\"default\":[{\"type\":\"insecureAcceptAnything\"}]}\n");
+        env
+    }
+
+    /// A path below the environment's directory.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// The working directory in which commands run.
+    pub fn work(&self) -> PathBuf {
+        self.path("work")
+    }
+
+    /// The graph root of the store that all tools use here.
+    pub fn graph_root(&self) -> PathBuf {
+        self.path("home/.local/share/containers/storage")
+    }
+
+    /// Sets an environment variable for every later command.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.variables.retain(|(known, _)| known != name);
+        self.variables.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// Writes a file in the working directory, owned by the user; parents are made.
+    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        self.write_below(&self.work(), name, content.as_ref())
+    }
+
+    /// Writes a file in the home directory.
+    pub fn write_home(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        self.write_below(&self.path("home"), name, content.as_ref())
+    }
+
+    fn write_below(&self, top: &Path, name: &str, content: &[u8]) -> PathBuf {
+        let path = top.join(name);
+        let mut made = top.to_path_buf();
+        for part in Path::new(name).parent().into_iter().flat_map(Path::components) {
+            made.push(part);
+            if !made.exists() {
+                fs::create_dir(&made).expect("a parent directory");
+                self.own(&made);
+            }
+        }
+        fs::write(&path, content).expect("a test file");
+        self.own(&path);
+        path
+    }
+
+    /// Runs `coracle` with these arguments.
+    pub fn run<I, S>(&self, arguments: I) -> CommandOutput
+    where
+        I: IntoIterator<Item = S>,
+        S: AsRef<OsStr>,
+    {
+        self.tool(&user::binary().to_string_lossy(), arguments)
+    }
+
+    /// Runs `coracle`, which must succeed, and returns its stdout without the final newline.
+    #[track_caller]
+    pub fn ok<I, S>(&self, arguments: I) -> String
+    where
+        I: IntoIterator<Item = S>,
+        S: AsRef<OsStr>,
+    {
+        self.run(arguments).success()
+    }
+
+    /// Runs any program as the test's user.
+    pub fn tool<I, S>(&self, program: &str, arguments: I) -> CommandOutput
+    where
+        I: IntoIterator<Item = S>,
+        S: AsRef<OsStr>,
+    {
+        let mut command = self.command(program);
+        command.args(arguments);
+        self.output(command, b"")
+    }
+
+    /// Runs a script with `sh -eu`; `coracle` is in its PATH.
+    pub fn shell(&self, script: &str) -> CommandOutput {
+        let mut command = self.command("/bin/sh");
+        command.args(["-euc", script]);
+        self.output(command, b"")
+    }
+
+    /// Runs a prepared command with `input` on its stdin and collects what it says.
+    pub fn output(&self, mut command: Command, input: &[u8]) -> CommandOutput {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("starting {command:?}: {error}"));
+        let mut stdin = child.stdin.take().expect("a piped stdin");
+        let input = input.to_vec();
+        let writer = std::thread::spawn(move || drop(stdin.write_all(&input)));
+        let output = child.wait_with_output().expect("the output of the command");
+        writer.join().expect("the thread that writes stdin");
+        CommandOutput {
+            stdout: output.stdout,
+            stderr: output.stderr,
+            code: output.status.code(),
+            signal: output.status.signal(),
+            private: self.dir.path().to_path_buf(),
+        }
+    }
+
+    /// A command that will run as the test's user, in the private home, with nothing else of the caller's environment.
+    pub fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command.env_clear().current_dir(self.work());
+        let path = format!("{}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", user::bin_dir().display());
+        command.env("PATH", path).env("HOME", self.path("home")).env("USER", &self.user.name);
+        command.env("XDG_RUNTIME_DIR", self.path("run")).env("TMPDIR", self.path("tmp")).env("LC_ALL", "C.UTF-8");
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
+        if user::am_root() {
+            // std drops root's supplementary groups when it sets another uid as root.
+            command.uid(self.user.uid).gid(self.user.gid);
+        }
+        command
+    }
+
+    /// Makes an image `name` whose root file system is the machine's static busybox: applets in /bin, root and one user in
+    /// /etc/passwd, an empty /tmp. Returns its ID.
+    #[track_caller]
+    pub fn busybox(&self, name: &str) -> String {
+        let tar = user::busybox_tar();
+        let container = self.ok(["from", "scratch"]);
+        self.ok(["add", "-q", &container, &tar.to_string_lossy(), "/"]);
+        self.ok(["config", "--cmd", "/bin/sh", "--env", "PATH=/bin", &container]);
+        let id = self.ok(["commit", "-q", "--rm", &container, name]);
+        assert_eq!(id.len(), 64, "an image ID");
+        id
+    }
+
+    /// Every file of the store must be accounted for.
+    #[track_caller]
+    pub fn assert_store_is_clean(&self) {
+        let report = self.run(["check"]);
+        assert_eq!(report.code, Some(0), "coracle check:\n{report}");
+    }
+
+    fn own(&self, path: &Path) {
+        if user::am_root() {
+            std::os::unix::fs::lchown(path, Some(self.user.uid), Some(self.user.gid)).expect("the owner of a test file");
+        }
+    }
+}
+
+impl Drop for TestEnv {
+    fn drop(&mut self) {
+        if !user::am_root() {
+            // Files of subordinate ids can be removed only inside the namespace.
+            let mut command = self.command(&user::binary().to_string_lossy());
+            command.args(["unshare", "rm", "-rf"]).arg(self.path("home")).arg(self.path("work"));
+            drop(command.output());
+        }
+    }
+}

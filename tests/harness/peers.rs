@@ -1,0 +1,21 @@
+//! Which of the other tools are on this machine. A test that needs one says so when it is skipped; in CI nothing is skipped.
+
+use std::path::Path;
+
+/// Whether a program of this name is in the system's directories.
+pub fn have(program: &str) -> bool {
+    ["/usr/local/bin", "/usr/bin", "/bin", "/usr/sbin", "/sbin"].iter().any(|dir| Path::new(dir).join(program).exists())
+}
+
+/// True, with a line on stderr, when one of the programs is missing and the test has to be skipped. With `CI` set a missing
+/// program fails the test instead: `contrib/test` installs them all.
+#[track_caller]
+pub fn skip_without(programs: &[&str]) -> bool {
+    let missing: Vec<_> = programs.iter().filter(|program| !have(program)).collect();
+    if missing.is_empty() {
+        return false;
+    }
+    assert!(std::env::var_os("CI").is_none(), "CI must have {missing:?}");
+    eprintln!("skipped: {missing:?} not installed");
+    true
+}
