@@ -2,11 +2,13 @@
 #![forbid(unsafe_code)]
 
 pub mod archive;
+pub mod changes;
 pub mod check;
 pub mod conf;
 pub mod containers;
 pub mod digest;
 pub mod driver;
+pub mod freeze;
 pub mod id;
 pub mod id_map;
 pub mod images;

@@ -1,2 +1,169 @@
-//! Graph drivers.
+//! Graph drivers: where a layer's tree lies, how it is created, stacked, mounted and taken away.
+//!
+//! `GraphDriver` is object-safe: a store holds one as `Box<dyn GraphDriver>`, chosen at run time by name. `overlay` implements
+//! it now; `vfs` and `fuse` will.
+//!
+//! Invariant: a driver knows layers by validated id only, and touches nothing but its own home. It keeps no records: the caller
+//! holds layers.lock (exclusively for `create`, `adopt` and `detach`) and writes layers.json.
+//!
+//! Must not: write into the `diff` directory of a layer that may be mounted or is complete.
+
 pub mod overlay;
+
+use std::fmt;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use crate::LayerId;
+
+/// Why a driver could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A system call on a path failed.
+    #[error("{action} {path:?}")]
+    Io {
+        /// The operation, as a participle: "creating", "mounting".
+        action: &'static str,
+        /// What it was done to.
+        path: PathBuf,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// The layer has no directory in this driver's home or in an additional store.
+    #[error("layer {0} has no directory in the graph driver's home")]
+    NoLayer(LayerId),
+    /// A file of the layer says something that cannot be.
+    #[error("layer {layer} is damaged: {reason}")]
+    Damaged {
+        /// The layer.
+        layer: LayerId,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// More lowers than overlayfs takes.
+    #[error("layer {layer} has {depth} layers below it, more than {max}")]
+    TooDeep {
+        /// The layer.
+        layer: LayerId,
+        /// How many lowers it has.
+        depth: usize,
+        /// How many are allowed.
+        max: usize,
+    },
+    /// The store uses a feature that this driver does not have.
+    #[error("the store at {home:?} {feature}, which is not supported")]
+    Unsupported {
+        /// The driver's home.
+        home: PathBuf,
+        /// The feature, as a verb phrase: "uses composefs".
+        feature: String,
+    },
+    /// The writable directory is part of an overlay mount of some process, so a second mount would break both.
+    #[error("layer {0} is mounted by another process")]
+    InUse(LayerId),
+}
+
+impl Error {
+    /// An `Io` error, for `map_err`.
+    pub(crate) fn io<E: Into<io::Error>>(action: &'static str, path: &Path) -> impl FnOnce(E) -> Self {
+        let path = path.to_path_buf();
+        move |source| Self::Io { action, path, source: source.into() }
+    }
+
+    /// The kernel's answer, if the error is one.
+    pub fn io_kind(&self) -> Option<io::ErrorKind> {
+        match self {
+            Self::Io { source, .. } => Some(source.kind()),
+            _ => None,
+        }
+    }
+}
+
+/// Whether a mount takes writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Access {
+    /// Writes go to the layer's own directory.
+    #[default]
+    Write,
+    /// The layer and everything below it, unchangeable. Needs no exclusive use.
+    Read,
+}
+
+/// What a mount should be like.
+#[derive(Debug, Clone, Default)]
+pub struct MountOptions {
+    /// Read or write.
+    pub access: Access,
+    /// Skip syncing of the upper directory (`volatile`): for working containers, whose content a power cut may take.
+    pub volatile: bool,
+    /// The container's own `MountOpts`; `None` takes the store's configured `mountopt`.
+    pub options: Option<Vec<String>>,
+    /// SELinux context of the mount (`context=`); empty or `None` sets nothing.
+    pub label: Option<String>,
+}
+
+/// Where layers lie and how they are stacked. All ids are the driver's; the parent chain is the driver's own (format 2.3).
+pub trait GraphDriver: fmt::Debug + Send + Sync {
+    /// `overlay`, `vfs`.
+    fn name(&self) -> &'static str;
+
+    /// The driver's home, `<graph root>/<name>`.
+    fn home(&self) -> &Path;
+
+    /// Whether the layer has a directory in the home or in an additional store.
+    fn exists(&self, id: &LayerId) -> bool;
+
+    /// Creates the layer's directory with an empty `diff`, owned as the parent's and with its mode (0555 without a parent).
+    /// What an earlier, killed creation left under that id is removed first. Needs layers.lock exclusively.
+    fn create(&self, id: &LayerId, parent: Option<&LayerId>) -> Result<(), Error>;
+
+    /// As `create`, but `tree`, a directory on the same file system, becomes the layer's `diff` by one rename. Owner and mode of
+    /// `tree` are set to what `create` would give. Needs layers.lock exclusively.
+    fn adopt(&self, id: &LayerId, parent: Option<&LayerId>, tree: &Path) -> Result<(), Error>;
+
+    /// Moves all that the home has of the layer into the directory `into` (a temp dir of format 5.6), under names that start with
+    /// `<n>-` for the first free n. Nothing there is no error. Needs layers.lock exclusively; the caller deletes later.
+    fn detach(&self, id: &LayerId, into: &Path) -> Result<(), Error>;
+
+    /// The directory with the layer's own changes. Exists, unless the layer is damaged.
+    fn diff_dir(&self, id: &LayerId) -> Result<PathBuf, Error>;
+
+    /// The directories below `diff_dir`, nearest first, that the layer's content is looked up in (push through tar-split).
+    fn lower_dirs(&self, id: &LayerId) -> Result<Vec<PathBuf>, Error>;
+
+    /// The driver's chain of parents, nearest first.
+    fn chain(&self, id: &LayerId) -> Result<Vec<LayerId>, Error>;
+
+    /// Where the layer appears when it is mounted (`<home>/<id>/merged`). Need not exist.
+    fn mount_point(&self, id: &LayerId) -> PathBuf;
+
+    /// Mounts the layer without attaching it anywhere: the descriptor of a detached mount, for `attach` or `openat`. Needs
+    /// CAP_SYS_ADMIN in the current user namespace. For `Access::Write` the caller holds the lease's gate.
+    fn mount_detached(&self, id: &LayerId, options: &MountOptions) -> Result<OwnedFd, Error>;
+
+    /// Mounts the layer at `mount_point` in this process's mount namespace, and returns that path.
+    fn mount(&self, id: &LayerId, options: &MountOptions) -> Result<PathBuf, Error>;
+
+    /// Takes the mount at `mount_point` away (lazily), if there is one in this mount namespace. Format 6.6.
+    fn unmount(&self, id: &LayerId) -> Result<(), Error>;
+
+    /// Whether the layer's writable directory is part of a mount in *any* mount namespace. Leaves no trace in the layer.
+    /// Needs the same privilege as `mount_detached`.
+    fn in_use(&self, id: &LayerId) -> Result<bool, Error>;
+}
+
+/// Attaches a detached mount on the directory `target`.
+pub fn attach(mount: &OwnedFd, target: &Path) -> Result<(), Error> {
+    use rustix::fs::CWD;
+    use rustix::mount::MoveMountFlags;
+    rustix::mount::move_mount(mount, "", CWD, target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+        .map_err(Error::io("attaching the mount to", target))
+}
+
+/// Whether `path` is a mount point in this process's mount namespace. A path that does not exist is none.
+pub fn is_mount_point(path: &Path) -> bool {
+    use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags};
+    let stat = rustix::fs::statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT, StatxFlags::TYPE);
+    stat.is_ok_and(|stat| stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
+}
