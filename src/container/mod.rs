@@ -1,1 +1,3 @@
-//! To be written.
+//! The verbs on a working container.
+
+pub mod add;
