@@ -16,8 +16,11 @@ use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+#[allow(unused_imports)] // each test program uses a part of it
 pub use peers::{have, skip_without};
+#[allow(unused_imports)]
 pub use render::CommandOutput;
+#[allow(unused_imports)]
 pub use user::{TestUser, test_user};
 
 /// A private home, store and working directory. All of it is removed when the value is dropped.

@@ -1,0 +1,116 @@
+# shellcheck shell=bash
+# What the other scripts here share: packages, the unprivileged user, devices, the storage.conf of that user, a Debian root file
+# system. Sourced, not run. Everything is done once and found again by the next script.
+
+set -euo pipefail
+top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+work=/var/tmp/coracle-contrib
+user=${CORACLE_TEST_USER:-coracle-test}
+
+say() { printf '\n# %s\n' "$*"; }
+die() { printf 'Error: %s\n' "$1" >&2; shift; for hint; do printf 'hint: %s\n' "$hint" >&2; done; exit 1; }
+
+# need_packages NAME…: installs what is missing; without root it names the exact packages and ends.
+need_packages() {
+    local missing=() name
+    for name; do
+        dpkg-query -W -f '${Status}' "$name" 2>/dev/null | grep -q 'ok installed' || missing+=("$name")
+    done
+    [ ${#missing[@]} -gt 0 ] || return 0
+    if [ "$(id -u)" -ne 0 ]; then
+        die "these packages are missing: ${missing[*]}" "apt-get install -y --no-install-recommends ${missing[*]}"
+    fi
+    say "Installing ${missing[*]}"
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update -qq
+    apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+# ensure_user: the unprivileged user that everything runs as: the caller, or, for root, one of our own with subordinate ids.
+ensure_user() {
+    if [ "$(id -u)" -ne 0 ]; then
+        user=$(id -un)
+        work=${TMPDIR:-/var/tmp}/coracle-contrib-$user
+        mkdir -p "$work"
+        grep -qE "^($user|$(id -u)):" /etc/subuid || die "no subordinate ids for $user" \
+            "as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $user"
+        return
+    fi
+    id "$user" >/dev/null 2>&1 || useradd --create-home --shell /bin/bash "$user"
+    local file next
+    for file in /etc/subuid /etc/subgid; do
+        touch "$file"
+        if ! grep -q "^$user:" "$file"; then
+            # The first range above all that are given.
+            next=$(awk -F: '{ end = $2 + $3; if (end > max) max = end } END { print (max < 100000 ? 100000 : max) }' "$file")
+            echo "$user:$next:65536" >> "$file"
+        fi
+    done
+    home=$(getent passwd "$user" | cut -d: -f6)
+    runtime=/run/user/$(id -u "$user")
+    install -d -m 0755 /run/user
+    install -d -m 0700 -o "$user" -g "$(id -gn "$user")" "$runtime"
+    install -d -m 0755 "$work"
+    # On a fresh machine these may start closed to users.
+    [ ! -e /dev/fuse ] || chmod 666 /dev/fuse
+    [ ! -e /dev/net/tun ] || chmod 666 /dev/net/tun
+}
+
+# as_user COMMAND…: in the user's home and runtime directory, with nothing else of our environment but the proxies.
+as_user() {
+    if [ "$(id -u)" -ne 0 ]; then PATH="$work/bin:$PATH" "$@"; return; fi
+    local -a pass=()
+    local name
+    for name in http_proxy https_proxy no_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY; do
+        [ -z "${!name:-}" ] || pass+=("$name=${!name}")
+    done
+    (cd "$home" && runuser -u "$user" -- env -i HOME="$home" USER="$user" XDG_RUNTIME_DIR="$runtime" LC_ALL=C.UTF-8 \
+        TERM="${TERM:-dumb}" PATH="$work/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" "${pass[@]}" "$@")
+}
+
+# storage_conf: podman's own default may be vfs (Debian 12, rootless), and one store can't serve two drivers: all tools are told
+# overlay before podman runs for the first time. A file that is there is left as it is.
+storage_conf() {
+    # shellcheck disable=SC2016
+    as_user sh -c '
+        dir=$HOME/.config/containers
+        mkdir -p "$dir"
+        [ -e "$dir/storage.conf" ] || printf "[storage]\ndriver = \"overlay\"\n" > "$dir/storage.conf"
+        [ -e "$dir/policy.json" ] || [ -e /etc/containers/policy.json ] ||
+            printf "{\"default\":[{\"type\":\"insecureAcceptAnything\"}]}\n" > "$dir/policy.json"'
+}
+
+# debian_tar: makes $work/debian.tar, a minimal Debian root file system, from the package source that this machine's own apt
+# uses. Returns 1, with a line that says so, where it cannot be reached.
+debian_tar() {
+    [ ! -s "$work/debian.tar" ] || return 0
+    if [ "$(id -u)" -ne 0 ]; then echo "# (debootstrap needs root: no Debian root file system)"; return 1; fi
+    local source suite root=$work/debian
+    apt-get update -qq || true
+    read -r source suite < <(apt-get indextargets --format '$(REPO_URI) $(CODENAME)' 'Created-By: Packages' | head -n 1)
+    rm -rf "$root"
+    if ! debootstrap --variant=minbase "$suite" "$root" "$source" > "$work/debootstrap.log" 2>&1; then
+        echo "# (the package source of this machine could not be reached: no Debian root file system)"
+        rm -rf "$root"
+        return 1
+    fi
+    # The machine's own package sources, and its proxy if it has one, serve inside as well.
+    rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/etc/apt/sources.list
+    cp -a /etc/apt/sources.list* "$root/etc/apt/" 2>/dev/null || true
+    apt-config dump Acquire | grep -E '^Acquire::(https?::.*Proxy|Check-(Date|Valid-Until)) ' > "$root/etc/apt/apt.conf.d/99machine" || true
+    cp /usr/share/keyrings/*debian* "$root/usr/share/keyrings/" 2>/dev/null || true
+    tar --numeric-owner --one-file-system -C "$root" -cf "$work/debian.tar.part" .
+    chmod 644 "$work/debian.tar.part"
+    mv "$work/debian.tar.part" "$work/debian.tar"
+    rm -rf "$root"
+}
+
+# build PROFILE: the binary, put where the unprivileged user can reach it: $work/bin/coracle.
+build() {
+    local profile=$1
+    command -v cargo >/dev/null || die "cargo is not in PATH" "install a Rust toolchain first"
+    (cd "$top" && cargo build --quiet --locked --profile "$profile")
+    install -d -m 0755 "$work/bin"
+    install -m 755 "${CARGO_TARGET_DIR:-$top/target}/$profile/coracle" "$work/bin/coracle.part"
+    mv "$work/bin/coracle.part" "$work/bin/coracle"
+}
