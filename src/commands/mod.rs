@@ -1,1 +1,79 @@
-//! To be written.
+//! The command line: flags, words for people, exit codes; one file per verb.
+//!
+//! Flow: `main` finds the verb (`command_line`), builds the parser of that verb only, and calls its function with a
+//! [`Context`] (settings and the store, opened on demand) and a [`Ui`] (the only writer). Every failure comes back as a
+//! [`CommandError`] and is printed and turned into an exit status in one place, here.
+//!
+//! Must not: mount, read archives, or edit a configuration except through `image::Change`.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+pub mod args;
+pub mod command_line;
+pub mod context;
+pub mod error;
+mod later;
+mod logger;
+pub mod ui;
+mod verbs;
+
+mod check;
+mod commit;
+mod completion;
+mod config;
+mod containers;
+mod copy;
+mod diff;
+mod from;
+mod help;
+mod images;
+mod info;
+mod inspect;
+mod mount;
+mod prune;
+mod rename;
+mod rm;
+mod rmi;
+mod run;
+mod tag;
+mod umount;
+mod unshare;
+mod version;
+
+pub use context::Context;
+pub use error::CommandError;
+pub use ui::Ui;
+pub use verbs::{Group, Order, VERBS, Verb};
+
+use command_line::Invocation;
+
+/// Runs the program with the arguments and the environment of this process.
+pub fn main() -> ExitCode {
+    // Files of a container must not depend on the caller's habits (Buildah forces the same mask).
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
+    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let mut ui = Ui::new();
+    let outcome = execute(&mut ui, arguments).and_then(|code| ui.finish().map(|()| code));
+    match outcome {
+        Ok(code) => code,
+        Err(error) => {
+            ui.failure(&error);
+            error.exit_code()
+        }
+    }
+}
+
+/// Finds out what is asked and does it.
+fn execute(ui: &mut Ui, arguments: Vec<OsString>) -> Result<ExitCode, CommandError> {
+    match command_line::read(arguments)? {
+        Invocation::Overview => help::overview(ui),
+        Invocation::Version => version::one_line(ui),
+        Invocation::HelpOf(verb) => help::of_verb(ui, verb),
+        Invocation::Run { verb, global, matches } => {
+            logger::start(&global)?;
+            let context = Context::new(global);
+            (verb.run)(&context, ui, &matches)
+        }
+    }
+}

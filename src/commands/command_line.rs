@@ -1,0 +1,373 @@
+//! From the words of the command line to a verb and its flags, in the grammar of Buildah's parser (cobra and pflag), which
+//! differs from clap's: `--flag=false` for switches, `list` values in CSV, flags that end at the first operand, and the
+//! texts of its errors, which scripts look for.
+//!
+//! [`read`] normalises the words with what clap knows about the verb's flags, and clap does the rest. Pure: no I/O.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches};
+
+use super::args::GlobalArgs;
+use super::later;
+use super::verbs::{Order, VERBS, Verb};
+use super::{CommandError, error};
+
+/// What the command line asks for.
+#[derive(Debug)]
+pub enum Invocation {
+    /// The help of the program: no verb, or `--help` before any.
+    Overview,
+    /// `--version`.
+    Version,
+    /// `VERB --help`.
+    HelpOf(&'static Verb),
+    /// A verb to run.
+    Run {
+        /// The verb.
+        verb: &'static Verb,
+        /// Flags that every verb takes.
+        global: GlobalArgs,
+        /// The verb's own flags and operands.
+        matches: ArgMatches,
+    },
+}
+
+/// Words of a command line, sorted: flags each in one word (`--name=value`), operands after.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Sorted {
+    flags: Vec<OsString>,
+    operands: Vec<OsString>,
+    help: bool,
+    version: bool,
+}
+
+/// Reads the arguments after the program's name.
+pub fn read(arguments: Vec<OsString>) -> Result<Invocation, CommandError> {
+    let global = GlobalArgs::augment_args(clap::Command::new("coracle"));
+    let before = sort(&global, "", Order::Verbatim, arguments)?;
+    if before.help {
+        return Ok(Invocation::Overview);
+    }
+    if before.version {
+        return Ok(Invocation::Version);
+    }
+    let mut words = before.operands.into_iter();
+    let Some(name) = words.next() else { return Ok(Invocation::Overview) };
+    let verb = find_verb(&name)?;
+    let mut parser =
+        GlobalArgs::augment_args(verb.parser()).args_override_self(true).disable_help_flag(true).no_binary_name(true);
+    let mut after = sort(&parser, verb.name, verb.order, words.collect())?;
+    if after.help {
+        return Ok(Invocation::HelpOf(verb));
+    }
+    if verb.name == "run" && after.operands.get(1).is_some_and(|word| word == "--") {
+        after.operands.remove(1);
+    }
+    // Lists are split by now; clap would split quoted values again.
+    parser = parser.mut_args(|arg| if arg.get_value_delimiter().is_some() { arg.value_delimiter(None) } else { arg });
+    let line = before.flags.into_iter().chain(after.flags).chain([OsString::from("--")]).chain(after.operands);
+    let matches = parser.try_get_matches_from(line).map_err(|error| CommandError::usage(words_of(&error)))?;
+    let global = GlobalArgs::from_arg_matches(&matches).map_err(|error| CommandError::usage(words_of(&error)))?;
+    Ok(Invocation::Run { verb, global, matches })
+}
+
+fn find_verb(name: &OsStr) -> Result<&'static Verb, CommandError> {
+    let name = name.to_string_lossy();
+    if let Some(verb) = Verb::find(&name) {
+        return Ok(verb);
+    }
+    if let Some(reason) = later::verb(&name) {
+        return Err(CommandError::usage(format!("{name} is not available in this version of coracle: {reason}")));
+    }
+    let known = VERBS.iter().flat_map(|verb| std::iter::once(verb.name).chain(verb.aliases.iter().copied()));
+    let failure = CommandError::usage(format!("unknown command {name:?} for \"coracle\""));
+    Err(failure.hinting(error::nearest(&name, known).map(|near| format!("did you mean \"coracle {near}\"?"))))
+}
+
+/// Sorts words into flags and operands by pflag's rules.
+fn sort(parser: &clap::Command, verb: &str, order: Order, words: Vec<OsString>) -> Result<Sorted, CommandError> {
+    let mut sorted = Sorted::default();
+    let mut words = words.into_iter();
+    while let Some(word) = words.next() {
+        let bytes = word.as_bytes();
+        if bytes == b"--" {
+            sorted.operands.extend(words);
+            break;
+        }
+        if bytes.starts_with(b"--") {
+            long_flag(parser, verb, &word, &mut words, &mut sorted)?;
+        } else if bytes.len() > 1 && bytes.starts_with(b"-") {
+            short_flags(parser, verb, &word, &mut words, &mut sorted)?;
+        } else {
+            sorted.operands.push(word);
+            if order != Order::Mixed {
+                sorted.operands.extend(words);
+                break;
+            }
+        }
+    }
+    if order == Order::FlagsFirst {
+        refuse_late_flags(&sorted.operands)?;
+    }
+    Ok(sorted)
+}
+
+fn refuse_late_flags(operands: &[OsString]) -> Result<(), CommandError> {
+    // A lone "-" is refused as well: Buildah looks at the first byte only.
+    match operands.iter().find(|word| word.as_bytes().starts_with(b"-")) {
+        None => Ok(()),
+        Some(word) => Err(CommandError::usage(format!(
+            "no options ({}) can be specified after the image or container name",
+            word.to_string_lossy()
+        ))),
+    }
+}
+
+fn long_flag(
+    parser: &clap::Command,
+    verb: &str,
+    word: &OsStr,
+    words: &mut std::vec::IntoIter<OsString>,
+    sorted: &mut Sorted,
+) -> Result<(), CommandError> {
+    let body = &word.as_bytes()[2..];
+    let (name, value) = match body.iter().position(|&byte| byte == b'=') {
+        Some(at) => (&body[..at], Some(OsString::from_vec(body[at + 1..].to_vec()))),
+        None => (body, None),
+    };
+    let name = String::from_utf8_lossy(name);
+    if name.is_empty() || name.starts_with('-') {
+        return Err(CommandError::usage(format!("bad flag syntax: {}", word.to_string_lossy())));
+    }
+    if name == "help" {
+        sorted.help = true;
+        return Ok(());
+    }
+    if name == "version" && verb.is_empty() {
+        sorted.version = true;
+        return Ok(());
+    }
+    let Some(flag) = parser.get_arguments().find(|arg| is_long(arg, &name)) else {
+        return Err(unknown_long(parser, verb, &name));
+    };
+    let value = match value {
+        Some(value) => Some(value),
+        None if takes_value(flag) => {
+            Some(words.next().ok_or_else(|| CommandError::usage(format!("flag needs an argument: --{name}")))?)
+        }
+        None => None,
+    };
+    push_flag(flag, value, sorted)
+}
+
+fn short_flags(
+    parser: &clap::Command,
+    verb: &str,
+    word: &OsStr,
+    words: &mut std::vec::IntoIter<OsString>,
+    sorted: &mut Sorted,
+) -> Result<(), CommandError> {
+    let whole = word.to_string_lossy();
+    let mut rest = &word.as_bytes()[1..];
+    while let Some((&letter, after)) = rest.split_first() {
+        let letter = char::from(letter);
+        if letter == 'h' {
+            sorted.help = true;
+            return Ok(());
+        }
+        if letter == 'v' && verb.is_empty() {
+            sorted.version = true;
+            return Ok(());
+        }
+        let Some(flag) = parser.get_arguments().find(|arg| is_short(arg, letter)) else {
+            if let Some(reason) = later::short_flag(verb, letter) {
+                return Err(later_flag(&format!("-{letter}"), verb, reason));
+            }
+            return Err(CommandError::usage(format!("unknown shorthand flag: '{}' in {whole}", letter.escape_debug())));
+        };
+        if let Some(value) = after.strip_prefix(b"=") {
+            return push_flag(flag, Some(OsString::from_vec(value.to_vec())), sorted);
+        }
+        if takes_value(flag) {
+            let value = if after.is_empty() {
+                words.next().ok_or_else(|| CommandError::usage(format!("flag needs an argument: '{letter}' in {whole}")))?
+            } else {
+                OsString::from_vec(after.to_vec())
+            };
+            return push_flag(flag, Some(value), sorted);
+        }
+        push_flag(flag, None, sorted)?;
+        rest = after;
+    }
+    Ok(())
+}
+
+/// Appends a flag in a form that clap reads the same way.
+fn push_flag(flag: &Arg, value: Option<OsString>, sorted: &mut Sorted) -> Result<(), CommandError> {
+    let name = flag.get_long().unwrap_or_default();
+    let mut push = |value: Option<&OsStr>| {
+        let mut word = OsString::from(format!("--{name}"));
+        if let Some(value) = value {
+            word.push("=");
+            word.push(value);
+        }
+        sorted.flags.push(word);
+    };
+    match (flag.get_action(), value) {
+        (ArgAction::SetTrue, Some(value)) => {
+            if parse_bool(flag, &value)? {
+                push(None);
+            } else {
+                // The last one counts, and clap has no word for "off": forget the earlier ones.
+                let on = OsString::from(format!("--{name}"));
+                sorted.flags.retain(|word| *word != on);
+            }
+        }
+        (ArgAction::Set, Some(value)) if is_switch(flag) => {
+            push(Some(OsStr::new(if parse_bool(flag, &value)? { "true" } else { "false" })));
+        }
+        (_, Some(value)) if flag.get_value_delimiter().is_some() => {
+            for item in split_list(flag, &value)? {
+                push(Some(OsStr::new(&item)));
+            }
+        }
+        (_, value) => push(value.as_deref()),
+    }
+    Ok(())
+}
+
+/// A switch whose default is on, or that knows `=false`: its values are true and false.
+fn is_switch(flag: &Arg) -> bool {
+    flag.get_value_parser().type_id() == clap::builder::ValueParser::bool().type_id()
+}
+
+fn is_long(arg: &Arg, name: &str) -> bool {
+    arg.get_long() == Some(name) || arg.get_all_aliases().is_some_and(|aliases| aliases.contains(&name))
+}
+
+fn is_short(arg: &Arg, letter: char) -> bool {
+    arg.get_short() == Some(letter) || arg.get_all_short_aliases().is_some_and(|aliases| aliases.contains(&letter))
+}
+
+/// Whether the next word is the flag's value. A flag that may stand alone (`--pull`) takes one only with `=`.
+fn takes_value(flag: &Arg) -> bool {
+    matches!(flag.get_action(), ArgAction::Set | ArgAction::Append) && !flag.is_require_equals_set()
+}
+
+/// Go's `strconv.ParseBool`, with pflag's complaint.
+fn parse_bool(flag: &Arg, value: &OsStr) -> Result<bool, CommandError> {
+    match value.as_bytes() {
+        b"1" | b"t" | b"T" | b"TRUE" | b"true" | b"True" => Ok(true),
+        b"0" | b"f" | b"F" | b"FALSE" | b"false" | b"False" => Ok(false),
+        _ => {
+            let value = value.to_string_lossy();
+            Err(CommandError::usage(format!(
+                "invalid argument {value:?} for \"{}\" flag: strconv.ParseBool: parsing {value:?}: invalid syntax",
+                spelling(flag)
+            )))
+        }
+    }
+}
+
+/// A flag as pflag's messages spell it: `-a, --all`.
+fn spelling(flag: &Arg) -> String {
+    let long = flag.get_long().unwrap_or_default();
+    match flag.get_short() {
+        Some(short) => format!("-{short}, --{long}"),
+        None => format!("--{long}"),
+    }
+}
+
+fn split_list(flag: &Arg, value: &OsStr) -> Result<Vec<String>, CommandError> {
+    let value = value.to_string_lossy();
+    split_csv(&value)
+        .map_err(|reason| CommandError::usage(format!("invalid argument {value:?} for \"{}\" flag: {reason}", spelling(flag))))
+}
+
+/// One record of CSV, as pflag's `StringSlice` reads the value of a flag (RFC 4180 with Go's `encoding/csv` strictness).
+pub(crate) fn split_csv(text: &str) -> Result<Vec<String>, &'static str> {
+    if text.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut fields = Vec::new();
+    let mut rest = text;
+    loop {
+        let (field, tail) = match rest.strip_prefix('"') {
+            Some(quoted) => quoted_field(quoted)?,
+            None => {
+                let end = rest.find(',').unwrap_or(rest.len());
+                if rest[..end].contains('"') {
+                    return Err("parse error: bare \" in non-quoted-field");
+                }
+                (rest[..end].to_owned(), &rest[end..])
+            }
+        };
+        fields.push(field);
+        match tail.strip_prefix(',') {
+            Some(next) => rest = next,
+            None => return Ok(fields),
+        }
+    }
+}
+
+/// A field after its opening quote, and what follows its closing one.
+fn quoted_field(text: &str) -> Result<(String, &str), &'static str> {
+    let mut field = String::new();
+    let mut rest = text;
+    loop {
+        let Some(at) = rest.find('"') else { return Err("parse error: extraneous or missing \" in quoted-field") };
+        field.push_str(&rest[..at]);
+        rest = &rest[at + 1..];
+        if let Some(more) = rest.strip_prefix('"') {
+            field.push('"');
+            rest = more;
+        } else if rest.is_empty() || rest.starts_with(',') {
+            return Ok((field, rest));
+        } else {
+            return Err("parse error: extraneous or missing \" in quoted-field");
+        }
+    }
+}
+
+fn unknown_long(parser: &clap::Command, verb: &str, name: &str) -> CommandError {
+    if let Some(reason) = later::flag(verb, name) {
+        return later_flag(&format!("--{name}"), verb, reason);
+    }
+    let known = parser.get_arguments().filter(|arg| !arg.is_hide_set()).filter_map(Arg::get_long);
+    let near = error::nearest(name, known).map(|near| format!("did you mean --{near}?"));
+    CommandError::usage(format!("unknown flag: --{name}")).hinting(near)
+}
+
+fn later_flag(flag: &str, verb: &str, reason: &str) -> CommandError {
+    let place = if verb.is_empty() { String::new() } else { format!(" of \"coracle {verb}\"") };
+    CommandError::usage(format!("flag {flag}{place} is not available in this version of coracle: {reason}"))
+}
+
+/// The words for what clap did not accept.
+pub(super) fn words_of(error: &clap::Error) -> String {
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => text.clone(),
+        Some(ContextValue::Strings(texts)) => texts.join(", "),
+        _ => String::new(),
+    };
+    match error.kind() {
+        ErrorKind::ValueValidation | ErrorKind::InvalidValue => {
+            let flag = text(ContextKind::InvalidArg);
+            let flag = flag.split([' ', '=']).next().unwrap_or_default().to_owned();
+            let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
+            let known = text(ContextKind::ValidValue);
+            let known = if known.is_empty() { String::new() } else { format!(": must be one of {known}") };
+            format!("invalid argument {:?} for \"{flag}\" flag{cause}{known}", text(ContextKind::InvalidValue))
+        }
+        ErrorKind::InvalidUtf8 => "an argument is not valid UTF-8".to_owned(),
+        ErrorKind::MissingRequiredArgument => format!("{} must be specified", text(ContextKind::InvalidArg)),
+        ErrorKind::ArgumentConflict => {
+            format!("{} cannot be used with {}", text(ContextKind::InvalidArg), text(ContextKind::PriorArg))
+        }
+        ErrorKind::UnknownArgument => format!("unexpected argument {:?}", text(ContextKind::InvalidArg)),
+        _ => error.to_string().lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned(),
+    }
+}

@@ -1,0 +1,260 @@
+//! `CommandError`: what went wrong, which exit status that is, and what may help.
+//!
+//! A verb returns any error with `?`; this file alone knows which kinds earn a hint. The text is the chain of causes in one
+//! line, with foreign control characters escaped.
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use super::ui::escape;
+
+/// The exit status of every failure that carries none of its own.
+pub const FAILURE: u8 = 125;
+
+/// A failed command.
+#[derive(Debug)]
+pub struct CommandError {
+    kind: Kind,
+    hints: Vec<String>,
+}
+
+#[derive(Debug)]
+enum Kind {
+    /// The command line is wrong.
+    Usage(String),
+    /// An operation failed.
+    Failed(Box<dyn Error + Send + Sync>),
+    /// Several did, and the rest was done.
+    Several(Vec<CommandError>),
+    /// The reader of stdout went away: nobody wants to hear about it.
+    BrokenPipe,
+    /// Everything worth saying was printed; leave with this status.
+    Status(u8),
+}
+
+impl CommandError {
+    /// A wrong command line, in words.
+    pub fn usage(text: impl Into<String>) -> Self {
+        Self { kind: Kind::Usage(text.into()), hints: Vec::new() }
+    }
+
+    /// Leave with `status` and print nothing.
+    pub fn status(status: u8) -> Self {
+        Self { kind: Kind::Status(status), hints: Vec::new() }
+    }
+
+    /// Several failures of one command that went on after each, printed as Buildah's `rmi` does.
+    pub fn several(errors: Vec<CommandError>) -> Self {
+        Self { kind: Kind::Several(errors), hints: Vec::new() }
+    }
+
+    /// The reader of stdout went away.
+    pub(super) fn broken_pipe() -> Self {
+        Self { kind: Kind::BrokenPipe, hints: Vec::new() }
+    }
+
+    /// Adds a hint, if there is one.
+    #[must_use]
+    pub fn hinting(mut self, hint: Option<String>) -> Self {
+        self.hints.extend(hint);
+        self
+    }
+
+    /// Says what was being done when this happened.
+    #[must_use]
+    pub fn context(self, doing: impl Into<String>) -> Self {
+        let hints = self.hints.clone();
+        match self.kind {
+            Kind::BrokenPipe | Kind::Status(_) => self,
+            kind => {
+                let inner = Self { kind, hints: Vec::new() };
+                Self { kind: Kind::Usage(format!("{}: {}", doing.into(), inner.text())), hints }
+            }
+        }
+    }
+
+    /// The exit status of the program.
+    pub fn exit_code(&self) -> ExitCode {
+        match self.kind {
+            // What the shell shows for a process that SIGPIPE ended.
+            Kind::BrokenPipe => ExitCode::from(141),
+            Kind::Status(status) => ExitCode::from(status),
+            _ => ExitCode::from(FAILURE),
+        }
+    }
+
+    /// Whether there is nothing to print.
+    pub fn is_silent(&self) -> bool {
+        matches!(self.kind, Kind::BrokenPipe | Kind::Status(_))
+    }
+
+    /// What happened: the chain of causes, outermost first.
+    pub fn text(&self) -> String {
+        match &self.kind {
+            Kind::Usage(text) => escape(text).into_owned(),
+            Kind::Failed(error) => chain(error.as_ref()),
+            Kind::Several(errors) => {
+                let count = errors.len();
+                let plural = if count == 1 { "" } else { "s" };
+                let lines: String = errors.iter().map(|error| format!("\t* {}\n", error.text())).collect();
+                format!("{count} error{plural} occurred:\n{lines}\n")
+            }
+            Kind::BrokenPipe | Kind::Status(_) => String::new(),
+        }
+    }
+
+    /// What may help, each one line.
+    pub fn hints(&self) -> Vec<String> {
+        let mut hints = self.hints.clone();
+        match &self.kind {
+            Kind::Failed(error) => hints.extend(hints_for(error.as_ref())),
+            Kind::Several(errors) => hints.extend(errors.iter().flat_map(CommandError::hints)),
+            _ => {}
+        }
+        hints.dedup();
+        hints
+    }
+
+    /// The error that a module gave, if this is one.
+    pub fn source<E: Error + 'static>(&self) -> Option<&E> {
+        match &self.kind {
+            Kind::Failed(error) => causes(error.as_ref()).find_map(|cause| cause.downcast_ref()),
+            _ => None,
+        }
+    }
+}
+
+impl<E: Error + Send + Sync + 'static> From<E> for CommandError {
+    fn from(error: E) -> Self {
+        Self { kind: Kind::Failed(Box::new(error)), hints: Vec::new() }
+    }
+}
+
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |error: &&'a (dyn Error + 'static)| (*error).source())
+}
+
+/// The texts of an error and its causes in one line. A cause that its parent's text already ends with is not repeated.
+fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut line = String::new();
+    for cause in causes(error) {
+        let text = words(cause);
+        if line.is_empty() {
+            line = text;
+        } else if !line.ends_with(&text) {
+            line = format!("{line}: {text}");
+        }
+    }
+    escape(&line).into_owned()
+}
+
+/// One error's text; of a system call's without Rust's "(os error 2)", which helps nobody.
+fn words(error: &(dyn Error + 'static)) -> String {
+    let text = error.to_string();
+    match text.find(" (os error ") {
+        Some(at) if text.ends_with(')') => {
+            let mut words = text[..at].to_owned();
+            if error.is::<std::io::Error>() {
+                words = lower_first(&words);
+            }
+            words
+        }
+        _ => text,
+    }
+}
+
+fn lower_first(text: &str) -> String {
+    let mut letters = text.chars();
+    match letters.next() {
+        Some(first) if !letters.clone().next().is_some_and(char::is_uppercase) => first.to_lowercase().chain(letters).collect(),
+        _ => text.to_owned(),
+    }
+}
+
+fn hints_for(error: &(dyn Error + 'static)) -> Vec<String> {
+    let mut hints = Vec::new();
+    for cause in causes(error) {
+        if let Some(io) = cause.downcast_ref::<std::io::Error>() {
+            hints.extend(hint_for_errno(io.raw_os_error()));
+        } else if let Some(errno) = cause.downcast_ref::<nix::errno::Errno>() {
+            hints.extend(hint_for_errno(Some(*errno as i32)));
+        } else if let Some(errno) = cause.downcast_ref::<rustix::io::Errno>() {
+            hints.extend(hint_for_errno(Some(errno.raw_os_error())));
+        }
+    }
+    hints
+}
+
+fn hint_for_errno(errno: Option<i32>) -> Option<String> {
+    let hint = match errno? {
+        libc::ENOSPC => {
+            "a file system is full: \"coracle info\" shows where the graph root is, \"coracle prune --all\" removes unused images"
+        }
+        libc::EDQUOT => "your disk quota is used up: \"coracle prune --all\" removes unused images",
+        libc::EROFS => "the file system is read-only: another store can be given with --root and --runroot",
+        libc::EMFILE | libc::ENFILE => "too many open files: see \"ulimit -n\"",
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}
+
+/// The known name that is nearest to `word`, if one is near enough to be what was meant.
+pub fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let limit = (word.chars().count() / 3).clamp(1, 3);
+    known
+        .map(|name| (if name.starts_with(word) && word.len() > 1 { 1 } else { distance(word, name) }, name))
+        .filter(|(distance, _)| *distance <= limit)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, name)| name)
+}
+
+/// The number of letters to insert, delete, replace or swap (optimal string alignment).
+fn distance(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().take(64).collect(), b.chars().take(64).collect());
+    let mut before: Vec<usize> = Vec::new();
+    let mut last: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.iter().enumerate() {
+        let mut row = vec![i + 1];
+        for (j, y) in b.iter().enumerate() {
+            let mut best = (last[j] + usize::from(x != y)).min(last[j + 1] + 1).min(row[j] + 1);
+            if i > 0 && j > 0 && *x == b[j - 1] && a[i - 1] == *y {
+                best = best.min(before[j - 1] + 1);
+            }
+            row.push(best);
+        }
+        before = std::mem::replace(&mut last, row);
+    }
+    last[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nearest_finds_typing_errors_only() {
+        let verbs = ["images", "inspect", "info", "run", "rm", "rmi"];
+        let cases = [
+            ("imagez", Some("images")),
+            ("iamges", Some("images")),
+            ("inspct", Some("inspect")),
+            ("frobnicate", None),
+            ("x", None),
+        ];
+        for (word, want) in cases {
+            assert_eq!(nearest(word, verbs.into_iter()), want, "{word}");
+        }
+    }
+
+    #[test]
+    fn the_chain_is_one_line_without_echoes() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("writing \u{1b}[31mx\nerr: {source}")]
+        struct Outer {
+            source: std::io::Error,
+        }
+        let error = CommandError::from(Outer { source: std::io::Error::from_raw_os_error(libc::ENOSPC) });
+        assert!(!error.text().contains(['\u{1b}', '\n']), "{}", error.text());
+        assert!(error.hints().iter().any(|hint| hint.contains("full")));
+    }
+}

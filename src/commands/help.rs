@@ -1,0 +1,64 @@
+//! `coracle help`: the overview with the verbs in groups, and the help of one verb.
+
+use std::process::ExitCode;
+
+use super::args::GlobalArgs;
+use super::verbs::{Group, VERBS, Verb};
+use super::{CommandError, Context, Ui};
+
+/// Show the help of the program or of a verb
+#[derive(Debug, clap::Args)]
+pub(crate) struct HelpArgs {
+    /// Verb
+    #[arg(value_name = "VERB")]
+    operands: Vec<String>,
+}
+
+pub(crate) fn help(_ctx: &Context, ui: &mut Ui, args: &HelpArgs) -> Result<ExitCode, CommandError> {
+    let Some(name) = args.operands.first() else { return overview(ui) };
+    match Verb::find(name) {
+        Some(verb) => of_verb(ui, verb),
+        None => Err(CommandError::usage(format!("unknown help topic {name:?}"))),
+    }
+}
+
+/// What the program does, and its verbs.
+pub(super) fn overview(ui: &mut Ui) -> Result<ExitCode, CommandError> {
+    let mut text = String::from(
+        "Assemble container images, with no daemon and no root\n\nUsage:\n  coracle [global flags] VERB [flags] [operands]\n",
+    );
+    for (group, heading) in [
+        (Group::Image, "Images"),
+        (Group::Container, "Working containers"),
+        (Group::System, "System"),
+        (Group::Additional, "Additional"),
+    ] {
+        text.push_str(&format!("\n{heading}:\n"));
+        for verb in VERBS.iter().filter(|verb| verb.group == group) {
+            let about = verb.parser().get_about().map(ToString::to_string).unwrap_or_default();
+            text.push_str(&format!("  {:<12}{about}\n", verb.name));
+        }
+    }
+    text.push_str("\nGlobal flags:\n");
+    let global = <GlobalArgs as clap::Args>::augment_args(clap::Command::new("coracle"));
+    for flag in global.get_arguments().filter(|flag| !flag.is_hide_set()) {
+        let name = format!(
+            "--{} {}",
+            flag.get_long().unwrap_or_default(),
+            flag.get_value_names().and_then(<[_]>::first).map_or("", |name| name)
+        );
+        text.push_str(&format!("      {name:<32}{}\n", flag.get_help().map(ToString::to_string).unwrap_or_default()));
+    }
+    text.push_str("  -h, --help\n  -v, --version\n\n\"coracle VERB --help\" shows the flags of a verb.\n");
+    ui.exact(text.as_bytes())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The help of `verb`.
+pub(super) fn of_verb(ui: &mut Ui, verb: &Verb) -> Result<ExitCode, CommandError> {
+    let parser = <GlobalArgs as clap::Args>::augment_args(verb.parser());
+    let usage = format!("coracle {} [flags] {}", verb.name, verb.operands);
+    let text = parser.bin_name(format!("coracle {}", verb.name)).override_usage(usage).render_long_help().to_string();
+    ui.exact(text.as_bytes())?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,119 @@
+//! `Ui`: the only writer. Data goes to stdout, notes and errors to stderr; text from outside is escaped before a person or a
+//! terminal sees it (CVE-2025-58160, CVE-2024-52005), JSON is written as it is.
+
+use std::borrow::Cow;
+use std::fmt::Display;
+use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
+
+use super::CommandError;
+
+/// The only writer of a command.
+#[derive(Debug)]
+pub struct Ui {
+    out: BufWriter<Stdout>,
+}
+
+impl Default for Ui {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Ui {
+    /// A writer on this process's stdout and stderr.
+    pub fn new() -> Self {
+        Self { out: BufWriter::new(io::stdout()) }
+    }
+
+    /// Writes one line of data to stdout, with control characters escaped.
+    pub fn data(&mut self, line: impl Display) -> Result<(), CommandError> {
+        let line = line.to_string();
+        self.exact(escape(&line).as_bytes())?;
+        self.exact(b"\n")
+    }
+
+    /// Writes bytes to stdout as they are: JSON, the result of a template, a script.
+    pub fn exact(&mut self, bytes: &[u8]) -> Result<(), CommandError> {
+        self.out.write_all(bytes).map_err(write_error)
+    }
+
+    /// Writes a line to stderr that is not an error: what is being done, a warning.
+    pub fn note(&mut self, line: impl Display) {
+        // Nothing sensible is left to do when stderr itself fails.
+        let _ = writeln!(io::stderr(), "{}", escape(&line.to_string()));
+    }
+
+    /// Whether stdout is a terminal.
+    pub fn stdout_is_terminal(&self) -> bool {
+        io::stdout().is_terminal()
+    }
+
+    /// Hands over what is still buffered. Before a child process uses the same stdout, and at the end.
+    pub fn finish(&mut self) -> Result<(), CommandError> {
+        self.out.flush().map_err(write_error)
+    }
+
+    /// Prints an error and its hints; first what is still buffered, so that both are in order.
+    pub fn failure(&mut self, error: &CommandError) {
+        if error.is_silent() {
+            return;
+        }
+        let _ = self.out.flush();
+        let mut text = format!("Error: {}\n", error.text());
+        for hint in error.hints() {
+            text.push_str(&format!("hint: {}\n", escape(&hint)));
+        }
+        let _ = io::stderr().write_all(text.as_bytes());
+    }
+}
+
+fn write_error(error: io::Error) -> CommandError {
+    if error.kind() == io::ErrorKind::BrokenPipe {
+        return CommandError::broken_pipe();
+    }
+    CommandError::from(error).context("writing to standard output")
+}
+
+/// `text` with everything escaped that could move the cursor, hide text, or break a line: C0 and C1 controls, DEL, line and
+/// paragraph separators, bidirectional and zero-width controls.
+pub fn escape(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(is_unprintable) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 8);
+    for letter in text.chars() {
+        if is_unprintable(letter) {
+            out.extend(letter.escape_default());
+        } else {
+            out.push(letter);
+        }
+    }
+    Cow::Owned(out)
+}
+
+fn is_unprintable(letter: char) -> bool {
+    matches!(letter,
+        '\0'..='\u{1f}' | '\u{7f}'..='\u{9f}' | '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escape_leaves_words_and_disarms_the_rest() {
+        let cases = [
+            ("localhost/app:1", "localhost/app:1"),
+            ("größe 世界", "größe 世界"),
+            ("a\x1b]0;x\x07b", "a\\u{1b}]0;x\\u{7}b"),
+            ("a\nb\r\t", "a\\nb\\r\\t"),
+            ("\u{9b}31m", "\\u{9b}31m"),
+            ("\u{202e}evil", "\\u{202e}evil"),
+            ("\u{7f}\u{8}", "\\u{7f}\\u{8}"),
+        ];
+        for (text, want) in cases {
+            assert_eq!(escape(text), want, "{text:?}");
+        }
+    }
+}

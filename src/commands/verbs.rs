@@ -1,0 +1,122 @@
+//! The table of verbs: names, help group, how operands and flags mix, parser and function of each.
+//!
+//! Only the chosen verb's parser is ever built: with all of them the program would start a millisecond later.
+
+use std::process::ExitCode;
+
+use clap::{ArgMatches, Args, FromArgMatches};
+
+use super::{CommandError, Context, Ui};
+use super::{
+    check, commit, completion, config, containers, copy, diff, from, help, images, info, inspect, mount, prune, rename, rm,
+    rmi, run, tag, umount, unshare, version,
+};
+
+/// The heading under which `--help` lists a verb.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Group {
+    /// Verbs on images in the store.
+    Image,
+    /// Verbs on working containers.
+    Container,
+    /// Verbs on the store and the machine.
+    System,
+    /// The rest.
+    Additional,
+}
+
+/// How the flags of a verb may be placed among its operands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// Anywhere.
+    Mixed,
+    /// Before the first operand; anything later that looks like a flag is refused.
+    FlagsFirst,
+    /// Before the first operand; what follows belongs to somebody else's command and is passed on as it is.
+    Verbatim,
+}
+
+/// One verb.
+pub struct Verb {
+    /// The name in help and man pages.
+    pub name: &'static str,
+    /// Other names.
+    pub aliases: &'static [&'static str],
+    /// Where `--help` lists it.
+    pub group: Group,
+    /// Placement of flags.
+    pub order: Order,
+    /// Operands as the usage line shows them, e.g. `CONTAINER [IMAGE]`.
+    pub operands: &'static str,
+    /// Adds the verb's flags and operands to a parser.
+    pub(super) augment: fn(clap::Command) -> clap::Command,
+    /// Reads the flags and does the work.
+    pub(super) run: fn(&Context, &mut Ui, &ArgMatches) -> Result<ExitCode, CommandError>,
+}
+
+impl std::fmt::Debug for Verb {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Verb").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl Verb {
+    /// The verb called `name` or with that alias.
+    pub fn find(name: &str) -> Option<&'static Verb> {
+        VERBS.iter().find(|verb| verb.name == name || verb.aliases.contains(&name))
+    }
+
+    /// The parser of this verb alone, without the global flags.
+    pub fn parser(&self) -> clap::Command {
+        (self.augment)(clap::Command::new(self.name))
+    }
+}
+
+fn augment<A: Args>(parser: clap::Command) -> clap::Command {
+    A::augment_args(parser)
+}
+
+fn read<A: FromArgMatches>(matches: &ArgMatches) -> Result<A, CommandError> {
+    A::from_arg_matches(matches).map_err(|error| CommandError::usage(super::command_line::words_of(&error)))
+}
+
+macro_rules! verb {
+    ($name:literal $([$($alias:literal),*])?, $group:ident, $order:ident, $operands:literal, $args:ty => $function:path) => {
+        Verb {
+            name: $name,
+            aliases: &[$($($alias),*)?],
+            group: Group::$group,
+            order: Order::$order,
+            operands: $operands,
+            augment: augment::<$args>,
+            run: |context, ui, matches| $function(context, ui, &read::<$args>(matches)?),
+        }
+    };
+}
+
+/// All verbs, in the order of `--help`.
+pub static VERBS: &[Verb] = &[
+    verb!("images", Image, FlagsFirst, "[IMAGE]", images::ImagesArgs => images::images),
+    verb!("inspect", Image, FlagsFirst, "CONTAINER|IMAGE", inspect::InspectArgs => inspect::inspect),
+    verb!("diff", Image, FlagsFirst, "CONTAINER|IMAGE", diff::DiffArgs => diff::diff),
+    verb!("tag", Image, Mixed, "IMAGE NAME…", tag::TagArgs => tag::tag),
+    verb!("rmi", Image, FlagsFirst, "[IMAGE…]", rmi::RmiArgs => rmi::rmi),
+    verb!("prune", Image, Mixed, "", prune::PruneArgs => prune::prune),
+    verb!("from", Container, FlagsFirst, "IMAGE|scratch", from::FromArgs => from::from),
+    verb!("run", Container, Verbatim, "CONTAINER [--] COMMAND [ARG…]", run::RunArgs => run::run),
+    verb!("copy", Container, FlagsFirst, "CONTAINER SRC… [DEST]", copy::CopyArgs => copy::copy),
+    verb!("add", Container, FlagsFirst, "CONTAINER SRC… [DEST]", copy::AddArgs => copy::add),
+    verb!("config", Container, FlagsFirst, "CONTAINER", config::ConfigArgs => config::config),
+    verb!("commit", Container, FlagsFirst, "CONTAINER [IMAGE]", commit::CommitArgs => commit::commit),
+    verb!("containers" ["list", "ls", "ps"], Container, Mixed, "", containers::ContainersArgs => containers::containers),
+    verb!("mount", Container, FlagsFirst, "[CONTAINER…]", mount::MountArgs => mount::mount),
+    verb!("umount" ["unmount"], Container, FlagsFirst, "[CONTAINER…]", umount::UmountArgs => umount::umount),
+    verb!("rename", Container, Mixed, "CONTAINER NEW-NAME", rename::RenameArgs => rename::rename),
+    verb!("rm" ["delete"], Container, FlagsFirst, "[CONTAINER…]", rm::RmArgs => rm::rm),
+    verb!("info", System, Mixed, "", info::InfoArgs => info::info),
+    verb!("check", System, Mixed, "", check::CheckArgs => check::check),
+    verb!("unshare", System, Verbatim, "[COMMAND [ARG…]]", unshare::UnshareArgs => unshare::unshare),
+    verb!("version", System, Mixed, "", version::VersionArgs => version::version),
+    verb!("completion", Additional, Mixed, "bash|zsh|fish", completion::CompletionArgs => completion::completion),
+    verb!("help", Additional, Mixed, "[VERB]", help::HelpArgs => help::help),
+];
