@@ -1,0 +1,51 @@
+//! `--ipc --pid --uts --cgroupns --network`: which namespaces the process is in.
+
+use std::path::PathBuf;
+
+use super::network;
+
+/// The choice per kind. The mount namespace is always new.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// System V and POSIX queues, `/dev/shm`.
+    pub ipc: Namespace,
+    /// Processes. With `Host` (or `Path`) the caller must expect to see and be seen by others.
+    pub pid: Namespace,
+    /// Host name.
+    pub uts: Namespace,
+    /// Control groups; `Host` by default, as where no control group can be created a private view is all there is.
+    pub cgroup: Namespace,
+    /// Network devices, addresses, abstract sockets.
+    pub network: network::Mode,
+}
+
+/// One namespace.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Namespace {
+    /// A new one.
+    #[default]
+    Private,
+    /// The caller's.
+    Host,
+    /// The one that this file stands for (`/proc/PID/ns/X`, a bind mount of it).
+    Path(PathBuf),
+}
+
+impl Namespace {
+    /// Parses the value of `--ipc`, `--pid`, `--uts`, `--cgroupns`: empty, `private` or `container`, `host`, `ns:PATH`, or an
+    /// absolute path. `flag` is named in errors.
+    pub fn parse(flag: &str, value: &str) -> Result<Self, String> {
+        match value {
+            "" | "private" | "container" => Ok(Self::Private),
+            "host" => Ok(Self::Host),
+            other => {
+                let path = other.strip_prefix("ns:").unwrap_or(other);
+                if path.starts_with('/') && !path.contains('\0') {
+                    Ok(Self::Path(PathBuf::from(path)))
+                } else {
+                    Err(format!("invalid value {value:?} for --{flag}: want \"private\", \"host\" or the path of a namespace"))
+                }
+            }
+        }
+    }
+}
