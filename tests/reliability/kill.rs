@@ -1,0 +1,108 @@
+//! SIGKILL at a random moment of each changing verb. Afterwards the store is valid for us and for podman, what was there is
+//! there, the next command works, and what the dead process left is collected.
+
+use std::os::unix::process::CommandExt as _;
+use std::process::Stdio;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use crate::harness::{TestEnv, have};
+use crate::{Dice, stress_time};
+
+const VERBS: [&str; 7] = ["from", "run", "copy", "commit", "commit --rm", "rm", "rmi"];
+
+/// The words of one verb on a prepared container and image.
+fn words(verb: &str, round: u64, container: &str) -> Vec<String> {
+    let words: Vec<&str> = match verb {
+        "from" => vec!["from", "busybox"],
+        "run" => vec!["run", container, "--", "sh", "-c", "for i in 1 2 3; do echo $i > /tmp/f$i; done"],
+        "copy" => vec!["copy", "-q", container, "tree", "/tree"],
+        "commit" => vec!["commit", "-q", container, "committed"],
+        "commit --rm" => vec!["commit", "-q", "--rm", container, "committed"],
+        "rm" => vec!["rm", container],
+        _ => vec!["rmi", "victim"],
+    };
+    let _ = round;
+    words.into_iter().map(str::to_owned).collect()
+}
+
+/// Runs the words in a session of their own and kills every process of it after `delay`; returns whether that was in time.
+fn run_and_kill(env: &TestEnv, words: &[String], delay: Duration) -> bool {
+    let mut command = env.command("coracle");
+    command.args(words).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
+    let mut child = command.spawn().expect("coracle starts");
+    sleep(delay);
+    let group = nix::unistd::Pid::from_raw(i32::try_from(child.id()).expect("a pid"));
+    let killed = nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL).is_ok();
+    let status = child.wait().expect("its status");
+    killed && status.code().is_none()
+}
+
+#[test]
+fn a_kill_at_any_moment_leaves_a_valid_store() {
+    let env = TestEnv::new();
+    let mut dice = Dice::new();
+    let base = env.busybox("localhost/busybox:latest");
+    for number in 0..40 {
+        env.write(&format!("tree/{}/{number}", number % 5), vec![b'x'; 20_000]);
+    }
+    let kept = env.ok(["from", "--name", "kept", "busybox"]);
+    env.ok(["run", &kept, "--", "sh", "-c", "echo kept > /kept"]);
+
+    let mut longest = [Duration::from_millis(30); VERBS.len()];
+    let (mut rounds, mut hits) = (0u64, 0u64);
+    let end = Instant::now() + stress_time();
+    while Instant::now() < end {
+        let which = usize::try_from(dice.below(VERBS.len() as u64)).expect("a small number");
+        let verb = VERBS[which];
+        let container = env.ok(["from", "busybox"]);
+        env.ok(["run", &container, "--", "sh", "-c", "echo $$ > /mark; rm /etc/group; mkdir /d"]);
+        if verb == "rmi" {
+            env.ok(["commit", "-q", &container, "victim"]);
+        }
+        let words = words(verb, rounds, &container);
+        let limit = u64::try_from(longest[which].as_micros()).expect("a short time");
+        let delay = Duration::from_micros(dice.below(limit));
+        let started = Instant::now();
+        if run_and_kill(&env, &words, delay) {
+            hits += 1;
+        } else {
+            // The command was faster than the kill: aim earlier.
+            longest[which] = longest[which].min(started.elapsed()).max(Duration::from_millis(2));
+        }
+        rounds += 1;
+
+        let context = format!("round {rounds}: {verb} killed after {delay:?}");
+        let check = env.run(["check"]);
+        assert_eq!(check.code, Some(0), "{context}: the store is damaged\n{check}");
+        let images = env.ok(["images", "-q", "--no-trunc"]);
+        assert!(images.contains(&base), "{context}: the base image is gone: {images}");
+        assert_eq!(env.ok(["run", "kept", "--", "cat", "/kept"]), "kept", "{context}");
+        if rounds % 8 == 0 && have("podman") {
+            let listed = env.tool("podman", ["images", "-a", "-q", "--no-trunc"]).success();
+            assert!(listed.contains(&base), "{context}: podman images: {listed}");
+            let listed = env.tool("podman", ["ps", "-a", "--external", "--format", "{{.Names}}"]).success();
+            assert!(listed.contains("kept"), "{context}: podman ps: {listed}");
+        }
+        // What is left of the round goes through the front door.
+        for name in env.ok(["containers", "-q"]).lines().filter(|id| !id.is_empty()) {
+            if !env.ok(["containers", "-q", "--filter", "name=kept"]).contains(name) {
+                env.ok(["rm", name]);
+            }
+        }
+        env.run(["rmi", "-f", "committed"]);
+        env.run(["rmi", "-f", "victim"]);
+    }
+    eprintln!("{rounds} rounds, {hits} killed in time");
+    assert!(hits * 4 > rounds, "most kills came too late to prove anything: {hits} of {rounds}");
+
+    env.ok(["rm", "-a"]);
+    env.ok(["rmi", "-a", "-f"]);
+    env.ok(["check", "--repair"]);
+    let left = env.run(["check"]);
+    assert_eq!((left.code, left.out().as_str()), (Some(0), ""), "garbage remains:\n{left}");
+    let layers = std::fs::read_dir(env.graph_root().join("overlay")).expect("the driver's home");
+    let names: Vec<_> =
+        layers.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).filter(|name| name.len() == 64).collect();
+    assert!(names.is_empty(), "layer directories remain: {names:?}");
+}
