@@ -1,6 +1,29 @@
-//! The one tar engine.
+//! The one tar engine: layers, `ADD`ed archives and, later, contexts and `load` are read and written here and nowhere else.
+//!
+//! ```text
+//! unpack:  input ─► decompress ─► reader ─► directory handle      pack:  directory handle ─► header ─► sink
+//!            │ blob digest           │ every byte                                              │ every byte
+//!            ▼                       └─► sink: diff digest, size, tar-split                    └─► diff digest, size, tar-split
+//! ```
+//!
+//! Invariant: one archive has one meaning. What two well-known readers would take differently is refused by name (known attacks
+//! A27), and names are bytes from the header to the directory (A42).
+//!
+//! Must not: follow a path string of the archive on the host; start a thread before the caller has entered its namespaces
+//! (`unpack` and `pack` start up to two, so call them after `userns::enter`); start a program (A35).
+
+pub mod copy;
 pub mod decompress;
+pub mod entry;
+pub mod error;
+pub mod header;
 pub mod pack;
 pub mod reader;
+pub mod sink;
 pub mod unpack;
 pub mod whiteout;
+
+pub use decompress::Compression;
+pub use entry::{Entry, Kind, Time};
+pub use error::{Error, Escaped, Refusal};
+pub use whiteout::OverlayXattrs;

@@ -1,1 +1,95 @@
-//! To be written.
+//! A directory as a tar stream: the diff of a layer, or a whole merged tree.
+
+use std::collections::{BTreeSet, HashSet};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use crate::{Digest, Root};
+
+use super::{Error, OverlayXattrs};
+
+/// What the directory is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tree {
+    /// A layer's `diff`, seen without a mount: 0:0 devices are whiteouts, opaque marks count.
+    Layer(OverlayXattrs),
+    /// A mounted root file system, packed whole (`--squash`): no whiteouts.
+    Merged,
+}
+
+/// What becomes of times of modification.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Times {
+    /// As on disk, cut to whole seconds.
+    #[default]
+    Keep,
+    /// At most this many seconds since 1970 (`SOURCE_DATE_EPOCH`).
+    Clamp(i64),
+    /// Exactly this many seconds since 1970 (`--timestamp`).
+    Force(i64),
+}
+
+/// How a directory is packed.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// What the directory is.
+    pub tree: Tree,
+    /// Times in the archive (and in a copy).
+    pub times: Times,
+    /// Whether the files in the packed directory themselves get the times that the archive says.
+    pub on_disk: OnDisk,
+    /// Owner and group of all entries, instead of their own.
+    pub owner: Option<(u32, u32)>,
+    /// Paths below the root, without leading slash, that are left out with all that is below them.
+    pub exclude: HashSet<PathBuf>,
+}
+
+/// Whether packing may change the directory it packs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnDisk {
+    /// The directory is only read.
+    #[default]
+    Untouched,
+    /// Times on disk become those of the archive, whole seconds (freezing in place; `check` compares them).
+    SetTimes,
+}
+
+/// Where the archive goes. The default computes digest and size only.
+#[derive(Default)]
+pub struct Output<'a> {
+    /// Gets the tar itself.
+    pub tar: Option<&'a mut (dyn Write + Send)>,
+    /// Gets the tar-split, as the gzip file that the store keeps.
+    pub tar_split: Option<&'a mut (dyn Write + Send)>,
+    /// An empty directory that becomes a copy of the packed one, whiteouts and opaque marks included, made while it is read.
+    pub copy: Option<&'a Root>,
+}
+
+/// What was packed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// SHA-256 of the tar: the diff ID.
+    pub diff_digest: Digest,
+    /// Length of the tar in bytes.
+    pub diff_size: u64,
+    /// Owners that occur, whiteouts not counted.
+    pub uids: BTreeSet<u32>,
+    /// Groups that occur, whiteouts not counted.
+    pub gids: BTreeSet<u32>,
+    /// Members written.
+    pub entries: u64,
+    /// Paths of sockets, which no archive holds.
+    pub skipped_sockets: Vec<PathBuf>,
+}
+
+/// Packs `source`. `lower_has` says whether a directory that is opaque in this layer really exists in a lower one; only then
+/// does its marker go into the archive. It is asked with a path below the root, and never for `Tree::Merged`.
+pub fn pack(
+    source: &Root,
+    options: &Options,
+    lower_has: &mut dyn FnMut(&Path) -> io::Result<bool>,
+    output: Output<'_>,
+) -> Result<Outcome, Error> {
+    let _ = (source, options, lower_has, output);
+    Err(Error::Read(io::ErrorKind::Unsupported.into()))
+}

@@ -1,1 +1,75 @@
-//! To be written.
+//! The names and marks by which a layer says that something of a lower layer is gone.
+
+/// Which family of extended attributes the overlay driver's marks use (overlayfs documentation, "User xattr").
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OverlayXattrs {
+    /// `user.overlay.*`, for mounts with `userxattr` (rootless, format section 10.1).
+    User,
+    /// `trusted.overlay.*`, for root in the initial user namespace.
+    Trusted,
+}
+
+impl OverlayXattrs {
+    /// The attribute that makes a directory opaque; its value is `y`.
+    pub fn opaque(self) -> &'static str {
+        match self {
+            Self::User => "user.overlay.opaque",
+            Self::Trusted => "trusted.overlay.opaque",
+        }
+    }
+}
+
+/// What the last component of a member's name means in a layer (OCI image specification, "Whiteouts").
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Meaning<'a> {
+    /// An ordinary name.
+    Ordinary,
+    /// The sibling of this name is deleted.
+    Whiteout(&'a [u8]),
+    /// All of the directory's lower content is hidden.
+    Opaque,
+    /// Bookkeeping of AUFS, to be skipped.
+    Aufs,
+    /// `.wh.`, `.wh..` or `.wh...`: it would name the directory or its parent (known attacks A28).
+    Invalid,
+}
+
+/// Prefix of a whiteout's name.
+pub const PREFIX: &[u8] = b".wh.";
+/// Name of the marker in an opaque directory.
+pub const OPAQUE: &[u8] = b".wh..wh..opq";
+
+/// The meaning of the single component `name`.
+pub fn meaning(name: &[u8]) -> Meaning<'_> {
+    let Some(rest) = name.strip_prefix(PREFIX) else { return Meaning::Ordinary };
+    match rest {
+        b"" | b"." | b".." => Meaning::Invalid,
+        b".wh..opq" => Meaning::Opaque,
+        _ if rest.starts_with(PREFIX) => Meaning::Aufs,
+        _ => Meaning::Whiteout(rest),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_their_meaning() {
+        let table: [(&[u8], Meaning<'_>); 10] = [
+            (b"x", Meaning::Ordinary),
+            (b".wh", Meaning::Ordinary),
+            (b".whx", Meaning::Ordinary),
+            (b".wh.", Meaning::Invalid),
+            (b".wh..", Meaning::Invalid),
+            (b".wh...", Meaning::Invalid),
+            (b".wh..x", Meaning::Whiteout(b".x")),
+            (b".wh..wh..opq", Meaning::Opaque),
+            (b".wh..wh.plnk", Meaning::Aufs),
+            (b".wh.....", Meaning::Whiteout(b"....")),
+        ];
+        for (name, expected) in table {
+            assert_eq!(meaning(name), expected, "{:?}", String::from_utf8_lossy(name));
+        }
+    }
+}
