@@ -1,0 +1,1 @@
+//! `commit`: an image from a working container.

@@ -1,0 +1,1 @@
+//! `config`: changes to the image config that the next commit writes.

@@ -1,0 +1,1 @@
+//! A Dockerfile instruction that only changes the config, as `image::Change`s.

@@ -1,0 +1,191 @@
+//! What `from` was told for later runs, as `buildah.json` keeps it.
+
+use serde::{Deserialize, Serialize};
+
+use super::Members;
+
+/// How processes of a container are kept apart from the machine (`Isolation`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Isolation {
+    /// Whatever is right for the caller.
+    #[default]
+    Default,
+    /// All namespaces, as real root.
+    Oci,
+    /// Mount and UTS namespace only.
+    Chroot,
+    /// All namespaces, inside a user namespace.
+    Rootless,
+}
+
+impl Isolation {
+    /// The number in the file.
+    pub fn number(self) -> u8 {
+        match self {
+            Self::Default => 0,
+            Self::Oci => 1,
+            Self::Chroot => 2,
+            Self::Rootless => 3,
+        }
+    }
+
+    /// The isolation with this number; an unknown one is the default.
+    pub fn from_number(number: u8) -> Self {
+        match number {
+            1 => Self::Oci,
+            2 => Self::Chroot,
+            3 => Self::Rootless,
+            _ => Self::Default,
+        }
+    }
+}
+
+/// One entry of `NamespaceOptions`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Namespace {
+    /// `cgroup`, `ipc`, `mount`, `network`, `pid`, `user`, `uts`.
+    pub name: String,
+    /// The host's namespace is used.
+    #[serde(default)]
+    pub host: bool,
+    /// The namespace to join, or for the network its mode; empty for a new one.
+    #[serde(default)]
+    pub path: String,
+}
+
+/// `CommonBuildOpts`: the members that we honour. The others are written with Buildah's defaults.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct CommonOptions {
+    /// `name:address`.
+    #[serde(deserialize_with = "null_is_empty")]
+    pub add_host: Vec<String>,
+    /// Leave out the history on commit.
+    pub omit_history: bool,
+    /// Empty: the caller's.
+    pub cgroup_parent: String,
+    /// Pass the proxy variables.
+    #[serde(rename = "HTTPProxy")]
+    pub http_proxy: bool,
+    /// 0 undefined, 1 yes, 2 no: Go's `types.OptionalBool`.
+    pub identity_label: u8,
+    /// Search domains.
+    #[serde(rename = "DNSSearch", deserialize_with = "null_is_empty")]
+    pub dns_search: Vec<String>,
+    /// Name servers; the single word `none` leaves resolv.conf alone.
+    #[serde(rename = "DNSServers", deserialize_with = "null_is_empty")]
+    pub dns_servers: Vec<String>,
+    /// resolv.conf options.
+    #[serde(rename = "DNSOptions", deserialize_with = "null_is_empty")]
+    pub dns_options: Vec<String>,
+    /// SELinux label options.
+    #[serde(deserialize_with = "null_is_empty")]
+    pub label_opts: Vec<String>,
+    /// Paths to mask beside the default ones (since Buildah 1.32).
+    #[serde(deserialize_with = "null_is_empty")]
+    pub masks: Vec<String>,
+    /// Paths not to mask (since Buildah 1.32).
+    #[serde(deserialize_with = "null_is_empty")]
+    pub unmasks: Vec<String>,
+    /// No new privileges for the processes (since Buildah 1.31).
+    pub no_new_privileges: bool,
+    /// No `/etc/hosts`.
+    pub no_hosts: bool,
+    /// No `/etc/hostname` (since Buildah 1.31).
+    pub no_hostname: bool,
+    /// A profile file, or `unconfined`; empty for the default.
+    pub seccomp_profile_path: String,
+    /// An AppArmor profile.
+    pub apparmor_profile: String,
+    /// Size of `/dev/shm` with a unit.
+    pub shm_size: String,
+    /// `name=soft:hard`.
+    #[serde(deserialize_with = "null_is_empty")]
+    pub ulimit: Vec<String>,
+    /// `host:container:options`.
+    #[serde(deserialize_with = "null_is_empty")]
+    pub volumes: Vec<String>,
+}
+
+impl Default for CommonOptions {
+    fn default() -> Self {
+        Self {
+            add_host: Vec::new(),
+            omit_history: false,
+            cgroup_parent: String::new(),
+            http_proxy: true,
+            identity_label: 2,
+            dns_search: Vec::new(),
+            dns_servers: Vec::new(),
+            dns_options: Vec::new(),
+            label_opts: Vec::new(),
+            masks: Vec::new(),
+            unmasks: Vec::new(),
+            no_new_privileges: false,
+            no_hosts: false,
+            no_hostname: false,
+            seccomp_profile_path: String::new(),
+            apparmor_profile: String::new(),
+            shm_size: "65536k".to_owned(),
+            ulimit: Vec::new(),
+            volumes: Vec::new(),
+        }
+    }
+}
+
+/// Go writes an empty slice as `null`.
+fn null_is_empty<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// Everything that `from` keeps for later runs.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RunEnvironment {
+    /// How processes are kept apart.
+    pub isolation: Isolation,
+    /// Which namespaces are new, and which are the host's; those not listed are new.
+    pub namespaces: Vec<Namespace>,
+    /// The capabilities of a root process, `CAP_X` each, sorted.
+    pub capabilities: Vec<String>,
+    /// Supplementary groups; the word `keep-groups` keeps the caller's.
+    pub group_add: Vec<String>,
+    /// `HOST[:CONTAINER[:rwm]]` (since Buildah 1.33; older ones keep resolved devices, which we do not read).
+    pub devices: Vec<String>,
+    /// The rest.
+    pub common: CommonOptions,
+}
+
+impl RunEnvironment {
+    /// Reads it from the members of `buildah.json`.
+    pub(super) fn read(members: &Members) -> serde_json::Result<Self> {
+        Ok(Self {
+            isolation: Isolation::from_number(members.get("Isolation")?),
+            namespaces: members.get("NamespaceOptions")?,
+            capabilities: members.get("Capabilities")?,
+            group_add: members.get("GroupAdd")?,
+            devices: members.get("DeviceSpecs")?,
+            common: members.get("CommonBuildOpts")?,
+        })
+    }
+
+    /// Writes it into the members of a new `buildah.json`.
+    pub(super) fn write(&self, members: &mut Members) -> serde_json::Result<()> {
+        members.set("Isolation", &self.isolation.number())?;
+        members.set("NamespaceOptions", &self.namespaces)?;
+        members.set("ConfigureNetwork", &self.network_policy())?;
+        members.set("Capabilities", &self.capabilities)?;
+        members.set("GroupAdd", &self.group_add)?;
+        members.set("DeviceSpecs", &self.devices)?;
+        members.set("CommonBuildOpts", &self.common)
+    }
+
+    /// `ConfigureNetwork`: 0 as the tool sees fit, 1 no network, 2 a configured one.
+    fn network_policy(&self) -> u8 {
+        match self.namespaces.iter().find(|namespace| namespace.name == "network") {
+            Some(network) if network.path == "none" => 1,
+            Some(network) if network.host => 2,
+            _ => 0,
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! The state file itself: reading, editing and replacing it.
+
+use std::io::{self, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use rustix::fs::{CWD, FlockOperation, Mode, OFlags};
+use serde_json::value::RawValue;
+
+use super::{Error, Members, RunEnvironment};
+use crate::image::config::History;
+use crate::image::{Draft, Format, ImageConfig, manifest};
+
+/// Name of the file below `userdata`.
+pub(super) const NAME: &str = "buildah.json";
+/// The value of `type`: every version of Buildah so far checks it.
+const TYPE: &str = "buildah 0.0.1";
+/// More than this is no state file of anyone (a large image config is 100 kB).
+const MAX_BYTES: u64 = 64 << 20;
+
+/// The image that a working container was made from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Base {
+    /// Its name; empty for an unnamed one and for scratch.
+    pub name: String,
+    /// Its ID in hexadecimal digits; empty for scratch.
+    pub id: String,
+    /// The digest of its manifest; empty for scratch.
+    pub digest: String,
+    /// The bytes of its config.
+    pub config: Vec<u8>,
+    /// The bytes of its manifest.
+    pub manifest: Vec<u8>,
+    /// Its top layer; empty for scratch.
+    pub top_layer: String,
+}
+
+/// The content of a state file.
+#[derive(Debug, Clone)]
+pub struct State {
+    members: Members,
+    /// The image that the next commit would write.
+    pub draft: Draft,
+    /// The container's name as the file has it.
+    pub name: String,
+    /// History entries of steps without a layer that come before the next layer's entry.
+    pub history_before: Vec<History>,
+    /// The same, after the next layer's entry.
+    pub history_after: Vec<History>,
+}
+
+impl State {
+    /// The state of a new working container `id` called `name`.
+    pub fn new(id: &str, name: &str, base: &Base, draft: Draft, environment: &RunEnvironment) -> Self {
+        let mut members = Members::default();
+        // Each value is a string, a number, or a list of such: serialising cannot fail.
+        let written = (|| {
+            members.set("type", TYPE)?;
+            members.set("image", &base.name)?;
+            members.set("image-id", &base.id)?;
+            members.set("image-digest", &base.digest)?;
+            members.set("config", &STANDARD.encode(&base.config))?;
+            members.set("manifest", &STANDARD.encode(&base.manifest))?;
+            members.set("container-name", name)?;
+            members.set("container-id", id)?;
+            members.set("TopLayer", &base.top_layer)?;
+            environment.write(&mut members)
+        })();
+        debug_assert!(written.is_ok(), "{written:?}");
+        Self { members, draft, name: name.to_owned(), history_before: Vec::new(), history_after: Vec::new() }
+    }
+
+    /// Reads a state file. `None`: there is none, or it is of another kind.
+    pub fn read(path: &Path) -> Result<Option<Self>, Error> {
+        let bytes = match read_limited(path) {
+            Ok(bytes) => bytes,
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(None),
+            Err(source) => return Err(Error::File { action: "reading", path: path.to_owned(), source }),
+        };
+        let members = Members::parse(&bytes).map_err(damaged(path))?;
+        if members.get::<String>("type").map_err(damaged(path))? != TYPE {
+            return Ok(None);
+        }
+        Self::from_members(members, path).map(Some)
+    }
+
+    fn from_members(members: Members, path: &Path) -> Result<Self, Error> {
+        let half = |key: &str| members.raw(key).map_or(b"{}".as_slice(), |raw| raw.get().as_bytes());
+        let config = ImageConfig::from_halves(half("ociv1"), half("docker")).map_err(config_damaged(path))?;
+        let draft = Draft {
+            format: members.get::<String>("Format").map_err(damaged(path))?.parse().unwrap_or_default(),
+            config,
+            annotations: members.get("annotations").map_err(damaged(path))?,
+            created_by: members.get("created-by").map_err(damaged(path))?,
+            history_comment: members.get("history-comment").map_err(damaged(path))?,
+        };
+        Ok(Self {
+            name: members.get("container-name").map_err(damaged(path))?,
+            history_before: history(members.raw("PrependedEmptyLayers"), path)?,
+            history_after: history(members.raw("AppendedEmptyLayers"), path)?,
+            members,
+            draft,
+        })
+    }
+
+    /// Replaces the state file at `path`.
+    pub fn write(&mut self, path: &Path) -> Result<(), Error> {
+        let bytes = self.to_bytes().map_err(damaged(path))?;
+        replace(path, &bytes).map_err(|source| Error::File { action: "writing", path: path.to_owned(), source })
+    }
+
+    fn to_bytes(&mut self) -> serde_json::Result<Vec<u8>> {
+        let format = match self.draft.format {
+            Format::Oci => manifest::OCI_MANIFEST,
+            Format::Docker => manifest::DOCKER_MANIFEST,
+        };
+        self.members.set("container-name", &self.name)?;
+        self.members.set("annotations", &self.draft.annotations)?;
+        self.members.set("created-by", &self.draft.created_by)?;
+        self.members.set("history-comment", &self.draft.history_comment)?;
+        self.members.set("ociv1", &raw(self.draft.config.to_oci())?)?;
+        let mut docker = self.draft.config.clone();
+        docker.docker.container_config = Some(Box::new(docker.config.clone()));
+        self.members.set("docker", &raw(docker.to_docker())?)?;
+        self.members.set("PrependedEmptyLayers", &history_member(&self.history_before)?)?;
+        self.members.set("AppendedEmptyLayers", &history_member(&self.history_after)?)?;
+        self.members.set("Format", format)?;
+        self.members.to_bytes()
+    }
+
+    /// The members as they were read or last written.
+    pub fn members(&self) -> &Members {
+        &self.members
+    }
+
+    /// What `from` keeps for later runs.
+    pub fn environment(&self) -> serde_json::Result<RunEnvironment> {
+        RunEnvironment::read(&self.members)
+    }
+
+    /// The image that the container was made from.
+    pub fn base(&self) -> serde_json::Result<Base> {
+        Ok(Base {
+            name: self.members.get("image")?,
+            id: self.members.get("image-id")?,
+            digest: self.members.get("image-digest")?,
+            config: self.base64("config")?,
+            manifest: self.base64("manifest")?,
+            top_layer: self.members.get("TopLayer")?,
+        })
+    }
+
+    /// Where the state file says that the container is mounted; empty when it is not.
+    pub fn mount_point(&self) -> String {
+        self.members.get("mountpoint").unwrap_or_default()
+    }
+
+    /// Notes where the container is mounted, for Buildah; `None` when it is not any more.
+    pub fn set_mount_point(&mut self, path: Option<&str>) {
+        match path {
+            // A string always serialises.
+            Some(path) => drop(self.members.set("mountpoint", path)),
+            None => self.members.remove("mountpoint"),
+        }
+    }
+
+    fn base64(&self, key: &str) -> serde_json::Result<Vec<u8>> {
+        let text: String = self.members.get(key)?;
+        STANDARD.decode(text).map_err(serde::de::Error::custom)
+    }
+}
+
+/// Takes the container's lock, which is one on its directory: nothing is left behind, and `rm` needs no step for it.
+pub(super) fn lock(directory: &Path) -> Result<OwnedFd, Error> {
+    let failed =
+        |source: rustix::io::Errno| Error::File { action: "locking", path: directory.to_owned(), source: source.into() };
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let fd = rustix::fs::openat(CWD, directory, flags, Mode::empty()).map_err(failed)?;
+    loop {
+        match rustix::fs::flock(&fd, FlockOperation::LockExclusive) {
+            Err(rustix::io::Errno::INTR) => {}
+            other => return other.map(|()| fd).map_err(failed),
+        }
+    }
+}
+
+fn read_limited(path: &Path) -> io::Result<Vec<u8>> {
+    use std::io::Read;
+    let file = std::fs::File::open(path)?;
+    let mut bytes = Vec::with_capacity(file.metadata()?.len().min(MAX_BYTES) as usize + 1);
+    file.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("longer than {MAX_BYTES} bytes")));
+    }
+    Ok(bytes)
+}
+
+/// Beside, then renamed: a reader sees the old file or the new one.
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let beside = path.with_file_name(format!(".tmp-{NAME}{}", std::process::id()));
+    let written = (|| {
+        let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+        file.write_all(bytes)?;
+        file.sync_data()?;
+        std::fs::rename(&beside, path)
+    })();
+    if written.is_err() {
+        let _ = std::fs::remove_file(&beside);
+    }
+    written
+}
+
+fn raw(bytes: Vec<u8>) -> serde_json::Result<Box<RawValue>> {
+    let text = String::from_utf8(bytes).map_err(serde::de::Error::custom)?;
+    RawValue::from_string(text)
+}
+
+/// History entries have one serialiser, that of the image config: a config with nothing else carries them here.
+fn history(entries: Option<&RawValue>, path: &Path) -> Result<Vec<History>, Error> {
+    let Some(entries) = entries else { return Ok(Vec::new()) };
+    let carrier = format!("{{\"history\":{}}}", entries.get());
+    Ok(ImageConfig::parse(carrier.as_bytes()).map_err(config_damaged(path))?.history)
+}
+
+fn history_member(entries: &[History]) -> serde_json::Result<Option<Box<RawValue>>> {
+    if entries.is_empty() {
+        return Ok(None);
+    }
+    let carrier = ImageConfig { history: entries.to_vec(), ..ImageConfig::default() };
+    Members::parse(&carrier.to_oci())?.raw("history").map(|raw| RawValue::from_string(raw.get().to_owned())).transpose()
+}
+
+fn damaged(path: &Path) -> impl FnOnce(serde_json::Error) -> Error {
+    let path = path.to_owned();
+    move |source| Error::Damaged { path, source }
+}
+
+fn config_damaged(path: &Path) -> impl FnOnce(crate::image::config::Error) -> Error {
+    let path = path.to_owned();
+    move |source| Error::Config { path, source }
+}

@@ -1,0 +1,154 @@
+//! `userdata/buildah.json`: the state of a working container, shared with Buildah in both directions.
+//!
+//! The file is one JSON object (format, section 3.8). What we do not know in it survives every rewrite (newer Buildah versions
+//! add members), what we change is replaced member by member. `ociv1` and `docker` hold the same image config in two formats;
+//! both are always written from one `ImageConfig`, since Buildah 1.28 fails to commit when they disagree. The file is
+//! replaced atomically, and read-modify-write happens under a lock of ours (`edit`), so that two verbs that change one container
+//! do not lose each other's work. Buildah takes no such lock: against it the last writer wins, as between two Buildahs.
+//!
+//! Must not: touch the container's files; know what a verb does.
+
+mod environment;
+mod file;
+mod members;
+
+use std::path::{Path, PathBuf};
+
+use containers_storage::containers::Container;
+use containers_storage::store::{self, Store};
+use containers_storage::{ContainerId, LayerId};
+
+pub use environment::{CommonOptions, Isolation, Namespace, RunEnvironment};
+pub use file::{Base, State};
+pub use members::Members;
+
+/// Why a working container could not be found, read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No container has this name or ID. Scripts look for this phrase.
+    #[error("reading build container {name:?}: container not known")]
+    NotKnown {
+        /// What was typed.
+        name: String,
+    },
+    /// The container belongs to another tool and its image cannot stand in for a state.
+    #[error(
+        "reading build container {name:?}: it was not made by a build tool, and it has no image to take a configuration from"
+    )]
+    NotAWorkingContainer {
+        /// What was typed.
+        name: String,
+    },
+    /// The state file could not be read or written.
+    #[error("{action} {path:?}")]
+    File {
+        /// The operation, as a participle.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What failed.
+        source: std::io::Error,
+    },
+    /// The state file is no JSON, or a member has the wrong type.
+    #[error("{path:?} is damaged")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong and where.
+        source: serde_json::Error,
+    },
+    /// The image config in the state file is no image config.
+    #[error("{path:?} holds a damaged image configuration")]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: crate::image::config::Error,
+    },
+    /// The store could not be read.
+    #[error("reading build container {name:?}")]
+    Store {
+        /// What was typed.
+        name: String,
+        /// What failed.
+        source: store::Error,
+    },
+}
+
+/// A working container: its record and its state as they were when it was opened.
+#[derive(Debug)]
+pub struct WorkingContainer {
+    record: Container,
+    directory: PathBuf,
+    state: State,
+}
+
+impl WorkingContainer {
+    /// The container that `name` (a name, an ID, or a unique prefix of one) stands for, with its state. One that podman made
+    /// gets a state from its image, in memory.
+    pub fn open(store: &Store, name: &str) -> Result<Self, Error> {
+        let record = find(store, name)?;
+        let directory = store.container_dir(&record.id);
+        match State::read(&directory.join(file::NAME))? {
+            Some(state) => Ok(Self { record, directory, state }),
+            None => Err(Error::NotAWorkingContainer { name: name.to_owned() }),
+        }
+    }
+
+    /// Opens the container as `open`, holding its lock, lets `change` edit the state, and writes it if it succeeds.
+    pub fn edit<T, E: From<Error>>(
+        store: &Store,
+        name: &str,
+        change: impl FnOnce(&mut WorkingContainer) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let record = find(store, name)?;
+        let directory = store.container_dir(&record.id);
+        let _lock = file::lock(&directory)?;
+        let mut container = Self::open(store, &record.id.to_string())?;
+        let answer = change(&mut container)?;
+        container.state.write(&container.directory.join(file::NAME))?;
+        Ok(answer)
+    }
+
+    /// Its ID.
+    pub fn id(&self) -> &ContainerId {
+        &self.record.id
+    }
+
+    /// Its record in the store.
+    pub fn record(&self) -> &Container {
+        &self.record
+    }
+
+    /// Its writable layer.
+    pub fn layer(&self) -> &LayerId {
+        &self.record.layer
+    }
+
+    /// Its name: the record's first, or its ID if it has none.
+    pub fn name(&self) -> String {
+        self.record.names.first().cloned().unwrap_or_else(|| self.record.id.to_string())
+    }
+
+    /// The directory `userdata` of the graph root, which holds the state file.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// What the state file says.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The state, to be edited: only what `edit` is given is written.
+    pub fn state_mut(&mut self) -> &mut State {
+        &mut self.state
+    }
+}
+
+/// The record of the container that `name` stands for.
+pub fn find(store: &Store, name: &str) -> Result<Container, Error> {
+    let failed = |source| Error::Store { name: name.to_owned(), source };
+    let found = store.containers().map_err(failed)?.resolve(name).map_err(failed)?;
+    found.ok_or_else(|| Error::NotKnown { name: name.to_owned() })
+}
