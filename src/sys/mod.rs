@@ -1,1 +1,3 @@
-//! To be written.
+//! The only `unsafe` of the program: kernel interfaces that neither nix nor rustix wraps safely.
+
+pub mod fork;

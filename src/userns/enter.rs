@@ -1,23 +1,38 @@
 //! Entering: the one way into a user namespace with the caller's ids, and into a private mount namespace.
+//!
+//! ```text
+//!  this process                         two children, forked before, still outside
+//!  unshare(CLONE_NEWUSER)               wait for the gate
+//!  open the gate ─────────────────────▶ exec newuidmap PID 0 UID 1 1 START LENGTH …
+//!                                       exec newgidmap PID 0 GID 1 1 START LENGTH …      (both at once)
+//!  wait for both; become 0:0
+//!  unshare(CLONE_NEWNS), cut propagation
+//! ```
 
 use std::fmt;
+use std::io;
 
-use super::current::{self, Ids};
-use super::error::Error;
+use rustix::mount::MountPropagationFlags;
+use rustix::thread::UnshareFlags;
+
+use super::current::{self, Ids, State};
+use super::error::{Error, Refusal};
+use super::maps::{self, Plan, Written};
 
 /// Whether the verb's mounts end with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MountNamespace {
     /// A new mount namespace, propagation cut off: what is mounted ends with the process.
     Private,
-    /// The mount namespace the process is in, if it may mount there: for `mount` inside `unshare`, or by real root.
+    /// The mount namespace the process is in, if it may mount there: for `mount` inside `unshare`, or by real root. A process
+    /// that needs a new user namespace gets a new mount namespace with it all the same.
     Keep,
 }
 
 /// How `enter` got where it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum How {
-    /// A new user namespace with the subordinate ids.
+    /// A new user namespace with the subordinate ids, or with all ids of an ordinary container's root.
     NewFull,
     /// A new user namespace with one id only.
     NewSingle,
@@ -34,14 +49,14 @@ pub struct Entered {
     pub how: How,
     /// The ids of the person, as seen outside.
     pub outer: Ids,
-    /// What the person should know: one line of standard error each.
+    /// What the person should know: one line of standard error each, escaped.
     pub notices: Vec<Notice>,
 }
 
 /// Something the person should know, though the work goes on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
-    /// Only the caller's own id is mapped; why.
+    /// Only the caller's own id is mapped; why, and what would help.
     SingleId(String),
     /// A subordinate range is also somebody else's; which.
     Overlap(String),
@@ -50,20 +65,97 @@ pub enum Notice {
 impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::SingleId(why) => write!(f, "only one user id is available in the user namespace: {why}"),
+            Self::SingleId(why) => write!(f, "files can have one owner only, since the user namespace has a single id: {why}"),
             Self::Overlap(what) => f.write_str(what),
         }
     }
 }
 
 /// Makes the process root over the caller's ids, with a mount namespace as asked. Must be called before any thread is started.
-/// It is called once; a second call finds the process inside and does what `MountNamespace` says.
-pub fn enter(_mounts: MountNamespace) -> Result<Entered, Error> {
+/// Called again, it finds the process inside and does what `MountNamespace` says.
+///
+/// # Errors
+/// `Unshare` and `Mounts` where the machine does not allow it, `Subid` for unusable subordinate ids, `Helper` if only one of the
+/// two maps could be written. No subordinate ids, or no way to use them, is a notice and not an error.
+pub fn enter(mounts: MountNamespace) -> Result<Entered, Error> {
     let outer = current::outer_ids()?;
-    Ok(Entered { how: How::AlreadyInside, outer, notices: Vec::new() })
+    let how = match current::current() {
+        State::RealRoot => How::RealRoot,
+        State::Inside => How::AlreadyInside,
+        State::Outside => return enter_new(outer),
+    };
+    if mounts == MountNamespace::Private {
+        unshare_mounts()?;
+    }
+    Ok(Entered { how, outer, notices: Vec::new() })
 }
 
-/// A mount namespace of the process's own, with propagation cut off in both directions. Needs CAP_SYS_ADMIN.
+fn enter_new(outer: Ids) -> Result<Entered, Error> {
+    // Not `outer`: what the new maps say is about the namespace that the process is in now.
+    let own = Ids { uid: rustix::process::geteuid().as_raw(), gid: rustix::process::getegid().as_raw() };
+    let mut notices = Vec::new();
+    let written = match maps::plan(own, &mut notices)? {
+        Plan::Full(helpers) => helpers.enter(&mut notices)?,
+        Plan::Identity => maps::enter_with_all_ids(&mut notices)?,
+        Plan::Single => {
+            unshare_user()?;
+            Written::Neither
+        }
+    };
+    let how = match written {
+        Written::Both => How::NewFull,
+        Written::Neither => {
+            maps::write_single(own)?;
+            How::NewSingle
+        }
+    };
+    become_root()?;
+    unshare_mounts()?;
+    Ok(Entered { how, outer, notices })
+}
+
+/// A mount namespace of the process's own, into which what happens outside propagates and out of which nothing does. Needs
+/// CAP_SYS_ADMIN.
 pub fn unshare_mounts() -> Result<(), Error> {
-    Ok(())
+    let failed = |source: rustix::io::Errno| Error::Mounts { cause: refusal(source), source: source.into() };
+    new_namespace(UnshareFlags::NEWNS).map_err(failed)?;
+    // Slave and not private, so that we do not keep busy what the machine unmounts meanwhile.
+    rustix::mount::mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC).map_err(failed)
+}
+
+pub(super) fn unshare_user() -> Result<(), Error> {
+    new_namespace(UnshareFlags::NEWUSER).map_err(|source| Error::Unshare { cause: refusal(source), source: source.into() })
+}
+
+/// unshare(2). The safe function of nix is the same call; rustix's is deprecated for a flag that is not used here.
+fn new_namespace(flags: UnshareFlags) -> Result<(), rustix::io::Errno> {
+    let flags = nix::sched::CloneFlags::from_bits_retain(flags.bits().cast_signed());
+    nix::sched::unshare(flags).map_err(|errno| rustix::io::Errno::from_raw_os_error(errno as i32))
+}
+
+/// All of real, effective and saved ids 0, as the maps make the caller's ids.
+pub(super) fn become_root() -> Result<(), Error> {
+    let failed = |what| move |errno: nix::Error| Error::Ids { what, source: io::Error::from(errno) };
+    let (uid, gid) = (nix::unistd::Uid::from_raw(0), nix::unistd::Gid::from_raw(0));
+    nix::unistd::setresgid(gid, gid, gid).map_err(failed("setresgid"))?;
+    nix::unistd::setresuid(uid, uid, uid).map_err(failed("setresuid"))
+}
+
+/// Which setting of the machine explains `errno`. Asked only after a refusal: settings are evidence for words, never for a decision.
+fn refusal(errno: rustix::io::Errno) -> Refusal {
+    let is = |path: &str, value: &str| std::fs::read_to_string(path).is_ok_and(|text| text.trim() == value);
+    match errno {
+        rustix::io::Errno::NOSPC if is("/proc/sys/user/max_user_namespaces", "0") => Refusal::Disabled,
+        rustix::io::Errno::NOSPC | rustix::io::Errno::USERS => Refusal::Limit,
+        rustix::io::Errno::PERM | rustix::io::Errno::ACCESS => {
+            if is("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1") {
+                Refusal::AppArmor
+            } else if is("/proc/sys/kernel/unprivileged_userns_clone", "0") {
+                Refusal::UnprivilegedClone
+            } else {
+                Refusal::Sandbox
+            }
+        }
+        _ => Refusal::Unknown,
+    }
 }

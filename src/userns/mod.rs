@@ -19,6 +19,7 @@ mod current;
 mod enter;
 mod error;
 mod join;
+mod maps;
 pub mod subid;
 
 pub use current::{Ids, State, child_environment, current, is_rootless, outer_ids};

@@ -1,0 +1,35 @@
+//! fork(2) for a process without threads.
+//!
+//! Owns: the one safe way to get a child that goes on in our own code. It is for children that must exist before a namespace is
+//! entered and act after it; everything else uses `std::process::Command`.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::unix::fs::MetadataExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use nix::unistd::{ForkResult, Pid};
+
+/// Runs `child` in a copy of this process, which ends with the status that `child` returns. The copy of `unneeded`, which `child`
+/// must not use, is closed before: a pipe's write end that lived on there would keep its reader waiting. Refused with `EINVAL`
+/// if this process has threads, as `unshare(CLONE_NEWUSER)` would be.
+pub fn fork_alone(unneeded: BorrowedFd<'_>, child: impl FnOnce() -> i32) -> io::Result<Pid> {
+    // A directory has two links and one more for each directory in it; each thread is one (proc_pid_task(5)).
+    if std::fs::metadata("/proc/self/task")?.nlink() > 3 {
+        return Err(io::Error::from_raw_os_error(libc::EINVAL));
+    }
+    // SAFETY: the process has one thread, this one, so no lock is held by a thread that the copy lacks, and nobody can start
+    // another one between the check and the call.
+    match unsafe { nix::unistd::fork() }? {
+        ForkResult::Parent { child } => Ok(child),
+        ForkResult::Child => {
+            // SAFETY: the number is open, since it is borrowed. Its owner lives in this copy too, but is never dropped: the
+            // copy ends by _exit below, and until then runs nothing but `child`.
+            unsafe { libc::close(unneeded.as_raw_fd()) };
+            // An unwinding panic must not run the rest of the parent's program a second time.
+            let status = catch_unwind(AssertUnwindSafe(child)).unwrap_or(101);
+            // SAFETY: _exit(2) has no preconditions; buffers and exit handlers belong to the parent and are not run.
+            unsafe { libc::_exit(status) }
+        }
+    }
+}
