@@ -2,3 +2,5 @@
 
 #[path = "../harness/mod.rs"]
 mod harness;
+mod images;
+mod outputs;

@@ -51,7 +51,11 @@ impl CommandOutput {
                 run.push(character);
                 continue;
             }
-            out.push_str(if run.len() == 64 { "[ID]" } else { &run });
+            out.push_str(match run.len() {
+                64 => "[ID]",
+                12 => "[SHORT]",
+                _ => &run,
+            });
             run.clear();
             if character != '\0' {
                 out.push(character);

@@ -60,7 +60,9 @@ pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
         let path = shared_dir().join("bin/coracle");
-        fs::copy(env!("CARGO_BIN_EXE_coracle"), &path).expect("a copy of the binary");
+        // Another binary in its place (Buildah's own) judges the suite before the suite judges ours.
+        let built = std::env::var_os("CORACLE_TEST_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_coracle").into());
+        fs::copy(built, &path).expect("a copy of the binary");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("its mode");
         path
     })

@@ -1,0 +1,173 @@
+//! The same script by Debian's Buildah and by us: the images' configs, histories and file lists are equal but for times and
+//! IDs. Both work in one store, on the same base image.
+//!
+//! Each script is also run twice by Buildah: what differs there (nothing should) can't be held against us.
+
+use serde_json::Value;
+
+use crate::harness::{CommandOutput, TestEnv, skip_without};
+
+/// A script, in which `$B` is the tool and `$OUT` the name of the image to commit.
+struct Case {
+    name: &'static str,
+    script: &'static str,
+}
+
+const CASES: &[Case] = &[
+    Case { name: "scratch", script: "c=$($B from scratch); $B copy -q $c f /f; $B commit -q $c $OUT" },
+    Case { name: "unchanged", script: "c=$($B from busybox); $B commit -q $c $OUT" },
+    Case {
+        name: "config",
+        script: r#"c=$($B from busybox)
+            $B config --entrypoint '["/bin/sh","-c"]' --cmd 'echo "a b" c' --env A=1 --env 'B=$A-x' --label l=1 --label m= $c
+            $B config --port 80 --port 53/udp --volume /data --user 1000:1000 --workingdir /home/user --stop-signal 9 $c
+            $B config --author 'A <a@b>' --annotation n=v --created-by 'the hand' --os linux --arch arm64 --variant v8 $c
+            $B commit -q $c $OUT"#,
+    },
+    Case {
+        name: "removal",
+        script: r#"c=$($B from busybox)
+            $B config --env A=1 --env B=2 --label x=1 --label y=2 --port 80 --port 81 --volume /v --volume /w $c
+            $B config --env A- --label x- --port 80- --volume /v- --cmd '' $c
+            $B commit -q $c $OUT"#,
+    },
+    Case {
+        name: "docker format",
+        script: r#"c=$($B from busybox)
+            $B config --healthcheck 'CMD true' --healthcheck-interval 5s --onbuild 'RUN x' --shell '/bin/sh -e' $c
+            $B config --hostname h --domainname d --comment c $c
+            $B copy -q $c f /f
+            $B commit -q --format docker $c $OUT"#,
+    },
+    Case {
+        name: "history",
+        script: r#"c=$($B from busybox)
+            $B run --add-history $RUNFLAGS $c -- sh -c 'echo 1 > /one'
+            $B copy -q --add-history $c f /f
+            $B config --add-history --env H=1 --label h=1 --workingdir /w $c
+            $B commit -q $c $OUT"#,
+    },
+    Case {
+        name: "two layers",
+        script: r#"c=$($B from busybox); $B copy -q $c f /f; $B commit -q $c middle
+            c=$($B from middle); $B copy -q $c tree /tree; $B run $RUNFLAGS $c -- rm /f; $B commit -q --rm $c $OUT"#,
+    },
+    Case {
+        name: "squash",
+        script: r#"c=$($B from busybox); $B copy -q $c f /f; $B run $RUNFLAGS $c -- rm /etc/group; $B commit -q --squash $c $OUT"#,
+    },
+    Case {
+        name: "timestamp",
+        script: "c=$($B from busybox); $B copy -q $c tree /t; $B config --label a=b $c; $B commit -q --timestamp 1000 $c $OUT",
+    },
+    Case {
+        name: "omit history",
+        script: "c=$($B from busybox); $B copy -q $c f /f; $B commit -q --omit-history --timestamp 0 $c $OUT",
+    },
+    Case {
+        name: "whiteouts",
+        script: r#"c=$($B from busybox)
+            $B run $RUNFLAGS $c -- sh -c 'rm -rf /home; mkdir /home; echo n > /home/n; rm /etc/passwd; ln -s x /l; ln /etc/group /hard; mkdir -p /d/e/f; chown -R 5:6 /d; chmod 4755 /d/e'
+            $B commit -q $c $OUT"#,
+    },
+    Case {
+        name: "owners and modes",
+        script: r#"c=$($B from busybox)
+            $B copy -q --chown 7:8 $c tree /a; $B copy -q --chown user --chmod 0600 $c f /b; $B add -q $c t.tar /c
+            $B commit -q $c $OUT"#,
+    },
+];
+
+/// Members that differ between two runs of any tool.
+fn scrub(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            for key in ["created", "container", "docker_version"] {
+                map.remove(key);
+            }
+            if let Some(label) = map.get_mut("io.buildah.version") {
+                *label = Value::from("[VERSION]");
+            }
+            for (key, inner) in map.iter_mut() {
+                // A working container of docker format gets a random host name.
+                if key == "Hostname" && inner.as_str().is_some_and(|name| name.len() == 12) {
+                    *inner = Value::from("[HOST]");
+                }
+                scrub(inner);
+            }
+        }
+        Value::Array(list) => list.iter_mut().for_each(scrub),
+        _ => {}
+    }
+}
+
+/// What an image is: its config without times, the annotations of its manifest, and the file list of its top layer.
+fn describe(env: &TestEnv, image: &str) -> (Value, Value, String) {
+    let source = format!("containers-storage:localhost/{image}:latest");
+    let read = |words: &[&str]| -> Value {
+        let text = env.tool("skopeo", words.iter().copied().chain([source.as_str()])).success();
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{image}: {error}\n{text}"))
+    };
+    let mut config = read(&["inspect", "--config", "--raw"]);
+    let manifest = read(&["inspect", "--raw"]);
+    let mut annotations = manifest.get("annotations").cloned().unwrap_or(Value::Null);
+    scrub(&mut config);
+    // The digests of layers with fresh times differ; the file list below compares what is in them.
+    let layers = config.pointer("/rootfs/diff_ids").and_then(Value::as_array).map_or(0, Vec::len);
+    if let Some(rootfs) = config.get_mut("rootfs") {
+        rootfs["diff_ids"] = Value::from(layers);
+    }
+    if let Some(map) = annotations.as_object_mut() {
+        map.remove("org.opencontainers.image.created");
+        map.retain(|key, _| !key.starts_with("org.opencontainers.image.base."));
+    }
+    let layer = manifest["layers"].as_array().and_then(|list| list.last()).and_then(|layer| layer["digest"].as_str());
+    let hex = layer.expect("a layer").trim_start_matches("sha256:").to_owned();
+    let script = format!(
+        "rm -rf out-{image}; skopeo copy -q {source} dir:out-{image} && tar --numeric-owner --utc -tvf out-{image}/{hex} |
+         awk '{{ $4 = \"\"; $5 = \"\"; print }}' | sort"
+    );
+    (config, annotations, env.shell(&script).success())
+}
+
+fn build(env: &TestEnv, case: &Case, tool: &str, image: &str) -> CommandOutput {
+    let flags = if tool == "buildah" { "--isolation chroot" } else { "" };
+    env.shell(&format!("B={tool}; OUT={image}; RUNFLAGS='{flags}'\n{}", case.script))
+}
+
+#[test]
+fn images_of_both_tools_are_equal() {
+    if skip_without(&["buildah", "skopeo"]) {
+        return;
+    }
+    let env = TestEnv::new();
+    env.busybox("localhost/busybox:latest");
+    env.write("f", "content\n");
+    for name in ["tree/a", "tree/sub/b", "tree/sub/c"] {
+        env.write(name, name);
+    }
+    env.shell("chmod 755 tree/a; ln -s a tree/link; ln tree/a tree/hard; touch -h -d @1600000000 f tree/a tree/link tree/sub; tar -cf t.tar tree f").success();
+    let mut wrong = Vec::new();
+    for (number, case) in CASES.iter().enumerate() {
+        let names = [format!("theirs{number}"), format!("again{number}"), format!("ours{number}")];
+        build(&env, case, "buildah", &names[0]).success();
+        build(&env, case, "buildah", &names[1]).success();
+        let ours = build(&env, case, "coracle", &names[2]);
+        if ours.code != Some(0) {
+            wrong.push(format!("{}: {ours}", case.name));
+            continue;
+        }
+        let [theirs, again, ours] = names.map(|name| describe(&env, &name));
+        assert_eq!(theirs, again, "{}: two runs of buildah differ", case.name);
+        for (what, left, right) in [("config", &theirs.0, &ours.0), ("annotations", &theirs.1, &ours.1)] {
+            if left != right {
+                let show = |value| serde_json::to_string_pretty(value).unwrap_or_default();
+                wrong.push(format!("{}: {what} differs\n--- buildah\n{}\n--- coracle\n{}", case.name, show(left), show(right)));
+            }
+        }
+        if theirs.2 != ours.2 {
+            wrong.push(format!("{}: files differ\n--- buildah\n{}\n--- coracle\n{}", case.name, theirs.2, ours.2));
+        }
+    }
+    assert!(wrong.is_empty(), "{} differences:\n\n{}", wrong.len(), wrong.join("\n\n"));
+}
