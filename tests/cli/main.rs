@@ -1,5 +1,6 @@
 //! The verbs through the binary, one module each: stdout, stderr and status as a user sees them.
 
+mod bad_input;
 mod debian;
 #[path = "../harness/mod.rs"]
 mod harness;

@@ -1,0 +1,166 @@
+//! Bad input: each gives one clear error that names the thing and the cause, exit status 125, and loses nothing.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+use crate::harness::{TestEnv, am_root};
+
+/// Runs the words, which must fail with 125 and one `Error:` line that holds every one of `parts`.
+#[track_caller]
+fn refused(env: &TestEnv, words: &[&str], parts: &[&str]) {
+    let output = env.run(words);
+    let error = output.failure(125);
+    assert_eq!(output.out(), "", "{words:?} wrote data although it failed");
+    let lines: Vec<_> = error.lines().filter(|line| line.starts_with("Error: ")).collect();
+    assert_eq!(lines.len(), 1, "{words:?}: one error line was expected:\n{error}");
+    for part in parts {
+        assert!(error.contains(part), "{words:?}: {part:?} is missing in:\n{error}");
+    }
+    assert!(!error.contains("panicked"), "{error}");
+}
+
+#[test]
+fn unknown_things_are_named() {
+    let env = TestEnv::new();
+    env.busybox("localhost/busybox:latest");
+    let container = env.ok(["from", "busybox"]);
+    refused(&env, &["from", "nosuch"], &["nosuch", "image not known"]);
+    refused(&env, &["from", "localhost/busybux"], &["busybux", "hint: ", "localhost/busybox"]);
+    refused(&env, &["run", "nosuch", "true"], &["nosuch", "container not known"]);
+    refused(&env, &["copy", "nosuch", "f", "/"], &["nosuch", "container not known"]);
+    refused(&env, &["commit", "nosuch", "x"], &["nosuch", "container not known"]);
+    refused(&env, &["inspect", "nosuch"], &["nosuch"]);
+    refused(&env, &["form", "busybox"], &["unknown command \"form\"", "from"]);
+    refused(&env, &["from", "--nmae", "x", "busybox"], &["--nmae", "--name"]);
+    refused(&env, &["copy", &container, "missing", "/x"], &["missing", "no such file or directory"]);
+    env.assert_store_is_clean();
+}
+
+#[test]
+fn bad_values_are_named_before_anything_changes() {
+    let env = TestEnv::new();
+    env.busybox("localhost/busybox:latest");
+    let container = env.ok(["from", "busybox"]);
+    let before = env.ok(["inspect", &container]);
+    env.write("f", "content");
+    refused(&env, &["commit", "--format", "tarball", &container, "x"], &["tarball"]);
+    refused(&env, &["commit", "--timestamp", "soon", &container, "x"], &["soon"]);
+    refused(&env, &["copy", "--chmod", "u+x", &container, "f", "/f"], &["u+x"]);
+    refused(&env, &["copy", "--chown", "nobody-here", &container, "f", "/f"], &["nobody-here"]);
+    refused(&env, &["run", "--cap-add", "FLYING", &container, "true"], &["FLYING"]);
+    refused(&env, &["run", "--network", "maybe", &container, "true"], &["maybe"]);
+    refused(&env, &["run", "--security-opt", "seccomp=/nosuch.json", &container, "true"], &["/nosuch.json"]);
+    refused(&env, &["run", "--security-opt", "magic=1", &container, "true"], &["magic"]);
+    refused(&env, &["run", "--isolation", "jail", &container, "true"], &["jail"]);
+    refused(&env, &["run", "--user", "4294967296", &container, "true"], &["4294967296"]);
+    refused(&env, &["from", "--name", "../../x", "busybox"], &["../../x"]);
+    refused(&env, &["config", "--healthcheck-interval", "often", &container], &["often"]);
+    refused(&env, &["--log-level", "loud", "images"], &["unable to parse log level", "loud"]);
+    refused(&env, &["--storage-driver", "btrfs", "images"], &["btrfs"]);
+    assert_eq!(env.ok(["inspect", &container]), before);
+    assert_eq!(env.ok(["containers", "-q"]).lines().count(), 1);
+    env.assert_store_is_clean();
+}
+
+#[test]
+fn what_comes_in_a_later_version_is_refused_by_name() {
+    let env = TestEnv::new();
+    for verb in ["build", "bud", "pull", "push", "login", "logout", "manifest", "source", "mkcw"] {
+        refused(&env, &[verb, "x"], &[verb]);
+    }
+    refused(&env, &["--imagestore", "/x", "images"], &["--imagestore"]);
+    refused(&env, &["from", "docker://localhost:5000/x"], &["docker"]);
+    refused(&env, &["from", "oci:dir"], &["oci:"]);
+    refused(&env, &["from", "--memory", "1g", "scratch"], &["--memory"]);
+}
+
+#[test]
+fn an_unreadable_source_directory_is_named() {
+    let env = TestEnv::new();
+    env.busybox("localhost/busybox:latest");
+    let container = env.ok(["from", "busybox"]);
+    env.write("tree/closed/f", "x");
+    fs::set_permissions(env.work().join("tree/closed"), fs::Permissions::from_mode(0)).expect("its mode");
+    refused(&env, &["copy", &container, "tree", "/tree"], &["closed", "ermission denied"]);
+    fs::set_permissions(env.work().join("tree/closed"), fs::Permissions::from_mode(0o700)).expect("its mode");
+    env.ok(["copy", "-q", &container, "tree", "/tree"]);
+    assert_eq!(env.ok(["run", &container, "--", "cat", "/tree/closed/f"]), "x");
+}
+
+#[test]
+fn a_truncated_archive_is_refused_and_the_container_stays_usable() {
+    let env = TestEnv::new();
+    env.busybox("localhost/busybox:latest");
+    let container = env.ok(["from", "busybox"]);
+    env.write("tree/f", vec![b'x'; 300_000]);
+    env.shell("tar -czf whole.tar.gz tree; head -c 200 whole.tar.gz > cut.tar.gz; tar -cf whole.tar tree; head -c 100000 whole.tar > cut.tar").success();
+    refused(&env, &["add", &container, "cut.tar.gz", "/"], &["cut.tar.gz"]);
+    refused(&env, &["add", &container, "cut.tar", "/"], &["cut.tar"]);
+    env.ok(["run", &container, "--", "true"]);
+    env.assert_store_is_clean();
+}
+
+#[test]
+fn a_changed_layer_is_found_by_check() {
+    let env = TestEnv::new();
+    env.busybox("localhost/busybox:latest");
+    let container = env.ok(["from", "busybox"]);
+    env.write("f", "the right content");
+    env.ok(["copy", "-q", &container, "f", "/f"]);
+    env.ok(["commit", "-q", "--rm", &container, "image"]);
+    env.ok(["check", "--digests"]);
+    let find = format!("find {}/overlay -path '*/diff/f'", env.graph_root().display());
+    let file = env.shell(&find).success();
+    fs::write(&file, "the wrong content").expect("a change behind the store's back");
+    let report = env.run(["check", "--digests"]);
+    assert_ne!(report.code, Some(0), "{report}");
+    let text = format!("{}{}", report.out(), report.err());
+    let layer =
+        std::path::Path::new(&file).components().rev().nth(2).map(|name| name.as_os_str().to_string_lossy().into_owned());
+    assert!(text.contains(&layer.expect("the layer's ID")[..12]), "{text}");
+}
+
+#[test]
+fn a_foreign_binary_is_explained() {
+    let env = TestEnv::new();
+    env.busybox("localhost/busybox:latest");
+    let container = env.ok(["from", "busybox"]);
+    // The first 64 bytes of an ELF executable for 64-bit ARM (machine 183).
+    let mut elf = vec![0u8; 4096];
+    elf[..20].copy_from_slice(&[0x7f, b'E', b'L', b'F', 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 183, 0]);
+    env.write("prog", elf);
+    env.ok(["copy", "-q", "--chmod", "755", &container, "prog", "/bin/prog"]);
+    let output = env.run(["run", &container, "--", "prog"]);
+    assert_eq!(output.code, Some(1), "{output}");
+    assert!(output.err().contains("prog") && output.err().contains("aarch64"), "{output}");
+}
+
+#[test]
+fn without_newuidmap_one_id_is_mapped_and_a_line_says_so() {
+    if !am_root() {
+        return; // hiding the helper needs root
+    }
+    let env = TestEnv::new();
+    let hidden = |script: &str| {
+        let user = crate::harness::test_user();
+        let mut command = std::process::Command::new("unshare");
+        let inner = format!(
+            "mount --bind /dev/null /usr/bin/newuidmap; mount --bind /dev/null /usr/bin/newgidmap
+             exec setpriv --reuid {} --regid {} --clear-groups -- sh -euc '{script}'",
+            user.uid, user.gid
+        );
+        command.args(["-m", "sh", "-euc", &inner]).env_clear().current_dir(env.work());
+        command.env("HOME", env.path("home")).env("XDG_RUNTIME_DIR", env.path("run")).env("TMPDIR", env.path("tmp"));
+        command.env(
+            "PATH",
+            env.command("sh").get_envs().find(|(name, _)| *name == "PATH").and_then(|(_, value)| value).expect("a PATH"),
+        );
+        env.output(command, b"")
+    };
+    env.write("f", "content");
+    let output = hidden("c=$(coracle from scratch); coracle copy -q $c f /f; coracle commit -q --rm $c single");
+    let id = output.success();
+    assert_eq!(id.len(), 64, "{output}");
+    assert!(output.err().contains("newuidmap"), "the reason is missing: {output}");
+    env.assert_store_is_clean();
+}
