@@ -4,8 +4,13 @@
 //! RESOLVE_NO_MAGICLINKS`); absolute links and `..` stay inside. The result is a descriptor, and what follows (chmod, chown,
 //! times, xattrs, mounts) uses that descriptor, never the string again. Creating never follows a link in the last component.
 //!
+//! Where the kernel or a seccomp filter refuses `openat2`, `walk` gives the same answers component by component.
+//!
 //! Must not: take a path of the host from the content of an image; open a foreign name without knowing that it is a regular
 //! file (a FIFO would hang, a device would act).
+
+mod remove;
+mod walk;
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -21,6 +26,38 @@ use rustix::io::Errno;
 #[derive(Debug)]
 pub struct Root {
     fd: OwnedFd,
+    /// Tests make every look-up take the walk.
+    #[cfg(test)]
+    walk_only: bool,
+}
+
+/// What a look-up is to end at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Want {
+    Anything,
+    Directory,
+}
+
+/// One name in a directory.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Entry {
+    /// The name, one path component.
+    pub name: OsString,
+    /// Its type, as the directory tells it; `None` where the file system doesn't say.
+    pub kind: Option<EntryKind>,
+}
+
+/// The type that a directory gives for a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum EntryKind {
+    /// Regular file.
+    File,
+    /// Directory.
+    Directory,
+    /// Symbolic link.
+    Symlink,
+    /// Device, FIFO or socket.
+    Special,
 }
 
 impl AsFd for Root {
@@ -31,25 +68,33 @@ impl AsFd for Root {
 
 impl From<OwnedFd> for Root {
     fn from(fd: OwnedFd) -> Self {
-        Self { fd }
+        Self::new(fd)
     }
 }
 
 impl Root {
+    fn new(fd: OwnedFd) -> Self {
+        Self {
+            fd,
+            #[cfg(test)]
+            walk_only: false,
+        }
+    }
+
     /// Opens the directory `path` of the host. A link as its last component is refused.
     pub fn open(path: &Path) -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        Ok(Self { fd: rustix::fs::openat(CWD, path, flags, Mode::empty())? })
+        Ok(Self::new(rustix::fs::openat(CWD, path, flags, Mode::empty())?))
     }
 
     /// A second handle on the same directory.
     pub fn try_clone(&self) -> io::Result<Self> {
-        Ok(Self { fd: self.fd.try_clone()? })
+        Ok(Self::new(self.fd.try_clone()?))
     }
 
     /// A bare handle (`O_PATH`) on what `path` names, links followed within the root.
     pub fn resolve(&self, path: &Path) -> io::Result<OwnedFd> {
-        self.open_in_root(path, OFlags::PATH, Mode::empty())
+        self.look_up(path, Want::Anything)
     }
 
     /// A bare handle (`O_PATH`) on `path` itself: a link as the last component is returned, not followed.
@@ -60,7 +105,7 @@ impl Root {
 
     /// The directory named `path`, as a root of its own.
     pub fn subdir(&self, path: &Path) -> io::Result<Root> {
-        Ok(Self { fd: self.open_in_root(path, OFlags::PATH | OFlags::DIRECTORY, Mode::empty())? })
+        Ok(Self::new(self.look_up(path, Want::Directory)?))
     }
 
     /// The metadata of `path`, links followed within the root.
@@ -75,14 +120,15 @@ impl Root {
     }
 
     /// The directory that holds the last component of `path`, and that component. Links are followed in the directory part only.
-    /// The root itself, or a path that ends in `..`, has no such component and is refused.
+    /// The root itself, or a path that ends in `..`, has no such component and is refused. A trailing slash or `/.` says nothing: the
+    /// component is never followed.
     pub fn parent(&self, path: &Path) -> io::Result<(OwnedFd, OsString)> {
         let name = match path.components().next_back() {
             Some(Component::Normal(name)) => name.to_os_string(),
             _ => return Err(io::Error::new(io::ErrorKind::InvalidInput, "the path has no last component")),
         };
         let parent = path.parent().unwrap_or(Path::new(""));
-        Ok((self.open_in_root(parent, OFlags::PATH | OFlags::DIRECTORY, Mode::empty())?, name))
+        Ok((self.look_up(parent, Want::Directory)?, name))
     }
 
     /// Opens the regular file `path` for reading, links followed within the root. Anything that is no regular file is refused
@@ -115,24 +161,24 @@ impl Root {
                 Component::RootDir | Component::CurDir | Component::Prefix(_) => continue,
                 Component::ParentDir => {
                     at.push("..");
-                    dir = self.open_in_root(&at, OFlags::PATH | OFlags::DIRECTORY, Mode::empty())?;
+                    dir = self.look_up(&at, Want::Directory)?;
                     continue;
                 }
                 Component::Normal(name) => {
                     at.push(name);
                     // The prefix is looked up again from the root, so that a link in it is followed inside.
-                    dir = match self.open_in_root(&at, OFlags::PATH | OFlags::DIRECTORY, Mode::empty()) {
+                    dir = match self.look_up(&at, Want::Directory) {
                         Ok(next) => next,
                         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                            rustix::fs::mkdirat(&dir, name, Mode::RWXU)?;
-                            let next = rustix::fs::openat(
-                                &dir,
-                                name,
-                                OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
-                                Mode::empty(),
-                            )?;
-                            made(next.as_fd(), &at)?;
-                            next
+                            let next = make_child(&dir, name)?;
+                            match next {
+                                Some(next) => {
+                                    made(next.as_fd(), &at)?;
+                                    next
+                                }
+                                // Somebody else made it meanwhile, or it is a dangling link and this fails.
+                                None => self.look_up(&at, Want::Directory)?,
+                            }
                         }
                         Err(error) => return Err(error),
                     };
@@ -150,22 +196,70 @@ impl Root {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(error),
         };
-        remove_tree(parent.as_fd(), &name)
+        remove::tree(parent.as_fd(), &name)
     }
 
-    fn open_in_root(&self, path: &Path, flags: OFlags, mode: Mode) -> io::Result<OwnedFd> {
+    /// Creates the regular file `path` and opens it for writing. Whatever is there already, a dangling link too, is an error: a name
+    /// from outside never truncates or follows. `mode` is subject to the umask.
+    pub fn create_file(&self, path: &Path, mode: u32) -> io::Result<File> {
+        let (parent, name) = self.parent(path)?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(File::from(rustix::fs::openat(parent, &name, flags, Mode::from_raw_mode(mode))?))
+    }
+
+    /// The entries of the directory `path`, sorted by name (bytewise), without `.` and `..`. Nothing is looked up by name: what needs
+    /// more than the type opens the entry with `open_child`.
+    pub fn read_dir(&self, path: &Path) -> io::Result<Vec<Entry>> {
+        let handle = self.look_up(path, Want::Directory)?;
+        list(handle.as_fd())
+    }
+
+    fn look_up(&self, path: &Path, want: Want) -> io::Result<OwnedFd> {
         // `openat2` refuses an empty path; the root names itself.
         let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+        #[cfg(test)]
+        if self.walk_only {
+            return Ok(walk::look_up(self.fd.as_fd(), path, want)?);
+        }
+        let flags = match want {
+            Want::Anything => OFlags::PATH | OFlags::CLOEXEC,
+            Want::Directory => OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        };
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
         // A rename or mount somewhere on the system makes the kernel answer EAGAIN; it says nothing about support (openat2(2)).
         for _ in 0..128 {
-            match rustix::fs::openat2(&self.fd, path, flags | OFlags::CLOEXEC, mode, resolve) {
+            match rustix::fs::openat2(&self.fd, path, flags, Mode::empty(), resolve) {
                 Err(Errno::AGAIN) => {}
+                // No such call before 5.6; EPERM from a seccomp filter that doesn't know it. A true EPERM comes back from the walk.
+                Err(Errno::NOSYS | Errno::PERM) => return Ok(walk::look_up(self.fd.as_fd(), path, want)?),
                 other => return Ok(other?),
             }
         }
         Err(Errno::AGAIN.into())
     }
+}
+
+/// The entries of an open directory (a bare handle will do), as `Root::read_dir`.
+pub fn list(dir: BorrowedFd<'_>) -> io::Result<Vec<Entry>> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut entries = Vec::new();
+    for entry in rustix::fs::Dir::new(rustix::fs::openat(dir, ".", flags, Mode::empty())?)? {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if name == b"." || name == b".." {
+            continue;
+        }
+        let kind = match entry.file_type() {
+            FileType::RegularFile => Some(EntryKind::File),
+            FileType::Directory => Some(EntryKind::Directory),
+            FileType::Symlink => Some(EntryKind::Symlink),
+            FileType::Unknown => None,
+            _ => Some(EntryKind::Special),
+        };
+        entries.push(Entry { name: OsStr::from_bytes(name).to_os_string(), kind });
+    }
+    entries.sort_unstable();
+    Ok(entries)
 }
 
 /// A bare handle (`O_PATH`) on the entry `name` of the open directory `dir`; a link is returned, not followed.
@@ -181,7 +275,24 @@ pub fn reopen_regular(handle: BorrowedFd<'_>, flags: OFlags) -> io::Result<File>
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
     }
     let path = format!("/proc/self/fd/{}", handle.as_raw_fd());
-    Ok(File::from(rustix::fs::openat(CWD, path, flags | OFlags::CLOEXEC | OFlags::NOCTTY, Mode::empty())?))
+    let file = rustix::fs::openat(CWD, path, flags | OFlags::CLOEXEC | OFlags::NOCTTY, Mode::empty())?;
+    // Somebody may have mounted something else on /proc.
+    let opened = rustix::fs::fstat(&file)?;
+    if (opened.st_dev, opened.st_ino) != (stat.st_dev, stat.st_ino) {
+        return Err(io::Error::other("/proc/self/fd leads somewhere else"));
+    }
+    Ok(File::from(file))
+}
+
+/// A new directory `name`, 0700; `None` if the name is taken.
+fn make_child(dir: &OwnedFd, name: &OsStr) -> io::Result<Option<OwnedFd>> {
+    match rustix::fs::mkdirat(dir, name, Mode::RWXU) {
+        Ok(()) => {}
+        Err(Errno::EXIST) => return Ok(None),
+        Err(errno) => return Err(errno.into()),
+    }
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(Some(rustix::fs::openat(dir, name, flags, Mode::empty())?))
 }
 
 fn single_component(name: &OsStr) -> io::Result<()> {
@@ -192,6 +303,5 @@ fn single_component(name: &OsStr) -> io::Result<()> {
     Ok(())
 }
 
-fn remove_tree(_parent: BorrowedFd<'_>, _name: &OsStr) -> io::Result<()> {
-    Err(io::Error::new(io::ErrorKind::Unsupported, "the storage driver's author fills this in"))
-}
+#[cfg(test)]
+mod tests;

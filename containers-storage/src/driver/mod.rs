@@ -30,6 +30,16 @@ pub enum Error {
         /// The kernel's answer.
         source: io::Error,
     },
+    /// The kernel refused a mount.
+    #[error("mounting {target:?}{detail}")]
+    Mount {
+        /// The mount point.
+        target: PathBuf,
+        /// Empty, or what the kernel logged about it, in parentheses.
+        detail: String,
+        /// The kernel's answer.
+        source: io::Error,
+    },
     /// The layer has no directory in this driver's home or in an additional store.
     #[error("layer {0} has no directory in the graph driver's home")]
     NoLayer(LayerId),
@@ -74,7 +84,7 @@ impl Error {
     /// The kernel's answer, if the error is one.
     pub fn io_kind(&self) -> Option<io::ErrorKind> {
         match self {
-            Self::Io { source, .. } => Some(source.kind()),
+            Self::Io { source, .. } | Self::Mount { source, .. } => Some(source.kind()),
             _ => None,
         }
     }

@@ -1,9 +1,28 @@
 //! The overlay driver: layers as upper and lower directories of overlayfs (format sections 2.1 to 2.3 and 6).
+//!
+//! ```text
+//! <home>/l/<LINK> -> ../<id>/diff         short names, for option strings that must fit a page
+//! <home>/<id>/diff                        the layer's own tree: upper when written, lower for its children
+//! <home>/<id>/{link,lower,lower-layers}   its short name; its chain by link; its chain by id
+//! <home>/<id>/{work,merged}               overlayfs' work directory; the mount point
+//! <home>/<id>/empty                       only without a parent: overlayfs wants one lower at least
+//! ```
+//!
+//! Invariant: every layer written here has both chains, of equal length, so that tools of every version can read it.
+//!
+//! Must not: serve stores with another format on disk (mount programs, composefs, force_mask): whiteouts and owners would be
+//! misread there.
 
+mod chain;
+mod mount;
+mod tree;
+
+use std::fs;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use super::{Error, GraphDriver, MountOptions};
+use super::{Access, Error, GraphDriver, MountOptions};
 use crate::LayerId;
 
 /// What the driver needs to know from storage.conf and the command line.
@@ -23,9 +42,11 @@ pub struct Config {
     pub composefs: bool,
     /// `force_mask`: refused, since ownership is then kept in xattrs.
     pub force_mask: bool,
+    /// `skip_mount_home`: real root does not make the home a private mount.
+    pub skip_mount_home: bool,
 }
 
-/// The driver. Opening reads nothing but two small files.
+/// The driver. Opening reads nothing but one small file.
 #[derive(Debug)]
 pub struct Overlay {
     config: Config,
@@ -34,11 +55,33 @@ pub struct Overlay {
 impl Overlay {
     /// Checks that the store is one that this driver can serve. A home that does not exist yet is served.
     pub fn open(config: Config) -> Result<Self, Error> {
-        Ok(Self { config })
+        let refuse = |feature: String| Err(Error::Unsupported { home: config.home.clone(), feature });
+        if let Some(program) = &config.mount_program {
+            return refuse(format!("is configured to be mounted by {program:?} (mount_program)"));
+        }
+        if config.composefs {
+            return refuse("is configured for composefs (use_composefs)".into());
+        }
+        if config.force_mask {
+            return refuse("is configured to keep owners in extended attributes (force_mask)".into());
+        }
+        let marker = config.home.join(tree::MOUNT_PROGRAM_MARKER);
+        match fs::read(&marker) {
+            Ok(text) if text.starts_with(b"true") => {
+                refuse("was written through a mount program such as fuse-overlayfs".into())
+            }
+            Ok(_) => Ok(Self { config }),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) => {
+                Ok(Self { config })
+            }
+            Err(error) => Err(Error::io("reading", &marker)(error)),
+        }
     }
 
-    fn pending(&self) -> Error {
-        Error::Unsupported { home: self.config.home.clone(), feature: "waits for its driver".into() }
+    /// The directory of the layer: in the home, else in the first additional store that has it.
+    fn layer_dir(&self, id: &LayerId) -> Result<PathBuf, Error> {
+        let homes = std::iter::once(&self.config.home).chain(&self.config.additional);
+        homes.map(|home| home.join(id)).find(|dir| dir.is_dir()).ok_or_else(|| Error::NoLayer(id.clone()))
     }
 }
 
@@ -52,50 +95,50 @@ impl GraphDriver for Overlay {
     }
 
     fn exists(&self, id: &LayerId) -> bool {
-        self.config.home.join(id).is_dir()
+        self.layer_dir(id).is_ok()
     }
 
-    fn create(&self, _id: &LayerId, _parent: Option<&LayerId>) -> Result<(), Error> {
-        Err(self.pending())
+    fn create(&self, id: &LayerId, parent: Option<&LayerId>) -> Result<(), Error> {
+        tree::create(self, id, parent, None)
     }
 
-    fn adopt(&self, _id: &LayerId, _parent: Option<&LayerId>, _tree: &Path) -> Result<(), Error> {
-        Err(self.pending())
+    fn adopt(&self, id: &LayerId, parent: Option<&LayerId>, tree: &Path) -> Result<(), Error> {
+        tree::create(self, id, parent, Some(tree))
     }
 
-    fn detach(&self, _id: &LayerId, _into: &Path) -> Result<(), Error> {
-        Err(self.pending())
+    fn detach(&self, id: &LayerId, into: &Path) -> Result<(), Error> {
+        tree::detach(self, id, into)
     }
 
-    fn diff_dir(&self, _id: &LayerId) -> Result<PathBuf, Error> {
-        Err(self.pending())
+    fn diff_dir(&self, id: &LayerId) -> Result<PathBuf, Error> {
+        Ok(self.layer_dir(id)?.join("diff"))
     }
 
-    fn lower_dirs(&self, _id: &LayerId) -> Result<Vec<PathBuf>, Error> {
-        Err(self.pending())
+    fn lower_dirs(&self, id: &LayerId) -> Result<Vec<PathBuf>, Error> {
+        chain::lower_dirs(self, id)
     }
 
-    fn chain(&self, _id: &LayerId) -> Result<Vec<LayerId>, Error> {
-        Err(self.pending())
+    fn chain(&self, id: &LayerId) -> Result<Vec<LayerId>, Error> {
+        chain::ids(self, id)
     }
 
     fn mount_point(&self, id: &LayerId) -> PathBuf {
         self.config.home.join(id).join("merged")
     }
 
-    fn mount_detached(&self, _id: &LayerId, _options: &MountOptions) -> Result<OwnedFd, Error> {
-        Err(self.pending())
+    fn mount_detached(&self, id: &LayerId, options: &MountOptions) -> Result<OwnedFd, Error> {
+        mount::detached(self, id, options)
     }
 
-    fn mount(&self, _id: &LayerId, _options: &MountOptions) -> Result<PathBuf, Error> {
-        Err(self.pending())
+    fn mount(&self, id: &LayerId, options: &MountOptions) -> Result<PathBuf, Error> {
+        mount::attached(self, id, options)
     }
 
-    fn unmount(&self, _id: &LayerId) -> Result<(), Error> {
-        Err(self.pending())
+    fn unmount(&self, id: &LayerId) -> Result<(), Error> {
+        mount::unmount(self, id)
     }
 
-    fn in_use(&self, _id: &LayerId) -> Result<bool, Error> {
-        Err(self.pending())
+    fn in_use(&self, id: &LayerId) -> Result<bool, Error> {
+        mount::in_use(self, id)
     }
 }

@@ -1,0 +1,292 @@
+//! Mounting a layer: through the new mount API with one `lowerdir+` per lower, or with mount(2) where that is missing
+//! (format 6.1 to 6.3); the probe whether some process has it mounted; unmounting (6.6).
+//!
+//! Invariant: nothing is mounted with `redirect_dir=on` or `metacopy=on`: an upper directory that has either can't be packed as it lies.
+//! `userxattr` implies it; with privilege it is said.
+//!
+//! Must not: mount a writable layer twice. The caller holds the lease's gate and has asked `in_use`.
+
+mod classic;
+mod home;
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, UnmountFlags};
+
+use super::{Access, Error, MountOptions, Overlay, chain};
+use crate::driver::attach;
+use crate::{LayerId, Root, id_map};
+
+/// fsconfig(2) refuses a longer string value.
+const MAX_VALUE: usize = 255;
+
+/// Everything that one overlay mount is made of.
+struct Plan {
+    lowers: Vec<PathBuf>,
+    /// The upper and the work directory; none for a read-only mount.
+    upper: Option<(PathBuf, PathBuf)>,
+    attributes: MountAttrFlags,
+    /// Options of overlayfs: `key` or `key=value`.
+    options: Vec<(String, Option<String>)>,
+    volatile: bool,
+}
+
+/// A detached mount of the layer.
+pub(super) fn detached(overlay: &Overlay, id: &LayerId, options: &MountOptions) -> Result<OwnedFd, Error> {
+    let plan = plan(overlay, id, options)?;
+    match new_api(&plan) {
+        Ok(mount) => Ok(mount),
+        Err(failure) if failure.means_unsupported() => {
+            let target = prepare_mount_point(overlay, id)?;
+            classic::mount(overlay, id, &plan).map_err(|errno| failure.or(errno, &target))?;
+            let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+            let clone = rustix::mount::open_tree(CWD, &target, flags).map_err(Error::io("detaching the mount at", &target));
+            rustix::mount::unmount(&target, UnmountFlags::DETACH).map_err(Error::io("unmounting", &target))?;
+            clone
+        }
+        Err(failure) => Err(failure.at(&overlay.config.home.join(id).join("merged"))),
+    }
+}
+
+/// The layer mounted at its own mount point.
+pub(super) fn attached(overlay: &Overlay, id: &LayerId, options: &MountOptions) -> Result<PathBuf, Error> {
+    let plan = plan(overlay, id, options)?;
+    if !id_map::is_rootless() && !overlay.config.skip_mount_home {
+        home::make_private(&overlay.config.home)?;
+    }
+    let target = prepare_mount_point(overlay, id)?;
+    match new_api(&plan) {
+        Ok(mount) => attach(&mount, &target)?,
+        Err(failure) if failure.means_unsupported() => {
+            classic::mount(overlay, id, &plan).map_err(|errno| failure.or(errno, &target))?;
+        }
+        Err(failure) => return Err(failure.at(&target)),
+    }
+    Ok(target)
+}
+
+/// Takes the mount away, and the private mount of the home once nothing needs it.
+pub(super) fn unmount(overlay: &Overlay, id: &LayerId) -> Result<(), Error> {
+    let target = overlay.config.home.join(id).join("merged");
+    match rustix::mount::unmount(&target, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW) {
+        // Not a mount point, or not there: done already.
+        Ok(()) | Err(Errno::INVAL | Errno::NOENT) => {}
+        Err(errno) => return Err(Error::io("unmounting", &target)(errno)),
+    }
+    if !id_map::is_rootless() && !overlay.config.skip_mount_home {
+        home::release(&overlay.config.home)?;
+    }
+    Ok(())
+}
+
+/// Whether the upper directory is in use. With `index=on` overlayfs takes the upper directory's in-use mark or answers EBUSY; that comes
+/// before it looks at the work directory. The upper itself as work directory is always refused with EINVAL, so the attempt
+/// ends there: the mark is given back and nothing, no `origin` attribute either, has been written (seen on 6.18 as root and rootless).
+pub(super) fn in_use(overlay: &Overlay, id: &LayerId) -> Result<bool, Error> {
+    let diff = overlay.config.home.join(id).join("diff");
+    let (spelling, _handle) = spell(&diff)?;
+    let attempt = || -> Result<(), Errno> {
+        let context = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+        let context = context.as_fd();
+        for key in ["lowerdir", "upperdir", "workdir"] {
+            rustix::mount::fsconfig_set_string(context, key, spelling.as_path())?;
+        }
+        rustix::mount::fsconfig_set_string(context, "index", "on")?;
+        if id_map::is_rootless() {
+            rustix::mount::fsconfig_set_flag(context, "userxattr")?;
+        }
+        rustix::mount::fsconfig_create(context)
+    };
+    let answer = match attempt() {
+        Err(Errno::NOSYS) => classic::probe(&spelling),
+        other => other,
+    };
+    match answer {
+        Err(Errno::BUSY) => Ok(true),
+        Err(Errno::INVAL) | Ok(()) => Ok(false),
+        Err(errno) => Err(Error::io("probing for mounts of", &diff)(errno)),
+    }
+}
+
+fn plan(overlay: &Overlay, id: &LayerId, options: &MountOptions) -> Result<Plan, Error> {
+    let mut lowers = chain::lower_dirs(overlay, id)?;
+    let dir = overlay.layer_dir(id)?;
+    let mut plan = parse_options(overlay, options)?;
+    let writable = options.access == Access::Write && !plan.attributes.contains(MountAttrFlags::MOUNT_ATTR_RDONLY);
+    if writable {
+        clean_work(&dir)?;
+        plan.upper = Some((dir.join("diff"), dir.join("work")));
+        plan.volatile = options.volatile && !overlay.config.disable_volatile;
+    } else {
+        lowers.insert(0, dir.join("diff"));
+    }
+    if id_map::is_rootless() {
+        plan.options.push(("userxattr".into(), None));
+    } else if writable {
+        plan.options.push(("metacopy".into(), Some("off".into())));
+        plan.options.push(("redirect_dir".into(), Some("follow".into())));
+    }
+    if let Some(label) = options.label.as_ref().filter(|label| !label.is_empty()) {
+        plan.options.push(("context".into(), Some(label.clone())));
+    }
+    plan.lowers = lowers;
+    Ok(plan)
+}
+
+/// Sorts the words of `mountopt` into mount attributes and options of overlayfs.
+fn parse_options(overlay: &Overlay, options: &MountOptions) -> Result<Plan, Error> {
+    let words = options.options.as_ref().unwrap_or(&overlay.config.mount_options);
+    let mut plan =
+        Plan { lowers: Vec::new(), upper: None, attributes: MountAttrFlags::empty(), options: Vec::new(), volatile: false };
+    for word in words.iter().map(|word| word.trim()).filter(|word| !word.is_empty()) {
+        let (key, value) = word.split_once('=').map_or((word, None), |(key, value)| (key, Some(value)));
+        match key {
+            "ro" => plan.attributes |= MountAttrFlags::MOUNT_ATTR_RDONLY,
+            "nodev" => plan.attributes |= MountAttrFlags::MOUNT_ATTR_NODEV,
+            "nosuid" => plan.attributes |= MountAttrFlags::MOUNT_ATTR_NOSUID,
+            "noexec" => plan.attributes |= MountAttrFlags::MOUNT_ATTR_NOEXEC,
+            "noatime" => plan.attributes |= MountAttrFlags::MOUNT_ATTR_NOATIME,
+            "nodiratime" => plan.attributes |= MountAttrFlags::MOUNT_ATTR_NODIRATIME,
+            "strictatime" => plan.attributes |= MountAttrFlags::MOUNT_ATTR_STRICTATIME,
+            "rw" | "dev" | "suid" | "exec" | "relatime" | "defaults" => {}
+            // Decided by this driver.
+            "metacopy" | "redirect_dir" | "volatile" | "userxattr" => {}
+            "lowerdir" | "lowerdir+" | "datadir+" | "upperdir" | "workdir" => {
+                let feature = format!("is configured with the mount option {key:?}");
+                return Err(Error::Unsupported { home: overlay.config.home.clone(), feature });
+            }
+            _ => plan.options.push((key.to_owned(), value.map(str::to_owned))),
+        }
+    }
+    Ok(plan)
+}
+
+/// The kernel refuses a work directory that was last used with `volatile`; for a working container that is no loss (format 6.1).
+fn clean_work(dir: &Path) -> Result<(), Error> {
+    let work = dir.join("work");
+    let cleaned = match Root::open(&work) {
+        Ok(root) => root.remove_all(Path::new("work/incompat/volatile")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            fs::DirBuilder::new().mode(0o700).create(&work).map_err(Error::io("creating", &work))?;
+            Ok(())
+        }
+        Err(error) => Err(error),
+    };
+    cleaned.map_err(Error::io("cleaning", &work))
+}
+
+/// `merged`, created if missing, owned as `diff`.
+fn prepare_mount_point(overlay: &Overlay, id: &LayerId) -> Result<PathBuf, Error> {
+    let dir = overlay.config.home.join(id);
+    let target = dir.join("merged");
+    if !target.is_dir() {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&target).map_err(Error::io("creating", &target))?;
+        let diff = dir.join("diff");
+        if let Ok(stat) = fs::metadata(&diff) {
+            std::os::unix::fs::chown(&target, Some(stat.uid()), Some(stat.gid()))
+                .map_err(Error::io("changing the owner of", &target))?;
+        }
+    }
+    Ok(target)
+}
+
+/// Why the new mount API did not give a mount, with the kernel's own words.
+struct Failure {
+    errno: Errno,
+    /// Empty, or ` (kernel: …)`.
+    detail: String,
+}
+
+impl Failure {
+    /// ENOSYS: no such calls; EINVAL: no `lowerdir+` (before 6.7), or an error that the classic call will repeat.
+    fn means_unsupported(&self) -> bool {
+        matches!(self.errno, Errno::NOSYS | Errno::INVAL)
+    }
+
+    fn at(self, target: &Path) -> Error {
+        Error::Mount { target: target.to_path_buf(), detail: self.detail, source: self.errno.into() }
+    }
+
+    /// The error of the classic call, explained by what the kernel said to the new one.
+    fn or(self, errno: Errno, target: &Path) -> Error {
+        Self { errno, detail: self.detail }.at(target)
+    }
+}
+
+impl From<Errno> for Failure {
+    fn from(errno: Errno) -> Self {
+        Self { errno, detail: String::new() }
+    }
+}
+
+fn new_api(plan: &Plan) -> Result<OwnedFd, Failure> {
+    let context = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    configure(&context, plan).map_err(|errno| Failure { errno, detail: kernel_words(&context) })?;
+    Ok(rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, plan.attributes)?)
+}
+
+fn configure(context: &OwnedFd, plan: &Plan) -> Result<(), Errno> {
+    // The handles that long paths are spelt through must live until the mount is made.
+    let mut handles = Vec::new();
+    let mut set_path = |key: &str, path: &Path| -> Result<(), Errno> {
+        let (spelling, handle) = spell_raw(path)?;
+        rustix::mount::fsconfig_set_string(context, key, spelling.as_path())?;
+        handles.extend(handle);
+        Ok(())
+    };
+    for lower in &plan.lowers {
+        set_path("lowerdir+", lower)?;
+    }
+    if let Some((upper, work)) = &plan.upper {
+        set_path("upperdir", upper)?;
+        set_path("workdir", work)?;
+    }
+    for (key, value) in &plan.options {
+        match value {
+            Some(value) => rustix::mount::fsconfig_set_string(context, key.as_str(), value.as_str())?,
+            None => rustix::mount::fsconfig_set_flag(context, key.as_str())?,
+        }
+    }
+    if plan.volatile {
+        rustix::mount::fsconfig_set_flag(context, "volatile")?;
+    }
+    rustix::mount::fsconfig_set_string(context, "source", "overlay")?;
+    rustix::mount::fsconfig_create(context)
+}
+
+/// What the kernel logged to the context, for the error.
+fn kernel_words(context: &OwnedFd) -> String {
+    let mut words = Vec::new();
+    let mut buffer = [0u8; 1024];
+    while let Ok(length) = rustix::io::read(context, &mut buffer) {
+        let line = String::from_utf8_lossy(&buffer[..length.min(buffer.len())]);
+        let line = line.trim_end().trim_start_matches("e overlay: ");
+        words.push(line.escape_debug().to_string());
+        if length == 0 || words.len() == 4 {
+            break;
+        }
+    }
+    if words.is_empty() { String::new() } else { format!(" (kernel: {})", words.join("; ")) }
+}
+
+/// The path as overlayfs gets it: itself, or `/proc/self/fd/N` with an open handle where it is too long for fsconfig(2) or has
+/// characters that overlayfs gives a meaning.
+fn spell_raw(path: &Path) -> Result<(PathBuf, Option<OwnedFd>), Errno> {
+    let bytes = path.as_os_str().as_bytes();
+    if bytes.len() <= MAX_VALUE && !bytes.iter().any(|b| matches!(b, b':' | b',' | b'\\')) {
+        return Ok((path.to_path_buf(), None));
+    }
+    let handle = rustix::fs::openat(CWD, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    Ok((PathBuf::from(format!("/proc/self/fd/{}", handle.as_raw_fd())), Some(handle)))
+}
+
+fn spell(path: &Path) -> Result<(PathBuf, Option<OwnedFd>), Error> {
+    spell_raw(path).map_err(Error::io("opening", path))
+}

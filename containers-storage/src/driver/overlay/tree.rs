@@ -1,0 +1,199 @@
+//! Creating a layer's directory and taking it away (format 2.1, 5.6, 8.1, 8.5).
+//!
+//! Invariant: a directory that stands under a layer's id is either whole or belongs to a layer whose record says `incomplete`;
+//! the caller holds layers.lock for that. Whatever leaves the home leaves it by rename.
+
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::Path;
+
+use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, RenameFlags, Uid};
+use rustix::io::Errno;
+
+use super::{Overlay, chain};
+use crate::driver::Error;
+use crate::{LayerId, Root};
+
+/// Says whether a mount program wrote this store (format 6.4).
+pub(super) const MOUNT_PROGRAM_MARKER: &str = ".has-mount-program";
+/// A base layer's root before its tar says otherwise.
+const BASE_MODE: u32 = 0o555;
+
+/// Owner and mode of a layer's root directory.
+struct Look {
+    uid: u32,
+    gid: u32,
+    mode: u32,
+}
+
+/// Creates the directory of layer `id` on `parent`. With `tree`, that directory becomes the layer's `diff`.
+pub(super) fn create(overlay: &Overlay, id: &LayerId, parent: Option<&LayerId>, tree: Option<&Path>) -> Result<(), Error> {
+    let chain = match parent {
+        Some(parent) => chain::of_child(overlay, parent)?,
+        None => chain::Chain::default(),
+    };
+    let look = look_of(overlay, parent)?;
+    let home = prepare_home(&overlay.config.home)?;
+    let dir = overlay.config.home.join(id);
+    if dir.symlink_metadata().is_ok() {
+        remove_stale(overlay, &home, id, &dir)?;
+    }
+    make_dir(&dir, 0o700, &look)?;
+    let diff = dir.join("diff");
+    match tree {
+        Some(tree) => {
+            dress(tree, look.mode, &look)?;
+            rustix::fs::renameat(CWD, tree, CWD, &diff).map_err(Error::io("moving the layer to", &diff))?;
+        }
+        None => make_dir(&diff, look.mode, &look)?,
+    }
+    make_dir(&dir.join("work"), 0o700, &look)?;
+    make_dir(&dir.join("merged"), 0o700, &look)?;
+    if parent.is_none() {
+        make_dir(&dir.join("empty"), 0o700, &look)?;
+    }
+    let link = make_link(&overlay.config.home, id)?;
+    write_new(&dir.join("link"), &link)?;
+    if !chain.ids.is_empty() {
+        let ids: Vec<&str> = chain.ids.iter().map(LayerId::as_str).collect();
+        write_new(&dir.join("lower"), &chain.links.join(":"))?;
+        write_new(&dir.join("lower-layers"), &ids.join(":"))?;
+    }
+    Ok(())
+}
+
+/// Moves the layer's link and directory into `into`.
+pub(super) fn detach(overlay: &Overlay, id: &LayerId, into: &Path) -> Result<(), Error> {
+    let dir = overlay.config.home.join(id);
+    let mut next = match fs::read_dir(into) {
+        Ok(entries) => entries.count(),
+        Err(error) => return Err(Error::io("reading", into)(error)),
+    };
+    // A directory without a readable link is still taken away; its link, if any, dangles and is found by `check`.
+    if let Ok(Some(link)) = chain::read_link_name(&dir) {
+        move_away(&overlay.config.home.join("l").join(&link), into, &mut next)?;
+    }
+    move_away(&dir, into, &mut next)
+}
+
+fn move_away(from: &Path, into: &Path, next: &mut usize) -> Result<(), Error> {
+    let Some(name) = from.file_name().and_then(|name| name.to_str()) else {
+        return Ok(());
+    };
+    loop {
+        let to = into.join(format!("{next}-{name}"));
+        *next += 1;
+        match rustix::fs::renameat_with(CWD, from, CWD, &to, RenameFlags::NOREPLACE) {
+            Ok(()) | Err(Errno::NOENT) => return Ok(()),
+            Err(Errno::EXIST) => {}
+            Err(errno) => return Err(Error::io("moving away", from)(errno)),
+        }
+    }
+}
+
+/// Owner and mode are the parent's: a container's root directory looks like its image's.
+fn look_of(overlay: &Overlay, parent: Option<&LayerId>) -> Result<Look, Error> {
+    let Some(parent) = parent else {
+        let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+        return Ok(Look { uid, gid, mode: BASE_MODE });
+    };
+    let diff = overlay.layer_dir(parent)?.join("diff");
+    let stat = fs::metadata(&diff).map_err(Error::io("reading", &diff))?;
+    Ok(Look { uid: stat.uid(), gid: stat.gid(), mode: stat.mode() & 0o7777 })
+}
+
+/// The home and its `l`, created if missing. A new home is marked as one that no mount program writes: without the mark, the
+/// other tools search every layer for traces of one.
+fn prepare_home(path: &Path) -> Result<Root, Error> {
+    let links = path.join("l");
+    if !links.is_dir() {
+        let fresh = !path.is_dir();
+        if let Some(graph_root) = path.parent() {
+            DirBuilder::new().recursive(true).mode(0o700).create(graph_root).map_err(Error::io("creating", graph_root))?;
+        }
+        DirBuilder::new().recursive(true).mode(0o755).create(&links).map_err(Error::io("creating", &links))?;
+        if fresh {
+            let marker = path.join(MOUNT_PROGRAM_MARKER);
+            fs::write(&marker, "false").map_err(Error::io("writing", &marker))?;
+            rustix::fs::chmod(&marker, Mode::from_raw_mode(0o600)).map_err(Error::io("writing", &marker))?;
+        }
+    }
+    Root::open(path).map_err(Error::io("opening", path))
+}
+
+/// What a killed process left under this id, with its link. The link goes first: without the directory it could not be found.
+fn remove_stale(overlay: &Overlay, home: &Root, id: &LayerId, dir: &Path) -> Result<(), Error> {
+    if let Ok(Some(link)) = chain::read_link_name(dir) {
+        let path = overlay.config.home.join("l").join(link);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Error::io("removing", &path)(error)),
+            _ => {}
+        }
+    }
+    home.remove_all(Path::new(id.as_str())).map_err(Error::io("removing the remains of", dir))
+}
+
+fn make_dir(path: &Path, mode: u32, look: &Look) -> Result<(), Error> {
+    DirBuilder::new().mode(0o700).create(path).map_err(Error::io("creating", path))?;
+    dress(path, mode, look)
+}
+
+/// Sets owner, then mode: a change of owner clears setuid and setgid bits.
+fn dress(path: &Path, mode: u32, look: &Look) -> Result<(), Error> {
+    let now = fs::symlink_metadata(path).map_err(Error::io("reading", path))?;
+    if (now.uid(), now.gid()) != (look.uid, look.gid) {
+        let (uid, gid) = (Uid::from_raw(look.uid), Gid::from_raw(look.gid));
+        rustix::fs::chownat(CWD, path, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(Error::io("changing the owner of", path))?;
+    }
+    if now.mode() & 0o7777 != mode {
+        rustix::fs::chmod(path, Mode::from_raw_mode(mode)).map_err(Error::io("changing the mode of", path))?;
+    }
+    Ok(())
+}
+
+/// Makes `l/<LINK>`. A clash, one in 2^130, draws again.
+fn make_link(home: &Path, id: &LayerId) -> Result<String, Error> {
+    let target = format!("../{id}/diff");
+    loop {
+        let name = link_name().map_err(Error::io("drawing a link name in", home))?;
+        let path = home.join("l").join(&name);
+        match rustix::fs::symlinkat(&target, CWD, &path) {
+            Ok(()) => return Ok(name),
+            Err(Errno::EXIST) => {}
+            Err(errno) => return Err(Error::io("creating", &path)(errno)),
+        }
+    }
+}
+
+/// 17 random bytes in base32, cut to 26 characters (format 2.2).
+fn link_name() -> io::Result<String> {
+    const ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+    let mut bytes = [0u8; 17];
+    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+    // Every character stands for five bits of their own, so 26 of the random stream's bits groups are all that is needed.
+    let bit = |n: usize| (bytes[n / 8] >> (7 - n % 8)) & 1;
+    let character = |n: usize| (0..5).fold(0usize, |value, k| value << 1 | usize::from(bit(n * 5 + k)));
+    Ok((0..26).map(|n| char::from(ALPHABET[character(n)])).collect())
+}
+
+fn write_new(path: &Path, text: &str) -> Result<(), Error> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let fd = rustix::fs::openat(CWD, path, flags, Mode::from_raw_mode(0o644)).map_err(Error::io("creating", path))?;
+    let mut file = File::from(fd);
+    file.write_all(text.as_bytes()).map_err(Error::io("writing", path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn link_names_are_26_characters_of_base32_and_differ() {
+        let (a, b) = (link_name().unwrap(), link_name().unwrap());
+        assert_eq!(a.len(), 26);
+        assert!(a.bytes().all(|c| c.is_ascii_uppercase() || (b'2'..=b'7').contains(&c)));
+        assert_ne!(a, b);
+    }
+}
