@@ -132,6 +132,12 @@ pub struct HealthcheckEdit {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Warning(pub(super) String);
 
+impl Warning {
+    pub(super) fn new(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

@@ -1,8 +1,8 @@
 //! `ImageConfig`: the JSON document that is an image's ID, in one type for both families.
 //!
 //! It holds every member of the OCI image configuration and of Docker's image JSON; members of neither are kept in `extra`.
-//! Two serialisers write it in the member order and with the omissions of the other tools' Go structs, so that equal input
-//! gives equal bytes, hence equal IDs.
+//! `config_read` reads it, `config_write` writes it in the member order and with the omissions of the other tools' Go structs, so that
+//! equal input gives equal bytes, hence equal IDs.
 //!
 //! Invariant: serialising is deterministic (sorted maps) and never fails.
 
@@ -10,17 +10,26 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use containers_storage::Digest;
 
-use super::Time;
+use super::{Time, config_read, config_write};
 
 /// Why a config could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Not JSON, or a member of the wrong type.
-    #[error("parsing image configuration")]
+    #[error("parsing image configuration: {0}")]
     Json(#[from] serde_json::Error),
     /// A document above [`MAX_BYTES`].
     #[error("image configuration of {0} bytes is too large (limit {MAX_BYTES})")]
     TooLarge(usize),
+    /// A member whose name differs from a known one only in case: the other tools would read it as that one.
+    #[error("image configuration has the ambiguous member {0:?}")]
+    Ambiguous(String),
+    /// `rootfs.type` is not `layers`.
+    #[error("image configuration has the unsupported rootfs type {0:?}")]
+    RootfsType(String),
+    /// More than [`super::manifest::MAX_LAYERS`].
+    #[error("image configuration has {0} layers (limit {limit})", limit = super::manifest::MAX_LAYERS)]
+    TooManyLayers(usize),
 }
 
 /// The largest config that is read: 4 MiB, the limit that registries put on manifests and configs.
@@ -78,6 +87,8 @@ pub struct Settings {
     pub labels: BTreeMap<String, String>,
     /// The signal that asks a container to stop.
     pub stop_signal: String,
+    /// `cmd` is one Windows command line and not words; kept, never used.
+    pub args_escaped: bool,
     /// The host name (Docker only).
     pub hostname: String,
     /// The NIS domain name (Docker only).
@@ -88,8 +99,53 @@ pub struct Settings {
     pub on_build: Vec<String>,
     /// The words before a shell-form command (Docker only).
     pub shell: Vec<String>,
-    /// Members that neither format defines, and Docker's that we never set.
+    /// What Docker has and no image uses (Docker only).
+    pub legacy: Legacy,
+    /// Members of this object that neither format defines.
     pub extra: BTreeMap<String, serde_json::Value>,
+    /// Which empty members are written as `[]` or `{}` and not as `null` (Docker only; see [`Empty`]).
+    pub empty: Empty,
+}
+
+/// Members of Docker's `Config` about a running container rather than an image. Kept as they were read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Legacy {
+    /// `AttachStdin`
+    pub attach_stdin: bool,
+    /// `AttachStdout`
+    pub attach_stdout: bool,
+    /// `AttachStderr`
+    pub attach_stderr: bool,
+    /// `Tty`
+    pub tty: bool,
+    /// `OpenStdin`
+    pub open_stdin: bool,
+    /// `StdinOnce`
+    pub stdin_once: bool,
+    /// `Image`
+    pub image: String,
+    /// `NetworkDisabled`
+    pub network_disabled: bool,
+    /// `MacAddress`
+    pub mac_address: String,
+    /// `StopTimeout`, seconds.
+    pub stop_timeout: Option<i64>,
+}
+
+/// Go tells an empty list from none, and Docker's image JSON shows it: a setting that was never made is `null`, one that was
+/// cleared `[]`. Kept because it changes the bytes, hence the ID.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Empty {
+    /// `Env`
+    pub env: bool,
+    /// `Cmd`
+    pub cmd: bool,
+    /// `Entrypoint`
+    pub entrypoint: bool,
+    /// `Volumes`
+    pub volumes: bool,
+    /// `Labels`
+    pub labels: bool,
 }
 
 /// Docker's `Healthcheck`. Durations are nanoseconds, 0 is "inherit".
@@ -131,7 +187,7 @@ pub struct DockerOnly {
     pub parent: String,
     /// ID of the container that was committed.
     pub container: String,
-    /// The settings of that container; written equal to `config` by a commit.
+    /// The settings of that container. `None` is written as a copy of `config`, which is what a commit writes.
     pub container_config: Option<Box<Settings>>,
     /// Version of the tool.
     pub docker_version: String,
@@ -140,25 +196,40 @@ pub struct DockerOnly {
 impl ImageConfig {
     /// Reads a config of either family; the shape decides, not the media type.
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
-        let _ = bytes;
-        Ok(Self::default())
+        config_read::parse(bytes)
     }
 
     /// Joins the two halves that a working container's state file keeps (`ociv1`, `docker`). Where both have a member the OCI
-    /// half wins; Docker-only members come from the other.
+    /// half wins, because it is what the default format is committed from; Docker-only members come from the other.
     pub fn from_halves(oci: &[u8], docker: &[u8]) -> Result<Self, Error> {
-        let _ = (oci, docker);
-        Ok(Self::default())
+        let mut joined = Self::parse(oci)?;
+        let docker = Self::parse(docker)?;
+        joined.comment = docker.comment;
+        joined.docker = docker.docker;
+        let (settings, other) = (&mut joined.config, docker.config);
+        settings.hostname = other.hostname;
+        settings.domainname = other.domainname;
+        settings.healthcheck = other.healthcheck;
+        settings.on_build = other.on_build;
+        settings.shell = other.shell;
+        settings.legacy = other.legacy;
+        settings.empty = other.empty;
+        for (own, theirs) in [(&mut joined.extra, docker.extra), (&mut settings.extra, other.extra)] {
+            for (name, value) in theirs {
+                own.entry(name).or_insert(value);
+            }
+        }
+        Ok(joined)
     }
 
     /// The OCI image configuration, compact, without a final newline.
     pub fn to_oci(&self) -> Vec<u8> {
-        Vec::new()
+        config_write::oci(self)
     }
 
     /// Docker's image JSON, compact, without a final newline.
     pub fn to_docker(&self) -> Vec<u8> {
-        Vec::new()
+        config_write::docker(self)
     }
 }
 
@@ -166,5 +237,127 @@ impl Settings {
     /// The value of an environment variable.
     pub fn env(&self, name: &str) -> Option<&str> {
         self.env.iter().filter_map(|entry| entry.split_once('=')).find(|(key, _)| *key == name).map(|(_, value)| value)
+    }
+
+    /// Sets a variable, which goes to the end, wherever an older value stood.
+    pub fn set_env(&mut self, name: &str, value: &str) {
+        self.unset_env(name);
+        self.env.push(format!("{name}={value}"));
+    }
+
+    /// Removes a variable.
+    pub fn unset_env(&mut self, name: &str) {
+        self.env.retain(|entry| !is_variable(entry, name));
+        self.empty.env = true;
+    }
+}
+
+/// Whether an entry of `env` is about `name`. An entry without `=` counts as a name alone.
+fn is_variable(entry: &str, name: &str) -> bool {
+    entry.split_once('=').map_or(entry, |(key, _)| key) == name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Documents made by Buildah 1.28.2 (`config` with every flag, then `commit --timestamp 0`).
+    const EVERY_OCI: &[u8] = include_bytes!("testdata/every-oci.config.json");
+    const EVERY_DOCKER: &[u8] = include_bytes!("testdata/every-docker.config.json");
+    const CLEARED_DOCKER: &[u8] = include_bytes!("testdata/cleared-docker.config.json");
+    const EMPTY_OCI: &[u8] = include_bytes!("testdata/empty-oci.config.json");
+    const EMPTY_DOCKER: &[u8] = include_bytes!("testdata/empty-docker.config.json");
+    const VARIANT_OCI: &[u8] = include_bytes!("testdata/variant-oci.config.json");
+    const STATE_OCI: &[u8] = include_bytes!("testdata/state-ociv1.json");
+    const STATE_DOCKER: &[u8] = include_bytes!("testdata/state-docker.json");
+
+    fn text(bytes: &[u8]) -> &str {
+        std::str::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn reads_and_writes_the_same_bytes_as_buildah() {
+        for document in [EVERY_OCI, EMPTY_OCI] {
+            assert_eq!(text(&ImageConfig::parse(document).unwrap().to_oci()), text(document));
+        }
+        for document in [EVERY_DOCKER, EMPTY_DOCKER, CLEARED_DOCKER] {
+            assert_eq!(text(&ImageConfig::parse(document).unwrap().to_docker()), text(document));
+        }
+    }
+
+    #[test]
+    fn converts_between_the_families_as_buildah() {
+        let mut oci = ImageConfig::parse(EVERY_DOCKER).unwrap();
+        assert_eq!(text(&oci.to_oci()), text(EVERY_OCI));
+        // The other way what only Docker has must come from elsewhere.
+        let docker = std::mem::take(&mut oci.docker);
+        let mut back = ImageConfig::parse(EVERY_OCI).unwrap();
+        let lost = oci.config;
+        back.comment = oci.comment;
+        back.docker = docker;
+        back.config.hostname = lost.hostname;
+        back.config.domainname = lost.domainname;
+        back.config.healthcheck = lost.healthcheck;
+        back.config.on_build = lost.on_build;
+        back.config.shell = lost.shell;
+        assert_eq!(text(&back.to_docker()), text(EVERY_DOCKER));
+    }
+
+    #[test]
+    fn the_variant_is_where_image_spec_1_1_has_it() {
+        let ours = ImageConfig::parse(VARIANT_OCI).unwrap().to_oci();
+        let values = [ours.as_slice(), VARIANT_OCI].map(|bytes| serde_json::from_slice::<serde_json::Value>(bytes).unwrap());
+        assert_eq!(values[0], values[1]);
+        assert!(text(&ours).contains(r#""os.features":["f1"],"variant":"v8","config""#));
+    }
+
+    #[test]
+    fn joins_the_halves_of_a_working_container() {
+        let joined = ImageConfig::from_halves(STATE_OCI, STATE_DOCKER).unwrap();
+        let expected = ImageConfig::parse(EVERY_DOCKER).unwrap();
+        assert_eq!(joined.config.healthcheck, expected.config.healthcheck);
+        assert_eq!(joined.config.hostname, "h");
+        assert_eq!(joined.comment, "hi");
+        assert_eq!(joined.config.env, expected.config.env);
+        let again = ImageConfig::from_halves(&joined.to_oci(), &joined.to_docker()).unwrap();
+        assert_eq!((again.config, again.created), (joined.config, joined.created));
+    }
+
+    #[test]
+    fn unknown_members_survive() {
+        let document = br#"{"architecture":"amd64","os":"linux","config":{"X-Y":{"a":[null],"b":1}},"rootfs":{"type":"layers","diff_ids":[]},"moby.buildkit.buildinfo.v1":"e30="}"#;
+        assert_eq!(text(&ImageConfig::parse(document).unwrap().to_oci()), text(document));
+        let docker = ImageConfig::parse(document).unwrap().to_docker();
+        assert_eq!(ImageConfig::parse(&docker).unwrap().to_oci(), document);
+    }
+
+    #[test]
+    fn null_is_a_zero() {
+        let document = br#"{"created":null,"author":null,"os.features":null,"config":{"Env":null,"Cmd":null,"Volumes":null,"Labels":null,"User":null,"Healthcheck":null,"OnBuild":null},"rootfs":{"type":"layers","diff_ids":null},"history":null}"#;
+        assert_eq!(ImageConfig::parse(document).unwrap(), ImageConfig::default());
+        assert_eq!(ImageConfig::parse(b"{}").unwrap(), ImageConfig::default());
+    }
+
+    #[test]
+    fn refuses_what_tools_would_read_differently() {
+        let digest = format!("sha256:{}", "0".repeat(64));
+        let many = format!("[{}]", vec![format!("{digest:?}"); 501].join(","));
+        let cases = [
+            "".to_owned(),
+            "[]".to_owned(),
+            r#"{"Config":{}}"#.to_owned(),
+            r#"{"config":{"env":[]}}"#.to_owned(),
+            r#"{"config":{},"config":{}}"#.to_owned(),
+            r#"{"config":{}} {}"#.to_owned(),
+            r#"{"created":"yesterday"}"#.to_owned(),
+            r#"{"rootfs":{"type":"layers+base","diff_ids":[]}}"#.to_owned(),
+            r#"{"rootfs":{"type":"layers","diff_ids":["sha256:../../x"]}}"#.to_owned(),
+            format!(r#"{{"rootfs":{{"type":"layers","diff_ids":{many}}}}}"#),
+            format!(r#"{{"config":{{"x":{}1{}}}}}"#, "[".repeat(100_000), "]".repeat(100_000)),
+            " ".repeat(MAX_BYTES + 1),
+        ];
+        for document in cases {
+            assert!(ImageConfig::parse(document.as_bytes()).is_err(), "{}", &document[..document.len().min(80)]);
+        }
     }
 }

@@ -12,7 +12,10 @@
 
 pub mod change;
 pub mod config;
+mod config_read;
+mod config_write;
 pub mod draft;
+mod env;
 pub mod manifest;
 pub mod reference;
 pub mod setting;

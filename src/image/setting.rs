@@ -1,8 +1,9 @@
-//! Values of the `config` verb's flags, each read into the `Change`s that it means.
+//! Values of the `config` verb's flags, each read into the `Change` that it means.
 //!
 //! The forms are Buildah's: a JSON array where one is allowed, shell words for `--cmd`, `NAME-` to remove, `-` to remove all.
 
 use super::Change;
+use super::change::HealthcheckEdit;
 
 /// Why a flag's value could not be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -10,86 +11,424 @@ pub enum Error {
     /// `--env NAME` and the caller has no such variable.
     #[error("setting env {0:?}: no value given")]
     NoEnvValue(String),
-    /// `--cmd` with an open quote.
-    #[error("parsing --cmd {0:?}: {1}")]
-    Words(String, &'static str),
-    /// A duration that is none.
-    #[error("parsing {flag} {value:?}: invalid duration")]
-    Duration {
+    /// Words with an open quote or a backslash at the end.
+    #[error("parsing {flag} {value:?}: invalid command line string")]
+    Words {
         /// The flag.
         flag: &'static str,
         /// What was given.
         value: String,
     },
+    /// A duration that is none.
+    #[error("parsing {flag} {value:?}: time: {problem} {value:?}")]
+    Duration {
+        /// The flag.
+        flag: &'static str,
+        /// What was given.
+        value: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
 }
 
 /// `--entrypoint`: a JSON array, a text for `/bin/sh -c`, or nothing.
 pub fn entrypoint(text: &str) -> Change {
-    let _ = text;
-    Change::Entrypoint(Vec::new())
+    if text.trim().is_empty() {
+        return Change::Entrypoint(Vec::new());
+    }
+    Change::Entrypoint(json_words(text).unwrap_or_else(|| vec!["/bin/sh".into(), "-c".into(), text.into()]))
+}
+
+/// What to tell the user of `--entrypoint text` about a command that is already set; `None` if there is nothing to say.
+///
+/// Buildah leaves the command alone when the entrypoint changes, and says what that means.
+pub fn entrypoint_warning(text: &str, cmd: &[String]) -> Option<super::Warning> {
+    if text.trim().is_empty() || cmd.is_empty() {
+        return None;
+    }
+    let meaning = match json_words(text) {
+        Some(_) => "exists and will be passed to entrypoint as a parameter",
+        None => "exists but will be ignored because of entrypoint settings",
+    };
+    Some(super::Warning(format!("cmd {:?} {meaning}", cmd.join(" "))))
 }
 
 /// `--cmd`: a JSON array, or words.
 pub fn cmd(text: &str) -> Result<Change, Error> {
-    let _ = text;
-    Ok(Change::Cmd(Vec::new()))
+    if text.trim().is_empty() {
+        return Ok(Change::Cmd(Vec::new()));
+    }
+    Ok(Change::Cmd(match json_words(text) {
+        Some(words) => words,
+        None => words("--cmd", text)?,
+    }))
 }
 
 /// `--env`: `NAME=template`, `NAME` (taken from `caller`), `NAME-`, `-`. `caller` is asked for variables of the process.
 pub fn env(text: &str, caller: &dyn Fn(&str) -> Option<String>) -> Result<Change, Error> {
-    let _ = (text, caller);
-    Ok(Change::ClearEnv)
+    if let Some((name, template)) = text.split_once('=') {
+        return Ok(Change::ExpandEnv { name: name.into(), template: template.into() });
+    }
+    match removal(text) {
+        Removal::All => Ok(Change::ClearEnv),
+        Removal::One(name) => Ok(Change::UnsetEnv(name.into())),
+        Removal::None => match caller(text) {
+            Some(value) => Ok(Change::SetEnv { name: text.into(), value }),
+            None => Err(Error::NoEnvValue(text.into())),
+        },
+    }
 }
 
 /// `--label`: `key=value`, `key`, `key-`, `-`.
 pub fn label(text: &str) -> Change {
-    let _ = text;
-    Change::ClearLabels
+    match (text.split_once('='), removal(text)) {
+        (Some((key, value)), _) => Change::SetLabel { key: key.into(), value: value.into() },
+        (None, Removal::All) => Change::ClearLabels,
+        (None, Removal::One(key)) => Change::UnsetLabel(key.into()),
+        (None, Removal::None) => Change::SetLabel { key: text.into(), value: String::new() },
+    }
 }
 
 /// `--annotation`: as `--label`.
 pub fn annotation(text: &str) -> Change {
-    let _ = text;
-    Change::ClearAnnotations
+    match label(text) {
+        Change::SetLabel { key, value } => Change::SetAnnotation { key, value },
+        Change::UnsetLabel(key) => Change::UnsetAnnotation(key),
+        _ => Change::ClearAnnotations,
+    }
 }
 
-/// `--port`: `port[/protocol]` kept as it is, `port-`, `-`.
+/// One element of `--port`: `port[/protocol]` kept as it is, `port-`; what begins with `-` removes all.
 pub fn port(text: &str) -> Change {
-    let _ = text;
-    Change::ClearPorts
+    match removal(text) {
+        _ if text.starts_with('-') => Change::ClearPorts,
+        Removal::One(port) => Change::Unexpose(port.into()),
+        _ => Change::Expose(text.into()),
+    }
 }
 
-/// `--volume`: a path kept as it is, `path-`, `-`.
+/// One element of `--volume`: a path kept as it is, `path-`, `-`.
 pub fn volume(text: &str) -> Change {
-    let _ = text;
-    Change::ClearVolumes
+    match removal(text) {
+        Removal::All => Change::ClearVolumes,
+        Removal::One(path) => Change::RemoveVolume(path.into()),
+        Removal::None => Change::AddVolume(text.into()),
+    }
 }
 
 /// `--os-feature`: a name, `name-`, `-`.
 pub fn os_feature(text: &str) -> Change {
-    let _ = text;
-    Change::ClearOsFeatures
+    match removal(text) {
+        Removal::All => Change::ClearOsFeatures,
+        Removal::One(name) => Change::RemoveOsFeature(name.into()),
+        Removal::None => Change::AddOsFeature(text.into()),
+    }
 }
 
-/// `--shell`: words.
+/// `--shell`: words; JSON is not read as such.
 pub fn shell(text: &str) -> Result<Change, Error> {
-    let _ = text;
-    Ok(Change::Shell(Vec::new()))
+    Ok(Change::Shell(words("--shell", text)?))
 }
 
-/// `--onbuild`: one instruction, or nothing to remove all.
+/// One element of `--onbuild`: an instruction.
 pub fn onbuild(text: &str) -> Change {
-    let _ = text;
-    Change::ClearOnBuild
+    Change::OnBuild(text.into())
 }
 
-/// `--healthcheck`: `NONE`, `CMD word…`, `CMD-SHELL text`, split at blanks.
-pub fn healthcheck(text: &str) -> Change {
-    let _ = text;
-    Change::Healthcheck(None)
+/// `--healthcheck`: `NONE`, `CMD word…`, `CMD-SHELL text`, in words; nothing removes the check.
+pub fn healthcheck(text: &str) -> Result<Change, Error> {
+    match words("--healthcheck", text)? {
+        none if none.is_empty() => Ok(Change::Healthcheck(None)),
+        test => Ok(Change::EditHealthcheck(HealthcheckEdit { test: Some(test), ..HealthcheckEdit::default() })),
+    }
 }
 
-/// A Go duration (`1h30m`, `300ms`, `1.5s`) in nanoseconds. `flag` is for the error.
+/// Splits the value of a list flag (`--port`, `--volume`, `--onbuild`) at commas. An element that has a comma itself is put in
+/// double quotes, a quote in it doubled, as in CSV. Nothing gives no elements.
+pub fn list(text: &str) -> Vec<String> {
+    let mut items = vec![String::new()];
+    let mut quoted = false;
+    let mut characters = text.chars().peekable();
+    while let Some(c) = characters.next() {
+        let Some(item) = items.last_mut() else { break };
+        match c {
+            '"' if quoted && characters.peek() == Some(&'"') => {
+                characters.next();
+                item.push('"');
+            }
+            '"' if quoted || item.is_empty() => quoted = !quoted,
+            ',' if !quoted => items.push(String::new()),
+            c => item.push(c),
+        }
+    }
+    if text.is_empty() { Vec::new() } else { items }
+}
+
+/// What a value without `=` removes.
+enum Removal<'a> {
+    All,
+    One(&'a str),
+    None,
+}
+
+fn removal(text: &str) -> Removal<'_> {
+    match text.strip_suffix('-') {
+        Some("") => Removal::All,
+        Some(name) => Removal::One(name),
+        None => Removal::None,
+    }
+}
+
+/// A JSON array of strings.
+fn json_words(text: &str) -> Option<Vec<String>> {
+    serde_json::from_str(text).ok()
+}
+
+/// Splits into words as a shell would, with quotes and backslashes but without expansions, comments and operators.
+fn words(flag: &'static str, text: &str) -> Result<Vec<String>, Error> {
+    let refuse = || Error::Words { flag, value: text.to_owned() };
+    let mut words = Vec::new();
+    let mut word: Option<String> = None;
+    let mut quote = None;
+    let mut characters = text.chars();
+    while let Some(c) = characters.next() {
+        match (quote, c) {
+            (Some('\''), '\'') | (Some('"'), '"') => quote = None,
+            (Some('\''), c) => word.get_or_insert_default().push(c),
+            (_, '\\') => word.get_or_insert_default().push(characters.next().ok_or_else(refuse)?),
+            (None, '\'' | '"') => {
+                quote = Some(c);
+                word.get_or_insert_default();
+            }
+            (None, ' ' | '\t' | '\r' | '\n') => words.extend(word.take()),
+            (_, c) => word.get_or_insert_default().push(c),
+        }
+    }
+    if quote.is_some() {
+        return Err(refuse());
+    }
+    words.extend(word);
+    Ok(words)
+}
+
+/// A Go duration (`1h30m`, `300ms`, `-1.5s`, `0`) in nanoseconds. `flag` is for the error.
 pub fn duration(flag: &'static str, text: &str) -> Result<i64, Error> {
-    Err(Error::Duration { flag, value: text.to_owned() })
+    let refuse = |problem| Error::Duration { flag, value: text.to_owned(), problem };
+    let (negative, unsigned) = match text.as_bytes().first() {
+        Some(b'-') => (true, &text[1..]),
+        Some(b'+') => (false, &text[1..]),
+        _ => (false, text),
+    };
+    if unsigned == "0" {
+        return Ok(0);
+    }
+    if unsigned.is_empty() {
+        return Err(refuse("invalid duration"));
+    }
+    let mut total: i128 = 0;
+    let mut rest = unsigned;
+    while !rest.is_empty() {
+        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(|| refuse("missing unit in duration"))?;
+        let (number, after) = rest.split_at(end);
+        let unit_end = after.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(after.len());
+        let (unit, next) = after.split_at(unit_end);
+        let scale = unit_ns(unit).ok_or_else(|| refuse("unknown unit in duration"))?;
+        total += scaled(number, scale).ok_or_else(|| refuse("invalid duration"))?;
+        if total > i128::from(i64::MAX) {
+            return Err(refuse("invalid duration"));
+        }
+        rest = next;
+    }
+    i64::try_from(if negative { -total } else { total }).map_err(|_| refuse("invalid duration"))
+}
+
+/// Nanoseconds in a unit.
+fn unit_ns(unit: &str) -> Option<i128> {
+    Some(match unit {
+        "ns" => 1,
+        "us" | "µs" | "μs" => 1_000,
+        "ms" => 1_000_000,
+        "s" => 1_000_000_000,
+        "m" => 60_000_000_000,
+        "h" => 3_600_000_000_000,
+        _ => return None,
+    })
+}
+
+/// `number` (digits with at most one point) times `scale`, what is below one cut.
+fn scaled(number: &str, scale: i128) -> Option<i128> {
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    if (whole.is_empty() && fraction.is_empty()) || whole.len() > 19 || fraction.contains('.') {
+        return None;
+    }
+    let mut value = if whole.is_empty() { 0 } else { whole.parse::<i128>().ok()? } * scale;
+    let mut place = scale;
+    for digit in fraction.bytes() {
+        place /= 10;
+        value += place * i128::from(digit - b'0');
+    }
+    Some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn strings(words: &[&str]) -> Vec<String> {
+        words.iter().map(|w| (*w).to_owned()).collect()
+    }
+
+    #[test]
+    fn entrypoint_forms() {
+        let cases = [
+            ("a b", &["/bin/sh", "-c", "a b"][..]),
+            (r#"["x","y"]"#, &["x", "y"]),
+            ("[]", &[]),
+            (r#"["a",1]"#, &["/bin/sh", "-c", r#"["a",1]"#]),
+            ("", &[]),
+        ];
+        for (text, result) in cases {
+            assert_eq!(entrypoint(text), Change::Entrypoint(strings(result)), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn entrypoint_tells_what_becomes_of_the_command() {
+        let cmd = strings(&["a", "b"]);
+        let text = |value: &str, cmd: &[String]| entrypoint_warning(value, cmd).map(|w| w.to_string());
+        assert_eq!(
+            text("x y", &cmd).as_deref(),
+            Some(r#"cmd "a b" exists but will be ignored because of entrypoint settings"#)
+        );
+        assert_eq!(
+            text("[\"x\"]", &cmd).as_deref(),
+            Some(r#"cmd "a b" exists and will be passed to entrypoint as a parameter"#)
+        );
+        assert_eq!(text("", &cmd), None);
+        assert_eq!(text("x", &[]), None);
+    }
+
+    #[test]
+    fn cmd_forms() {
+        let cases = [
+            (r#"a "b c" d"#, &["a", "b c", "d"][..]),
+            (r#"["x y","z"]"#, &["x y", "z"]),
+            ("[x", &["[x"]),
+            ("", &[]),
+            (" ", &[]),
+            (r#"a 'b c' d\ e "q\"r" $HOME # x"#, &["a", "b c", "d e", "q\"r", "$HOME", "#", "x"]),
+            ("a `b` $(c)", &["a", "`b`", "$(c)"]),
+            ("a '' b", &["a", "", "b"]),
+            // Buildah cuts the rest at an operator without a word; a literal is what was meant.
+            ("a; b", &["a;", "b"]),
+        ];
+        for (text, result) in cases {
+            assert_eq!(cmd(text), Ok(Change::Cmd(strings(result))), "{text:?}");
+        }
+        let error = cmd("a \"b").unwrap_err().to_string();
+        assert_eq!(error, r#"parsing --cmd "a \"b": invalid command line string"#);
+        assert!(cmd("a\\").is_err());
+    }
+
+    #[test]
+    fn env_forms() {
+        let caller = |name: &str| (name == "HOME").then(|| "/h".to_owned());
+        let expand = |name: &str, template: &str| Change::ExpandEnv { name: name.into(), template: template.into() };
+        let cases = [
+            ("A=1", Ok(expand("A", "1"))),
+            ("A=", Ok(expand("A", ""))),
+            ("Z-=1", Ok(expand("Z-", "1"))),
+            ("A=b=c", Ok(expand("A", "b=c"))),
+            ("HOME", Ok(Change::SetEnv { name: "HOME".into(), value: "/h".into() })),
+            ("A-", Ok(Change::UnsetEnv("A".into()))),
+            ("-", Ok(Change::ClearEnv)),
+            ("C", Err(Error::NoEnvValue("C".into()))),
+            ("", Err(Error::NoEnvValue(String::new()))),
+        ];
+        for (text, result) in cases {
+            assert_eq!(env(text, &caller), result, "{text:?}");
+        }
+        assert_eq!(env("C", &caller).unwrap_err().to_string(), "setting env \"C\": no value given");
+    }
+
+    #[test]
+    fn key_value_and_removal_forms() {
+        let set = |key: &str, value: &str| Change::SetLabel { key: key.into(), value: value.into() };
+        let cases = [
+            ("a=b", set("a", "b")),
+            ("c", set("c", "")),
+            ("", set("", "")),
+            ("=x", set("", "x")),
+            ("k-=v", set("k-", "v")),
+            ("a-", Change::UnsetLabel("a".into())),
+            ("-", Change::ClearLabels),
+        ];
+        for (text, result) in cases {
+            assert_eq!(label(text), result, "{text:?}");
+        }
+        assert_eq!(annotation("a=b"), Change::SetAnnotation { key: "a".into(), value: "b".into() });
+        assert_eq!(annotation("a-"), Change::UnsetAnnotation("a".into()));
+        assert_eq!(annotation("-"), Change::ClearAnnotations);
+        assert_eq!(port("80"), Change::Expose("80".into()));
+        assert_eq!(port("80-"), Change::Unexpose("80".into()));
+        assert_eq!(port("1-3"), Change::Expose("1-3".into()));
+        assert_eq!(port("-x"), Change::ClearPorts);
+        assert_eq!(volume("/b:/c"), Change::AddVolume("/b:/c".into()));
+        assert_eq!(volume("/b:/c-"), Change::RemoveVolume("/b:/c".into()));
+        assert_eq!(volume("-"), Change::ClearVolumes);
+        assert_eq!(os_feature("a"), Change::AddOsFeature("a".into()));
+        assert_eq!(os_feature("a-"), Change::RemoveOsFeature("a".into()));
+        assert_eq!(shell("/bin/x -y"), Ok(Change::Shell(strings(&["/bin/x", "-y"]))));
+        assert_eq!(shell(r#"["/bin/a","b"]"#), Ok(Change::Shell(strings(&["[/bin/a,b]"]))));
+    }
+
+    #[test]
+    fn healthcheck_forms() {
+        let test = |words: &[&str]| {
+            Ok(Change::EditHealthcheck(HealthcheckEdit { test: Some(strings(words)), ..HealthcheckEdit::default() }))
+        };
+        assert_eq!(healthcheck("CMD true"), test(&["CMD", "true"]));
+        assert_eq!(healthcheck("NONE"), test(&["NONE"]));
+        assert_eq!(healthcheck("CMD-SHELL a \"b c\"  d"), test(&["CMD-SHELL", "a", "b c", "d"]));
+        assert_eq!(healthcheck(""), Ok(Change::Healthcheck(None)));
+    }
+
+    #[test]
+    fn lists_split_at_commas() {
+        let cases = [
+            ("", &[][..]),
+            ("80", &["80"]),
+            ("80,81/tcp", &["80", "81/tcp"]),
+            ("RUN a,b", &["RUN a", "b"]),
+            (r#""RUN a,b",c"#, &["RUN a,b", "c"]),
+            (r#""say ""x""",y"#, &["say \"x\"", "y"]),
+            ("a,", &["a", ""]),
+        ];
+        for (text, result) in cases {
+            assert_eq!(list(text), strings(result), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn durations() {
+        let cases = [
+            ("0", 0),
+            ("5s", 5_000_000_000),
+            ("1h30m", 5_400_000_000_000),
+            ("300ms", 300_000_000),
+            ("1.5s", 1_500_000_000),
+            (".5s", 500_000_000),
+            ("-2us", -2_000),
+            ("+1ns", 1),
+            ("1µs", 1_000),
+        ];
+        for (text, nanoseconds) in cases {
+            assert_eq!(duration("--x", text), Ok(nanoseconds), "{text:?}");
+        }
+        for text in ["", "5", "s", "5x", "1.2.3s", ".s", "-", "9999999h", "99999999999999999999999s", "5 s", "bogus"] {
+            assert!(duration("--x", text).is_err(), "{text:?}");
+        }
+        let error = duration("--healthcheck-interval", "5").unwrap_err().to_string();
+        assert_eq!(error, r#"parsing --healthcheck-interval "5": time: missing unit in duration "5""#);
+    }
 }

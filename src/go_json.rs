@@ -1,0 +1,91 @@
+//! JSON as Go's `encoding/json` writes it.
+//!
+//! An image's ID is a digest over such text, so configs and manifests that we write must have the bytes that the other tools,
+//! all written in Go, give to the same values. The differences to `serde_json` are the escapes: `<`, `>`, `&`, U+2028 and
+//! U+2029 are written as `\u…` so that the text is safe inside HTML and JavaScript.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+use serde_json::ser::{CharEscape, CompactFormatter, Formatter, PrettyFormatter, Serializer};
+
+/// Compact text, as `json.Marshal`. Fails only for values that are no JSON (a map with keys that are no strings).
+pub fn to_vec<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, serde_json::Error> {
+    let mut out = Vec::with_capacity(1024);
+    value.serialize(&mut Serializer::with_formatter(&mut out, HtmlSafe(CompactFormatter)))?;
+    Ok(out)
+}
+
+/// Indented text, as `json.MarshalIndent` with an empty prefix.
+pub fn to_vec_indented<T: Serialize + ?Sized>(value: &T, indent: &str) -> Result<Vec<u8>, serde_json::Error> {
+    let mut out = Vec::with_capacity(1024);
+    let formatter = HtmlSafe(PrettyFormatter::with_indent(indent.as_bytes()));
+    value.serialize(&mut Serializer::with_formatter(&mut out, formatter))?;
+    Ok(out)
+}
+
+/// The layout of `F`, with Go's escapes.
+struct HtmlSafe<F>(F);
+
+macro_rules! forward {
+    ($($method:ident($($argument:ident: $kind:ty),*);)*) => {
+        $(fn $method<W: ?Sized + Write>(&mut self, writer: &mut W $(, $argument: $kind)*) -> io::Result<()> {
+            self.0.$method(writer $(, $argument)*)
+        })*
+    };
+}
+
+impl<F: Formatter> Formatter for HtmlSafe<F> {
+    forward! {
+        begin_array();
+        end_array();
+        begin_array_value(first: bool);
+        end_array_value();
+        begin_object();
+        end_object();
+        begin_object_key(first: bool);
+        end_object_key();
+        begin_object_value();
+        end_object_value();
+        write_char_escape(escape: CharEscape);
+    }
+
+    fn write_string_fragment<W: ?Sized + Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
+        let mut plain = 0;
+        for (at, special) in fragment.char_indices().filter(|(_, c)| matches!(c, '<' | '>' | '&' | '\u{2028}' | '\u{2029}')) {
+            writer.write_all(&fragment.as_bytes()[plain..at])?;
+            write!(writer, "\\u{:04x}", u32::from(special))?;
+            plain = at + special.len_utf8();
+        }
+        writer.write_all(&fragment.as_bytes()[plain..])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escapes_as_go_does() {
+        let cases = [
+            ("plain", r#""plain""#),
+            ("<a@b> & c", r#""\u003ca@b\u003e \u0026 c""#),
+            ("\"\\/", r#""\"\\/""#),
+            ("\t\n\r\u{8}\u{c}\u{1}\u{7f}", "\"\\t\\n\\r\\b\\f\\u0001\u{7f}\""),
+            ("\u{2028}é\u{2029}", "\"\\u2028é\\u2029\""),
+        ];
+        for (text, json) in cases {
+            assert_eq!(to_vec(text).map(|bytes| String::from_utf8(bytes).unwrap()).unwrap(), json);
+        }
+    }
+
+    #[test]
+    fn indents_as_go_does() {
+        let value = serde_json::json!({"a": [], "b": {}, "c": [1], "d": {"e": "<"}});
+        let text = String::from_utf8(to_vec_indented(&value, "    ").unwrap()).unwrap();
+        assert_eq!(
+            text,
+            "{\n    \"a\": [],\n    \"b\": {},\n    \"c\": [\n        1\n    ],\n    \"d\": {\n        \"e\": \"\\u003c\"\n    }\n}"
+        );
+    }
+}
