@@ -6,6 +6,10 @@ use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
+use containers_storage::conf::{self, Conf};
+use containers_storage::store::Store;
+
+use super::CommandError;
 use super::args::GlobalArgs;
 
 /// The variables of the environment, as they were at the start.
@@ -51,12 +55,13 @@ impl Environment {
 pub struct Context {
     global: GlobalArgs,
     environment: OnceCell<Environment>,
+    store: OnceCell<Store>,
 }
 
 impl Context {
     /// The context of one call. No I/O.
     pub fn new(global: GlobalArgs) -> Self {
-        Self { global, environment: OnceCell::new() }
+        Self { global, environment: OnceCell::new(), store: OnceCell::new() }
     }
 
     /// Flags that every verb takes.
@@ -67,6 +72,31 @@ impl Context {
     /// The environment.
     pub fn environment(&self) -> &Environment {
         self.environment.get_or_init(Environment::capture)
+    }
+
+    /// The store that the flags, the environment and storage.conf point to. Opened at the first call; nothing is read from it.
+    pub fn store(&self) -> Result<&Store, CommandError> {
+        if let Some(store) = self.store.get() {
+            return Ok(store);
+        }
+        let store = Store::open(self.store_conf()?)?;
+        Ok(self.store.get_or_init(|| store))
+    }
+
+    /// Where the store is and how it is set up, without opening it.
+    fn store_conf(&self) -> Result<Conf, CommandError> {
+        let overrides = conf::Overrides {
+            graph_root: self.global.root.clone(),
+            run_root: self.global.runroot.clone(),
+            driver: self.global.storage_driver.clone(),
+            options: self.global.storage_opt.clone(),
+        };
+        Ok(Conf::resolve(&conf::Environment::of_process(), &overrides)?)
+    }
+
+    /// The store, if it was opened.
+    pub(super) fn opened_store(&self) -> Option<&Store> {
+        self.store.get()
     }
 
     /// The directory for temporary files: `$TMPDIR` made absolute, else `/var/tmp`.

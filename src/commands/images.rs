@@ -1,17 +1,243 @@
-//! `coracle images`: List images
+//! `coracle images`: the images of the store, as a table, IDs, JSON, or by a template.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
-use super::{CommandError, Context, Ui};
+use containers_storage::images::Image;
+use jiff::Timestamp;
+
+use crate::container::find_image::find_image;
+use crate::image::Reference;
+use crate::template::value::HtmlEscape;
+use crate::template::{Field, Template, Value};
+
+use super::image_filter::{self, Filter};
+use super::image_set::ImageSet;
+use super::ui::escape;
+use super::{CommandError, Context, Ui, columns, human};
 
 /// List images
+///
+/// One line for each name, the newest image first. Unnamed images that others were made on top of are left out.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ImagesArgs {
-    /// Image
+    /// Image to list
     #[arg(value_name = "IMAGE")]
     operands: Vec<String>,
+
+    /// Show all images, with the unnamed ones that others were made on top of
+    #[arg(short, long)]
+    all: bool,
+
+    /// Show digests of manifests
+    #[arg(long)]
+    digests: bool,
+
+    /// Show only images that meet a condition (can be repeated)
+    #[arg(short, long, value_name = "CONDITION", value_delimiter = ',')]
+    filter: Vec<String>,
+
+    /// Print by a Go template
+    #[arg(long, value_name = "TEMPLATE")]
+    format: Option<String>,
+
+    /// Show the names an image had
+    #[arg(long)]
+    history: bool,
+
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+
+    /// Print no headings
+    #[arg(short, long)]
+    noheading: bool,
+
+    /// Print whole IDs
+    #[arg(long)]
+    no_trunc: bool,
+
+    /// Print IDs only
+    #[arg(short, long)]
+    quiet: bool,
 }
 
-pub(crate) fn images(_ctx: &Context, _ui: &mut Ui, args: &ImagesArgs) -> Result<ExitCode, CommandError> {
-    Err(CommandError::usage(format!("images {:?} is not built yet", args.operands)))
+pub(crate) fn images(ctx: &Context, ui: &mut Ui, args: &ImagesArgs) -> Result<ExitCode, CommandError> {
+    check_operands(args)?;
+    let now = Timestamp::now();
+    let store = ctx.store()?;
+    let set = ImageSet::read(store)?;
+    let mut filters = Vec::new();
+    for text in &args.filter {
+        filters.push(Filter::parse(ctx, text, now)?);
+    }
+    if !args.all {
+        filters.push(Filter::without_intermediate());
+    }
+    let mut chosen = image_filter::select(&set, &filters)?;
+    if let Some(operand) = args.operands.first() {
+        let found = find_image(store, operand)?;
+        chosen.retain(|image| image.id == found.id);
+    }
+    if args.quiet && args.format.is_some() {
+        return Err(CommandError::usage("quiet and format are mutually exclusive"));
+    }
+    if args.json {
+        return print_json(ui, &set, &chosen, args, now);
+    }
+    chosen.sort_by_key(|image| std::cmp::Reverse(ImageSet::created(image)));
+    if args.quiet {
+        for image in chosen {
+            ui.data(shown_id(image, args))?;
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    print_rows(ui, &set, &chosen, args, now)
+}
+
+fn check_operands(args: &ImagesArgs) -> Result<(), CommandError> {
+    if args.all && !args.operands.is_empty() {
+        return Err(CommandError::usage("when using the --all switch, you may not pass any images names or IDs"));
+    }
+    if args.operands.len() > 1 {
+        return Err(CommandError::usage("'coracle images' requires at most 1 argument"));
+    }
+    Ok(())
+}
+
+fn shown_id(image: &Image, args: &ImagesArgs) -> String {
+    if args.no_trunc { format!("sha256:{}", image.id) } else { image.id.short().to_owned() }
+}
+
+fn digest_of(image: &Image) -> String {
+    image.digest.as_ref().map(ToString::to_string).unwrap_or_default()
+}
+
+fn made_ago(created: Timestamp, now: Timestamp) -> String {
+    let elapsed = Duration::try_from(now.duration_since(created)).unwrap_or_default();
+    format!("{} ago", human::age(elapsed))
+}
+
+fn print_json(ui: &mut Ui, set: &ImageSet<'_>, chosen: &[&Image], args: &ImagesArgs, now: Timestamp) -> Result<ExitCode, CommandError> {
+    let mut list = Vec::new();
+    for image in chosen {
+        let created = ImageSet::created(image);
+        list.push(Value::Struct(vec![
+            Field::tagged("ID", "id", if args.no_trunc { shown_id(image, args) } else { image.id.short().to_owned() }),
+            Field::tagged("Names", "names", if image.names.is_empty() { Value::Null } else { image.names.clone().into() }),
+            Field::tagged("Digest", "digest", digest_of(image)),
+            Field::tagged("CreatedAt", "createdat", made_ago(created, now)),
+            Field::tagged("Size", "size", human::size(set.size(image)?)),
+            Field::tagged("Created", "created", created.as_second()),
+            Field::tagged("CreatedAtRaw", "createdatraw", created),
+            Field::tagged("ReadOnly", "readonly", image.read_only),
+            Field::tagged("History", "history", Value::Null),
+        ]));
+    }
+    let json = Value::List(list).to_json("    ", HtmlEscape::On);
+    ui.json(&json)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print_rows(ui: &mut Ui, set: &ImageSet<'_>, chosen: &[&Image], args: &ImagesArgs, now: Timestamp) -> Result<ExitCode, CommandError> {
+    let (heading, row) = layout(args);
+    let template = Template::parse("images", &row)?;
+    let mut text = String::new();
+    if let Some(heading) = heading {
+        text.push_str(&Template::parse("images", &heading)?.render(&headings())?);
+        text.push('\n');
+    }
+    for image in chosen {
+        let created = ImageSet::created(image);
+        let size = human::size(set.size(image)?);
+        for (name, tag) in name_tag_pairs(&image.names) {
+            text.push_str(&template.render(&Value::Struct(vec![
+                Field::new("Tag", tag.clone()),
+                Field::new("ID", shown_id(image, args)),
+                Field::new("Name", name.clone()),
+                Field::new("Digest", digest_of(image)),
+                Field::new("Created", created.as_second()),
+                Field::new("CreatedAt", made_ago(created, now)),
+                Field::new("Size", size.clone()),
+                Field::new("CreatedAtRaw", created),
+                Field::new("ReadOnly", image.read_only),
+                Field::new("History", former_names(&image.names_history, &name, &tag)),
+            ]))?);
+            text.push('\n');
+        }
+    }
+    ui.exact(columns::align(&text).as_bytes())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The template of the heading, if there is one, and that of a row.
+fn layout(args: &ImagesArgs) -> (Option<String>, String) {
+    if let Some(format) = &args.format {
+        // Buildah turns every blank into a tab, also between the words of a cell; scripts rely on the padding.
+        let (table, row) = format.strip_prefix("table ").map_or((false, format.as_str()), |row| (true, row));
+        let row = row.replace("\\t", "\t").replace("\\n", "\n").replace(' ', "\t");
+        return ((table && !args.noheading).then(|| row.clone()), row);
+    }
+    let mut row = String::from("{{.Name}}\t{{.Tag}}\t");
+    if args.digests {
+        row.push_str("{{.Digest}}\t");
+    }
+    row.push_str("{{.ID}}\t{{.CreatedAt}}\t{{.Size}}");
+    if args.history {
+        row.push_str("\t{{.History}}");
+    }
+    ((!args.noheading).then(|| row.clone()), row)
+}
+
+fn headings() -> Value {
+    const HEADINGS: [(&str, &str); 8] = [
+        ("Name", "REPOSITORY"),
+        ("Tag", "TAG"),
+        ("ID", "IMAGE ID"),
+        ("CreatedAt", "CREATED"),
+        ("Size", "SIZE"),
+        ("ReadOnly", "R/O"),
+        ("History", "HISTORY"),
+        // Buildah prints "<no value>" here.
+        ("Digest", "DIGEST"),
+    ];
+    Value::Map(HEADINGS.iter().map(|(key, text)| ((*key).to_owned(), Value::from(*text))).collect())
+}
+
+/// Repository and tag of each name, as cells; one pair of `<none>` for an unnamed image.
+fn name_tag_pairs(names: &[String]) -> Vec<(String, String)> {
+    const NONE: &str = "<none>";
+    if names.is_empty() {
+        return vec![(NONE.to_owned(), NONE.to_owned())];
+    }
+    let cell = |text: &str| escape(text).into_owned();
+    names
+        .iter()
+        .map(|name| match Reference::parse_qualified(name) {
+            Ok(reference) => (cell(&reference.repository()), cell(reference.tag().unwrap_or(NONE))),
+            Err(_) => (cell(name), NONE.to_owned()),
+        })
+        .collect()
+}
+
+/// The names that the image had before this one.
+fn former_names(history: &[String], name: &str, tag: &str) -> String {
+    let own = format!("{name}:{tag}");
+    let rest = if history.first().is_some_and(|first| *first == own) { &history[1..] } else { history };
+    if rest.is_empty() { "<none>".to_owned() } else { escape(&rest.join(", ")).into_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn former_names_leave_out_the_present_one() {
+        let history = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let cases: [(&[&str], &str); 4] =
+            [(&[], "<none>"), (&["a/b:1"], "<none>"), (&["a/b:1", "c/d:2"], "c/d:2"), (&["c/d:2", "a/b:1"], "c/d:2, a/b:1")];
+        for (names, want) in cases {
+            assert_eq!(former_names(&history(names), "a/b", "1"), want, "{names:?}");
+        }
+    }
 }

@@ -1,17 +1,113 @@
-//! `coracle inspect`: Show the configuration of a container or an image
+//! `coracle inspect`: the configuration of a working container or an image, as JSON or by a template.
 
 use std::process::ExitCode;
 
+use crate::container::inspect::{self, Report};
+use crate::container::{find_image, state};
+use crate::template::Template;
+
+use super::inspect_fields;
 use super::{CommandError, Context, Ui};
 
-/// Show the configuration of a container or an image
+/// Show the configuration of a working container or an image
+///
+/// A name is looked for among the working containers first, then among the images.
 #[derive(Debug, clap::Args)]
 pub(crate) struct InspectArgs {
-    /// Container or image
+    /// Working container or image
     #[arg(value_name = "NAME")]
     operands: Vec<String>,
+
+    /// Print by a Go template
+    #[arg(short, long, value_name = "TEMPLATE")]
+    format: Option<String>,
+
+    /// Look only for a container, an image or a manifest
+    #[arg(short = 't', long = "type", value_name = "TYPE")]
+    kind: Option<String>,
 }
 
-pub(crate) fn inspect(_ctx: &Context, _ui: &mut Ui, args: &InspectArgs) -> Result<ExitCode, CommandError> {
-    Err(CommandError::usage(format!("inspect {:?} is not built yet", args.operands)))
+pub(crate) fn inspect(ctx: &Context, ui: &mut Ui, args: &InspectArgs) -> Result<ExitCode, CommandError> {
+    let name = match args.operands.as_slice() {
+        [] => return Err(CommandError::usage("container or image name must be specified")),
+        [name] => name,
+        _ => return Err(CommandError::usage("too many arguments specified")),
+    };
+    let template = args.format.as_deref().map(parse_format).transpose()?;
+    let report = find(ctx, name, args.kind.as_deref())?;
+    match template {
+        Some(template) => print_by_template(ui, &template, &report)?,
+        None => print_json(ui, &report)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn parse_format(text: &str) -> Result<Template, CommandError> {
+    let template = Template::parse("format", text).map_err(|error| CommandError::from(error).context("Template parsing error"))?;
+    if template.has_actions() { Ok(template) } else { Err(CommandError::usage(format!("invalid format provided: {text}"))) }
+}
+
+fn find(ctx: &Context, name: &str, kind: Option<&str>) -> Result<Report, CommandError> {
+    let store = ctx.store()?;
+    let as_image = || inspect::image(store, name).map_err(CommandError::from);
+    match kind {
+        Some("container") => Ok(inspect::container(store, name)?),
+        Some("image") => as_image(),
+        Some("manifest") => Err(CommandError::usage("inspecting manifest lists is not available in this version of coracle")),
+        Some(_) => Err(CommandError::usage("the only recognized types are \"container\", \"image\" and \"manifest\"")),
+        None => match inspect::container(store, name) {
+            Err(inspect::Error::State(state::Error::NotKnown { .. })) => as_image().map_err(|error| {
+                let unknown = matches!(error.source(), Some(find_image::Error::NotKnown { .. }));
+                if unknown { error.hinting(Some("no working container has that name either".to_owned())) } else { error }
+            }),
+            other => Ok(other?),
+        },
+    }
+}
+
+fn print_json(ui: &mut Ui, report: &Report) -> Result<(), CommandError> {
+    let json = pretty(report)?;
+    // Go's encoder makes JSON safe for HTML unless a person reads it.
+    let json = if ui.stdout_is_terminal() { json } else { escape_html(&json) };
+    ui.json(&json)
+}
+
+fn pretty(report: &Report) -> Result<String, CommandError> {
+    let mut bytes = Vec::new();
+    let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, serde_json::ser::PrettyFormatter::with_indent(b"    "));
+    serde::Serialize::serialize(report, &mut serializer)?;
+    Ok(String::from_utf8(bytes)?)
+}
+
+/// `<`, `>`, `&` and the two separators that JavaScript takes for line ends, as JSON escapes. They occur in strings only.
+fn escape_html(json: &str) -> String {
+    let mut out = String::with_capacity(json.len() + json.len() / 16);
+    for letter in json.chars() {
+        match letter {
+            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => out.push_str(&format!("\\u{:04x}", u32::from(letter))),
+            _ => out.push(letter),
+        }
+    }
+    out
+}
+
+fn print_by_template(ui: &mut Ui, template: &Template, report: &Report) -> Result<(), CommandError> {
+    let text = template.render(&inspect_fields::value(&serde_json::to_value(report)?))?;
+    // Scripts take the text in $(…); only a person wants the newline.
+    if ui.stdout_is_terminal() { ui.lines(&text) } else { ui.exact(text.as_bytes()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn html_is_escaped_as_go_does() {
+        assert_eq!(escape_html("\"<a href='x&y'>\u{2028}\""), "\"\\u003ca href='x\\u0026y'\\u003e\\u2028\"");
+    }
+
+    #[test]
+    fn a_format_without_actions_is_refused() {
+        assert!(parse_format("plain").is_err());
+    }
 }

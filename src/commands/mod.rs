@@ -12,9 +12,15 @@ use std::process::ExitCode;
 pub mod args;
 pub mod command_line;
 pub mod context;
+mod columns;
 pub mod error;
+mod hint;
+mod human;
+mod image_filter;
+mod image_set;
 mod later;
 mod logger;
+mod removal;
 pub mod ui;
 mod verbs;
 
@@ -30,6 +36,7 @@ mod help;
 mod images;
 mod info;
 mod inspect;
+mod inspect_fields;
 mod mount;
 mod prune;
 mod rename;
@@ -73,7 +80,7 @@ fn execute(ui: &mut Ui, arguments: Vec<OsString>) -> Result<ExitCode, CommandErr
         Invocation::Run { verb, global, matches } => {
             logger::start(&global)?;
             let context = Context::new(global);
-            (verb.run)(&context, ui, &matches)
+            (verb.run)(&context, ui, &matches).map_err(|error| hint::with_nearest_name(&context, error))
         }
     }
 }

@@ -1,17 +1,45 @@
-//! `coracle prune`: Remove unused images
+//! `coracle prune`: what nobody needs goes.
 
 use std::process::ExitCode;
 
-use super::{CommandError, Context, Ui};
+use containers_storage::check;
 
-/// Remove unused images
+use super::removal::{InUse, Removal, Which};
+use super::{CommandError, Context, Ui, args};
+
+/// Remove unnamed images, and what interrupted commands left
+///
+/// Buildah's prune removes no image without --all, since its two conditions exclude each other.
 #[derive(Debug, clap::Args)]
 pub(crate) struct PruneArgs {
-    /// None
-    #[arg(value_name = "OPERAND")]
+    #[arg(hide = true)]
     operands: Vec<String>,
+
+    /// Remove named images as well, unless a container uses them
+    #[arg(short, long)]
+    all: bool,
+
+    /// Remove the containers of an image with it
+    #[arg(short, long)]
+    force: bool,
 }
 
-pub(crate) fn prune(_ctx: &Context, _ui: &mut Ui, args: &PruneArgs) -> Result<ExitCode, CommandError> {
-    Err(CommandError::usage(format!("prune {:?} is not built yet", args.operands)))
+pub(crate) fn prune(ctx: &Context, ui: &mut Ui, args: &PruneArgs) -> Result<ExitCode, CommandError> {
+    args::no_operands("prune", &args.operands)?;
+    let store = ctx.store()?;
+    let in_use = if args.force { InUse::RemoveContainers } else { InUse::Refuse };
+    let mut removal = Removal::new(store, in_use)?;
+    removal.remove_all(match (args.all, args.force) {
+        (true, true) => Which::All,
+        (true, false) => Which::Unused,
+        (false, true) => Which::Dangling,
+        (false, false) => Which::UnusedDangling,
+    })?;
+    removal.finish(ui)?;
+    for finding in check::repair(store)?.findings {
+        if finding.repairable {
+            log::info!("removed {}", finding.text);
+        }
+    }
+    Ok(ExitCode::SUCCESS)
 }

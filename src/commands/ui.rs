@@ -32,9 +32,24 @@ impl Ui {
         self.exact(b"\n")
     }
 
+    /// Writes lines of text for a person: each escaped, the last ended.
+    pub fn lines(&mut self, text: &str) -> Result<(), CommandError> {
+        text.lines().try_for_each(|line| self.data(line))
+    }
+
     /// Writes bytes to stdout as they are: JSON, the result of a template, a script.
     pub fn exact(&mut self, bytes: &[u8]) -> Result<(), CommandError> {
         self.out.write_all(bytes).map_err(write_error)
+    }
+
+    /// Writes a JSON document and a newline: exactly, but to a terminal with its unprintable characters as JSON escapes.
+    pub fn json(&mut self, document: &str) -> Result<(), CommandError> {
+        if self.stdout_is_terminal() {
+            self.exact(escape_json(document).as_bytes())?;
+        } else {
+            self.exact(document.as_bytes())?;
+        }
+        self.exact(b"\n")
     }
 
     /// Writes a line to stderr that is not an error: what is being done, a warning.
@@ -91,6 +106,21 @@ pub fn escape(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
+/// A JSON document with the unprintable characters of its strings as `\uXXXX`. Line feeds are the document's own.
+fn escape_json(document: &str) -> String {
+    let mut out = String::with_capacity(document.len());
+    for letter in document.chars() {
+        if letter != '\n' && is_unprintable(letter) {
+            for unit in letter.encode_utf16(&mut [0; 2]) {
+                out.push_str(&format!("\\u{unit:04x}"));
+            }
+        } else {
+            out.push(letter);
+        }
+    }
+    out
+}
+
 fn is_unprintable(letter: char) -> bool {
     matches!(letter,
         '\0'..='\u{1f}' | '\u{7f}'..='\u{9f}' | '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
@@ -100,6 +130,16 @@ fn is_unprintable(letter: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn json_for_a_terminal_stays_json() {
+        let document = "{\n    \"a\": \"\u{9b}31m\u{202e}\u{e0001}x\"\n}";
+        let shown = escape_json(document);
+        assert_eq!(shown, "{\n    \"a\": \"\\u009b31m\\u202e\\udb40\\udc01x\"\n}");
+        let (a, b): (serde_json::Value, serde_json::Value) =
+            (serde_json::from_str(document).expect("JSON"), serde_json::from_str(&shown).expect("JSON"));
+        assert_eq!(a, b);
+    }
 
     #[test]
     fn escape_leaves_words_and_disarms_the_rest() {

@@ -1,0 +1,211 @@
+//! What a template of `inspect` may name: the Go names of the members, which differ from their JSON names, and the zero value of
+//! a member that the document leaves out.
+//!
+//! The JSON document is the source; this file only knows names and kinds.
+
+use serde_json::Value as Json;
+
+use crate::template::{Field, Value};
+
+/// What a member holds.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Text,
+    Truth,
+    Number,
+    Time,
+    List,
+    Map,
+    Struct(&'static [Member]),
+    Structs(&'static [Member]),
+}
+
+/// Go name, JSON name, kind, and whether JSON leaves the zero value out.
+type Member = (&'static str, &'static str, Kind, Zero);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Zero {
+    Written,
+    Omitted,
+}
+
+use Kind::{List, Map, Number, Struct, Structs, Text, Time, Truth};
+use Zero::{Omitted, Written};
+
+const BUILDER: &[Member] = &[
+    ("Type", "Type", Text, Written),
+    ("FromImage", "FromImage", Text, Written),
+    ("FromImageID", "FromImageID", Text, Written),
+    ("FromImageDigest", "FromImageDigest", Text, Written),
+    ("GroupAdd", "GroupAdd", List, Written),
+    ("Config", "Config", Text, Written),
+    ("Manifest", "Manifest", Text, Written),
+    ("Container", "Container", Text, Written),
+    ("ContainerID", "ContainerID", Text, Written),
+    ("MountPoint", "MountPoint", Text, Written),
+    ("ProcessLabel", "ProcessLabel", Text, Written),
+    ("MountLabel", "MountLabel", Text, Written),
+    ("ImageAnnotations", "ImageAnnotations", Map, Written),
+    ("ImageCreatedBy", "ImageCreatedBy", Text, Written),
+    ("OCIv1", "OCIv1", Struct(OCI), Written),
+    ("Docker", "Docker", Struct(DOCKER), Written),
+    ("DefaultMountsFilePath", "DefaultMountsFilePath", Text, Written),
+    ("Isolation", "Isolation", Text, Written),
+    ("NamespaceOptions", "NamespaceOptions", List, Written),
+    ("Capabilities", "Capabilities", List, Written),
+    ("ConfigureNetwork", "ConfigureNetwork", Text, Written),
+    ("CNIPluginPath", "CNIPluginPath", Text, Written),
+    ("CNIConfigDir", "CNIConfigDir", Text, Written),
+    ("IDMappingOptions", "IDMappingOptions", Map, Written),
+    ("History", "History", Structs(HISTORY), Written),
+    ("Devices", "Devices", List, Written),
+    ("DeviceSpecs", "DeviceSpecs", List, Written),
+    ("CDIConfigDir", "CDIConfigDir", Text, Written),
+];
+
+const OCI: &[Member] = &[
+    ("Created", "created", Time, Omitted),
+    ("Author", "author", Text, Omitted),
+    ("Architecture", "architecture", Text, Written),
+    ("OS", "os", Text, Written),
+    ("OSVersion", "os.version", Text, Omitted),
+    ("OSFeatures", "os.features", List, Omitted),
+    ("Variant", "variant", Text, Omitted),
+    ("Config", "config", Struct(OCI_CONFIG), Omitted),
+    ("RootFS", "rootfs", Struct(ROOTFS), Written),
+    ("History", "history", Structs(HISTORY), Omitted),
+];
+
+const OCI_CONFIG: &[Member] = &[
+    ("User", "User", Text, Omitted),
+    ("ExposedPorts", "ExposedPorts", Map, Omitted),
+    ("Env", "Env", List, Omitted),
+    ("Entrypoint", "Entrypoint", List, Omitted),
+    ("Cmd", "Cmd", List, Omitted),
+    ("Volumes", "Volumes", Map, Omitted),
+    ("WorkingDir", "WorkingDir", Text, Omitted),
+    ("Labels", "Labels", Map, Omitted),
+    ("StopSignal", "StopSignal", Text, Omitted),
+    ("ArgsEscaped", "ArgsEscaped", Truth, Omitted),
+];
+
+const ROOTFS: &[Member] = &[("Type", "type", Text, Written), ("DiffIDs", "diff_ids", List, Written)];
+
+const HISTORY: &[Member] = &[
+    ("Created", "created", Time, Omitted),
+    ("CreatedBy", "created_by", Text, Omitted),
+    ("Author", "author", Text, Omitted),
+    ("Comment", "comment", Text, Omitted),
+    ("EmptyLayer", "empty_layer", Truth, Omitted),
+];
+
+const DOCKER: &[Member] = &[
+    ("ID", "id", Text, Omitted),
+    ("Parent", "parent", Text, Omitted),
+    ("Comment", "comment", Text, Omitted),
+    ("Created", "created", Time, Written),
+    ("Container", "container", Text, Omitted),
+    ("ContainerConfig", "container_config", Struct(DOCKER_CONFIG), Omitted),
+    ("DockerVersion", "docker_version", Text, Omitted),
+    ("Author", "author", Text, Omitted),
+    ("Config", "config", Struct(DOCKER_CONFIG), Omitted),
+    ("Architecture", "architecture", Text, Omitted),
+    ("Variant", "variant", Text, Omitted),
+    ("OS", "os", Text, Omitted),
+    ("Size", "Size", Number, Omitted),
+    ("RootFS", "rootfs", Struct(ROOTFS), Omitted),
+    ("History", "history", Structs(HISTORY), Omitted),
+    ("OSVersion", "os.version", Text, Omitted),
+    ("OSFeatures", "os.features", List, Omitted),
+];
+
+const DOCKER_CONFIG: &[Member] = &[
+    ("Hostname", "Hostname", Text, Written),
+    ("Domainname", "Domainname", Text, Written),
+    ("User", "User", Text, Written),
+    ("AttachStdin", "AttachStdin", Truth, Written),
+    ("AttachStdout", "AttachStdout", Truth, Written),
+    ("AttachStderr", "AttachStderr", Truth, Written),
+    ("ExposedPorts", "ExposedPorts", Map, Omitted),
+    ("Tty", "Tty", Truth, Written),
+    ("OpenStdin", "OpenStdin", Truth, Written),
+    ("StdinOnce", "StdinOnce", Truth, Written),
+    ("Env", "Env", List, Written),
+    ("Cmd", "Cmd", List, Written),
+    ("Healthcheck", "Healthcheck", Struct(HEALTHCHECK), Omitted),
+    ("ArgsEscaped", "ArgsEscaped", Truth, Omitted),
+    ("Image", "Image", Text, Written),
+    ("Volumes", "Volumes", Map, Written),
+    ("WorkingDir", "WorkingDir", Text, Written),
+    ("Entrypoint", "Entrypoint", List, Written),
+    ("NetworkDisabled", "NetworkDisabled", Truth, Omitted),
+    ("MacAddress", "MacAddress", Text, Omitted),
+    ("OnBuild", "OnBuild", List, Written),
+    ("Labels", "Labels", Map, Written),
+    ("StopSignal", "StopSignal", Text, Omitted),
+    ("StopTimeout", "StopTimeout", Number, Omitted),
+    ("Shell", "Shell", List, Omitted),
+];
+
+const HEALTHCHECK: &[Member] = &[
+    ("Test", "Test", List, Omitted),
+    ("Interval", "Interval", Number, Omitted),
+    ("Timeout", "Timeout", Number, Omitted),
+    ("StartPeriod", "StartPeriod", Number, Omitted),
+    ("StartInterval", "StartInterval", Number, Omitted),
+    ("Retries", "Retries", Number, Omitted),
+];
+
+/// The document of `inspect` as a template sees it.
+pub(super) fn value(document: &Json) -> Value {
+    structure(BUILDER, document)
+}
+
+fn structure(members: &'static [Member], json: &Json) -> Value {
+    let field = |(name, json_name, kind, zero): &Member| {
+        let field = Field::tagged(name, json_name, member(*kind, json.get(json_name).unwrap_or(&Json::Null)));
+        if *zero == Omitted { field.omit_empty() } else { field }
+    };
+    Value::Struct(members.iter().map(field).collect())
+}
+
+fn member(kind: Kind, json: &Json) -> Value {
+    match kind {
+        Text => Value::Str(json.as_str().map_or_else(|| plain(json), str::to_owned)),
+        Truth => Value::Bool(json.as_bool().unwrap_or_default()),
+        Number => Value::Int(json.as_i64().unwrap_or_default()),
+        Time => json.as_str().and_then(|text| text.parse().ok()).map_or(Value::Null, Value::Time),
+        List if json.is_null() => Value::List(Vec::new()),
+        Map if json.is_null() => Value::Map(Default::default()),
+        List | Map => Value::from_json(json),
+        Struct(_) if json.is_null() => Value::Null,
+        Struct(members) => structure(members, json),
+        Structs(members) => Value::List(json.as_array().into_iter().flatten().map(|item| structure(members, item)).collect()),
+    }
+}
+
+/// A member that Go holds as a named number or text.
+fn plain(json: &Json) -> String {
+    if json.is_null() { String::new() } else { json.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn field<'v>(value: &'v Value, name: &str) -> &'v Value {
+        let Value::Struct(fields) = value else { panic!("{value:?} is no struct") };
+        &fields.iter().find(|field| field.name == name).expect("a field").value
+    }
+
+    #[test]
+    fn members_have_their_go_names_and_zero_values() {
+        let json = serde_json::json!({"OCIv1": {"os": "linux", "config": {"Env": ["A=b"]}, "rootfs": {"type": "layers", "diff_ids": []}}});
+        let value = value(&json);
+        let oci = field(&value, "OCIv1");
+        assert_eq!(field(oci, "OS"), &Value::Str("linux".to_owned()));
+        assert_eq!(field(field(oci, "Config"), "Env"), &Value::from(vec!["A=b"]));
+        assert_eq!(field(field(oci, "Config"), "User"), &Value::Str(String::new()));
+        assert_eq!(field(&value, "FromImageID"), &Value::Str(String::new()));
+    }
+}

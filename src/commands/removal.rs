@@ -1,0 +1,234 @@
+//! Removing images: when a name goes, when the image, and what follows. The rules of `rmi` and `prune`.
+//!
+//! ```text
+//! named by one of several names  → that name goes
+//! others were made on top of it  → its names go; it goes itself when the last of them does
+//! else                           → the image goes, then its parents as long as they are unnamed and have no other children
+//! ```
+//!
+//! Work goes on after a failure; the failures are reported together at the end.
+
+use containers_storage::ImageId;
+use containers_storage::images::Image;
+use containers_storage::store::{Deleted, NameChange, Store};
+
+use crate::container::{self, find_image::find_image};
+use crate::userns;
+
+use super::image_set::ImageSet;
+use super::{CommandError, Ui};
+
+/// What to do about containers that were made from an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum InUse {
+    /// Refuse to remove the image.
+    Refuse,
+    /// Remove the containers as well.
+    RemoveContainers,
+}
+
+/// Which images to remove without naming them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Which {
+    /// All of them.
+    All,
+    /// Those without containers.
+    Unused,
+    /// Those without a name on top of which nothing was made.
+    Dangling,
+    /// Dangling ones without containers.
+    UnusedDangling,
+}
+
+/// A removal in progress: what was done, and what failed.
+#[derive(Debug)]
+pub(super) struct Removal<'a> {
+    store: &'a Store,
+    set: ImageSet<'a>,
+    in_use: InUse,
+    untagged: Vec<String>,
+    removed: Vec<ImageId>,
+    deleted: Vec<Deleted>,
+    errors: Vec<CommandError>,
+}
+
+impl<'a> Removal<'a> {
+    /// Reads the images.
+    pub(super) fn new(store: &'a Store, in_use: InUse) -> Result<Self, CommandError> {
+        let set = ImageSet::read(store)?;
+        Ok(Self { store, set, in_use, untagged: Vec::new(), removed: Vec::new(), deleted: Vec::new(), errors: Vec::new() })
+    }
+
+    /// Removes what `operand`, a name or an ID, stands for.
+    pub(super) fn remove(&mut self, operand: &str) {
+        if let Err(error) = self.try_remove(operand) {
+            self.errors.push(error);
+        }
+    }
+
+    /// Removes every image of a kind, those on top first.
+    pub(super) fn remove_all(&mut self, which: Which) -> Result<(), CommandError> {
+        let mut ids = Vec::new();
+        for image in self.set.all().iter().filter(|image| !image.read_only) {
+            let wanted = match which {
+                Which::All => true,
+                Which::Unused => self.set.containers_of(&image.id)?.is_empty(),
+                Which::Dangling => self.set.is_dangling(image)?,
+                Which::UnusedDangling => self.set.is_dangling(image)? && self.set.containers_of(&image.id)?.is_empty(),
+            };
+            if wanted {
+                ids.push((self.set.config(image).history.len(), image.id.clone()));
+            }
+        }
+        ids.sort_by_key(|(depth, _)| std::cmp::Reverse(*depth));
+        for (_, id) in ids {
+            if let Err(error) = self.remove_image(&id) {
+                self.errors.push(error);
+            }
+        }
+        Ok(())
+    }
+
+    fn try_remove(&mut self, operand: &str) -> Result<(), CommandError> {
+        let found = find_image(self.store, operand)?;
+        let Some(image) = self.set.get(&found.id) else {
+            // An image that went together with an earlier operand.
+            return Err(find_image_again(operand));
+        };
+        if image.names.len() > 1 {
+            let force = self.in_use == InUse::RemoveContainers;
+            match found.name.filter(|name| is_by_name(name, operand, &found.id)) {
+                Some(name) => return self.untag(&found.id, vec![name]),
+                None if !force => {
+                    return Err(CommandError::usage(format!(
+                        "unable to delete image \"{}\" by ID with more than one tag ({:?}): please force removal",
+                        image.id, image.names
+                    )));
+                }
+                None => {}
+            }
+        }
+        self.remove_image(&found.id)
+    }
+
+    fn untag(&mut self, id: &ImageId, names: Vec<String>) -> Result<(), CommandError> {
+        let image = self.store.change_image_names(id, NameChange::Remove, &names)?;
+        self.set.replace(image);
+        self.untagged.extend(names);
+        Ok(())
+    }
+
+    /// Removes an image, or only its names if others were made on top of it.
+    fn remove_image(&mut self, id: &ImageId) -> Result<(), CommandError> {
+        let Some(image) = self.set.get(id).cloned() else { return Ok(()) };
+        self.clear_containers(id)?;
+        let children: Vec<String> = self.set.children(&image)?.iter().map(|child| child.id.short().to_owned()).collect();
+        if !children.is_empty() {
+            if image.names.is_empty() {
+                let children = children.join(", ");
+                return Err(CommandError::usage(format!("image {id} is in use: the images {children} were made on top of it")));
+            }
+            return self.untag(id, image.names);
+        }
+        self.delete_upward(image)
+    }
+
+    /// Removes the containers of an image, or refuses.
+    fn clear_containers(&mut self, id: &ImageId) -> Result<(), CommandError> {
+        for container in self.set.containers_of(id)? {
+            if self.in_use == InUse::Refuse {
+                return Err(CommandError::usage(format!(
+                    "image used by {container}: image is in use by a container: \
+                     consider listing external containers and force-removing image"
+                ))
+                .hinting(Some("\"coracle containers --all\" lists them, \"coracle rmi --force\" removes them as well".to_owned())));
+            }
+            container::remove::remove(self.store, container.as_str())?;
+            self.set.forget_container(&container);
+        }
+        Ok(())
+    }
+
+    fn delete_upward(&mut self, image: Image) -> Result<(), CommandError> {
+        let mut next = Some(image);
+        while let Some(image) = next {
+            let parent = self.set.parent(&image)?.map(|parent| parent.id.clone());
+            self.deleted.push(self.store.delete_image(&image.id)?);
+            self.untagged.extend(image.names);
+            self.set.forget(&image.id);
+            self.removed.push(image.id);
+            next = match parent.and_then(|id| self.set.get(&id).cloned()) {
+                Some(parent) if self.set.is_dangling(&parent)? && self.set.containers_of(&parent.id)?.is_empty() => Some(parent),
+                _ => None,
+            };
+        }
+        Ok(())
+    }
+
+    /// Prints what was done, deletes the files, and reports what failed.
+    pub(super) fn finish(mut self, ui: &mut Ui) -> Result<(), CommandError> {
+        for name in &self.untagged {
+            ui.data(format_args!("untagged: {name}"))?;
+        }
+        for id in &self.removed {
+            ui.data(id)?;
+        }
+        self.delete_files(ui)?;
+        if self.errors.is_empty() { Ok(()) } else { Err(CommandError::several(self.errors)) }
+    }
+
+    /// Deletes the files of what was removed; enters the user namespace only if some belong to other ids.
+    fn delete_files(&mut self, ui: &mut Ui) -> Result<(), CommandError> {
+        let mut left = Vec::new();
+        for mut deleted in std::mem::take(&mut self.deleted) {
+            if !deleted.finish()? {
+                left.push(deleted);
+            }
+        }
+        if left.is_empty() {
+            return Ok(());
+        }
+        for notice in userns::enter(userns::MountNamespace::Private)?.notices {
+            ui.note(notice);
+        }
+        for mut deleted in left {
+            let _ = deleted.finish()?;
+        }
+        Ok(())
+    }
+}
+
+fn find_image_again(operand: &str) -> CommandError {
+    container::find_image::Error::NotKnown { operand: operand.to_owned() }.into()
+}
+
+/// Whether `operand` is a way to write `name` and not the ID.
+fn is_by_name(name: &str, operand: &str, id: &ImageId) -> bool {
+    let digits = operand.strip_prefix("sha256:").unwrap_or(operand);
+    if !id.as_str().starts_with(digits) {
+        return true;
+    }
+    let operand = operand.strip_prefix("containers-storage:").unwrap_or(operand);
+    let untagged = name.rsplit_once(':').map_or(name, |(repository, _)| repository);
+    [name, untagged].iter().any(|form| *form == operand || form.ends_with(&format!("/{operand}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_operand_is_a_name_or_an_id() {
+        let id: ImageId = "abc0".repeat(16).parse().expect("an ID");
+        let cases = [
+            ("localhost/web:latest", "web", true),
+            ("localhost/web:latest", "localhost/web:latest", true),
+            ("localhost/abc:latest", "abc", true),
+            ("localhost/web:latest", "abc", false),
+            ("localhost/web:latest", &format!("sha256:{id}"), false),
+        ];
+        for (name, operand, want) in cases {
+            assert_eq!(is_by_name(name, operand, &id), want, "{operand}");
+        }
+    }
+}
