@@ -191,7 +191,9 @@ fn is_ancestor(row: &Listed, image: &str) -> bool {
     let name = image_name(row);
     row.image_id.starts_with(image)
         || name == image
-        || name.rsplit_once(':').is_some_and(|(repository, _)| repository == image || repository.ends_with(&format!("/{image}")))
+        || name
+            .rsplit_once(':')
+            .is_some_and(|(repository, _)| repository == image || repository.ends_with(&format!("/{image}")))
         || name.ends_with(&format!("/{image}"))
 }
 

@@ -51,7 +51,8 @@ impl Filter {
 
     /// Reads one `key=value`. A value that names an image is looked up in the store.
     pub(super) fn parse(context: &Context, text: &str, now: Timestamp) -> Result<Self, CommandError> {
-        let invalid = || CommandError::usage(format!("invalid filter {text:?} must be in the format \"filter=value or filter!=value\""));
+        let invalid =
+            || CommandError::usage(format!("invalid filter {text:?} must be in the format \"filter=value or filter!=value\""));
         let (key, value) = text.split_once('=').ok_or_else(invalid)?;
         let (key, negated) = key.strip_suffix('!').map_or((key, false), |key| (key, true));
         let condition = match key {
@@ -88,7 +89,9 @@ impl Filter {
             // Named images are no steps: answer without reading any config.
             Condition::Intermediate(want) => set.is_intermediate(image)? == *want,
             Condition::Id(prefix) => image.id.as_str().starts_with(prefix.as_str()),
-            Condition::Digest(prefix) => image.digest.as_ref().is_some_and(|digest| digest.as_str().starts_with(prefix.as_str())),
+            Condition::Digest(prefix) => {
+                image.digest.as_ref().is_some_and(|digest| digest.as_str().starts_with(prefix.as_str()))
+            }
             Condition::Label { key, value } => has_label(&set.config(image).config.labels, key, value.as_deref()),
             Condition::Manifest(want) => set.is_list(image) == *want,
             Condition::ReadOnly(want) => image.read_only == *want,
@@ -130,7 +133,18 @@ fn keep(set: &ImageSet<'_>, image: &Image, filters: &[Filter]) -> Result<bool, C
 
 fn unsupported(key: &str) -> CommandError {
     const KNOWN: [&str; 12] = [
-        "after", "since", "before", "containers", "dangling", "id", "digest", "intermediate", "label", "manifest", "readonly", "reference",
+        "after",
+        "since",
+        "before",
+        "containers",
+        "dangling",
+        "id",
+        "digest",
+        "intermediate",
+        "label",
+        "manifest",
+        "readonly",
+        "reference",
     ];
     let near = super::error::nearest(key, KNOWN.into_iter().chain(["until"]));
     CommandError::usage(format!("unsupported filter {key:?}")).hinting(near.map(|near| format!("did you mean {near}=?")))
@@ -146,7 +160,8 @@ fn made(context: &Context, operand: &str) -> Result<Timestamp, CommandError> {
 
 /// A moment: RFC 3339, a date, seconds since 1970, or a Go duration before `now`.
 fn moment(text: &str, now: Timestamp) -> Result<Timestamp, CommandError> {
-    let invalid = || CommandError::usage(format!("invalid value {text:?} for the filter \"until\": neither a time nor a duration"));
+    let invalid =
+        || CommandError::usage(format!("invalid value {text:?} for the filter \"until\": neither a time nor a duration"));
     if let Ok(nanoseconds) = setting::duration("until", text) {
         let before = Duration::from_nanos(nanoseconds.unsigned_abs());
         return if nanoseconds >= 0 { now.checked_sub(before) } else { now.checked_add(before) }.map_err(|_| invalid());
@@ -200,7 +215,9 @@ fn name_matches(pattern: &str, name: &str) -> bool {
     let suffix = name.strip_prefix(repository.as_str()).unwrap_or_default();
     let path = reference.path();
     let last = path.rsplit('/').next().unwrap_or(path);
-    [repository.as_str(), path, last].into_iter().any(|form| path_match(pattern, form) || path_match(pattern, &format!("{form}{suffix}")))
+    [repository.as_str(), path, last]
+        .into_iter()
+        .any(|form| path_match(pattern, form) || path_match(pattern, &format!("{form}{suffix}")))
 }
 
 /// Go's `path.Match`: `*` and `?` stop at slashes, `[a-z]` and `[^a]` are classes, `\` quotes. A malformed pattern matches
@@ -305,7 +322,8 @@ mod tests {
     #[test]
     fn labels_match_by_key_and_value() {
         let labels = [("a".to_owned(), "b".to_owned()), ("x.y".to_owned(), String::new())].into();
-        let cases = [("a", None, true), ("a", Some("b"), true), ("a", Some("c"), false), ("x.*", None, true), ("z", None, false)];
+        let cases =
+            [("a", None, true), ("a", Some("b"), true), ("a", Some("c"), false), ("x.*", None, true), ("z", None, false)];
         for (key, value, want) in cases {
             assert_eq!(has_label(&labels, key, value), want, "{key} {value:?}");
         }
@@ -314,7 +332,8 @@ mod tests {
     #[test]
     fn moments_are_times_or_durations() {
         let now: Timestamp = "2026-01-02T00:00:00Z".parse().expect("a time");
-        let cases = [("2025-01-01T00:00:00Z", Some("2025-01-01T00:00:00Z")), ("0", Some("1970-01-01T00:00:00Z")), ("soon", None)];
+        let cases =
+            [("2025-01-01T00:00:00Z", Some("2025-01-01T00:00:00Z")), ("0", Some("1970-01-01T00:00:00Z")), ("soon", None)];
         for (text, want) in cases {
             let want = want.map(|want| want.parse::<Timestamp>().expect("a time"));
             assert_eq!(moment(text, now).ok(), want, "{text}");

@@ -124,7 +124,8 @@ impl<'a> ImageSet<'a> {
             return config.clone();
         }
         let key = format!("sha256:{}", image.id);
-        let config = self.store.image_data(image, &key).ok().and_then(|bytes| ImageConfig::parse(&bytes).ok()).unwrap_or_default();
+        let config =
+            self.store.image_data(image, &key).ok().and_then(|bytes| ImageConfig::parse(&bytes).ok()).unwrap_or_default();
         self.configs.borrow_mut().insert(image.id.clone(), config.clone());
         config
     }
@@ -214,12 +215,8 @@ mod tests {
 
     #[test]
     fn a_child_has_more_history() {
-        let cases: [(&[&str], &[&str], bool); 4] = [
-            (&["a"], &["a", "b"], true),
-            (&["a"], &["a"], false),
-            (&["a", "b"], &["a"], false),
-            (&["x"], &["a", "b"], false),
-        ];
+        let cases: [(&[&str], &[&str], bool); 4] =
+            [(&["a"], &["a", "b"], true), (&["a"], &["a"], false), (&["a", "b"], &["a"], false), (&["x"], &["a", "b"], false)];
         for (parent, child, want) in cases {
             assert_eq!(continues(&config(parent), &config(child)), want, "{parent:?} {child:?}");
         }

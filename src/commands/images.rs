@@ -118,7 +118,13 @@ fn made_ago(created: Timestamp, now: Timestamp) -> String {
     format!("{} ago", human::age(elapsed))
 }
 
-fn print_json(ui: &mut Ui, set: &ImageSet<'_>, chosen: &[&Image], args: &ImagesArgs, now: Timestamp) -> Result<ExitCode, CommandError> {
+fn print_json(
+    ui: &mut Ui,
+    set: &ImageSet<'_>,
+    chosen: &[&Image],
+    args: &ImagesArgs,
+    now: Timestamp,
+) -> Result<ExitCode, CommandError> {
     let mut list = Vec::new();
     for image in chosen {
         let created = ImageSet::created(image);
@@ -139,7 +145,13 @@ fn print_json(ui: &mut Ui, set: &ImageSet<'_>, chosen: &[&Image], args: &ImagesA
     Ok(ExitCode::SUCCESS)
 }
 
-fn print_rows(ui: &mut Ui, set: &ImageSet<'_>, chosen: &[&Image], args: &ImagesArgs, now: Timestamp) -> Result<ExitCode, CommandError> {
+fn print_rows(
+    ui: &mut Ui,
+    set: &ImageSet<'_>,
+    chosen: &[&Image],
+    args: &ImagesArgs,
+    now: Timestamp,
+) -> Result<ExitCode, CommandError> {
     let (heading, row) = layout(args);
     let template = Template::parse("images", &row)?;
     let mut text = String::new();

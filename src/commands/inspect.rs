@@ -43,7 +43,8 @@ pub(crate) fn inspect(ctx: &Context, ui: &mut Ui, args: &InspectArgs) -> Result<
 }
 
 fn parse_format(text: &str) -> Result<Template, CommandError> {
-    let template = Template::parse("format", text).map_err(|error| CommandError::from(error).context("Template parsing error"))?;
+    let template =
+        Template::parse("format", text).map_err(|error| CommandError::from(error).context("Template parsing error"))?;
     if template.has_actions() { Ok(template) } else { Err(CommandError::usage(format!("invalid format provided: {text}"))) }
 }
 
@@ -72,10 +73,12 @@ fn print_json(ui: &mut Ui, report: &Report) -> Result<(), CommandError> {
     ui.json(&json)
 }
 
-fn pretty(report: &Report) -> Result<String, CommandError> {
+/// `document` as JSON with four blanks per level.
+pub(super) fn pretty<T: serde::Serialize>(document: &T) -> Result<String, CommandError> {
     let mut bytes = Vec::new();
-    let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, serde_json::ser::PrettyFormatter::with_indent(b"    "));
-    serde::Serialize::serialize(report, &mut serializer)?;
+    let mut serializer =
+        serde_json::Serializer::with_formatter(&mut bytes, serde_json::ser::PrettyFormatter::with_indent(b"    "));
+    document.serialize(&mut serializer)?;
     Ok(String::from_utf8(bytes)?)
 }
 

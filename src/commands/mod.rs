@@ -10,9 +10,9 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 pub mod args;
+mod columns;
 pub mod command_line;
 pub mod context;
-mod columns;
 pub mod error;
 mod hint;
 mod human;
@@ -48,6 +48,7 @@ mod umount;
 mod unshare;
 mod version;
 
+pub use completion::whole_parser;
 pub use context::Context;
 pub use error::CommandError;
 pub use ui::Ui;

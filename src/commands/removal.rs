@@ -141,7 +141,9 @@ impl<'a> Removal<'a> {
                     "image used by {container}: image is in use by a container: \
                      consider listing external containers and force-removing image"
                 ))
-                .hinting(Some("\"coracle containers --all\" lists them, \"coracle rmi --force\" removes them as well".to_owned())));
+                .hinting(Some(
+                    "\"coracle containers --all\" lists them, \"coracle rmi --force\" removes them as well".to_owned(),
+                )));
             }
             container::remove::remove(self.store, container.as_str())?;
             self.set.forget_container(&container);
@@ -158,7 +160,9 @@ impl<'a> Removal<'a> {
             self.set.forget(&image.id);
             self.removed.push(image.id);
             next = match parent.and_then(|id| self.set.get(&id).cloned()) {
-                Some(parent) if self.set.is_dangling(&parent)? && self.set.containers_of(&parent.id)?.is_empty() => Some(parent),
+                Some(parent) if self.set.is_dangling(&parent)? && self.set.containers_of(&parent.id)?.is_empty() => {
+                    Some(parent)
+                }
                 _ => None,
             };
         }

@@ -50,7 +50,9 @@ fn check_operands(args: &RmiArgs) -> Result<(), CommandError> {
         (false, false, false) => Err(CommandError::usage("image name or ID must be specified")),
         (true, _, true) => Err(CommandError::usage("when using the --all switch, you may not pass any images names or IDs")),
         (true, true, false) => Err(CommandError::usage("when using the --all switch, you may not use --prune switch")),
-        (false, true, true) => Err(CommandError::usage("when using the --prune switch, you may not pass any images names or IDs")),
+        (false, true, true) => {
+            Err(CommandError::usage("when using the --prune switch, you may not pass any images names or IDs"))
+        }
         _ => Ok(()),
     }
 }

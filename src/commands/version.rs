@@ -2,6 +2,11 @@
 
 use std::process::ExitCode;
 
+use jiff::Timestamp;
+
+use crate::template::value::HtmlEscape;
+use crate::template::{Field, Value};
+
 use super::{CommandError, Context, Ui, args};
 
 /// Version of the OCI image specification that is followed.
@@ -12,17 +17,37 @@ const RUNTIME_SPEC: &str = "1.3.0";
 /// Show the version of the program
 #[derive(Debug, clap::Args)]
 pub(crate) struct VersionArgs {
+    #[arg(hide = true)]
+    operands: Vec<String>,
+
     /// Print JSON
     #[arg(long)]
     json: bool,
-
-    #[arg(hide = true)]
-    operands: Vec<String>,
 }
 
 pub(crate) fn version(_ctx: &Context, ui: &mut Ui, args: &VersionArgs) -> Result<ExitCode, CommandError> {
     args::no_operands("version", &args.operands)?;
-    ui.data(env!("CARGO_PKG_VERSION"))?;
+    let platform = format!("{}/{}", std::env::consts::OS, go_architecture());
+    // Each with the label of the text form, and the key that scripts know from Buildah's JSON.
+    let rows: [(&str, &'static str, String); 9] = [
+        ("Version:", "version", env!("CARGO_PKG_VERSION").to_owned()),
+        ("", "goVersion", String::new()),
+        ("Image Spec:", "imageSpec", IMAGE_SPEC.to_owned()),
+        ("Runtime Spec:", "runtimeSpec", RUNTIME_SPEC.to_owned()),
+        ("", "imageVersion", String::new()),
+        ("Git Commit:", "gitCommit", option_env!("CORACLE_GIT_COMMIT").unwrap_or_default().to_owned()),
+        ("Built:", "built", built()),
+        ("OS/Arch:", "osArch", platform.clone()),
+        ("BuildPlatform:", "buildPlatform", platform),
+    ];
+    if args.json {
+        let fields = rows.map(|(_, key, value)| Field::new(key, value));
+        ui.json(&Value::Struct(fields.into()).to_json("    ", HtmlEscape::On))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    for (label, _, value) in rows.iter().filter(|(label, ..)| !label.is_empty()) {
+        ui.data(format_args!("{label:<17}{value}"))?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -30,4 +55,24 @@ pub(crate) fn version(_ctx: &Context, ui: &mut Ui, args: &VersionArgs) -> Result
 pub(super) fn one_line(ui: &mut Ui) -> Result<ExitCode, CommandError> {
     ui.data(format!("coracle version {} (image-spec {IMAGE_SPEC}, runtime-spec {RUNTIME_SPEC})", env!("CARGO_PKG_VERSION")))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// When the program was built, as C's `asctime` writes it: what `SOURCE_DATE_EPOCH` said then, so that builds can be repeated.
+fn built() -> String {
+    let seconds = option_env!("SOURCE_DATE_EPOCH").and_then(|text| text.parse().ok()).unwrap_or_default();
+    Timestamp::from_second(seconds).map(|time| time.strftime("%a %b %e %H:%M:%S %Y").to_string()).unwrap_or_default()
+}
+
+/// The machine's architecture by Go's name, as image configurations have it.
+pub(super) fn go_architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "x86" => "386",
+        "aarch64" => "arm64",
+        "loongarch64" => "loong64",
+        "powerpc64" if cfg!(target_endian = "little") => "ppc64le",
+        "powerpc64" => "ppc64",
+        "mips64" if cfg!(target_endian = "little") => "mips64le",
+        other => other,
+    }
 }
