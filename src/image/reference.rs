@@ -1,11 +1,22 @@
 //! Image names: what a person may type, what a store holds, and the way from one to the other.
 //!
-//! Invariant: a `Reference` is fully qualified and canonical (domain, path, and a tag or a digest), so that formatting and
-//! parsing it again gives the same value. Nothing here looks into a store or a configuration file.
+//! The grammar is the distribution project's (`reference` package): `domain/path[:tag][@digest]`.
+//!
+//! Invariant: a `Reference` is fully qualified and canonical, so that formatting and parsing it again gives the same value.
+//! Nothing here looks into a store or a configuration file.
 
 use std::fmt;
 
 use containers_storage::{Digest, ImageId};
+
+/// The most bytes of domain and path together.
+const MAX_NAME: usize = 255;
+/// The most bytes of a tag.
+const MAX_TAG: usize = 128;
+const DEFAULT_TAG: &str = "latest";
+const DOCKER_HUB: &str = "docker.io";
+const LOCALHOST: &str = "localhost";
+const STORAGE_PREFIX: &str = "containers-storage:";
 
 /// Why a text is not an image name. The words are the other tools', since scripts look for them.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -13,15 +24,18 @@ pub enum Error {
     /// It does not follow the grammar.
     #[error("invalid reference format")]
     Format,
+    /// It is empty.
+    #[error("repository name must have at least one component")]
+    Empty,
     /// It has an upper-case repository name.
-    #[error("invalid reference format: repository name must be lowercase")]
+    #[error("repository name must be lowercase")]
     UpperCase,
-    /// It has a name of more than 255 bytes.
-    #[error("repository name must not be more than 255 characters")]
+    /// Its domain and path have more than 255 bytes.
+    #[error("repository name must not be more than {MAX_NAME} characters")]
     TooLong,
-    /// An unknown or malformed digest follows `@`.
-    #[error("invalid checksum digest format")]
-    Digest,
+    /// `sha256:` is followed by something else than 64 hex digits.
+    #[error("{0}: invalid format: no 64-byte hexadecimal value")]
+    ShortId(String),
     /// The name of a repository may not be 64 hex digits, which mean an ID.
     #[error("invalid repository name ({0}), cannot specify 64-byte hexadecimal strings")]
     IdAsName(String),
@@ -40,15 +54,20 @@ impl Reference {
     /// Parses a name that must carry a domain (`docker.io/library/x:1`, `localhost/x`), as a store's records hold it. Tag and
     /// digest may both be present.
     pub fn parse_qualified(text: &str) -> Result<Self, Error> {
-        let _ = text;
-        Err(Error::Format)
+        let parts = Parts::split(text)?;
+        let domain = parts.domain.ok_or(Error::Format)?;
+        parts.in_domain(domain)
     }
 
     /// The name under which a new image is stored (`commit`, `tag`): a short name becomes `localhost/…`, no tag becomes
     /// `latest`, and of tag and digest together the digest stays. A `containers-storage:` prefix is taken off.
     pub fn for_new_image(text: &str) -> Result<Self, Error> {
-        let _ = text;
-        Err(Error::Format)
+        let text = text.strip_prefix(STORAGE_PREFIX).unwrap_or(text);
+        if is_full_id(text) {
+            return Err(Error::IdAsName(text.to_owned()));
+        }
+        let parts = Parts::split(text)?;
+        Ok(parts.in_domain(parts.domain.unwrap_or(LOCALHOST))?.with_one_selector())
     }
 
     /// The domain: `docker.io`, `localhost`, `registry.example:5000`.
@@ -75,6 +94,16 @@ impl Reference {
     pub fn repository(&self) -> String {
         format!("{}/{}", self.domain, self.path)
     }
+
+    /// The name with exactly one of tag and digest: the digest if it has one, else the tag, else `latest`.
+    fn with_one_selector(mut self) -> Self {
+        match (&self.digest, &self.tag) {
+            (Some(_), _) => self.tag = None,
+            (None, None) => self.tag = Some(DEFAULT_TAG.to_owned()),
+            (None, Some(_)) => {}
+        }
+        self
+    }
 }
 
 impl fmt::Display for Reference {
@@ -90,7 +119,7 @@ impl fmt::Display for Reference {
     }
 }
 
-/// Kinds of places that an image name can point to (containers-transports(5)).
+/// Kinds of places that an image name can point to (containers-transports(5)), but for the local store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transport {
     /// `docker://`: a registry.
@@ -109,13 +138,20 @@ pub enum Transport {
     Sif,
     /// `tarball:`
     Tarball,
-    /// `ostree:`
-    Ostree,
-    /// `atomic:`
-    Atomic,
 }
 
 impl Transport {
+    const ALL: [Self; 8] = [
+        Self::Docker,
+        Self::DockerArchive,
+        Self::DockerDaemon,
+        Self::Oci,
+        Self::OciArchive,
+        Self::Dir,
+        Self::Sif,
+        Self::Tarball,
+    ];
+
     /// The name before the colon.
     pub fn name(self) -> &'static str {
         match self {
@@ -127,9 +163,37 @@ impl Transport {
             Self::Dir => "dir",
             Self::Sif => "sif",
             Self::Tarball => "tarball",
-            Self::Ostree => "ostree",
-            Self::Atomic => "atomic",
         }
+    }
+
+    /// The transport that a text names, and what follows the colon. `docker:` counts only with the slashes, so that it can be
+    /// an image with a tag.
+    pub fn split(text: &str) -> Option<(Self, &str)> {
+        let (name, rest) = text.split_once(':')?;
+        let transport = Self::ALL.into_iter().find(|transport| transport.name() == name)?;
+        (transport != Self::Docker || rest.starts_with("//")).then_some((transport, rest))
+    }
+}
+
+/// Where a new image goes (`commit`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Destination {
+    /// Into the store, under this name.
+    Stored(Reference),
+    /// To another place; `rest` is what follows the colon.
+    Elsewhere {
+        /// The kind of place.
+        transport: Transport,
+        /// The text after `transport:`.
+        rest: String,
+    },
+}
+
+/// Reads the operand that says where a new image goes.
+pub fn parse_destination(text: &str) -> Result<Destination, Error> {
+    match Transport::split(text) {
+        Some((transport, rest)) => Ok(Destination::Elsewhere { transport, rest: rest.to_owned() }),
+        None => Reference::for_new_image(text).map(Destination::Stored),
     }
 }
 
@@ -147,16 +211,34 @@ pub enum Operand {
     },
 }
 
-/// In which order a store is asked for an image. The first that is found wins: `id`, each of `names`, then an ID that begins
-/// with `id_prefix` (it must be the only one).
+/// In which order a store is asked for an image. The first that is found wins: `id`, each of `names`, an ID that begins with
+/// `id_prefix` (it must be the only one), an image with a name that is `loose`ly the one typed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Lookup {
-    /// A full ID (`sha256:…` or 64 digits). If it is set, `names` and `id_prefix` are empty.
+    /// A full ID (`sha256:…` or 64 digits). If it is set, the rest is empty.
     pub id: Option<ImageId>,
     /// Fully qualified candidates, the likeliest first. With a digest the tag has been dropped.
     pub names: Vec<Reference>,
     /// The text as typed, if it could be the beginning of an ID.
     pub id_prefix: Option<String>,
+    /// What the end of a name must be.
+    pub loose: Option<Loose>,
+}
+
+/// A short name, to be found in any repository.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loose {
+    path: String,
+    tag: String,
+}
+
+impl Loose {
+    /// Whether `name` has the same tag, and ends in the same path components: `bar` matches `quay.io/foo/bar`.
+    pub fn matches(&self, name: &Reference) -> bool {
+        let path = name.path();
+        name.tag() == Some(&self.tag)
+            && path.strip_suffix(&self.path).is_some_and(|front| front.is_empty() || front.ends_with('/'))
+    }
 }
 
 /// Reads an operand that names an existing image.
@@ -164,11 +246,332 @@ pub struct Lookup {
 /// `search` are the unqualified-search registries in order (may be empty). Candidates for a short name `N` are
 /// `localhost/N`, each `search` registry, `docker.io/library/N`.
 pub fn parse_operand(text: &str, search: &[&str]) -> Result<Operand, Error> {
-    let _ = (text, search);
-    Err(Error::Format)
+    if let Some((transport, rest)) = Transport::split(text) {
+        return Ok(Operand::Elsewhere { transport, rest: rest.to_owned() });
+    }
+    let text = text.strip_prefix(STORAGE_PREFIX).unwrap_or(text);
+    let hex = text.strip_prefix("sha256:");
+    if let Ok(id) = hex.unwrap_or(text).parse() {
+        return Ok(Operand::Stored(Lookup { id: Some(id), ..Lookup::default() }));
+    }
+    if hex.is_some() {
+        return Err(Error::ShortId(text.chars().take(100).collect()));
+    }
+    let parts = Parts::split(text)?;
+    let mut domains: Vec<&str> = match parts.domain {
+        Some(domain) => vec![domain],
+        None => [LOCALHOST].into_iter().chain(search.iter().copied()).collect(),
+    };
+    if parts.domain.is_none() && !domains.contains(&DOCKER_HUB) {
+        domains.push(DOCKER_HUB);
+    }
+    let names: Result<Vec<_>, Error> = domains.iter().map(|domain| Ok(parts.in_domain(domain)?.with_one_selector())).collect();
+    let loose = || Loose { path: parts.path.to_owned(), tag: parts.tag.unwrap_or(DEFAULT_TAG).to_owned() };
+    Ok(Operand::Stored(Lookup {
+        id: None,
+        names: names?,
+        id_prefix: (text.len() < 64 && is_lower_hex(text)).then(|| text.to_owned()),
+        loose: (parts.domain.is_none() && parts.digest.is_none()).then(loose),
+    }))
 }
 
 /// The prefix of a new working container's name: the last path component without tag and digest; of an ID the first 12 digits.
 pub fn working_container_prefix(image: &str) -> &str {
-    image
+    let name = image.split('@').next().unwrap_or(image);
+    if let Some(id) = [name.strip_prefix("sha256:").unwrap_or(name)].into_iter().find(|id| is_full_id(id)) {
+        return id.get(..12).unwrap_or(id);
+    }
+    let last = name.rsplit('/').next().unwrap_or(name);
+    last.split(':').next().unwrap_or(last)
+}
+
+fn is_full_id(text: &str) -> bool {
+    text.len() == 64 && is_lower_hex(text)
+}
+
+fn is_lower_hex(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// A name cut into its parts, each checked but for the path, which depends on the domain.
+struct Parts<'a> {
+    domain: Option<&'a str>,
+    path: &'a str,
+    tag: Option<&'a str>,
+    digest: Option<Digest>,
+}
+
+impl<'a> Parts<'a> {
+    fn split(text: &'a str) -> Result<Self, Error> {
+        if text.is_empty() {
+            return Err(Error::Empty);
+        }
+        let (name, digest) = match text.split_once('@') {
+            Some((name, digest)) => (name, Some(digest.parse().map_err(|_| Error::Format)?)),
+            None => (text, None),
+        };
+        // A colon before the last slash belongs to a port.
+        let (name, tag) = match name.rsplit_once(':') {
+            Some((name, tag)) if !tag.contains('/') => (name, Some(tag)),
+            _ => (name, None),
+        };
+        if tag.is_some_and(|tag| !is_tag(tag)) {
+            return Err(Error::Format);
+        }
+        let (domain, path) = match name.split_once('/') {
+            Some((domain, path)) if domain.contains(['.', ':']) || domain == LOCALHOST => (Some(domain), path),
+            _ => (None, name),
+        };
+        if domain.is_some_and(|domain| !is_domain(domain)) {
+            return Err(Error::Format);
+        }
+        if !path.split('/').all(is_path_component) {
+            let lower = path.to_lowercase();
+            return Err(if lower.split('/').all(is_path_component) { Error::UpperCase } else { Error::Format });
+        }
+        Ok(Self { domain, path, tag, digest })
+    }
+
+    /// The whole name in `domain`, with Docker Hub's rules: one name for it, and `library/` for what has no owner.
+    fn in_domain(&self, domain: &str) -> Result<Reference, Error> {
+        let domain = if domain == "index.docker.io" { DOCKER_HUB } else { domain };
+        let path = match self.path {
+            short if domain == DOCKER_HUB && !short.contains('/') => format!("library/{short}"),
+            path => path.to_owned(),
+        };
+        if domain.len() + 1 + path.len() > MAX_NAME {
+            return Err(Error::TooLong);
+        }
+        let (tag, digest) = (self.tag.map(str::to_owned), self.digest.clone());
+        Ok(Reference { domain: domain.to_owned(), path, tag, digest })
+    }
+}
+
+/// `[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}`
+fn is_tag(text: &str) -> bool {
+    let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+    text.len() <= MAX_TAG && text.bytes().next().is_some_and(word) && text.bytes().all(|b| word(b) || matches!(b, b'.' | b'-'))
+}
+
+/// A host name, IPv4 address or bracketed IPv6 address, with an optional port.
+fn is_domain(text: &str) -> bool {
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+        _ => (text, None),
+    };
+    if port.is_some_and(|port| port.is_empty() || !port.bytes().all(|b| b.is_ascii_digit())) {
+        return false;
+    }
+    if let Some(address) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        return !address.is_empty() && address.bytes().all(|b| b.is_ascii_hexdigit() || b == b':');
+    }
+    host.split('.').all(|label| {
+        !label.is_empty()
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+    })
+}
+
+/// Runs of lower-case letters and digits with `.`, `_`, `__` or dashes between them.
+fn is_path_component(text: &str) -> bool {
+    let alphanumeric = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let mut separators = text.split(|c: char| c.is_ascii() && alphanumeric(c as u8)).peekable();
+    // Splitting at letters leaves the separators; at both ends they must be empty.
+    let mut first = true;
+    while let Some(separator) = separators.next() {
+        let outside = first || separators.peek().is_none();
+        let between = matches!(separator, "" | "." | "_" | "__") || separator.bytes().all(|b| b == b'-');
+        if (outside && !separator.is_empty()) || !between {
+            return false;
+        }
+        first = false;
+    }
+    !text.is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const HEX: &str = "5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef";
+
+    fn lookup(text: &str, search: &[&str]) -> Lookup {
+        match parse_operand(text, search) {
+            Ok(Operand::Stored(lookup)) => lookup,
+            other => panic!("{text:?}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn names_for_new_images() {
+        let digest = format!("@sha256:{HEX}");
+        let cases = [
+            ("foo".to_owned(), "localhost/foo:latest".to_owned()),
+            ("foo:1".into(), "localhost/foo:1".into()),
+            ("foo:BAR".into(), "localhost/foo:BAR".into()),
+            ("foo:_x".into(), "localhost/foo:_x".into()),
+            ("foo/bar".into(), "localhost/foo/bar:latest".into()),
+            ("localhost/x".into(), "localhost/x:latest".into()),
+            ("localhost:5000/x".into(), "localhost:5000/x:latest".into()),
+            ("a.b/c".into(), "a.b/c:latest".into()),
+            ("A.B/c".into(), "A.B/c:latest".into()),
+            ("a.b:5000/c:t".into(), "a.b:5000/c:t".into()),
+            ("[::1]:5000/x".into(), "[::1]:5000/x:latest".into()),
+            ("docker.io/foo".into(), "docker.io/library/foo:latest".into()),
+            ("docker.io/library/foo".into(), "docker.io/library/foo:latest".into()),
+            ("index.docker.io/a/foo".into(), "docker.io/a/foo:latest".into()),
+            ("docker.io".into(), "localhost/docker.io:latest".into()),
+            ("a__b/c--d/e.f".into(), "localhost/a__b/c--d/e.f:latest".into()),
+            ("containers-storage:foo".into(), "localhost/foo:latest".into()),
+            (format!("foo{digest}"), format!("localhost/foo{digest}")),
+            (format!("foo:1{digest}"), format!("localhost/foo{digest}")),
+        ];
+        for (text, name) in cases {
+            assert_eq!(Reference::for_new_image(&text).map(|r| r.to_string()), Ok(name), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn refused_names() {
+        let cases = [
+            ("", Error::Empty),
+            ("Foo", Error::UpperCase),
+            ("foo/Bar", Error::UpperCase),
+            ("FOO/bar", Error::UpperCase),
+            ("localhost/Foo:x", Error::UpperCase),
+            ("Bad:Name:X", Error::Format),
+            ("foo:1:2", Error::Format),
+            ("foo:", Error::Format),
+            ("foo@", Error::Format),
+            ("foo:.x", Error::Format),
+            ("foo:-x", Error::Format),
+            ("foo:x!", Error::Format),
+            ("fo o", Error::Format),
+            (":", Error::Format),
+            ("@", Error::Format),
+            ("foo/", Error::Format),
+            ("/foo", Error::Format),
+            ("foo//bar", Error::Format),
+            ("docker.io/", Error::Format),
+            ("docker://x/y", Error::Format),
+            ("a___b", Error::Format),
+            ("a-_b", Error::Format),
+            ("a..b", Error::Format),
+            ("a-", Error::Format),
+            ("-a", Error::Format),
+            ("-a.b/c", Error::Format),
+            ("a.b:/c", Error::Format),
+            ("a.b:x/c", Error::Format),
+            ("..", Error::Format),
+            ("../x", Error::Format),
+            ("localhost/../x", Error::Format),
+            ("foo@md5:abc", Error::Format),
+            ("foo@sha256:abc", Error::Format),
+            ("föö", Error::Format),
+            ("foo\n", Error::Format),
+            (HEX, Error::IdAsName(HEX.to_owned())),
+        ];
+        for (text, error) in cases {
+            assert_eq!(Reference::for_new_image(text), Err(error), "{text:?}");
+        }
+        assert_eq!(Reference::for_new_image(&"a".repeat(246)), Err(Error::TooLong));
+        assert!(Reference::for_new_image(&"a".repeat(245)).is_ok());
+        assert_eq!(Reference::for_new_image(&format!("a:{}", "t".repeat(129))), Err(Error::Format));
+        assert_eq!(Error::Format.to_string(), "invalid reference format");
+        assert_eq!(Error::UpperCase.to_string(), "repository name must be lowercase");
+    }
+
+    #[test]
+    fn candidates_of_a_short_name_in_order() {
+        let names =
+            |text: &str, search: &[&str]| lookup(text, search).names.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(names("foo", &[]), ["localhost/foo:latest", "docker.io/library/foo:latest"]);
+        assert_eq!(names("foo/bar:1", &["quay.io"]), ["localhost/foo/bar:1", "quay.io/foo/bar:1", "docker.io/foo/bar:1"]);
+        assert_eq!(names("foo", &["docker.io", "quay.io"]).len(), 3);
+        assert_eq!(names("quay.io/foo", &["docker.io"]), ["quay.io/foo:latest"]);
+        assert_eq!(names(&format!("foo:1@sha256:{HEX}"), &[])[0], format!("localhost/foo@sha256:{HEX}"));
+    }
+
+    #[test]
+    fn ids_and_prefixes() {
+        let id = |text: &str| lookup(text, &[]).id.map(|id| id.to_string());
+        assert_eq!(id(HEX).as_deref(), Some(HEX));
+        assert_eq!(id(&format!("sha256:{HEX}")).as_deref(), Some(HEX));
+        assert_eq!(id(&format!("containers-storage:{HEX}")).as_deref(), Some(HEX));
+        assert_eq!(lookup("5f70b", &[]).id_prefix.as_deref(), Some("5f70b"));
+        assert_eq!(lookup("5f70b", &[]).names.len(), 2);
+        assert_eq!(lookup("foo", &[]).id_prefix, None);
+        assert_eq!(lookup("beef:1", &[]).id_prefix, None);
+        let error = parse_operand("sha256:abc", &[]).unwrap_err().to_string();
+        assert_eq!(error, "sha256:abc: invalid format: no 64-byte hexadecimal value");
+    }
+
+    #[test]
+    fn loose_names_match_whole_components() {
+        let loose = lookup("bar", &[]).loose.unwrap();
+        let cases = [
+            ("quay.io/foo/bar:latest", true),
+            ("quay.io/bar:latest", true),
+            ("quay.io/foobar:latest", false),
+            ("quay.io/foo/bar:1", false),
+            ("quay.io/bar/foo:latest", false),
+        ];
+        for (name, matches) in cases {
+            assert_eq!(loose.matches(&Reference::parse_qualified(name).unwrap()), matches, "{name}");
+        }
+        assert_eq!(lookup("quay.io/bar", &[]).loose, None);
+    }
+
+    #[test]
+    fn transports_are_recognised_by_name() {
+        let cases = [
+            ("dir:/x", Some(("dir", "/x"))),
+            ("docker://quay.io/x", Some(("docker", "//quay.io/x"))),
+            ("docker:20", None),
+            ("oci-archive:a.tar", Some(("oci-archive", "a.tar"))),
+            ("docker-archive:a.tar:x", Some(("docker-archive", "a.tar:x"))),
+            ("directory:x", None),
+            ("dir", None),
+        ];
+        for (text, split) in cases {
+            assert_eq!(Transport::split(text).map(|(t, rest)| (t.name(), rest)), split, "{text:?}");
+            assert_eq!(matches!(parse_operand(text, &[]), Ok(Operand::Elsewhere { .. })), split.is_some());
+            assert_eq!(matches!(parse_destination(text), Ok(Destination::Elsewhere { .. })), split.is_some());
+        }
+    }
+
+    #[test]
+    fn prefixes_of_working_containers() {
+        let cases = [
+            ("quay.io/a/fedora:40", "fedora"),
+            ("fedora", "fedora"),
+            ("localhost:5000/foo", "foo"),
+            (HEX, "5f70bf18a086"),
+            (&format!("sha256:{HEX}"), "5f70bf18a086"),
+            (&format!("foo:1@sha256:{HEX}"), "foo"),
+            ("", ""),
+        ];
+        for (image, prefix) in cases {
+            assert_eq!(working_container_prefix(image), prefix, "{image:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_parsed_or_refused(text in "[-a-zA-Z0-9._:/@\\[\\]é\\n]{0,40}") {
+            let _ = parse_operand(&text, &["quay.io"]);
+            let _ = working_container_prefix(&text);
+        }
+
+        #[test]
+        fn normalising_is_idempotent(text in "([a-z]{1,3}[.:]?[0-9]{0,2}/)?[a-z0-9]{1,3}([._-]{0,2}[a-z]{1,2})?(/[a-z]{1,3})?(:[a-zA-Z0-9._-]{1,5})?(@sha256:[0-9a-f]{64})?") {
+            if let Ok(name) = Reference::for_new_image(&text) {
+                prop_assert_eq!(Reference::for_new_image(&name.to_string()), Ok(name.clone()));
+                prop_assert_eq!(Reference::parse_qualified(&name.to_string()), Ok(name));
+            }
+        }
+    }
 }
