@@ -1,0 +1,146 @@
+//! Making, renaming and deleting containers (format, sections 8.3 and 8.5).
+
+use std::io;
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::pending::{Note, layer_users};
+use super::trash::Trash;
+use super::{Deleted, Error, Store};
+use crate::containers::Container;
+use crate::layers::Layer;
+use crate::{ContainerId, ImageId, LayerId};
+
+/// What a new container is.
+#[derive(Debug, Clone, Default)]
+pub struct NewContainer {
+    /// The image it is made from; none for scratch.
+    pub image: Option<ImageId>,
+    /// The layer below its writable one: the image's top layer; none for scratch.
+    pub parent: Option<LayerId>,
+    /// Opaque text for the record.
+    pub metadata: String,
+    /// Options for mounts of the container, in place of the configured ones.
+    pub mount_options: Vec<String>,
+}
+
+impl Store {
+    /// Makes a container with a fresh writable layer. `name` is asked with 0, 1, 2… until it gives a name that no container has;
+    /// with `None` it insists on its last one, and the call fails with `Error::NameInUse`. `state` is given the new record and
+    /// `container_dir`, which exists then, to write files there before the record is visible. Both are called under locks: nothing slow.
+    pub fn create_container(
+        &self,
+        new: &NewContainer,
+        name: &mut dyn FnMut(u32) -> Option<String>,
+        state: &mut dyn FnMut(&Container, &Path) -> io::Result<()>,
+    ) -> Result<Container, Error> {
+        let created = self.try_create_container(new, name, state);
+        if created.is_err() {
+            // The locks are free again; taking them once more undoes what was noted. If that fails as well, the next one does it.
+            let _ = self.lock_layers();
+        }
+        created
+    }
+
+    fn try_create_container(
+        &self,
+        new: &NewContainer,
+        name: &mut dyn FnMut(u32) -> Option<String>,
+        state: &mut dyn FnMut(&Container, &Path) -> io::Result<()>,
+    ) -> Result<Container, Error> {
+        let mut layers = self.lock_layers()?;
+        if let Some(image) = &new.image {
+            self.images()?.get(image)?;
+        }
+        if let Some(parent) = &new.parent
+            && !layers.contains(parent)
+        {
+            return Err(Error::NoLayer(parent.clone()));
+        }
+        let mut containers = self.lock_containers()?;
+
+        let mut container = Container::new(new.image.clone(), LayerId::random());
+        container.names.push(free_name(&containers, name)?);
+        container.metadata.clone_from(&new.metadata);
+        if !new.mount_options.is_empty() {
+            container.flags.insert("MountOpts".to_owned(), Value::from(new.mount_options.clone()));
+        }
+
+        let noted = self.note(&Note {
+            containers: vec![container.id.clone()],
+            layers: vec![container.layer.clone()],
+            images: Vec::new(),
+        })?;
+        self.driver()?.create(&container.layer, new.parent.as_ref())?;
+        let dir = self.container_dir(&container.id);
+        crate::lock::make_private_dir(&dir).map_err(Error::io("creating", &dir))?;
+        state(&container, &dir).map_err(Error::io("writing the state of the container in", &dir))?;
+
+        layers.push(&Layer::new(container.layer.clone(), new.parent.clone()))?;
+        layers.save()?;
+        containers.push(&container)?;
+        containers.save()?;
+        noted.done();
+        Ok(container)
+    }
+
+    /// Deletes a container and its writable layer; the layer stays if an image or another layer has come to use it.
+    pub fn delete_container(&self, id: &ContainerId) -> Result<Deleted, Error> {
+        let mut all = self.lock_all()?;
+        let container = all.containers.get(id)?;
+        all.containers.remove(id);
+        let layer = container.layer;
+        let gone = all.layers.contains(&layer) && layer_users(&all, &layer)?.is_empty();
+        let layers = if gone { vec![layer] } else { Vec::new() };
+        let noted = self.note(&Note { containers: vec![id.clone()], layers: layers.clone(), images: Vec::new() })?;
+
+        all.containers.save()?;
+        for layer in &layers {
+            all.layers.remove(layer);
+        }
+        all.layers.save()?;
+        let mut trash = Trash::new(self);
+        for layer in &layers {
+            trash.take_layer(layer)?;
+        }
+        trash.take_container_dirs(id)?;
+        noted.done();
+        Ok(trash.into_deleted(layers))
+    }
+
+    /// Gives a container another name, in place of all it has.
+    pub fn rename_container(&self, id: &ContainerId, name: &str) -> Result<Container, Error> {
+        let mut containers = self.lock_containers()?;
+        if let Some(other) = containers.by_name(name)?
+            && other.id != *id
+        {
+            return Err(Error::NameInUse { name: name.to_owned(), id: other.id });
+        }
+        let container = containers.update(id, |container| container.names = vec![name.to_owned()])?;
+        containers.save()?;
+        Ok(container)
+    }
+
+    /// Changes the opaque text of a container's record.
+    pub fn set_container_metadata(&self, id: &ContainerId, metadata: &str) -> Result<(), Error> {
+        let mut containers = self.lock_containers()?;
+        containers.update(id, |container| metadata.clone_into(&mut container.metadata))?;
+        containers.save()
+    }
+}
+
+fn free_name(
+    containers: &crate::containers::Containers,
+    name: &mut dyn FnMut(u32) -> Option<String>,
+) -> Result<String, Error> {
+    let mut taken = None;
+    for attempt in 0..=u32::MAX {
+        let Some(candidate) = name(attempt) else { break };
+        match containers.by_name(&candidate)? {
+            None => return Ok(candidate),
+            Some(other) => taken = Some(Error::NameInUse { name: candidate, id: other.id }),
+        }
+    }
+    Err(taken.unwrap_or_else(|| Error::UnknownContainer(String::new())))
+}

@@ -1,0 +1,217 @@
+//! Recording, naming and deleting images (format, sections 8.2, 8.4 and 8.5).
+
+use std::collections::BTreeMap;
+
+use super::pending::Note;
+use super::trash::Trash;
+use super::{AllMut, Deleted, Error, ImagesMut, Store};
+use crate::images::{Image, big_data_file};
+use crate::lock::{Access, Rank};
+use crate::table::PendingFile;
+use crate::{Digest, ImageId, LayerId};
+
+/// What a new image is.
+#[derive(Debug, Clone)]
+pub struct NewImage {
+    /// Its ID.
+    pub id: ImageId,
+    /// Digest of its manifest.
+    pub digest: Digest,
+    /// Its top layer.
+    pub layer: Option<LayerId>,
+    /// Names to give it; each is taken from whoever has it.
+    pub names: Vec<String>,
+    /// JSON text; `{}` is fine.
+    pub metadata: String,
+    /// When the image was made, RFC 3339.
+    pub created: String,
+    /// Key and bytes, in the order of format 8.2: config, `manifest-<digest>`, `manifest`.
+    pub big_data: Vec<(String, Vec<u8>)>,
+}
+
+/// How names are changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NameChange {
+    /// Exactly these.
+    Set,
+    /// These as well.
+    Add,
+    /// All but these.
+    Remove,
+}
+
+impl Store {
+    /// Records an image and stores its big data. An image that exists under this ID gets the names and the data, if it has the same
+    /// top layer.
+    pub fn put_image(&self, new: &NewImage) -> Result<Image, Error> {
+        // Shared, and held to the end: nobody can delete the top layer in between, or take the note for a dead process's.
+        let _layers_lock = self.lock(Rank::Layers, Access::Shared)?;
+        let layers = self.load_layers()?;
+        if let Some(layer) = new.layer.as_ref().filter(|layer| !layers.contains(layer)) {
+            return Err(Error::NoLayer(layer.clone()));
+        }
+        let mut images = self.lock_images()?;
+        let noted = self.note(&Note { images: vec![new.id.clone()], ..Note::default() })?;
+        let image = self.record_image(&mut images, new)?;
+        images.save()?;
+        noted.done();
+        Ok(image)
+    }
+
+    /// Writes the big data of an image and puts its record into the table, which is not saved yet.
+    pub(crate) fn record_image(&self, images: &mut ImagesMut, new: &NewImage) -> Result<Image, Error> {
+        let existing = images.find(&new.id)?.filter(|image| !image.read_only);
+        if existing.as_ref().is_some_and(|image| image.layer != new.layer) {
+            return Err(Error::ImageConflict(new.id.clone()));
+        }
+        self.write_big_data(new)?;
+        for name in &new.names {
+            take_name_from_others(images, name, &new.id)?;
+        }
+        let fill = |image: &mut Image| {
+            image.digest = Some(new.digest.clone());
+            image.metadata.clone_from(&new.metadata);
+            for (key, bytes) in &new.big_data {
+                image.note_big_data(key, bytes);
+            }
+            for name in new.names.iter().rev() {
+                image.take_name(name);
+            }
+        };
+        if existing.is_some() {
+            return images.update(&new.id, fill);
+        }
+        let mut image = Image {
+            id: new.id.clone(),
+            digest: None,
+            names: Vec::new(),
+            names_history: Vec::new(),
+            layer: new.layer.clone(),
+            mapped_layers: Vec::new(),
+            metadata: String::new(),
+            big_data_names: Vec::new(),
+            big_data_sizes: BTreeMap::new(),
+            big_data_digests: BTreeMap::new(),
+            created: new.created.clone(),
+            flags: serde_json::Map::new(),
+            read_only: false,
+        };
+        fill(&mut image);
+        images.push(&image)?;
+        Ok(image)
+    }
+
+    fn write_big_data(&self, new: &NewImage) -> Result<(), Error> {
+        let dir = self.images_dir().join(&new.id);
+        crate::lock::make_private_dir(&dir).map_err(Error::io("creating", &dir))?;
+        let mut files = Vec::with_capacity(new.big_data.len());
+        for (key, bytes) in &new.big_data {
+            let missing = || Error::NoData { image: new.id.clone(), key: key.clone() };
+            let file = big_data_file(key).ok_or_else(missing)?;
+            files.push(PendingFile::write(&dir.join(file), bytes)?);
+        }
+        // All are written before the first is waited for, so that one flush of the disk does for several.
+        for file in &files {
+            file.sync()?;
+        }
+        files.into_iter().try_for_each(PendingFile::commit)
+    }
+
+    /// Changes an image's names. A name that another image has moves from it.
+    pub fn change_image_names(&self, id: &ImageId, change: NameChange, names: &[String]) -> Result<Image, Error> {
+        let mut images = self.lock_images()?;
+        if change != NameChange::Remove {
+            for name in names {
+                take_name_from_others(&mut images, name, id)?;
+            }
+        }
+        let image = images.update(id, |image| {
+            match change {
+                NameChange::Set => image.names.clear(),
+                NameChange::Remove => image.names.retain(|name| !names.contains(name)),
+                NameChange::Add => {}
+            }
+            if change != NameChange::Remove {
+                names.iter().rev().for_each(|name| image.take_name(name));
+            }
+        })?;
+        images.save()?;
+        Ok(image)
+    }
+
+    /// Stores more data for an image, under `key`.
+    pub fn put_image_data(&self, id: &ImageId, key: &str, bytes: &[u8]) -> Result<(), Error> {
+        let mut images = self.lock_images()?;
+        let file = big_data_file(key).ok_or_else(|| Error::NoData { image: id.clone(), key: key.to_owned() })?;
+        images.update(id, |image| image.note_big_data(key, bytes))?;
+        let dir = self.images_dir().join(id);
+        crate::lock::make_private_dir(&dir).map_err(Error::io("creating", &dir))?;
+        crate::table::replace_file(&dir.join(file), bytes, crate::table::Durability::Synced)?;
+        images.save()
+    }
+
+    /// Deletes an image and those of its layers that nothing else uses. An image with containers is refused.
+    pub fn delete_image(&self, id: &ImageId) -> Result<Deleted, Error> {
+        let mut all = self.lock_all()?;
+        let image = all.images.get(id)?;
+        if image.read_only {
+            return Err(Error::ReadOnlyImage(id.clone()));
+        }
+        let users = all.containers.of_image(id);
+        if !users.is_empty() {
+            let users = users.iter().map(ToString::to_string).collect();
+            return Err(Error::InUse { what: format!("image {id}"), users });
+        }
+        all.images.remove(id);
+        let layers = unused_layers(&all, &image)?;
+        let noted = self.note(&Note { images: vec![id.clone()], layers: layers.clone(), containers: Vec::new() })?;
+
+        all.images.save()?;
+        for layer in &layers {
+            all.layers.remove(layer);
+        }
+        all.layers.save()?;
+        let mut trash = Trash::new(self);
+        for layer in &layers {
+            trash.take_layer(layer)?;
+        }
+        trash.take_image_dir(id)?;
+        noted.done();
+        Ok(trash.into_deleted(layers))
+    }
+}
+
+fn take_name_from_others(images: &mut ImagesMut, name: &str, except: &ImageId) -> Result<(), Error> {
+    for other in images.other_owners(name, except) {
+        images.update(&other, |image| image.names.retain(|theirs| theirs != name))?;
+    }
+    Ok(())
+}
+
+/// The layers of `image`, which is no longer in the table, that nothing else uses: mapped copies, then from the top down.
+fn unused_layers(all: &AllMut, image: &Image) -> Result<Vec<LayerId>, Error> {
+    let mut gone: Vec<LayerId> = Vec::new();
+    let is_used = |id: &LayerId, gone: &[LayerId]| -> Result<bool, Error> {
+        let kept_child = all.layers.children(id)?.iter().any(|child| !gone.contains(child));
+        let foreign = !all.layers.contains(id) || all.layers.is_read_only(id);
+        Ok(foreign || kept_child || !all.images.users_of(id).is_empty() || !all.containers.of_layer(id).is_empty())
+    };
+    for mapped in &image.mapped_layers {
+        if all.layers.contains(mapped) {
+            // The copy lies upon the top layer's directory, though its record does not say so: the top stays as long as it does.
+            if is_used(mapped, &gone)? {
+                return Ok(gone);
+            }
+            gone.push(mapped.clone());
+        }
+    }
+    let mut next = image.layer.clone();
+    while let Some(id) = next {
+        if is_used(&id, &gone)? {
+            break;
+        }
+        next = all.layers.get(&id)?.parent;
+        gone.push(id);
+    }
+    Ok(gone)
+}

@@ -1,0 +1,113 @@
+//! Putting image layers (format, section 8.1, staged): the tree is assembled where no other tool looks, and moved in under the lock.
+
+use std::path::{Path, PathBuf};
+
+use super::pending::Note;
+use super::{Error, LayerContent, Store};
+use crate::LayerId;
+use crate::layers::Layer;
+use crate::temp_dir::TempDir;
+
+/// A layer that is being assembled: a tree and its tar-split. Dropped, it is deleted.
+#[derive(Debug)]
+pub struct StagedLayer {
+    dir: TempDir,
+    tree: PathBuf,
+    tar_split: PathBuf,
+}
+
+impl StagedLayer {
+    /// The directory that becomes the layer's `diff`; it exists, empty. Others can't reach it: the directory around it is 0700.
+    pub fn tree(&self) -> &Path {
+        &self.tree
+    }
+
+    /// Where the tar-split (gzip'd) is to be written; does not exist yet.
+    pub fn tar_split(&self) -> &Path {
+        &self.tar_split
+    }
+
+    /// Deletes it now. `Err` if that needs another user namespace: it is collected later.
+    pub fn discard(mut self) -> std::io::Result<()> {
+        self.dir.remove()
+    }
+}
+
+impl Store {
+    /// Room for a new layer.
+    pub fn stage_layer(&self) -> Result<StagedLayer, Error> {
+        let parent = self.temp_dirs();
+        let failed = |error: std::io::Error| match error.kind() {
+            std::io::ErrorKind::ReadOnlyFilesystem | std::io::ErrorKind::PermissionDenied => {
+                Error::ReadOnly { path: parent.clone(), source: error }
+            }
+            _ => Error::io("making a temporary directory in", &parent)(error),
+        };
+        let dir = TempDir::create(&parent).map_err(failed)?;
+        let (tree, tar_split) = (dir.path().join("0-addition"), dir.path().join("1-addition"));
+        std::fs::create_dir(&tree).map_err(Error::io("creating", &tree))?;
+        Ok(StagedLayer { dir, tree, tar_split })
+    }
+
+    /// Makes a staged tree the layer over `parent`, under the ID of `LayerId::of_image_layer`. If that layer exists it is used,
+    /// and the staged one deleted.
+    pub fn put_layer(&self, staged: StagedLayer, parent: Option<&LayerId>, content: &LayerContent) -> Result<Layer, Error> {
+        let put = self.try_put_layer(&staged, parent, content);
+        if put.is_err() {
+            // As in `create_container`: undoes what was noted.
+            let _ = self.lock_layers();
+        }
+        put
+    }
+
+    fn try_put_layer(&self, staged: &StagedLayer, parent: Option<&LayerId>, content: &LayerContent) -> Result<Layer, Error> {
+        let id = LayerId::of_image_layer(parent, &content.diff_digest);
+        let mut layers = self.lock_layers()?;
+        if let Some(layer) = layers.find(&id)? {
+            return Ok(layer);
+        }
+        if let Some(parent) = parent {
+            self.refuse_parent(&layers, parent)?;
+        }
+        let noted = self.note(&Note { layers: vec![id.clone()], ..Note::default() })?;
+        self.driver()?.adopt(&id, parent, &staged.tree)?;
+        let tar_split = self.layers_dir().join(format!("{id}.tar-split.gz"));
+        private_file(&staged.tar_split).map_err(Error::io("reading", &staged.tar_split))?;
+        std::fs::rename(&staged.tar_split, &tar_split).map_err(Error::io("creating", &tar_split))?;
+        self.sync_layers()?;
+        let mut layer = Layer::new(id, parent.cloned());
+        layer.set_content(Some(content));
+        layers.push(&layer)?;
+        layers.save()?;
+        noted.done();
+        Ok(layer)
+    }
+
+    fn refuse_parent(&self, layers: &crate::layers::Layers, parent: &LayerId) -> Result<(), Error> {
+        if !layers.contains(parent) {
+            return Err(Error::NoLayer(parent.clone()));
+        }
+        // A container's layer still changes; nothing may be built upon it.
+        let users = self.containers()?.of_layer(parent);
+        if users.is_empty() {
+            return Ok(());
+        }
+        Err(Error::InUse { what: format!("layer {parent}"), users: users.iter().map(ToString::to_string).collect() })
+    }
+
+    /// With `sync = "filesystem"`: waits until the data of layers is on the disk.
+    pub(crate) fn sync_layers(&self) -> Result<(), Error> {
+        if self.conf.options.sync_filesystem {
+            let home = self.driver_home();
+            let synced = std::fs::File::open(&home).and_then(|dir| Ok(rustix::fs::syncfs(dir)?));
+            synced.map_err(Error::io("syncing", &home))?;
+        }
+        Ok(())
+    }
+}
+
+/// Mode 0600, whatever the umask was when the file was written.
+fn private_file(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
+}

@@ -1,0 +1,260 @@
+//! A store: read snapshots of its tables, and the operations that change it. Each operation is safe against a kill at any
+//! point (format, section 8).
+//!
+//! ```text
+//! mod      Store: paths, reading        tables    the tables under their exclusive locks
+//! layer    stage, put                   pending   notes of what is half done, and their recovery
+//! container, image                      trash     what was taken out and waits for deletion
+//! ```
+//!
+//! Invariant: what a record names exists before the record is visible, and is removed after it. What may be left over in between is
+//! written down first (`pending`).
+
+mod container;
+mod error;
+mod image;
+mod layer;
+mod pending;
+mod tables;
+mod trash;
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use rustix::fs::{Access as Permission, AtFlags, CWD, FileType};
+
+pub use self::container::NewContainer;
+pub use self::error::Error;
+pub use self::image::{NameChange, NewImage};
+pub use self::layer::StagedLayer;
+pub use self::tables::{AllMut, ContainersMut, ImagesMut, LayersMut};
+pub use self::trash::Deleted;
+pub use crate::layers::LayerContent;
+
+use crate::conf::Conf;
+use crate::containers::{Container, Containers};
+use crate::driver::GraphDriver;
+use crate::driver::overlay::{self, Overlay};
+use crate::images::{Image, Images, big_data_file};
+use crate::layers::Layers;
+use crate::lock::{Access, Lock, Rank, make_private_dir};
+use crate::table::Table;
+use crate::table::records::{Origin, Records};
+use crate::{ContainerId, ImageId, LayerId};
+
+/// Big data beyond this is refused: manifests and configs have some kilobytes.
+const MAX_BIG_DATA: u64 = 64 << 20;
+
+/// An open store. Cheap to open: nothing is read or made until it is needed.
+#[derive(Debug)]
+pub struct Store {
+    conf: Conf,
+    driver: OnceLock<Box<dyn GraphDriver>>,
+}
+
+impl Store {
+    /// Opens the store. Makes the graph root (0700) if it is missing; refuses one that others own or may write (known attacks,
+    /// invariant 11).
+    pub fn open(conf: Conf) -> Result<Self, Error> {
+        let root = &conf.graph_root;
+        let stat = match rustix::fs::stat(root) {
+            Err(rustix::io::Errno::NOENT) => {
+                make_private_dir(root).map_err(Error::io("creating", root))?;
+                rustix::fs::stat(root)
+            }
+            answer => answer,
+        };
+        let stat = stat.map_err(Error::io("opening", root))?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+            return Err(Error::NotPrivate { path: root.clone(), reason: "it is no directory" });
+        }
+        if stat.st_mode & 0o022 != 0 {
+            return Err(Error::NotPrivate { path: root.clone(), reason: "others may write to it" });
+        }
+        let euid = rustix::process::geteuid();
+        if stat.st_uid != euid.as_raw() && stat.st_uid != 0 && !euid.is_root() {
+            return Err(Error::NotPrivate { path: root.clone(), reason: "it belongs to another user" });
+        }
+        Ok(Self { conf, driver: OnceLock::new() })
+    }
+
+    /// Its settings.
+    pub fn conf(&self) -> &Conf {
+        &self.conf
+    }
+
+    /// Whether this process may not write to the store. Operations that change it fail with `Error::ReadOnly` then.
+    pub fn is_read_only(&self) -> bool {
+        rustix::fs::accessat(CWD, &self.conf.graph_root, Permission::WRITE_OK, AtFlags::EACCESS).is_err()
+    }
+
+    /// The graph driver, opened when it is first asked for.
+    pub fn driver(&self) -> Result<&dyn GraphDriver, Error> {
+        if let Some(driver) = self.driver.get() {
+            return Ok(driver.as_ref());
+        }
+        let additional = self.conf.additional_image_stores.iter();
+        let driver = Overlay::open(overlay::Config {
+            home: self.driver_home(),
+            additional: additional.map(|store| store.join("overlay")).collect(),
+            mount_options: self.conf.options.mount_options.clone(),
+            disable_volatile: self.conf.options.disable_volatile,
+            ..overlay::Config::default()
+        })?;
+        Ok(self.driver.get_or_init(|| Box::new(driver)).as_ref())
+    }
+
+    /// The layers, read now.
+    pub fn layers(&self) -> Result<Layers, Error> {
+        let _lock = self.lock(Rank::Layers, Access::Shared)?;
+        self.load_layers()
+    }
+
+    /// The images, read now.
+    pub fn images(&self) -> Result<Images, Error> {
+        let _lock = self.lock(Rank::Images, Access::Shared)?;
+        self.load_images()
+    }
+
+    /// The containers, read now.
+    pub fn containers(&self) -> Result<Containers, Error> {
+        let _lock = self.lock(Rank::Containers, Access::Shared)?;
+        self.load_containers()
+    }
+
+    /// The container that `text` stands for: ID, name, layer ID or unique prefix of an ID.
+    pub fn container(&self, text: &str) -> Result<Container, Error> {
+        self.containers()?.resolve(text)?.ok_or_else(|| Error::UnknownContainer(text.to_owned()))
+    }
+
+    /// The driver's home, `<graph root>/overlay`.
+    pub fn driver_home(&self) -> PathBuf {
+        self.conf.graph_root.join("overlay")
+    }
+
+    /// Where the layers' tables and tar-splits are.
+    pub fn layers_dir(&self) -> PathBuf {
+        self.conf.graph_root.join("overlay-layers")
+    }
+
+    /// Where the table of images and their big data are.
+    pub fn images_dir(&self) -> PathBuf {
+        self.conf.graph_root.join("overlay-images")
+    }
+
+    /// Where the tables of containers and their directories are.
+    pub fn containers_dir(&self) -> PathBuf {
+        self.conf.graph_root.join("overlay-containers")
+    }
+
+    /// What is ours beside the format: leases, notes, what can be rebuilt.
+    pub fn private_dir(&self) -> PathBuf {
+        self.conf.graph_root.join("coracle")
+    }
+
+    /// Where temporary trees on the file system of the layers may be made (`temp_dir::TempDir`).
+    pub fn temp_dirs(&self) -> PathBuf {
+        self.driver_home().join("tempdirs")
+    }
+
+    /// The tar-split of a layer. A layer of an additional store has it there.
+    pub fn tar_split(&self, layer: &LayerId) -> PathBuf {
+        let name = format!("{layer}.tar-split.gz");
+        let here = self.layers_dir().join(&name);
+        if self.conf.additional_image_stores.is_empty() || here.exists() {
+            return here;
+        }
+        let others = self.conf.additional_image_stores.iter().map(|store| store.join("overlay-layers").join(&name));
+        others.into_iter().find(|path| path.exists()).unwrap_or(here)
+    }
+
+    /// Where a container's own files are: `<graph root>/overlay-containers/<id>/userdata`.
+    pub fn container_dir(&self, id: &ContainerId) -> PathBuf {
+        self.containers_dir().join(id).join("userdata")
+    }
+
+    /// The same below the run root.
+    pub fn container_run_dir(&self, id: &ContainerId) -> PathBuf {
+        self.conf.run_root.join("overlay-containers").join(id).join("userdata")
+    }
+
+    /// The bytes stored for an image under `key`. They are checked against the digest in the record, where it has one.
+    pub fn image_data(&self, image: &Image, key: &str) -> Result<Vec<u8>, Error> {
+        let missing = || Error::NoData { image: image.id.clone(), key: key.to_owned() };
+        let file = big_data_file(key).ok_or_else(missing)?;
+        if !image.big_data_names.iter().any(|name| name == key) {
+            return Err(missing());
+        }
+        let bytes = self.read_image_file(&image.id, &file)?;
+        // The digest of a signed schema 1 manifest is over a part of the file; only `sha256:` keys and plain data are comparable.
+        let wrong = image.big_data_sizes.get(key).is_some_and(|size| i64::try_from(bytes.len()) != Ok(*size));
+        if wrong || key.parse().is_ok_and(|digest: crate::Digest| digest.algorithm() == "sha256" && crate::Digest::of(&bytes) != digest) {
+            return Err(Error::WrongData { image: image.id.clone(), key: key.to_owned() });
+        }
+        Ok(bytes)
+    }
+
+    fn read_image_file(&self, image: &ImageId, file: &str) -> Result<Vec<u8>, Error> {
+        let others = self.conf.additional_image_stores.iter().map(|store| store.join("overlay-images"));
+        let mut last = None;
+        for dir in std::iter::once(self.images_dir()).chain(others) {
+            let path = dir.join(image).join(file);
+            match crate::table::read_limited(&path, MAX_BIG_DATA) {
+                Ok(bytes) => return Ok(bytes),
+                Err(error) => last = Some(Error::io("reading", &path)(error)),
+            }
+        }
+        Err(last.unwrap_or_else(|| Error::NoImage(image.clone())))
+    }
+
+    fn lock(&self, rank: Rank, access: Access) -> Result<Lock, Error> {
+        Ok(Lock::acquire(&self.lock_path(rank), rank, access)?)
+    }
+
+    /// The lock file of a rank.
+    pub fn lock_path(&self, rank: Rank) -> PathBuf {
+        match rank {
+            Rank::Storage => self.conf.graph_root.join("storage.lock"),
+            Rank::Layers => self.layers_dir().join("layers.lock"),
+            Rank::MountPoints => self.conf.run_root.join("overlay-layers/mountpoints.lock"),
+            Rank::Images => self.images_dir().join("images.lock"),
+            Rank::Containers => self.containers_dir().join("containers.lock"),
+        }
+    }
+
+    fn load_layers(&self) -> Result<Layers, Error> {
+        let mut records = Records::default();
+        read_pair(&mut records, &self.layers_dir(), "layers.json")?;
+        for store in &self.conf.additional_image_stores {
+            let dir = store.join("overlay-layers");
+            let _lock = Lock::acquire_additional(&dir.join("layers.lock"))?;
+            for name in ["layers.json", "volatile-layers.json"] {
+                records.add(Table::read(&dir.join(name))?, Origin::Additional);
+            }
+        }
+        Ok(Layers::new(records))
+    }
+
+    fn load_images(&self) -> Result<Images, Error> {
+        let mut records = Records::default();
+        records.add(Table::read(&self.images_dir().join("images.json"))?, Origin::Stable);
+        for store in &self.conf.additional_image_stores {
+            let dir = store.join("overlay-images");
+            let _lock = Lock::acquire_additional(&dir.join("images.lock"))?;
+            records.add(Table::read(&dir.join("images.json"))?, Origin::Additional);
+        }
+        Ok(Images::new(records))
+    }
+
+    fn load_containers(&self) -> Result<Containers, Error> {
+        let mut records = Records::default();
+        read_pair(&mut records, &self.containers_dir(), "containers.json")?;
+        Ok(Containers::new(records))
+    }
+}
+
+fn read_pair(records: &mut Records, dir: &Path, name: &str) -> Result<(), Error> {
+    records.add(Table::read(&dir.join(name))?, Origin::Stable);
+    records.add(Table::read(&dir.join(format!("volatile-{name}")))?, Origin::Volatile);
+    Ok(())
+}

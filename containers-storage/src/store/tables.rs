@@ -1,0 +1,138 @@
+//! The tables under their exclusive locks: the only way to change a record.
+//!
+//! Invariant: a guard holds its lock from before the table is read until it is dropped. `save` stamps the lock, then writes. What was not saved
+//! when a guard is dropped never happened. Ranks (`lock::Rank`) make taking guards in the wrong order an error.
+//!
+//! Must not: be held while something slow is done.
+
+use std::ops::{Deref, DerefMut};
+
+use super::{Error, Store};
+use crate::containers::Containers;
+use crate::images::Images;
+use crate::layers::{INCOMPLETE, Layers};
+use crate::lock::{Access, Lock, Rank};
+
+macro_rules! guard {
+    ($(#[$doc:meta])* $name:ident, $table:ty) => {
+        $(#[$doc])*
+        #[derive(Debug)]
+        pub struct $name {
+            table: $table,
+            lock: Lock,
+        }
+
+        impl Deref for $name {
+            type Target = $table;
+
+            fn deref(&self) -> &$table {
+                &self.table
+            }
+        }
+
+        impl DerefMut for $name {
+            fn deref_mut(&mut self) -> &mut $table {
+                &mut self.table
+            }
+        }
+
+        impl $name {
+            /// Writes what was changed.
+            pub(crate) fn save(&mut self) -> Result<(), Error> {
+                if self.table.records.is_changed() {
+                    self.lock.stamp()?;
+                    self.table.records.save()?;
+                }
+                Ok(())
+            }
+        }
+    };
+}
+
+guard! {
+    /// The layers, locked.
+    LayersMut, Layers
+}
+guard! {
+    /// The images, locked.
+    ImagesMut, Images
+}
+guard! {
+    /// The containers, locked.
+    ContainersMut, Containers
+}
+
+/// All three tables, locked.
+#[derive(Debug)]
+pub struct AllMut {
+    /// The layers.
+    pub layers: LayersMut,
+    /// The images.
+    pub images: ImagesMut,
+    /// The containers.
+    pub containers: ContainersMut,
+}
+
+impl Store {
+    /// Locks the layers. What killed processes left half done (layers under construction, pending notes, half-done freezes) is
+    /// recovered first.
+    pub(crate) fn lock_layers(&self) -> Result<LayersMut, Error> {
+        let mut layers = self.lock_layers_as_they_are()?;
+        let notes = self.pending_notes()?;
+        let freezing = !layers.flagged(crate::freeze::FLAG).is_empty();
+        if notes.is_empty() && !freezing && layers.flagged(INCOMPLETE).is_empty() {
+            return Ok(layers);
+        }
+        let mut all = AllMut { layers, images: self.lock_images()?, containers: self.lock_containers()? };
+        if freezing {
+            crate::freeze::recover(self, &mut all)?;
+        }
+        self.recover_pending(&mut all, notes)?;
+        self.delete_incomplete(&mut all)?;
+        layers = all.layers;
+        Ok(layers)
+    }
+
+    /// Locks the layers and recovers nothing.
+    pub(super) fn lock_layers_as_they_are(&self) -> Result<LayersMut, Error> {
+        let lock = self.lock(Rank::Layers, Access::Exclusive)?;
+        Ok(LayersMut { table: self.load_layers()?, lock })
+    }
+
+    /// Locks the images.
+    pub(crate) fn lock_images(&self) -> Result<ImagesMut, Error> {
+        let lock = self.lock(Rank::Images, Access::Exclusive)?;
+        Ok(ImagesMut { table: self.load_images()?, lock })
+    }
+
+    /// Locks the containers.
+    pub(crate) fn lock_containers(&self) -> Result<ContainersMut, Error> {
+        let lock = self.lock(Rank::Containers, Access::Exclusive)?;
+        Ok(ContainersMut { table: self.load_containers()?, lock })
+    }
+
+    /// Locks all tables, in order; recovers as `lock_layers` does.
+    pub(crate) fn lock_all(&self) -> Result<AllMut, Error> {
+        Ok(AllMut { layers: self.lock_layers()?, images: self.lock_images()?, containers: self.lock_containers()? })
+    }
+
+    fn delete_incomplete(&self, all: &mut AllMut) -> Result<(), Error> {
+        let mut trash = super::trash::Trash::new(self);
+        // A layer goes before its parent, so that no record ever names a missing one.
+        loop {
+            let flagged = all.layers.flagged(INCOMPLETE);
+            let mut progress = false;
+            for id in flagged {
+                if all.layers.children(&id)?.is_empty() && all.containers.of_layer(&id).is_empty() {
+                    trash.take_layer(&id)?;
+                    all.layers.remove(&id);
+                    progress = true;
+                }
+            }
+            if !progress {
+                break;
+            }
+        }
+        all.layers.save()
+    }
+}

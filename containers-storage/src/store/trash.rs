@@ -1,0 +1,117 @@
+//! What was taken out of the store under its locks, and is deleted without them.
+//!
+//! Directories are renamed into one temporary directory of this process (format, section 5.6), which works without the user
+//! namespace that their content belongs to. Deleting may need it; what is not deleted is dead with this process, and collected later.
+
+use std::path::{Path, PathBuf};
+
+use super::{Error, Store};
+use crate::temp_dir::TempDir;
+use crate::{ContainerId, ImageId, LayerId, driver, lease};
+
+/// Collects what goes.
+#[derive(Debug)]
+pub(crate) struct Trash<'s> {
+    store: &'s Store,
+    dir: Option<TempDir>,
+    taken: u32,
+    outside: Vec<PathBuf>,
+}
+
+/// What a deletion took away. Dropped, it deletes the files as far as this process may.
+#[derive(Debug, Default)]
+#[must_use]
+pub struct Deleted {
+    /// The layers that went.
+    pub layers: Vec<LayerId>,
+    dir: Option<TempDir>,
+    outside: Vec<PathBuf>,
+}
+
+impl Deleted {
+    /// Deletes the files of what was removed. `false`: some belong to other owners; call it again in the store's user namespace.
+    /// Never called or killed in between: the next collection does it.
+    pub fn finish(&mut self) -> Result<bool, Error> {
+        for path in std::mem::take(&mut self.outside) {
+            // The run root is cleared by a reboot in any case.
+            let _ = std::fs::remove_dir_all(path);
+        }
+        let Some(dir) = &mut self.dir else { return Ok(true) };
+        match dir.remove() {
+            Ok(()) => {
+                self.dir = None;
+                Ok(true)
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => Ok(false),
+            Err(error) => Err(Error::io("deleting", dir.path())(error)),
+        }
+    }
+}
+
+impl<'s> Trash<'s> {
+    pub(crate) fn new(store: &'s Store) -> Self {
+        Self { store, dir: None, taken: 0, outside: Vec::new() }
+    }
+
+    /// Takes the directories and files of a layer. The caller holds layers.lock exclusively. Nothing there is no error.
+    pub(crate) fn take_layer(&mut self, id: &LayerId) -> Result<(), Error> {
+        let driver = self.store.driver()?;
+        // A mount would go along with the rename, and deleting would reach through it.
+        if driver::is_mount_point(&driver.mount_point(id)) {
+            driver.unmount(id)?;
+        }
+        if driver.exists(id) {
+            driver.detach(id, &self.dir()?.to_owned())?;
+        }
+        let tar_split = self.store.layers_dir().join(format!("{id}.tar-split.gz"));
+        remove_if_there(&tar_split)?;
+        self.take(&self.store.layers_dir().join(id))?;
+        // An old lease names nobody who lives; should it stay, it costs a file.
+        let _ = lease::forget(&self.store.conf.graph_root, id);
+        Ok(())
+    }
+
+    /// Takes the directories of a container in both roots.
+    pub(crate) fn take_container_dirs(&mut self, id: &ContainerId) -> Result<(), Error> {
+        self.take(&self.store.containers_dir().join(id))?;
+        self.outside.push(self.store.conf.run_root.join("overlay-containers").join(id));
+        Ok(())
+    }
+
+    /// Takes the big data of an image.
+    pub(crate) fn take_image_dir(&mut self, id: &ImageId) -> Result<(), Error> {
+        self.take(&self.store.images_dir().join(id))
+    }
+
+    /// Takes a file or directory on the file system of the graph root.
+    pub(crate) fn take(&mut self, path: &Path) -> Result<(), Error> {
+        // Mostly there is nothing to take; no directory is made for that.
+        if rustix::fs::lstat(path).is_err_and(|error| error == rustix::io::Errno::NOENT) {
+            return Ok(());
+        }
+        self.taken += 1;
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let target = self.dir()?.join(format!("{}-record-{name}", self.taken));
+        std::fs::rename(path, &target).map_err(Error::io("moving", path))
+    }
+
+    /// Ends taking; what was taken may be deleted when the locks are gone.
+    pub(crate) fn into_deleted(self, layers: Vec<LayerId>) -> Deleted {
+        Deleted { layers, dir: self.dir, outside: self.outside }
+    }
+
+    fn dir(&mut self) -> Result<&Path, Error> {
+        if self.dir.is_none() {
+            let parent = self.store.temp_dirs();
+            self.dir = Some(TempDir::create(&parent).map_err(Error::io("making a temporary directory in", &parent))?);
+        }
+        Ok(self.dir.as_ref().map_or(Path::new(""), TempDir::path))
+    }
+}
+
+fn remove_if_there(path: &Path) -> Result<(), Error> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io("deleting", path)(error)),
+        _ => Ok(()),
+    }
+}
