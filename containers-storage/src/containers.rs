@@ -33,10 +33,20 @@ pub struct Container {
     #[serde(default, rename = "big-data-names", deserialize_with = "fields::nullable", skip_serializing_if = "Vec::is_empty")]
     pub big_data_names: Vec<String>,
     /// Length in bytes by key.
-    #[serde(default, rename = "big-data-sizes", deserialize_with = "fields::nullable", skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(
+        default,
+        rename = "big-data-sizes",
+        deserialize_with = "fields::nullable",
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
     pub big_data_sizes: BTreeMap<String, i64>,
     /// Digest by key.
-    #[serde(default, rename = "big-data-digests", deserialize_with = "fields::digests", skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(
+        default,
+        rename = "big-data-digests",
+        deserialize_with = "fields::digests",
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
     pub big_data_digests: BTreeMap<String, Digest>,
     /// When the record was made, RFC 3339.
     #[serde(default, deserialize_with = "fields::nullable")]
@@ -158,7 +168,9 @@ impl Containers {
     }
 
     pub(crate) fn place_of_name(&self, name: &str) -> Option<Place> {
-        let has_name = |place: &Place| self.records.member::<Vec<String>>(*place, "names").is_some_and(|names| names.iter().any(|n| n == name));
+        let has_name = |place: &Place| {
+            self.records.member::<Vec<String>>(*place, "names").is_some_and(|names| names.iter().any(|n| n == name))
+        };
         self.records.places().into_iter().find(has_name)
     }
 

@@ -76,16 +76,16 @@ pub struct InPlace {
 ///
 /// The container may be mounted (its files are read as they are). Must run inside the user namespace of the store.
 pub fn copy(store: &Store, driver: &dyn GraphDriver, container: &Container, options: &Options) -> Result<Layer, Error> {
-    let _ = (driver, options);
-    Err(Error::Store(store::Error::ReadOnly { path: store.conf().graph_root.clone() }.tagged(container)))
+    let _ = (store, driver, options);
+    Err(Error::Store(store::Error::NoLayer(container.layer.clone())))
 }
 
 /// Packs the layer of `container` where it lies. If an equal layer on the same parent exists, that one will be used.
 ///
 /// The caller holds the lease's gate and has proved the layer unmounted. Must run inside the user namespace of the store.
 pub fn in_place(store: &Store, driver: &dyn GraphDriver, container: &Container, options: &Options) -> Result<InPlace, Error> {
-    let _ = (driver, options);
-    Err(Error::Store(store::Error::ReadOnly { path: store.conf().graph_root.clone() }.tagged(container)))
+    let _ = (store, driver, options);
+    Err(Error::Store(store::Error::NoLayer(container.layer.clone())))
 }
 
 impl InPlace {
@@ -104,12 +104,6 @@ impl InPlace {
     pub fn publish(self, store: &Store, image: &NewImage) -> Result<Image, Error> {
         let _ = (store, image);
         Err(Error::Store(store::Error::NoLayer(self.layer)))
-    }
-}
-
-impl store::Error {
-    fn tagged(self, _container: &Container) -> Self {
-        self
     }
 }
 

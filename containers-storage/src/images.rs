@@ -40,10 +40,20 @@ pub struct Image {
     #[serde(default, rename = "big-data-names", deserialize_with = "fields::nullable", skip_serializing_if = "Vec::is_empty")]
     pub big_data_names: Vec<String>,
     /// Length in bytes by key.
-    #[serde(default, rename = "big-data-sizes", deserialize_with = "fields::nullable", skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(
+        default,
+        rename = "big-data-sizes",
+        deserialize_with = "fields::nullable",
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
     pub big_data_sizes: BTreeMap<String, i64>,
     /// Digest by key.
-    #[serde(default, rename = "big-data-digests", deserialize_with = "fields::digests", skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(
+        default,
+        rename = "big-data-digests",
+        deserialize_with = "fields::digests",
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
     pub big_data_digests: BTreeMap<String, Digest>,
     /// When the image was made, RFC 3339.
     #[serde(default, deserialize_with = "fields::nullable")]
@@ -147,7 +157,10 @@ impl Images {
     pub(crate) fn users_of(&self, layer: &LayerId) -> Vec<String> {
         let uses = |place: &Place| {
             self.records.member::<&str>(*place, "layer") == Some(layer.as_str())
-                || self.records.member::<Vec<String>>(*place, "mapped-layers").is_some_and(|ids| ids.iter().any(|id| id == layer.as_str()))
+                || self
+                    .records
+                    .member::<Vec<String>>(*place, "mapped-layers")
+                    .is_some_and(|ids| ids.iter().any(|id| id == layer.as_str()))
         };
         let places = self.records.places().into_iter().filter(uses);
         places.map(|place| self.records.id(place).to_owned()).collect()

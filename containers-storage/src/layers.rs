@@ -97,7 +97,12 @@ pub struct Layer {
     )]
     pub compressed_digest: Option<Digest>,
     /// Length of that blob in bytes; 0 when unknown.
-    #[serde(default, rename = "compressed-size", deserialize_with = "fields::nullable", skip_serializing_if = "fields::is_zero")]
+    #[serde(
+        default,
+        rename = "compressed-size",
+        deserialize_with = "fields::nullable",
+        skip_serializing_if = "fields::is_zero"
+    )]
     pub compressed_size: i64,
     /// Diff ID: digest of the uncompressed tar.
     #[serde(
@@ -111,7 +116,12 @@ pub struct Layer {
     #[serde(default, rename = "diff-size", deserialize_with = "fields::nullable", skip_serializing_if = "fields::is_zero")]
     pub diff_size: i64,
     /// Digest of the table of contents of a partial pull.
-    #[serde(default, rename = "toc-digest", deserialize_with = "fields::optional_digest", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        rename = "toc-digest",
+        deserialize_with = "fields::optional_digest",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub toc_digest: Option<Digest>,
     /// Compression of the blob received.
     #[serde(default, deserialize_with = "fields::nullable", skip_serializing_if = "Compression::is_none")]
@@ -259,11 +269,11 @@ impl Layers {
         let mut chain: Vec<Layer> = Vec::new();
         let mut next = Some(top.clone());
         while let Some(id) = next {
+            let place = index.get(id.as_str()).ok_or_else(|| Error::NoLayer(id.clone()))?;
             // More steps than layers: some layer is its own ancestor.
             if chain.len() >= index.len() {
                 return Err(Error::BrokenChain(top.clone()));
             }
-            let place = index.get(id.as_str()).ok_or_else(|| Error::NoLayer(id.clone()))?;
             let layer: Layer = self.records.parse(*place)?;
             next = layer.parent.clone();
             chain.push(layer);

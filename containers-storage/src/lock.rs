@@ -198,7 +198,9 @@ pub fn make_private_dir(path: &Path) -> io::Result<()> {
 
 fn refused(path: &Path, source: io::Error) -> Error {
     match source.kind() {
-        io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => Error::ReadOnly { path: path.to_owned(), source },
+        io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
+            Error::ReadOnly { path: path.to_owned(), source }
+        }
         _ => Error::Io { path: path.to_owned(), source },
     }
 }

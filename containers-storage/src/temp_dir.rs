@@ -97,12 +97,10 @@ pub fn collect_dead(parent: &Path) -> io::Result<Collected> {
         let lock_path = parent.join(format!("{LOCK}{name}"));
         let Some(_lock) = take_if_dead(&lock_path)? else { continue };
         match remove_tree(&parent.join(format!("{DIR}{name}"))) {
-            Ok(()) => {
-                match std::fs::remove_file(&lock_path) {
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                    _ => collected.removed += 1,
-                }
-            }
+            Ok(()) => match std::fs::remove_file(&lock_path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => collected.removed += 1,
+            },
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => collected.foreign += 1,
             Err(error) => return Err(error),
         }

@@ -130,10 +130,7 @@ impl Store {
     }
 }
 
-fn free_name(
-    containers: &crate::containers::Containers,
-    name: &mut dyn FnMut(u32) -> Option<String>,
-) -> Result<String, Error> {
+fn free_name(containers: &crate::containers::Containers, name: &mut dyn FnMut(u32) -> Option<String>) -> Result<String, Error> {
     let mut taken = None;
     for attempt in 0..=u32::MAX {
         let Some(candidate) = name(attempt) else { break };

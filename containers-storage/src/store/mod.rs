@@ -188,7 +188,11 @@ impl Store {
         let bytes = self.read_image_file(&image.id, &file)?;
         // The digest of a signed schema 1 manifest is over a part of the file; only `sha256:` keys and plain data are comparable.
         let wrong = image.big_data_sizes.get(key).is_some_and(|size| i64::try_from(bytes.len()) != Ok(*size));
-        if wrong || key.parse().is_ok_and(|digest: crate::Digest| digest.algorithm() == "sha256" && crate::Digest::of(&bytes) != digest) {
+        if wrong
+            || key
+                .parse()
+                .is_ok_and(|digest: crate::Digest| digest.algorithm() == "sha256" && crate::Digest::of(&bytes) != digest)
+        {
             return Err(Error::WrongData { image: image.id.clone(), key: key.to_owned() });
         }
         Ok(bytes)

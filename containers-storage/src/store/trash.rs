@@ -91,7 +91,8 @@ impl<'s> Trash<'s> {
         }
         self.taken += 1;
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let target = self.dir()?.join(format!("{}-record-{name}", self.taken));
+        let name = format!("{}-record-{name}", self.taken);
+        let target = self.dir()?.join(name);
         std::fs::rename(path, &target).map_err(Error::io("moving", path))
     }
 

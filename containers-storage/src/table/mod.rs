@@ -179,7 +179,11 @@ impl Table {
     }
 
     fn unwritable(&self, error: &serde_json::Error) -> Error {
-        Error::Io { action: "serialising a record for", path: self.path.clone(), source: std::io::Error::other(error.to_string()) }
+        Error::Io {
+            action: "serialising a record for",
+            path: self.path.clone(),
+            source: std::io::Error::other(error.to_string()),
+        }
     }
 }
 
@@ -230,7 +234,8 @@ impl PendingFile {
         let temporary = path.with_file_name(format!(".tmp-{name}{}", u64::from_le_bytes(random)));
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mode = Mode::RUSR | Mode::WUSR;
-        let fd = rustix::fs::openat(CWD, &temporary, flags, mode).map_err(|error| io_error("creating", &temporary, error.into()))?;
+        let fd =
+            rustix::fs::openat(CWD, &temporary, flags, mode).map_err(|error| io_error("creating", &temporary, error.into()))?;
         let mut pending = Self { file: fd.into(), temporary, path: path.to_owned(), committed: false };
         let written = pending.file.write_all(bytes).and_then(|()| Ok(rustix::fs::fchmod(&pending.file, mode)?));
         written.map_err(|source| io_error("writing", path, source))?;

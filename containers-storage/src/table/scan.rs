@@ -249,7 +249,8 @@ mod tests {
     #[test]
     fn finds_members_at_the_top_only() {
         let record = r#"{ "x" : {"id":"inner"}, "id" : "outer", "n":-1 ,"l":["id"], "e":"" }"#;
-        let cases = [("id", Some(r#""outer""#)), ("n", Some("-1")), ("l", Some(r#"["id"]"#)), ("e", Some(r#""""#)), ("inner", None)];
+        let cases =
+            [("id", Some(r#""outer""#)), ("n", Some("-1")), ("l", Some(r#"["id"]"#)), ("e", Some(r#""""#)), ("inner", None)];
         for (name, value) in cases {
             assert_eq!(member(record, name), value, "{name}");
         }
