@@ -207,9 +207,12 @@ fn short_flags(
 
 /// Appends a flag in a form that clap reads the same way.
 fn push_flag(flag: &Arg, value: Option<OsString>, sorted: &mut Sorted) -> Result<(), CommandError> {
-    let name = flag.get_long().unwrap_or_default();
+    let name = match (flag.get_long(), flag.get_short()) {
+        (None, Some(letter)) => format!("-{letter}"),
+        (long, _) => format!("--{}", long.unwrap_or_default()),
+    };
     let mut push = |value: Option<&OsStr>| {
-        let mut word = OsString::from(format!("--{name}"));
+        let mut word = OsString::from(&name);
         if let Some(value) = value {
             word.push("=");
             word.push(value);
@@ -222,8 +225,7 @@ fn push_flag(flag: &Arg, value: Option<OsString>, sorted: &mut Sorted) -> Result
                 push(None);
             } else {
                 // The last one counts, and clap has no word for "off": forget the earlier ones.
-                let on = OsString::from(format!("--{name}"));
-                sorted.flags.retain(|word| *word != on);
+                sorted.flags.retain(|word| word.as_os_str() != OsStr::new(&name));
             }
         }
         (ArgAction::Set, Some(value)) if is_switch(flag) => {

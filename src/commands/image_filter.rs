@@ -332,8 +332,11 @@ mod tests {
     #[test]
     fn moments_are_times_or_durations() {
         let now: Timestamp = "2026-01-02T00:00:00Z".parse().expect("a time");
-        let cases =
-            [("2025-01-01T00:00:00Z", Some("2025-01-01T00:00:00Z")), ("1700000000", Some("2023-11-14T22:13:20Z")), ("soon", None)];
+        let cases = [
+            ("2025-01-01T00:00:00Z", Some("2025-01-01T00:00:00Z")),
+            ("1700000000", Some("2023-11-14T22:13:20Z")),
+            ("soon", None),
+        ];
         for (text, want) in cases {
             let want = want.map(|want| want.parse::<Timestamp>().expect("a time"));
             assert_eq!(moment(text, now).ok(), want, "{text}");

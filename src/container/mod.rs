@@ -13,6 +13,7 @@ pub mod from;
 pub mod inspect;
 pub mod instruction;
 pub mod list;
+pub mod machine;
 pub mod mount;
 pub mod mounted;
 pub mod remove;
