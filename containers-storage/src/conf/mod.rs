@@ -1,0 +1,237 @@
+//! Where a store is and how it is set up: storage.conf, its drop-ins, the environment and the command line, resolved once.
+//!
+//! ```text
+//! command line  >  STORAGE_DRIVER, STORAGE_OPTS  >  files (file.rs)  >  defaults (locations.rs)
+//! ```
+//!
+//! Invariant: everything from outside the files comes in as a value (`Environment`, `Overrides`), so that the same input gives
+//! the same answer; nothing is created. What this crate does not support is refused by name, never ignored.
+
+mod environment;
+mod file;
+mod locations;
+mod options;
+
+use std::path::{Path, PathBuf};
+
+pub use self::environment::Environment;
+pub use self::options::DriverOptions;
+
+use self::file::Settings;
+
+/// The global options of a command line; each wins over every file and variable.
+#[derive(Debug, Clone, Default)]
+pub struct Overrides {
+    /// `--root`
+    pub graph_root: Option<PathBuf>,
+    /// `--runroot`
+    pub run_root: Option<PathBuf>,
+    /// `--storage-driver`; drops the driver options of the files.
+    pub driver: Option<String>,
+    /// `--storage-opt`, each `[driver.]key=value`; replaces those of the files.
+    pub options: Vec<String>,
+}
+
+/// The graph drivers that are implemented.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DriverKind {
+    /// Native overlay.
+    Overlay,
+}
+
+impl DriverKind {
+    /// The name in paths and options.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Overlay => "overlay",
+        }
+    }
+}
+
+/// The resolved settings of a store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conf {
+    /// Graph root: the persistent state.
+    pub graph_root: PathBuf,
+    /// Run root: what a reboot may clear.
+    pub run_root: PathBuf,
+    /// The driver in use.
+    pub driver: DriverKind,
+    /// Whether a file, a variable or an option named the driver; if not, podman may choose another one.
+    pub driver_is_explicit: bool,
+    /// Settings of the driver.
+    pub options: DriverOptions,
+    /// Read-only graph roots that are searched after this one (`additionalimagestores`).
+    pub additional_image_stores: Vec<PathBuf>,
+    /// Whether the format's "rootless" rules apply (10.1): `user.overlay.*`, `userxattr`.
+    pub rootless: bool,
+    /// The files that were read, in order.
+    pub files: Vec<PathBuf>,
+}
+
+/// Why the settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file cannot be read.
+    #[error("reading {path:?}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// A file is no TOML.
+    #[error("{path:?} is no valid TOML: {problem}")]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and in which line.
+        problem: String,
+    },
+    /// A value of the wrong kind.
+    #[error("{origin}: {key} must be {expected}")]
+    Value {
+        /// The file, variable or option.
+        origin: String,
+        /// The key.
+        key: String,
+        /// What it should be.
+        expected: &'static str,
+    },
+    /// Something that this program does not do.
+    #[error("{origin}: {what} is not supported")]
+    Unsupported {
+        /// The file, variable or option.
+        origin: String,
+        /// What was asked for.
+        what: String,
+    },
+    /// A driver option that no tool knows.
+    #[error("{origin}: unknown storage option {option:?}")]
+    UnknownOption {
+        /// The file, variable or option.
+        origin: String,
+        /// The option.
+        option: String,
+    },
+    /// The user's directories cannot be found.
+    #[error("the home directory of user {uid} is unknown: set HOME")]
+    NoHome {
+        /// The user.
+        uid: u32,
+    },
+    /// The directory for the run root belongs to someone else.
+    #[error("{path:?} cannot hold the run root: it is not this user's alone; set XDG_RUNTIME_DIR")]
+    RunDir {
+        /// The directory.
+        path: PathBuf,
+    },
+}
+
+impl Conf {
+    /// Resolves the settings: command line over environment over files over defaults. When no file exists this costs a few
+    /// failed opens.
+    pub fn resolve(environment: &Environment, overrides: &Overrides) -> Result<Self, Error> {
+        let settings = file::read_all(environment)?;
+        settings.refuse_unsupported()?;
+        let graph_root = match overrides.graph_root.as_ref().or(settings.graph_root(environment).as_ref()) {
+            Some(path) => absolute(path),
+            None => locations::default_graph_root(environment)?,
+        };
+        let run_root = match overrides.run_root.as_ref().or(settings.run_root(environment).as_ref()) {
+            Some(path) => absolute(path),
+            None => locations::default_run_root(environment)?,
+        };
+        let (driver, driver_is_explicit) = driver(environment, overrides, &settings, &graph_root)?;
+        let (options, mut stores) = driver_options(environment, overrides, &settings)?;
+        let configured = settings.additional_image_stores.iter().map(|path| PathBuf::from(environment.expand(path)));
+        stores.extend(configured.filter(|_| !replaces_options(environment, overrides)));
+        Ok(Self {
+            graph_root,
+            run_root,
+            driver,
+            driver_is_explicit,
+            options,
+            additional_image_stores: stores,
+            rootless: environment.rootless,
+            files: settings.files,
+        })
+    }
+
+    /// The settings of a store at the two given directories, with defaults for everything else and no file read.
+    pub fn at(graph_root: &Path, run_root: &Path, rootless: bool) -> Self {
+        Self {
+            graph_root: graph_root.to_owned(),
+            run_root: run_root.to_owned(),
+            driver: DriverKind::Overlay,
+            driver_is_explicit: true,
+            options: DriverOptions::default(),
+            additional_image_stores: Vec::new(),
+            rootless,
+            files: Vec::new(),
+        }
+    }
+}
+
+/// The configured driver; else the one that the store was used with, overlay first; else overlay.
+fn driver(
+    environment: &Environment,
+    overrides: &Overrides,
+    settings: &Settings,
+    graph_root: &Path,
+) -> Result<(DriverKind, bool), Error> {
+    let variable = environment.text("STORAGE_DRIVER").map(|name| ("STORAGE_DRIVER".to_owned(), name.to_owned()));
+    let option = overrides.driver.clone().map(|name| ("--storage-driver".to_owned(), name));
+    let configured = settings.driver.clone().map(|set| (set.origin, set.value));
+    if let Some((origin, name)) = option.or(variable).or(configured).filter(|(_, name)| !name.is_empty()) {
+        return match name.as_str() {
+            "overlay" | "overlay2" => Ok((DriverKind::Overlay, true)),
+            _ => Err(Error::Unsupported { origin, what: format!("the storage driver {name:?}") }),
+        };
+    }
+    let used = |name: &str| graph_root.join(format!("{name}-images")).is_dir();
+    if !used("overlay")
+        && let Some(other) = ["vfs", "btrfs", "zfs"].into_iter().find(|name| used(name))
+    {
+        let what = format!("its storage driver {other:?} (another one can be chosen with --storage-driver overlay)");
+        return Err(Error::Unsupported { origin: format!("the store at {graph_root:?}"), what });
+    }
+    Ok((DriverKind::Overlay, false))
+}
+
+/// Whether the options of the files count for nothing.
+fn replaces_options(environment: &Environment, overrides: &Overrides) -> bool {
+    !overrides.options.is_empty() || overrides.driver.is_some() || environment.text("STORAGE_OPTS").is_some()
+}
+
+/// The driver's options, and the additional image stores named among them.
+fn driver_options(
+    environment: &Environment,
+    overrides: &Overrides,
+    settings: &Settings,
+) -> Result<(DriverOptions, Vec<PathBuf>), Error> {
+    let mut options = DriverOptions { disable_volatile: settings.disable_volatile, ..DriverOptions::default() };
+    let mut stores = Vec::new();
+    if !overrides.options.is_empty() {
+        for option in &overrides.options {
+            options.apply("--storage-opt", option, &mut stores)?;
+        }
+    } else if let Some(list) = environment.text("STORAGE_OPTS") {
+        for option in list.split(',').filter(|option| !option.is_empty()) {
+            options.apply("STORAGE_OPTS", option, &mut stores)?;
+        }
+    } else if overrides.driver.is_none() {
+        for set in &settings.driver_options {
+            options.apply(&set.origin, &set.value, &mut stores)?;
+        }
+    }
+    Ok((options, stores))
+}
+
+/// The path without links, if it exists; else made absolute. The other tools write resolved paths into their tables.
+fn absolute(path: &Path) -> PathBuf {
+    std::fs::canonicalize(path).or_else(|_| std::path::absolute(path)).unwrap_or_else(|_| path.to_owned())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,69 @@
+//! Options of the graph driver, written `[driver.]key=value`.
+
+use std::path::PathBuf;
+
+use super::Error;
+
+/// Settings of the overlay driver.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DriverOptions {
+    /// Options for each mount of a container (`mountopt`), as `nodev`.
+    pub mount_options: Vec<String>,
+    /// Never mount with `volatile`.
+    pub disable_volatile: bool,
+    /// Do not bind-mount the driver's home on itself.
+    pub skip_mount_home: bool,
+    /// Owners that the ID map lacks are dropped in silence.
+    pub ignore_chown_errors: bool,
+    /// `syncfs` before a layer record is saved (`sync = "filesystem"`).
+    pub sync_filesystem: bool,
+}
+
+const OTHER_DRIVERS: [&str; 3] = ["btrfs.", "zfs.", "vfs."];
+
+impl DriverOptions {
+    /// Applies one option. Those of other drivers are passed over, as with the other tools; an unknown one is an error.
+    pub(super) fn apply(&mut self, origin: &str, option: &str, stores: &mut Vec<PathBuf>) -> Result<(), Error> {
+        if OTHER_DRIVERS.iter().any(|prefix| option.starts_with(prefix)) {
+            return Ok(());
+        }
+        let own = option.strip_prefix("overlay.").or_else(|| option.strip_prefix("overlay2.")).unwrap_or(option);
+        let (key, value) = own.split_once('=').unwrap_or((own, ""));
+        let unsupported = |what: &str| Err(Error::Unsupported { origin: origin.to_owned(), what: what.to_owned() });
+        match key {
+            "mountopt" => self.mount_options = value.split(',').filter(|word| !word.is_empty()).map(str::to_owned).collect(),
+            "ignore_chown_errors" => self.ignore_chown_errors = truth(origin, key, value)?,
+            "skip_mount_home" => self.skip_mount_home = truth(origin, key, value)?,
+            "sync" => {
+                self.sync_filesystem = match value {
+                    "" | "none" => false,
+                    "filesystem" => true,
+                    _ => return Err(wrong(origin, key, "none or filesystem")),
+                }
+            }
+            "imagestore" | "additionalimagestore" => stores.extend((!value.is_empty()).then(|| PathBuf::from(value))),
+            "mount_program" if !value.is_empty() => return unsupported("a mount program (mount_program)"),
+            "use_composefs" if truth(origin, key, value)? => return unsupported("composefs (use_composefs)"),
+            "force_mask" if !value.is_empty() => return unsupported("a forced mask (force_mask)"),
+            "size" | "inodes" if !value.is_empty() => return unsupported(&format!("a quota ({key})")),
+            "additionallayerstore" if !value.is_empty() => {
+                return unsupported("an additional layer store (additionallayerstore)");
+            }
+            "mount_program" | "use_composefs" | "force_mask" | "size" | "inodes" | "additionallayerstore" => {}
+            _ => return Err(Error::UnknownOption { origin: origin.to_owned(), option: option.to_owned() }),
+        }
+        Ok(())
+    }
+}
+
+fn truth(origin: &str, key: &str, value: &str) -> Result<bool, Error> {
+    match value {
+        "true" | "1" => Ok(true),
+        "false" | "0" | "" => Ok(false),
+        _ => Err(wrong(origin, key, "true or false")),
+    }
+}
+
+fn wrong(origin: &str, key: &str, expected: &'static str) -> Error {
+    Error::Value { origin: origin.to_owned(), key: key.to_owned(), expected }
+}

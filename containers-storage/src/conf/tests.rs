@@ -1,0 +1,216 @@
+//! Tables for the resolution of settings. Each test has a root directory of its own in place of `/`.
+
+use super::*;
+
+struct World {
+    dir: tempfile::TempDir,
+    variables: Vec<(String, std::ffi::OsString)>,
+}
+
+impl World {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut world = Self { dir, variables: Vec::new() };
+        let home = world.path("home/u");
+        std::fs::create_dir_all(&home).unwrap();
+        world.set("HOME", home.to_str().unwrap());
+        world.set("XDG_RUNTIME_DIR", "/run/user/1000");
+        world
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn set(&mut self, name: &str, value: &str) {
+        self.variables.push((name.to_owned(), value.into()));
+    }
+
+    fn file(&self, name: &str, text: &str) {
+        let path = self.path(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+
+    fn environment(&self, uid: u32) -> Environment {
+        let mut environment = Environment::new(uid, uid != 0, self.variables.clone());
+        environment.system = self.dir.path().to_owned();
+        environment
+    }
+
+    fn user(&self) -> Result<Conf, Error> {
+        Conf::resolve(&self.environment(1000), &Overrides::default())
+    }
+
+    fn with(&self, overrides: &Overrides) -> Result<Conf, Error> {
+        Conf::resolve(&self.environment(1000), overrides)
+    }
+}
+
+#[test]
+fn defaults_of_a_user_and_of_root() {
+    let world = World::new();
+    let conf = world.user().unwrap();
+    assert_eq!(conf.graph_root, world.path("home/u/.local/share/containers/storage"));
+    assert_eq!(conf.run_root, PathBuf::from("/run/user/1000/containers"));
+    assert!(conf.rootless && !conf.driver_is_explicit && conf.files.is_empty());
+    let root = Conf::resolve(&world.environment(0), &Overrides::default()).unwrap();
+    assert_eq!(root.graph_root, PathBuf::from("/var/lib/containers/storage"));
+    assert_eq!(root.run_root, PathBuf::from("/run/containers/storage"));
+}
+
+#[test]
+fn root_inside_a_foreign_namespace_uses_the_users_locations_only_where_a_user_entered_it() {
+    let mut world = World::new();
+    let mut environment = world.environment(0);
+    environment.rootless = true;
+    let nested = Conf::resolve(&environment, &Overrides::default()).unwrap();
+    assert_eq!(nested.graph_root, PathBuf::from("/var/lib/containers/storage"));
+    world.set("_CONTAINERS_ROOTLESS_UID", "1000");
+    let mut environment = world.environment(0);
+    environment.rootless = true;
+    let entered = Conf::resolve(&environment, &Overrides::default()).unwrap();
+    assert_eq!(entered.graph_root, world.path("home/u/.local/share/containers/storage"));
+}
+
+#[test]
+fn only_the_first_main_file_counts_and_drop_ins_come_over_it() {
+    let world = World::new();
+    world.file("etc/containers/storage.conf", "[storage]\ndriver='vfs'\n[storage.options.overlay]\nmountopt='nodev'\n");
+    assert!(matches!(world.user(), Err(Error::Unsupported { what, .. }) if what.contains("vfs")));
+    world.file("home/u/.config/containers/storage.conf", "[storage]\ndriver='overlay'\n");
+    let conf = world.user().unwrap();
+    assert!(conf.driver_is_explicit);
+    assert!(conf.options.mount_options.is_empty());
+
+    world.file("usr/share/containers/storage.conf.d/10.conf", "[storage.options.overlay]\nmountopt='nodev,nosuid'\n");
+    world.file("usr/share/containers/storage.conf.d/20.conf", "[storage.options]\nignore_chown_errors='true'\n");
+    world.file("etc/containers/storage.rootless.conf.d/1000/20.conf", "[storage.options]\ndisable-volatile=true\n");
+    world.file("etc/containers/storage.rootful.conf.d/30.conf", "[storage]\ndriver='vfs'\n");
+    world.file("etc/containers/storage.conf.d/notes.txt", "no TOML [");
+    let conf = world.user().unwrap();
+    assert_eq!(conf.options.mount_options, ["nodev", "nosuid"]);
+    assert!(conf.options.disable_volatile);
+    assert!(!conf.options.ignore_chown_errors, "20.conf of /usr/share is replaced by its namesake in /etc");
+    assert_eq!(conf.files.len(), 3);
+}
+
+#[test]
+fn one_named_file_is_the_only_one() {
+    let mut world = World::new();
+    world.file("etc/containers/storage.conf", "[storage]\ndriver='vfs'\n");
+    world.file("my.conf", "[storage]\ngraphroot='/data/$UID/g'\nrunroot='/data/r'\n");
+    let path = world.path("my.conf");
+    world.set("CONTAINERS_STORAGE_CONF", path.to_str().unwrap());
+    let conf = world.user().unwrap();
+    assert_eq!((conf.graph_root, conf.run_root), (PathBuf::from("/data/1000/g"), PathBuf::from("/data/r")));
+    world.set("CONTAINERS_STORAGE_CONF", "/nowhere/storage.conf");
+    assert!(matches!(world.user(), Err(Error::Read { .. })));
+}
+
+#[test]
+fn the_override_file_is_read_last() {
+    let mut world = World::new();
+    world.file("etc/containers/storage.conf", "[storage.options]\nadditionalimagestores=['/a']\n");
+    world.file("o.conf", "[storage.options]\nadditionalimagestores=['/b',{append=true}]\n");
+    let path = world.path("o.conf");
+    world.set("CONTAINERS_STORAGE_CONF_OVERRIDE", path.to_str().unwrap());
+    let conf = world.user().unwrap();
+    assert_eq!(conf.additional_image_stores, [PathBuf::from("/a"), PathBuf::from("/b")]);
+}
+
+#[test]
+fn the_systems_graph_root_is_roots() {
+    let world = World::new();
+    world.file("etc/containers/storage.conf", "[storage]\ngraphroot='/var/lib/containers/storage'\nrunroot='/run/x'\n");
+    let conf = world.user().unwrap();
+    assert_eq!(conf.graph_root, world.path("home/u/.local/share/containers/storage"));
+    assert_eq!(conf.run_root, PathBuf::from("/run/user/1000/containers"));
+    let root = Conf::resolve(&world.environment(0), &Overrides::default()).unwrap();
+    assert_eq!(root.run_root, PathBuf::from("/run/x"));
+    world.file("etc/containers/storage.conf", "[storage]\nrootless_storage_path='/fast/$UID'\ngraphroot='/var/lib/x'\n");
+    assert_eq!(world.user().unwrap().graph_root, PathBuf::from("/fast/1000"));
+}
+
+#[test]
+fn the_command_line_wins() {
+    let mut world = World::new();
+    world.file("etc/containers/storage.conf", "[storage]\ndriver='btrfs'\n[storage.options.overlay]\nmountopt='nodev'\n");
+    let overrides = Overrides { graph_root: Some("/g".into()), driver: Some("overlay2".into()), ..Overrides::default() };
+    let conf = world.with(&overrides).unwrap();
+    assert_eq!(conf.graph_root, PathBuf::from("/g"));
+    assert_eq!(conf.run_root, PathBuf::from("/run/user/1000/containers"));
+    assert!(conf.options.mount_options.is_empty(), "a named driver drops the file's options");
+    world.set("STORAGE_DRIVER", "overlay");
+    world.set("STORAGE_OPTS", "overlay.mountopt=nosuid,vfs.sync=none");
+    assert_eq!(world.user().unwrap().options.mount_options, ["nosuid"]);
+    let overrides = Overrides { options: vec!["mountopt=noexec".into()], ..Overrides::default() };
+    assert_eq!(world.with(&overrides).unwrap().options.mount_options, ["noexec"]);
+}
+
+#[test]
+fn the_driver_is_the_one_that_the_store_was_used_with() {
+    let world = World::new();
+    let store = world.path("home/u/.local/share/containers/storage");
+    std::fs::create_dir_all(store.join("vfs-images")).unwrap();
+    let error = world.user().unwrap_err().to_string();
+    assert!(error.contains("\"vfs\"") && error.contains("not supported"), "{error}");
+    std::fs::create_dir_all(store.join("overlay-images")).unwrap();
+    assert!(!world.user().unwrap().driver_is_explicit);
+}
+
+#[test]
+fn what_is_not_supported_is_refused_by_name() {
+    let cases = [
+        ("[storage]\nimagestore='/i'", "imagestore"),
+        ("[storage]\ntransient_store=true", "transient_store"),
+        ("[storage.options]\nadditionallayerstores=['/l:ref']", "additionallayerstores"),
+        ("[storage.options]\nremap-user='containers'", "remap-user"),
+        ("[storage.options.overlay]\nmount_program='/usr/bin/fuse-overlayfs'", "mount_program"),
+        ("[storage.options.overlay]\nuse_composefs='true'", "composefs"),
+        ("[storage.options.overlay]\nforce_mask='shared'", "force_mask"),
+        ("[storage.options]\nsize='10G'", "quota"),
+    ];
+    for (text, name) in cases {
+        let world = World::new();
+        world.file("etc/containers/storage.conf", text);
+        let error = world.user().unwrap_err().to_string();
+        assert!(error.contains(name) && error.contains("storage.conf") && error.contains("not supported"), "{error}");
+    }
+    let world = World::new();
+    world.file(
+        "etc/containers/storage.conf",
+        "[storage]\ntransient_store=false\nnew_key=1\n[storage.options.overlay]\nmount_program=''\n",
+    );
+    assert!(world.user().is_ok());
+}
+
+#[test]
+fn wrong_files_and_options_are_named() {
+    let world = World::new();
+    world.file("etc/containers/storage.conf", "[storage]\n\ndriver=\n");
+    let error = world.user().unwrap_err().to_string();
+    assert!(error.contains("storage.conf") && error.contains("line 3"), "{error}");
+    world.file("etc/containers/storage.conf", "[storage]\ndriver=7\n");
+    assert!(matches!(world.user(), Err(Error::Value { key, .. }) if key == "driver"));
+    let world = World::new();
+    let overrides = Overrides { options: vec!["overlay.fast=yes".into()], ..Overrides::default() };
+    assert!(matches!(world.with(&overrides), Err(Error::UnknownOption { option, .. }) if option == "overlay.fast=yes"));
+}
+
+#[test]
+fn a_run_directory_that_others_may_write_to_is_refused() {
+    use std::os::unix::fs::PermissionsExt;
+    let mut world = World::new();
+    world.variables.retain(|(name, _)| name != "XDG_RUNTIME_DIR");
+    let uid = rustix::process::geteuid().as_raw();
+    world.set("_CONTAINERS_ROOTLESS_UID", "1000");
+    let mut environment = world.environment(uid);
+    environment.rootless = true;
+    let resolve = || Conf::resolve(&environment, &Overrides::default());
+    assert_eq!(resolve().unwrap().run_root, world.path("tmp/storage-run-1000/containers"));
+    let open = world.path("tmp/storage-run-1000");
+    std::fs::create_dir_all(&open).unwrap();
+    std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o777)).unwrap();
+    assert!(matches!(resolve(), Err(Error::RunDir { .. })));
+}
