@@ -3,12 +3,18 @@
 //! Invariant: read-only, and by handle below the layer's directory. Whiteouts and opaque directories count as deletions; what
 //! overlayfs keeps for itself (origin, impure) counts as nothing. Sorted by path.
 
-use std::path::PathBuf;
+mod compare;
+mod stack;
 
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FileType, Stat};
 use serde::Serialize;
 
-use crate::LayerId;
-use crate::driver::{self, GraphDriver};
+use crate::driver::{Error, GraphDriver};
+use crate::{LayerId, id_map};
+use stack::Stack;
 
 /// What happened to a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -55,10 +61,89 @@ pub enum FileKind {
     Socket,
 }
 
+impl FileKind {
+    fn of(stat: &Stat) -> Self {
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory => Self::Directory,
+            FileType::Symlink => Self::Symlink,
+            FileType::CharacterDevice | FileType::BlockDevice => Self::Device,
+            FileType::Fifo => Self::Fifo,
+            FileType::Socket => Self::Socket,
+            _ => Self::File,
+        }
+    }
+}
+
+/// A directory of the layer that is to be compared.
+struct Task {
+    /// Below the root, without a leading slash.
+    path: PathBuf,
+    /// The layers below in which it is a directory too, nearest first.
+    lowers: Vec<usize>,
+    /// What the lowers have and the layer has not is gone: the directory, or one above it, is opaque.
+    opaque: bool,
+}
+
 /// Lists what `layer` changes against its parents, sorted by path (bytewise). A directory whose entries changed but which itself
 /// did not is not listed. May be called while the layer is mounted. In a rootless store it must run inside the user namespace,
-/// or directories of other ids cannot be read.
-pub fn of_layer(driver: &dyn GraphDriver, layer: &LayerId) -> Result<Vec<Change>, driver::Error> {
-    driver.diff_dir(layer)?;
-    Ok(Vec::new())
+/// or directories of other ids cannot be read. A path longer than the kernel takes (4,095 bytes) is an error.
+pub fn of_layer(driver: &dyn GraphDriver, layer: &LayerId) -> Result<Vec<Change>, Error> {
+    let own = driver.diff_dir(layer)?;
+    let opaque = if id_map::is_rootless() { c"user.overlay.opaque" } else { c"trusted.overlay.opaque" };
+    let stack = Stack::open(&own, &driver.lower_dirs(layer)?, opaque)?;
+    let mut changes = Vec::new();
+    let mut todo = vec![Task { path: PathBuf::new(), lowers: stack.all_lowers(), opaque: false }];
+    while let Some(task) = todo.pop() {
+        let at = own.join(&task.path);
+        compare_directory(&stack, &task, &mut changes, &mut todo).map_err(Error::io("reading", &at))?;
+    }
+    changes.sort_unstable_by(|a, b| a.path.as_os_str().as_bytes().cmp(b.path.as_os_str().as_bytes()));
+    Ok(changes)
+}
+
+/// Compares the entries of one directory, and adds its subdirectories to what is to be done.
+fn compare_directory(stack: &Stack, task: &Task, changes: &mut Vec<Change>, todo: &mut Vec<Task>) -> std::io::Result<()> {
+    let dir = stack.open_directory(&task.path, &task.lowers)?;
+    let names = crate::rooted::list(std::os::fd::AsFd::as_fd(&dir.own))?;
+    for entry in &names {
+        let own = compare::Object::open(&dir.own, &entry.name)?;
+        let path = task.path.join(&entry.name);
+        let below = dir.find(&entry.name)?;
+        if own.is_whiteout() {
+            changes.extend(below.map(|below| change(&path, Kind::Deleted, &below.object)));
+            continue;
+        }
+        let is_dir = own.kind() == FileKind::Directory;
+        let mut lowers = Vec::new();
+        match below {
+            None => changes.push(change(&path, Kind::Added, &own)),
+            Some(below) => {
+                if compare::differ(&own, &below.object)? {
+                    changes.push(Change { old_size: below.object.size(), ..change(&path, Kind::Changed, &own) });
+                }
+                lowers = below.directories;
+            }
+        }
+        if is_dir {
+            let opaque = task.opaque || stack.is_opaque(&own)?;
+            todo.push(Task { path, lowers, opaque });
+        }
+    }
+    if task.opaque {
+        for name in dir.names_below()? {
+            if names.binary_search_by(|entry| entry.name.cmp(&name)).is_err() {
+                changes.extend(dir.find(&name)?.map(|below| change(&task.path.join(&name), Kind::Deleted, &below.object)));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The change of one path; for a deletion `object` is what was there.
+fn change(path: &Path, kind: Kind, object: &compare::Object) -> Change {
+    let (size, old_size) = match kind {
+        Kind::Deleted => (0, object.size()),
+        Kind::Added | Kind::Changed => (object.size().unwrap_or(0), None),
+    };
+    Change { path: Path::new("/").join(path), kind, file_type: object.kind(), size, old_size }
 }

@@ -92,21 +92,22 @@ pub(super) fn unmount(overlay: &Overlay, id: &LayerId) -> Result<(), Error> {
 pub(super) fn in_use(overlay: &Overlay, id: &LayerId) -> Result<bool, Error> {
     let diff = overlay.config.home.join(id).join("diff");
     let (spelling, _handle) = spell(&diff)?;
-    let attempt = || -> Result<(), Errno> {
+    let prepare = || -> Result<OwnedFd, Errno> {
         let context = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
-        let context = context.as_fd();
         for key in ["lowerdir", "upperdir", "workdir"] {
-            rustix::mount::fsconfig_set_string(context, key, spelling.as_path())?;
+            rustix::mount::fsconfig_set_string(context.as_fd(), key, spelling.as_path())?;
         }
-        rustix::mount::fsconfig_set_string(context, "index", "on")?;
+        rustix::mount::fsconfig_set_string(context.as_fd(), "index", "on")?;
         if id_map::is_rootless() {
-            rustix::mount::fsconfig_set_flag(context, "userxattr")?;
+            rustix::mount::fsconfig_set_flag(context.as_fd(), "userxattr")?;
         }
-        rustix::mount::fsconfig_create(context)
+        Ok(context)
     };
-    let answer = match attempt() {
-        Err(Errno::NOSYS) => classic::probe(&spelling),
-        other => other,
+    // EINVAL means "free" only as the answer of the mount itself.
+    let answer = match prepare() {
+        Ok(context) => rustix::mount::fsconfig_create(context.as_fd()),
+        Err(Errno::NOSYS | Errno::INVAL) => classic::probe(&spelling),
+        Err(errno) => Err(errno),
     };
     match answer {
         Err(Errno::BUSY) => Ok(true),

@@ -1,0 +1,99 @@
+//! A layer's directory over those below it, as overlayfs merges them: an entry comes from the nearest layer that has it, a whiteout
+//! hides what is below, and directories merge until an opaque one.
+
+use std::collections::BTreeSet;
+use std::ffi::{CStr, OsStr, OsString};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use super::FileKind;
+use super::compare::Object;
+use crate::Root;
+use crate::driver::Error;
+use crate::rooted;
+
+/// The open roots.
+pub(super) struct Stack {
+    own: Root,
+    lowers: Vec<Root>,
+    opaque: &'static CStr,
+}
+
+/// One directory, open in every layer that has a part in it.
+pub(super) struct Directory<'a> {
+    stack: &'a Stack,
+    pub own: OwnedFd,
+    /// Index among the lowers, and handle; nearest first.
+    lowers: Vec<(usize, OwnedFd)>,
+}
+
+/// What the layers below show under a name.
+pub(super) struct Below {
+    pub object: Object,
+    /// If it is a directory: the lowers that it is merged of.
+    pub directories: Vec<usize>,
+}
+
+impl Stack {
+    pub fn open(own: &Path, lowers: &[PathBuf], opaque: &'static CStr) -> Result<Self, Error> {
+        let open = |path: &Path| Root::open(path).map_err(Error::io("opening", path));
+        // Another tool's `diff` may be a link into a layer store; it is followed once, here.
+        let open_lower = |path: &PathBuf| open(&std::fs::canonicalize(path).map_err(Error::io("opening", path))?);
+        Ok(Self { own: open(own)?, lowers: lowers.iter().map(open_lower).collect::<Result<_, _>>()?, opaque })
+    }
+
+    pub fn all_lowers(&self) -> Vec<usize> {
+        (0..self.lowers.len()).collect()
+    }
+
+    pub fn open_directory(&self, path: &Path, lowers: &[usize]) -> io::Result<Directory<'_>> {
+        let own = self.own.resolve(path)?;
+        let handle = |index: &usize| match self.lowers.get(*index) {
+            Some(root) => Ok((*index, root.resolve(path)?)),
+            None => Err(io::ErrorKind::NotFound.into()),
+        };
+        Ok(Directory { stack: self, own, lowers: lowers.iter().map(handle).collect::<io::Result<_>>()? })
+    }
+
+    pub fn is_opaque(&self, object: &Object) -> io::Result<bool> {
+        Ok(object.attribute(self.opaque)?.as_deref() == Some(b"y"))
+    }
+}
+
+impl Directory<'_> {
+    /// What the lowers show under `name`.
+    pub fn find(&self, name: &OsStr) -> io::Result<Option<Below>> {
+        let mut found: Option<Below> = None;
+        for (index, handle) in &self.lowers {
+            let object = match Object::open(handle, name) {
+                Ok(object) => object,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            };
+            let is_dir = object.kind() == FileKind::Directory;
+            // A whiteout or a file ends the search: it hides what is below, and no directory merges with it.
+            if object.is_whiteout() || (found.is_some() && !is_dir) {
+                break;
+            }
+            let ends = !is_dir || self.stack.is_opaque(&object)?;
+            let below = found.get_or_insert(Below { object, directories: Vec::new() });
+            if is_dir {
+                below.directories.push(*index);
+            }
+            if ends {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    /// Every name that some lower has here, hidden ones included, sorted.
+    pub fn names_below(&self) -> io::Result<BTreeSet<OsString>> {
+        let mut names = BTreeSet::new();
+        for (_, handle) in &self.lowers {
+            names.extend(rooted::list(handle.as_fd())?.into_iter().map(|entry| entry.name));
+        }
+        Ok(names)
+    }
+}
