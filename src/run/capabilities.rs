@@ -2,6 +2,55 @@
 //!
 //! Invariant: inheritable and ambient sets are always empty (CVE-2022-24769); an unknown name is an error, never ignored.
 
+use std::str::FromStr;
+
+use oci_spec::runtime::{Capabilities, Capability};
+
+/// Every capability, at the place of its number (capabilities(7), `linux/capability.h`).
+pub const NAMES: &[&str] = &[
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_DAC_READ_SEARCH",
+    "CAP_FOWNER",
+    "CAP_FSETID",
+    "CAP_KILL",
+    "CAP_SETGID",
+    "CAP_SETUID",
+    "CAP_SETPCAP",
+    "CAP_LINUX_IMMUTABLE",
+    "CAP_NET_BIND_SERVICE",
+    "CAP_NET_BROADCAST",
+    "CAP_NET_ADMIN",
+    "CAP_NET_RAW",
+    "CAP_IPC_LOCK",
+    "CAP_IPC_OWNER",
+    "CAP_SYS_MODULE",
+    "CAP_SYS_RAWIO",
+    "CAP_SYS_CHROOT",
+    "CAP_SYS_PTRACE",
+    "CAP_SYS_PACCT",
+    "CAP_SYS_ADMIN",
+    "CAP_SYS_BOOT",
+    "CAP_SYS_NICE",
+    "CAP_SYS_RESOURCE",
+    "CAP_SYS_TIME",
+    "CAP_SYS_TTY_CONFIG",
+    "CAP_MKNOD",
+    "CAP_LEASE",
+    "CAP_AUDIT_WRITE",
+    "CAP_AUDIT_CONTROL",
+    "CAP_SETFCAP",
+    "CAP_MAC_OVERRIDE",
+    "CAP_MAC_ADMIN",
+    "CAP_SYSLOG",
+    "CAP_WAKE_ALARM",
+    "CAP_BLOCK_SUSPEND",
+    "CAP_AUDIT_READ",
+    "CAP_PERFMON",
+    "CAP_BPF",
+    "CAP_CHECKPOINT_RESTORE",
+];
+
 /// What a container of Buildah's may do: `CapEff` 00000000800405fb.
 pub const DEFAULT: &[&str] = &[
     "CAP_CHOWN",
@@ -31,5 +80,100 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self { defaults: DEFAULT.iter().map(|name| (*name).to_string()).collect(), add: Vec::new(), drop: Vec::new() }
+    }
+}
+
+/// Capabilities as the kernel counts them: bit N is capability N.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Set(pub u64);
+
+impl Set {
+    /// None.
+    pub const EMPTY: Set = Set(0);
+
+    /// Every capability that this version knows.
+    pub fn all() -> Self {
+        Set((1 << NAMES.len()) - 1)
+    }
+
+    /// Whether it holds the capability `name`, given with its prefix.
+    pub fn has(self, name: &str) -> bool {
+        number(name).is_some_and(|number| self.0 & (1 << number) != 0)
+    }
+
+    /// As the runtime specification writes it.
+    pub fn to_spec(self) -> Capabilities {
+        let names = NAMES.iter().enumerate().filter(|(number, _)| self.0 & (1 << number) != 0);
+        names.filter_map(|(_, name)| Capability::from_str(name.trim_start_matches("CAP_")).ok()).collect()
+    }
+
+    /// From the runtime specification.
+    pub fn from_spec(capabilities: &Capabilities) -> Self {
+        let bits = capabilities.iter().filter_map(|capability| number(&format!("CAP_{capability}")));
+        Set(bits.fold(0, |set, number| set | 1 << number))
+    }
+}
+
+impl Options {
+    /// The set: `defaults` (none of them if all are dropped) and what is added, without what is dropped by name.
+    pub fn resolve(&self) -> Result<Set, String> {
+        let drops_all = self.drop.iter().any(|name| name.eq_ignore_ascii_case("all"));
+        let mut set = if drops_all { Set::EMPTY } else { combine(&self.defaults)? };
+        set.0 |= combine(&self.add)?.0;
+        let dropped: Vec<String> = self.drop.iter().filter(|name| !name.eq_ignore_ascii_case("all")).cloned().collect();
+        set.0 &= !combine(&dropped)?.0;
+        Ok(set)
+    }
+}
+
+fn combine(names: &[String]) -> Result<Set, String> {
+    let mut set = Set::EMPTY;
+    for name in names {
+        if name.eq_ignore_ascii_case("all") {
+            return Ok(Set::all());
+        }
+        let upper = name.to_ascii_uppercase();
+        let full = if upper.starts_with("CAP_") { upper } else { format!("CAP_{upper}") };
+        let number = number(&full).ok_or_else(|| format!("invalid capability: {name:?}"))?;
+        set.0 |= 1 << number;
+    }
+    Ok(set)
+}
+
+fn number(name: &str) -> Option<usize> {
+    NAMES.iter().position(|known| *known == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(add: &[&str], drop: &[&str]) -> Result<u64, String> {
+        let strings = |names: &[&str]| names.iter().map(|name| (*name).to_string()).collect();
+        Options { add: strings(add), drop: strings(drop), ..Options::default() }.resolve().map(|set| set.0)
+    }
+
+    #[test]
+    fn words_make_the_set() {
+        let default = 0x0000_0000_8004_05fb;
+        for (add, drop, expected) in [
+            (&[] as &[&str], &[] as &[&str], default),
+            (&["net_raw"], &[], default | 1 << 13),
+            (&["CAP_NET_RAW"], &["NET_RAW"], default),
+            (&[], &["chown"], default & !1),
+            (&[], &["ALL"], 0),
+            (&["KILL"], &["all"], 1 << 5),
+            (&["all"], &["CAP_BPF"], Set::all().0 & !(1 << 39)),
+        ] {
+            assert_eq!(set(add, drop), Ok(expected), "{add:?} {drop:?}");
+        }
+        assert!(set(&["NOPE"], &[]).is_err());
+        assert!(set(&[], &["CAP_"]).is_err());
+    }
+
+    #[test]
+    fn the_runtime_specification_carries_every_capability() {
+        assert_eq!(Set::from_spec(&Set::all().to_spec()), Set::all());
+        assert_eq!(Set::all().to_spec().len(), NAMES.len());
     }
 }

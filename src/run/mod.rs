@@ -13,16 +13,20 @@
 
 pub mod capabilities;
 pub mod devices;
+mod engine;
 pub mod environment;
 pub mod etc_files;
 pub mod isolation;
 pub mod limits;
 pub mod mount_args;
 pub mod namespaces;
+mod native;
 pub mod network;
 pub mod security;
+pub mod spec;
 pub mod users;
 
+use std::io;
 use std::path::PathBuf;
 
 use containers_storage::Root;
@@ -71,7 +75,8 @@ pub struct ProcessOptions {
 /// What standard input and output are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Terminal {
-    /// The caller's descriptors, as they are. A terminal among them is relayed, never handed over (known attack A56).
+    /// The caller's descriptors; if all three are terminals, a new pseudo terminal. The process is in a session of its own, so
+    /// that it cannot push keystrokes into a terminal among them (known attack A56).
     Inherit,
     /// A new pseudo terminal, relayed to the caller's.
     Allocate,
@@ -122,26 +127,115 @@ impl Status {
 /// Why a process could not be run. `exit_code` tells what the program should answer with.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The description cannot be turned into a runtime specification.
+    /// The description contradicts itself or names something that does not exist.
     #[error("{0}")]
     Request(String),
+    /// The runtime specification cannot be built.
+    #[error("building the runtime specification")]
+    Specification(#[from] oci_spec::OciSpecError),
     /// This isolation is not built in.
     #[error("isolation {0:?} is not supported by this version; supported: rootless")]
     Isolation(String),
-    /// Not supported yet.
-    #[error("running a process is not supported on this system: {0}")]
-    Unsupported(&'static str),
+    /// Something of the host could not be made ready.
+    #[error("preparing {what}")]
+    Prepare {
+        /// What.
+        what: String,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A step between `fork` and `exec` failed.
+    #[error("starting the container's process: {step}")]
+    Start {
+        /// Which step.
+        step: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// There is no such command in the container.
+    #[error("{}", not_found(.0))]
+    CommandNotFound(String),
+    /// The command exists but cannot be executed.
+    #[error("exec: {name:?}")]
+    NotExecutable {
+        /// The command.
+        name: String,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The command needs an interpreter or loader that the container lacks.
+    #[error("exec: {name:?}: {interpreter} of it: no such file or directory")]
+    NoInterpreter {
+        /// The command.
+        name: String,
+        /// What is missing.
+        interpreter: String,
+    },
+    /// The command is for another kind of processor.
+    #[error("exec: {name:?}: exec format error: it is a program for {machine}")]
+    ForeignMachine {
+        /// The command.
+        name: String,
+        /// The processor, as platforms are written.
+        machine: String,
+    },
+    /// The working directory cannot be entered or made.
+    #[error("changing to the working directory {path:?}")]
+    WorkingDirectory {
+        /// The directory.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The private network could not be set up.
+    #[error("setting up the network: {0}")]
+    Network(String),
+}
+
+fn not_found(name: &str) -> String {
+    if name.contains('/') {
+        format!("exec: {name:?}: stat {name}: no such file or directory")
+    } else {
+        format!("exec: {name:?}: executable file not found in $PATH")
+    }
 }
 
 impl Error {
-    /// 1 when the command could not be started, 125 for a failure of ours (Buildah's convention).
+    fn prepare(what: impl Into<String>, source: io::Error) -> Self {
+        Self::Prepare { what: what.into(), source }
+    }
+
+    /// 1 when the container's process could not be started, 125 for anything before that (Buildah's convention).
     pub fn exit_code(&self) -> u8 {
-        125
+        match self {
+            Self::Request(_) | Self::Specification(_) | Self::Isolation(_) | Self::Prepare { .. } | Self::Network(_) => 125,
+            Self::Start { .. }
+            | Self::CommandNotFound(_)
+            | Self::NotExecutable { .. }
+            | Self::NoInterpreter { .. }
+            | Self::ForeignMachine { .. }
+            | Self::WorkingDirectory { .. } => 1,
+        }
     }
 
     /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
-        None
+        match self {
+            Self::ForeignMachine { machine, .. } => Some(format!(
+                "install a user-mode emulator for {machine} and register it with binfmt_misc (Debian: qemu-user-static)"
+            )),
+            Self::NoInterpreter { .. } => Some("the file exists; what it is to be started with does not".to_string()),
+            Self::Start { step, source } if source.raw_os_error() == Some(libc::EPERM) && step.contains("/proc") => {
+                Some("a new /proc is refused where the surrounding container hides parts of its own".to_string())
+            }
+            Self::Start { step, .. } if step.starts_with("becoming") => {
+                Some("give the caller subordinate ids (/etc/subuid, /etc/subgid) that cover it".to_string())
+            }
+            Self::CommandNotFound(name) if !name.contains('/') => {
+                Some("the command is looked up in the container, with the container's PATH".to_string())
+            }
+            _ => None,
+        }
     }
 }
 
@@ -150,6 +244,5 @@ impl Error {
 /// # Errors
 /// When it could not be started; how it ended is no error.
 pub fn run(rootfs: &Root, request: &Request) -> Result<Status, Error> {
-    let _ = (rootfs, request);
-    Err(Error::Unsupported("the runtime is being built"))
+    engine::run(rootfs, request)
 }

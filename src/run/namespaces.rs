@@ -13,7 +13,7 @@ pub struct Options {
     pub pid: Namespace,
     /// Host name.
     pub uts: Namespace,
-    /// Control groups; `Host` by default, as where no control group can be created a private view is all there is.
+    /// Control groups.
     pub cgroup: Namespace,
     /// Network devices, addresses, abstract sockets.
     pub network: network::Mode,

@@ -34,6 +34,30 @@ pub enum Helper {
     Slirp4netns,
 }
 
+/// What a [`Mode`] comes to on this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Connection {
+    /// The caller's network, as asked for.
+    Host,
+    /// The caller's network, because there is no helper: without reach to abstract sockets where the kernel can.
+    Fallback,
+    /// Loopback only.
+    None,
+    /// A new network namespace, served by this program.
+    Helper(HelperProgram),
+    /// An existing network namespace.
+    Path(PathBuf),
+}
+
+/// A user-mode network program that was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HelperProgram {
+    /// Which one.
+    pub kind: Helper,
+    /// Its absolute path.
+    pub path: PathBuf,
+}
+
 impl Mode {
     /// Parses `--network`. Names of configured networks are refused by name: they need a network daemon.
     pub fn parse(value: &str) -> Result<Self, String> {
@@ -51,5 +75,16 @@ impl Mode {
                 }
             },
         }
+    }
+}
+
+/// Decides what `mode` comes to on this machine.
+pub(super) fn connect(mode: &Mode) -> Result<Connection, super::Error> {
+    match mode {
+        Mode::Host => Ok(Connection::Host),
+        Mode::None => Ok(Connection::None),
+        Mode::Path(path) => Ok(Connection::Path(path.clone())),
+        Mode::Automatic => Ok(Connection::Fallback),
+        Mode::Private(_) => Err(super::Error::Network("no helper".to_string())),
     }
 }

@@ -8,6 +8,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use nix::sched::CloneFlags;
 use nix::unistd::{ForkResult, Pid};
 
 /// Runs `child` in a copy of this process, which ends with the status that `child` returns. The copy of `unneeded`, which `child`
@@ -32,4 +33,32 @@ pub fn fork_alone(unneeded: BorrowedFd<'_>, child: impl FnOnce() -> i32) -> io::
             unsafe { libc::_exit(status) }
         }
     }
+}
+
+/// Runs `child` in a copy of this process that is created in the new namespaces `namespaces` (`CLONE_NEW*`; other flags are
+/// dropped): process 1, if a pid namespace is among them. It ends with the status that `child` returns, unless it executes a
+/// program. Refused with `EINVAL` if this process has threads.
+pub fn fork_into(namespaces: CloneFlags, child: impl FnOnce() -> i32) -> io::Result<Pid> {
+    if std::fs::metadata("/proc/self/task")?.nlink() > 3 {
+        return Err(io::Error::from_raw_os_error(libc::EINVAL));
+    }
+    let kinds = CloneFlags::CLONE_NEWNS
+        | CloneFlags::CLONE_NEWPID
+        | CloneFlags::CLONE_NEWIPC
+        | CloneFlags::CLONE_NEWUTS
+        | CloneFlags::CLONE_NEWNET
+        | CloneFlags::CLONE_NEWCGROUP;
+    let flags = (namespaces & kinds).bits() | libc::SIGCHLD;
+    // SAFETY: with a null stack and without CLONE_VM this is fork: the child goes on on its own copy of the stack and of memory.
+    // The process has one thread, so no lock is held by a thread that the copy lacks. The other arguments are null pointers,
+    // which these flags never read, so their order, which differs between architectures, does not matter.
+    let pid =
+        super::checked(unsafe { libc::syscall(libc::SYS_clone, flags as libc::c_ulong, 0usize, 0usize, 0usize, 0usize) })?;
+    if pid != 0 {
+        return i32::try_from(pid).map(Pid::from_raw).map_err(|_| io::Error::from_raw_os_error(libc::EOVERFLOW));
+    }
+    // An unwinding panic must not run the rest of the parent's program a second time.
+    let status = catch_unwind(AssertUnwindSafe(child)).unwrap_or(101);
+    // SAFETY: as in `fork_alone`.
+    unsafe { libc::_exit(status) }
 }

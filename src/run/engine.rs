@@ -1,0 +1,68 @@
+//! From a request to a running process: gathers what the machine decides, builds the specification, hands it to the engine.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use containers_storage::Root;
+use nix::sys::resource::{Resource, getrlimit};
+
+use super::mount_args::MountKind;
+use super::spec::{self, Facts};
+use super::{Error, Isolation, Request, Status, Terminal, native};
+
+pub(super) fn run(rootfs: &Root, request: &Request) -> Result<Status, Error> {
+    let Isolation::Native = request.isolation;
+    let connection = super::network::connect(&request.namespaces.network)?;
+    let capabilities = request.security.capabilities.resolve().map_err(Error::Request)?;
+    let hard = |resource| getrlimit(resource).map_or(1024, |(_, hard)| hard);
+    let facts = Facts {
+        nofile: hard(Resource::RLIMIT_NOFILE),
+        nproc: hard(Resource::RLIMIT_NPROC),
+        connection: connection.clone(),
+        terminal: spec::wants_terminal(request.process.terminal, all_terminals()),
+        seccomp: None,
+        processor_paths: processor_paths(),
+    };
+    let _ = capabilities;
+    let spec = spec::build(request, Path::new("/"), facts)?;
+    native::execute(native::Job {
+        rootfs,
+        spec: &spec,
+        sources: pinned_sources(request)?,
+        files: Vec::new(),
+        filter: None,
+        root_change: request.root_change,
+        scope_abstract_sockets: false,
+        keep_groups: request.process.user.keep_groups,
+        no_input: request.process.terminal == Terminal::NoInput,
+        network: None,
+    })
+}
+
+fn all_terminals() -> bool {
+    [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()].into_iter().all(rustix::termios::isatty)
+}
+
+/// `thermal_throttle` of each processor, where the machine has them.
+fn processor_paths() -> Vec<String> {
+    let path = |number: usize| format!("/sys/devices/system/cpu/cpu{number}/thermal_throttle");
+    (0..).map(path).take_while(|path| Path::new(path).exists()).collect()
+}
+
+/// Bind sources that are relative: found below the context directory, by handle, and never outside it.
+fn pinned_sources(request: &Request) -> Result<Vec<(PathBuf, OwnedFd)>, Error> {
+    let mut pinned = Vec::new();
+    for mount in &request.mounts.requests {
+        let MountKind::Bind { source, .. } = &mount.kind else { continue };
+        if source.is_absolute() {
+            continue;
+        }
+        let Some(context) = &request.mounts.context_dir else {
+            return Err(Error::Request(format!("bind source {source:?} is relative; it needs --contextdir")));
+        };
+        let failed = |error| Error::prepare(format!("{source:?} of {context:?} for a mount"), error);
+        let found = Root::open(context).and_then(|root| root.resolve(source)).map_err(failed)?;
+        pinned.push((mount.target.clone(), found.as_fd().try_clone_to_owned().map_err(failed)?));
+    }
+    Ok(pinned)
+}

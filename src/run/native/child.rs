@@ -1,0 +1,172 @@
+//! The process between `fork` and `exec`: from a copy of us to the container's command.
+//!
+//! Invariant: non-dumpable from the first instruction on, so that nobody inside can attach to it or open its descriptors
+//! (CVE-2016-9962); privileges only ever shrink; every step that fails ends it with a report. The order is the content of this
+//! file: mounts need capabilities, capabilities need the user id, the filter comes when nothing it forbids is left to do.
+
+use std::convert::Infallible;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use containers_storage::Root;
+use nix::mount::{MntFlags, MsFlags};
+use nix::sched::CloneFlags;
+use oci_spec::runtime::{Process, Spec};
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::process::{DumpableBehavior, Signal};
+
+use super::filesystem::{self, Tree};
+use super::plan::Plan;
+use super::privileges::{self, Privileges};
+use super::report::{Kind, Report};
+use super::{command, terminal};
+use crate::run::RootChange;
+use crate::sys;
+use crate::sys::seccomp::Instruction;
+
+/// What the child inherits.
+pub(super) struct Inheritance<'a> {
+    pub plan: &'a Plan,
+    pub spec: &'a Spec,
+    pub process: &'a Process,
+    pub root_change: RootChange,
+    /// The compiled system call filter.
+    pub filter: Option<&'a [Instruction]>,
+    /// Keep off the abstract sockets of the host's network.
+    pub scope_abstract_sockets: bool,
+    /// Keep the caller's supplementary groups.
+    pub keep_groups: bool,
+    /// Input is this instead of the caller's.
+    pub input: Option<&'a OwnedFd>,
+    /// Where the terminal's other end goes; present if a terminal is wanted.
+    pub console: Option<&'a OwnedFd>,
+    /// Closed by the parent, after a byte, when the outside is ready (the network helper is up).
+    pub ready: Option<&'a File>,
+}
+
+/// Sets everything up and executes the command. Returns only to say what failed.
+pub(super) fn become_container(inherited: &Inheritance<'_>) -> Result<Infallible, Report> {
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(Report::step("hiding from ptrace"))?;
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).map_err(Report::step("binding to the parent"))?;
+    let plan = inherited.plan;
+    for (namespace, kind) in &plan.join {
+        nix::sched::setns(namespace.as_fd(), *kind).map_err(Report::step("joining a namespace"))?;
+    }
+    rustix::process::setsid().map_err(Report::step("starting a session"))?;
+    if plan.new.contains(CloneFlags::CLONE_NEWNET) {
+        sys::loopback::bring_up().map_err(Report::step("bringing the loopback interface up"))?;
+    }
+    wait_until_ready(inherited.ready)?;
+    nix::sys::stat::umask(nix::sys::stat::Mode::empty());
+    let mut tree = filesystem::begin(plan)?;
+    tree.populate(plan)?;
+    kernel_settings(inherited.spec, &tree)?;
+    hide(inherited.spec, &tree)?;
+    if let Some(console) = inherited.console {
+        terminal::open(&tree, console)?;
+    } else if let Some(input) = inherited.input {
+        rustix::stdio::dup2_stdin(input).map_err(Report::step("replacing standard input"))?;
+    }
+    let root = enter(tree, inherited.root_change)?;
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
+    working_directory(&root, inherited.process)?;
+    finish(inherited, &root)
+}
+
+fn wait_until_ready(ready: Option<&File>) -> Result<(), Report> {
+    let Some(mut ready) = ready else { return Ok(()) };
+    match ready.read(&mut [0u8; 1]) {
+        Ok(1) => Ok(()),
+        Ok(_) => Err(Report { kind: Kind::Setup, errno: libc::EPIPE, text: "waiting for the network".to_string() }),
+        Err(error) => Err(Report::new(Kind::Setup, error, "waiting for the network")),
+    }
+}
+
+fn kernel_settings(spec: &Spec, tree: &Tree) -> Result<(), Report> {
+    if let Some(name) = spec.hostname() {
+        nix::unistd::sethostname(name).map_err(Report::step("setting the host name"))?;
+    }
+    let Some(linux) = spec.linux() else { return Ok(()) };
+    for (name, value) in linux.sysctl().iter().flatten() {
+        let failed = |error: std::io::Error| Report::new(Kind::Setup, error, format!("setting sysctl {name}"));
+        let proc = tree.proc.as_ref().ok_or_else(|| failed(std::io::Error::from_raw_os_error(libc::ENODEV)))?;
+        // Our own procfs (CVE-2025-52881); the name was checked to consist of letters, digits, dots, dashes and underlines.
+        let path = format!("sys/{}", name.replace('.', "/"));
+        let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(proc, path, flags, Mode::empty()).map_err(|errno| failed(errno.into()))?;
+        File::from(file).write_all(value.as_bytes()).map_err(failed)?;
+    }
+    Ok(())
+}
+
+fn hide(spec: &Spec, tree: &Tree) -> Result<(), Report> {
+    let Some(linux) = spec.linux() else { return Ok(()) };
+    tree.make_read_only(linux.readonly_paths().as_deref().unwrap_or_default())?;
+    tree.mask(linux.masked_paths().as_deref().unwrap_or_default())
+}
+
+/// Makes the tree `/` and lets go of the old one, the last way back to the host.
+fn enter(tree: Tree, change: RootChange) -> Result<Root, Report> {
+    rustix::process::fchdir(&tree.root).map_err(Report::step("entering the root file system"))?;
+    drop(tree);
+    match change {
+        RootChange::Pivot => {
+            // Both names are the new root: the old one ends up on top of it, and is what `.` stands for until it is detached
+            // (pivot_root(2), notes).
+            nix::unistd::pivot_root(".", ".").map_err(Report::step("changing the root directory (pivot_root)"))?;
+            nix::mount::umount2(".", MntFlags::MNT_DETACH).map_err(Report::step("detaching the old root directory"))?;
+        }
+        RootChange::MoveMount => {
+            nix::mount::mount(Some("."), "/", None::<&str>, MsFlags::MS_MOVE, None::<&str>)
+                .map_err(Report::step("moving the root file system"))?;
+            nix::unistd::chroot(".").map_err(Report::step("changing the root directory (chroot)"))?;
+        }
+    }
+    nix::unistd::chdir("/").map_err(Report::step("entering the new root directory"))?;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = rustix::fs::openat(CWD, "/", flags, Mode::empty()).map_err(Report::step("opening the new root directory"))?;
+    Ok(Root::from(root))
+}
+
+/// Enters the working directory; made, as the user's, where it is missing. The handle is what was found below the root without
+/// magic links: `/proc/self/fd/7` is refused (CVE-2024-21626).
+fn working_directory(root: &Root, process: &Process) -> Result<(), Report> {
+    let path: &Path = process.cwd();
+    let failed = |error: std::io::Error| Report::new(Kind::WorkingDirectory, error, path.display().to_string());
+    let directory = root.subdir(path).map(|directory| directory.as_fd().try_clone_to_owned());
+    let handle = match directory {
+        Ok(handle) => handle.map_err(failed)?,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let (uid, gid) = (process.user().uid(), process.user().gid());
+            let made = |handle: std::os::fd::BorrowedFd<'_>, _: &Path| privileges::give(handle, uid, gid, 0o755);
+            root.mkdir_all(path, made).map_err(failed)?
+        }
+        Err(error) => return Err(failed(error)),
+    };
+    rustix::process::fchdir(&handle).map_err(|errno| failed(errno.into()))?;
+    // What getcwd answers starts at the root, or with "(unreachable)" (getcwd(3)).
+    let reached = rustix::process::getcwd(Vec::new()).map_err(|errno| failed(errno.into()))?;
+    if reached.as_bytes().first() != Some(&b'/') {
+        return Err(failed(std::io::Error::from_raw_os_error(libc::EXDEV)));
+    }
+    Ok(())
+}
+
+fn finish(inherited: &Inheritance<'_>, root: &Root) -> Result<Infallible, Report> {
+    let process = inherited.process;
+    let command = command::find(root, process)?;
+    privileges::set_limits(process)?;
+    if inherited.scope_abstract_sockets {
+        sys::landlock::scope_abstract_sockets().map_err(Report::step("keeping off abstract sockets"))?;
+    }
+    sys::signals::restore_sigpipe().map_err(Report::step("resetting signals"))?;
+    nix::sys::signal::SigSet::empty().thread_set_mask().map_err(Report::step("resetting signals"))?;
+    let privileges = Privileges::of(process, inherited.keep_groups);
+    privileges.shrink(inherited.filter)?;
+    sys::descriptors::close_on_exec_from(3).map_err(Report::step("closing descriptors"))?;
+    // A change of ids clears it (prctl(2)).
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).map_err(Report::step("binding to the parent"))?;
+    command.execute(root)
+}

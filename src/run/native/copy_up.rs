@@ -1,0 +1,63 @@
+//! `tmpcopyup`: a tmpfs that starts with what the image has in its place.
+//!
+//! Invariant: the walk goes by handle and follows no link; what is copied is what the container would have seen anyway.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, Uid};
+use rustix::io::Errno;
+
+/// Directories below the place that is copied.
+const DEPTH_LIMIT: usize = 256;
+
+/// Copies the content of the directory `target` below `root` to `mount`.
+pub(super) fn copy(root: BorrowedFd<'_>, target: &Path, mount: BorrowedFd<'_>) -> io::Result<()> {
+    let resolve = rustix::fs::ResolveFlags::IN_ROOT | rustix::fs::ResolveFlags::NO_MAGICLINKS;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let relative = target.strip_prefix("/").unwrap_or(target);
+    match rustix::fs::openat2(root, relative, flags, Mode::empty(), resolve) {
+        Ok(from) => directory(from, mount, DEPTH_LIMIT),
+        Err(Errno::NOENT) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn directory(from: OwnedFd, to: BorrowedFd<'_>, depth: usize) -> io::Result<()> {
+    let depth = depth.checked_sub(1).ok_or(Errno::LOOP)?;
+    for entry in Dir::read_from(&from)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name == c"." || name == c".." {
+            continue;
+        }
+        let stat = rustix::fs::statat(&from, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        let mode = Mode::from_raw_mode(stat.st_mode & 0o7777);
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory => {
+                rustix::fs::mkdirat(to, name, Mode::RWXU)?;
+                let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                let inner = rustix::fs::openat(to, name, flags, Mode::empty())?;
+                directory(rustix::fs::openat(&from, name, flags, Mode::empty())?, inner.as_fd(), depth)?;
+                own(inner.as_fd(), &stat, mode)?;
+            }
+            FileType::RegularFile => {
+                let read = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+                let mut source = std::fs::File::from(rustix::fs::openat(&from, name, read, Mode::empty())?);
+                let write = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+                let copy = rustix::fs::openat(to, name, write, Mode::RWXU)?;
+                io::copy(&mut source, &mut std::fs::File::from(copy.try_clone()?))?;
+                own(copy.as_fd(), &stat, mode)?;
+            }
+            FileType::Symlink => rustix::fs::symlinkat(rustix::fs::readlinkat(&from, name, Vec::new())?, to, name)?,
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn own(handle: BorrowedFd<'_>, stat: &rustix::fs::Stat, mode: Mode) -> io::Result<()> {
+    rustix::fs::fchown(handle, Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)))?;
+    Ok(rustix::fs::fchmod(handle, mode)?)
+}

@@ -1,0 +1,277 @@
+//! The child's part of the mounts: a new tree below a staging directory, which becomes `/`.
+//!
+//! ```text
+//!   /proc (host's, covered)  ← staging tmpfs: root/ empty/ 0 1 … overlay-N/   gone with the old tree
+//!            root/           ← the container's root file system
+//!               proc dev sys … and the generated files, bound from the staging tmpfs
+//! ```
+//!
+//! Invariant: targets are handles found below the root (`targets`); a mount is complete, attributes and all, before it is
+//! attached; the sources of masks are our own verified device node and an empty read-only directory.
+
+use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags};
+
+use super::options::Parsed;
+use super::plan::{Plan, PlannedMount, Source, detached};
+use super::report::{Kind, Report};
+use super::targets;
+use crate::sys::mount_attr::{self, Attributes, Reach};
+
+/// The tree under construction.
+pub(super) struct Tree {
+    /// The root of the container.
+    pub root: OwnedFd,
+    staging: OwnedFd,
+    /// A verified `/dev/null`, attached in this namespace, to mask files with.
+    null: Option<OwnedFd>,
+    /// Our own procfs, once mounted: kernel parameters are written through it and through nothing that the image could provide.
+    pub proc: Option<OwnedFd>,
+    /// Our own `/dev`, once mounted.
+    dev: Option<OwnedFd>,
+    /// Our own devpts, once mounted.
+    pub pts: Option<OwnedFd>,
+}
+
+/// Cuts this namespace off the others and attaches the root file system.
+pub(super) fn begin(plan: &Plan) -> Result<Tree, Report> {
+    let private = Attributes { propagation: libc::MS_PRIVATE, ..Attributes::default() };
+    let host = rustix::fs::openat(CWD, "/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(Report::step("opening the root directory"))?;
+    mount_attr::set_attributes(host.as_fd(), Reach::Tree, private).map_err(Report::step("making the mounts private"))?;
+    let options = Parsed { data: vec![("mode".into(), Some("700".into()))], ..Parsed::default() };
+    let staging = file_system("tmpfs", &options).map_err(Report::step("mounting a staging directory"))?;
+    // `/proc` is the one directory that every host has, and the child does not need it any more.
+    attach(staging.as_fd(), CWD, "/proc").map_err(Report::step("attaching a staging directory"))?;
+    for name in ["root", "empty"] {
+        rustix::fs::mkdirat(&staging, name, Mode::from_raw_mode(0o755)).map_err(Report::step("filling a staging directory"))?;
+    }
+    attach(plan.rootfs.as_fd(), staging.as_fd(), "root").map_err(Report::step("attaching the root file system"))?;
+    let root = plan.rootfs.try_clone().map_err(Report::step("attaching the root file system"))?;
+    Ok(Tree { root, staging, null: None, proc: None, dev: None, pts: None })
+}
+
+impl Tree {
+    /// Makes and attaches the planned mounts, in their order.
+    pub(super) fn populate(&mut self, plan: &Plan) -> Result<(), Report> {
+        for (number, planned) in plan.mounts.iter().enumerate() {
+            self.mount(plan, planned, number)
+                .map_err(|error| Report::new(Kind::Setup, error, format!("mounting {}", planned.target.display())))?;
+        }
+        Ok(())
+    }
+
+    fn mount(&mut self, plan: &Plan, planned: &PlannedMount, number: usize) -> io::Result<()> {
+        let made;
+        let mount = match &planned.source {
+            Source::Tree(tree) => tree.as_fd(),
+            Source::File(index) => {
+                made = self.generated(plan, *index)?;
+                made.as_fd()
+            }
+            Source::Discarding(lower) => {
+                made = self.discarding(lower.as_fd(), number)?;
+                made.as_fd()
+            }
+            Source::FileSystem(kind) => match new_file_system(kind, &planned.options)? {
+                Some(mount) => {
+                    made = mount;
+                    made.as_fd()
+                }
+                None => return Ok(()),
+            },
+        };
+        if planned.options.copy_up {
+            super::copy_up::copy(self.root.as_fd(), &planned.target, mount)?;
+        }
+        let target = targets::find_or_make(self.root.as_fd(), &planned.target, planned.shape, &mut Vec::new())?;
+        attach_to(mount, target.as_fd())?;
+        if let Source::FileSystem(kind) = &planned.source {
+            match (kind.as_str(), planned.target.to_str()) {
+                ("tmpfs", Some("/dev")) => self.fill_dev(plan, mount)?,
+                ("proc", Some("/proc")) => self.proc = Some(mount.try_clone_to_owned()?),
+                ("devpts", Some("/dev/pts")) => self.pts = Some(mount.try_clone_to_owned()?),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Nodes and links of a fresh `/dev`, which nobody else can reach yet.
+    fn fill_dev(&mut self, plan: &Plan, dev: BorrowedFd<'_>) -> io::Result<()> {
+        for (name, node) in &plan.devices {
+            touch(dev, name)?;
+            attach(node.as_fd(), dev, name)?;
+            if *name == "null" {
+                self.null = Some(node.try_clone()?);
+            }
+        }
+        for (name, text) in [
+            ("fd", "/proc/self/fd"),
+            ("stdin", "/proc/self/fd/0"),
+            ("stdout", "/proc/self/fd/1"),
+            ("stderr", "/proc/self/fd/2"),
+            ("core", "/proc/kcore"),
+            ("ptmx", "pts/ptmx"),
+        ] {
+            rustix::fs::symlinkat(text, dev, name)?;
+        }
+        self.dev = Some(dev.try_clone_to_owned()?);
+        for name in ["pts", "shm", "mqueue"] {
+            rustix::fs::mkdirat(dev, name, Mode::from_raw_mode(0o755))?;
+        }
+        Ok(())
+    }
+
+    fn generated(&self, plan: &Plan, index: usize) -> io::Result<OwnedFd> {
+        let file = plan.files.get(index).ok_or(Errno::NOENT)?;
+        let name = index.to_string();
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+        let handle = rustix::fs::openat(&self.staging, &name, flags, Mode::RUSR | Mode::WUSR)?;
+        rustix::fs::fchmod(&handle, Mode::from_raw_mode(file.mode))?;
+        std::fs::File::from(handle).write_all(&file.content)?;
+        rustix::mount::open_tree(&self.staging, name, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)
+            .map_err(io::Error::from)
+    }
+
+    /// An overlay on `lower` whose writes stay in memory and end with the process.
+    fn discarding(&self, lower: BorrowedFd<'_>, number: usize) -> io::Result<OwnedFd> {
+        let dir = format!("overlay-{number}");
+        rustix::fs::mkdirat(&self.staging, &dir, Mode::from_raw_mode(0o755))?;
+        for part in ["lower", "upper", "work"] {
+            rustix::fs::mkdirat(&self.staging, format!("{dir}/{part}"), Mode::from_raw_mode(0o755))?;
+        }
+        attach(lower, self.staging.as_fd(), &format!("{dir}/lower"))?;
+        let context = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+        // The staging directory covers `/proc`; the names in it are ours, so that no separator of overlay's can be in them.
+        for (key, part) in [("lowerdir", "lower"), ("upperdir", "upper"), ("workdir", "work")] {
+            rustix::mount::fsconfig_set_string(&context, key, format!("/proc/{dir}/{part}"))?;
+        }
+        rustix::mount::fsconfig_set_flag(&context, "userxattr")?;
+        rustix::mount::fsconfig_create(&context)?;
+        Ok(rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::MOUNT_ATTR_NODEV)?)
+    }
+
+    /// Binds the terminal `slave` to `/dev/console`: by number below our own devpts, on our own `/dev`.
+    pub(super) fn console(&self, slave: BorrowedFd<'_>) -> io::Result<()> {
+        let (Some(pts), Some(dev)) = (&self.pts, &self.dev) else { return Ok(()) };
+        // The minor number of a pty is its name in devpts (pts(4)).
+        let number = rustix::fs::minor(rustix::fs::fstat(slave)?.st_rdev).to_string();
+        let node = rustix::mount::open_tree(pts, number, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)?;
+        touch(dev.as_fd(), "console")?;
+        attach(node.as_fd(), dev.as_fd(), "console")
+    }
+
+    /// Hides `paths`: a file behind `/dev/null`, a directory behind an empty one. What does not exist needs no hiding.
+    pub(super) fn mask(&self, paths: &[String]) -> Result<(), Report> {
+        for path in paths {
+            self.mask_one(Path::new(path)).map_err(|error| Report::new(Kind::Setup, error, format!("masking {path}")))?;
+        }
+        Ok(())
+    }
+
+    fn mask_one(&self, path: &Path) -> io::Result<()> {
+        let Some(target) = self.existing(path)? else { return Ok(()) };
+        let stat = rustix::fs::fstat(&target)?;
+        let locked = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC;
+        let source = if rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::Directory {
+            let empty = rustix::mount::open_tree(
+                &self.staging,
+                "empty",
+                OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC,
+            )?;
+            mount_attr::set_attributes(empty.as_fd(), Reach::Mount, Attributes { set: locked, ..Attributes::default() })?;
+            empty
+        } else {
+            let null = self.null.as_ref().ok_or(Errno::NODEV)?;
+            detached(null.as_fd(), Reach::Mount, Attributes::default())?
+        };
+        attach_to(source.as_fd(), target.as_fd())
+    }
+
+    /// Makes `paths` and all that is mounted below them read-only.
+    pub(super) fn make_read_only(&self, paths: &[String]) -> Result<(), Report> {
+        for path in paths {
+            self.read_only_one(Path::new(path))
+                .map_err(|error| Report::new(Kind::Setup, error, format!("making {path} read-only")))?;
+        }
+        Ok(())
+    }
+
+    fn read_only_one(&self, path: &Path) -> io::Result<()> {
+        let Some(target) = self.existing(path)? else { return Ok(()) };
+        let attributes = Attributes {
+            set: libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC,
+            ..Attributes::default()
+        };
+        let tree = detached(target.as_fd(), Reach::Tree, attributes)?;
+        attach_to(tree.as_fd(), target.as_fd())
+    }
+
+    fn existing(&self, path: &Path) -> io::Result<Option<OwnedFd>> {
+        let relative = path.strip_prefix("/").unwrap_or(path);
+        let resolve = rustix::fs::ResolveFlags::IN_ROOT | rustix::fs::ResolveFlags::NO_MAGICLINKS;
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        for _ in 0..128 {
+            match rustix::fs::openat2(&self.root, relative, flags, Mode::empty(), resolve) {
+                Ok(found) => return Ok(Some(found)),
+                // EACCES: procfs hides some entries from a user namespace; what cannot be looked up cannot be used either.
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS) => return Ok(None),
+                Err(Errno::AGAIN) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Errno::AGAIN.into())
+    }
+}
+
+/// A new instance; `None` where the kernel has no such thing and the container can do without it.
+fn new_file_system(kind: &str, options: &Parsed) -> io::Result<Option<OwnedFd>> {
+    match kind {
+        // Only the unified hierarchy can be shown as the container's own; without it the directory stays empty.
+        "cgroup" => Ok(file_system("cgroup2", options).ok()),
+        "mqueue" => match file_system("mqueue", options) {
+            Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(None),
+            other => other.map(Some),
+        },
+        _ => file_system(kind, options).map(Some),
+    }
+}
+
+fn file_system(kind: &str, options: &Parsed) -> io::Result<OwnedFd> {
+    let context = rustix::mount::fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
+    for (key, value) in &options.data {
+        match value {
+            // The terminals' group is not mapped where there is one id only; the group of the owner serves then.
+            Some(value) if key == "gid" => drop(rustix::mount::fsconfig_set_string(&context, key.as_str(), value.as_str())),
+            Some(value) => rustix::mount::fsconfig_set_string(&context, key.as_str(), value.as_str())?,
+            None => rustix::mount::fsconfig_set_flag(&context, key.as_str())?,
+        }
+    }
+    rustix::mount::fsconfig_create(&context)?;
+    let set = u32::try_from(options.attributes.set).map_err(|_| Errno::INVAL)?;
+    let flags = MountAttrFlags::from_bits_retain(set);
+    Ok(rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, flags)?)
+}
+
+fn touch(dir: BorrowedFd<'_>, name: &str) -> io::Result<()> {
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+    drop(rustix::fs::openat(dir, name, flags, Mode::from_raw_mode(0o666))?);
+    Ok(())
+}
+
+/// Attaches `mount` to the directory entry `name` of our own directory `dir`.
+fn attach(mount: BorrowedFd<'_>, dir: BorrowedFd<'_>, name: &str) -> io::Result<()> {
+    Ok(rustix::mount::move_mount(mount, "", dir, name, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?)
+}
+
+/// Attaches `mount` to what the handle `target` stands for.
+fn attach_to(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> io::Result<()> {
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    Ok(rustix::mount::move_mount(mount, "", target, "", flags)?)
+}

@@ -1,0 +1,231 @@
+//! The built-in runtime: executes a runtime specification without another program.
+//!
+//! ```text
+//!   parent: plan (pin sources, verify devices) ─ targets (make mount points) ─ fork ─ report ─ supervise ─ remove mount points
+//!   child:                                            filesystem ─ pivot ─ cwd ─ privileges ─ exec
+//! ```
+//!
+//! Invariant: nothing of the host is opened by the child, nothing of the image by the parent except by handle below the root.
+
+mod child;
+mod command;
+mod copy_up;
+mod filesystem;
+mod options;
+mod plan;
+mod privileges;
+mod report;
+mod supervise;
+mod targets;
+mod terminal;
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use containers_storage::Root;
+use nix::sched::CloneFlags;
+use nix::unistd::Pid;
+use oci_spec::runtime::{Process, Spec};
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::pipe::PipeFlags;
+
+use child::Inheritance;
+use plan::Plan;
+use report::{Kind, Report};
+use supervise::Signals;
+
+use super::etc_files::ExtraFile;
+use super::{Error, RootChange, Status};
+use crate::sys;
+use crate::sys::seccomp::Instruction;
+
+/// A specification and what it cannot carry.
+pub(super) struct Job<'a> {
+    /// The root file system, attached in the caller's mount namespace.
+    pub rootfs: &'a Root,
+    pub spec: &'a Spec,
+    /// Sources of binds that were found below a directory handle, by target.
+    pub sources: Vec<(PathBuf, OwnedFd)>,
+    pub files: Vec<ExtraFile>,
+    pub filter: Option<Vec<Instruction>>,
+    pub root_change: RootChange,
+    pub scope_abstract_sockets: bool,
+    pub keep_groups: bool,
+    pub no_input: bool,
+    /// Serves the network of the process of this id; the value it answers with ends the service when dropped.
+    pub network: Option<&'a dyn Fn(Pid) -> Result<Box<dyn Service>, Error>>,
+}
+
+/// A program that serves a running container and ends when this is dropped.
+pub(super) trait Service {
+    /// Its process, which is not to be taken for one of the container's.
+    fn pid(&self) -> Pid;
+}
+
+/// Mount points that were made, removed when it is dropped.
+struct Placeholders(Vec<targets::Placeholder>);
+
+impl Drop for Placeholders {
+    fn drop(&mut self) {
+        targets::remove(std::mem::take(&mut self.0));
+    }
+}
+
+/// Runs the specification and waits for its end.
+pub(super) fn execute(job: Job<'_>) -> Result<Status, Error> {
+    let Some(process) = job.spec.process() else { return Err(Error::Request("the specification has no process".into())) };
+    let plan = plan::plan(job.rootfs.as_fd(), job.spec, &job.sources, job.files.clone())?;
+    refuse_links(job.rootfs, &plan)?;
+    let _placeholders = make_targets(job.rootfs, &plan)?;
+    let signals = Signals::block().map_err(|source| Error::prepare("signals", source))?;
+    let pid_is_shared = !plan.new.contains(CloneFlags::CLONE_NEWPID);
+    if pid_is_shared {
+        share_processes()?;
+    }
+    let (started, service) = start(&job, &plan, process)?;
+    let status = supervise::watch(started.pid, &signals, started.console);
+    let spare: Vec<Pid> = service.iter().map(|service| service.pid()).collect();
+    if pid_is_shared {
+        supervise::end_leftovers(&spare);
+    }
+    status.map_err(|source| {
+        supervise::end(started.pid);
+        Error::prepare("waiting for the command", source)
+    })
+}
+
+struct Started {
+    pid: Pid,
+    console: Option<OwnedFd>,
+}
+
+type Serving = Option<Box<dyn Service>>;
+
+/// Forks, sees the child through its set-up, and answers when the command runs.
+fn start(job: &Job<'_>, plan: &Plan, process: &Process) -> Result<(Started, Serving), Error> {
+    let failed = |source: io::Error| Error::prepare("starting a process", source);
+    let pipe = || rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(|errno| failed(errno.into()));
+    let (report_read, report_write) = pipe()?;
+    let ready = job.network.map(|_| pipe()).transpose()?;
+    let (ready_read, ready_write) = ready.map(|(read, write)| (File::from(read), File::from(write))).unzip();
+    let console = process.terminal().unwrap_or(false).then(terminal::channel).transpose().map_err(failed)?;
+    let (console_outer, console_inner) = console.unzip();
+    let input = job.no_input.then(|| rustix::fs::openat(CWD, "/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()));
+    let input = input.transpose().map_err(|errno| failed(errno.into()))?;
+    let inheritance = Inheritance {
+        plan,
+        spec: job.spec,
+        process,
+        root_change: job.root_change,
+        filter: job.filter.as_deref(),
+        scope_abstract_sockets: job.scope_abstract_sockets,
+        keep_groups: job.keep_groups,
+        input: input.as_ref(),
+        console: console_inner.as_ref(),
+        ready: ready_read.as_ref(),
+    };
+    let pid = in_pid_namespace(plan.pid.as_ref(), || {
+        sys::fork::fork_into(plan.new, || {
+            match child::become_container(&inheritance) {
+                Ok(never) => match never {},
+                Err(report) => {
+                    // Nobody is left to tell if the pipe is broken.
+                    let _ = report.send(&mut File::from(report_write.try_clone().unwrap_or_else(|_| std::process::abort())));
+                    1
+                }
+            }
+        })
+    })
+    .map_err(failed)?;
+    drop(report_write);
+    drop(console_inner);
+    let answer = attend(job, pid, report_read, ready_write, console_outer);
+    if answer.is_err() {
+        supervise::end(pid);
+    }
+    answer
+}
+
+/// The parent's side of the set-up.
+fn attend(
+    job: &Job<'_>,
+    pid: Pid,
+    report: OwnedFd,
+    ready: Option<File>,
+    console: Option<OwnedFd>,
+) -> Result<(Started, Serving), Error> {
+    use std::io::Write;
+    let failed = |source: io::Error| Error::prepare("starting a process", source);
+    let service = job.network.map(|serve| serve(pid)).transpose()?;
+    if let Some(mut ready) = ready {
+        ready.write_all(b"r").map_err(failed)?;
+    }
+    if let Some(report) = Report::receive(&mut File::from(report)).map_err(failed)? {
+        return Err(start_error(report));
+    }
+    let console = console.map(|socket| terminal::receive(socket.as_fd())).transpose().map_err(failed)?.flatten();
+    Ok((Started { pid, console }, service))
+}
+
+fn start_error(report: Report) -> Error {
+    let source = report.source();
+    let (name, detail) = match report.text.split_once('\0') {
+        Some((name, detail)) => (name.to_string(), detail.to_string()),
+        None => (report.text.clone(), String::new()),
+    };
+    match report.kind {
+        Kind::Setup => Error::Start { step: name, source },
+        Kind::NotFound => Error::CommandNotFound(name),
+        Kind::NotExecutable => Error::NotExecutable { name, source },
+        Kind::NoInterpreter => Error::NoInterpreter { name, interpreter: detail },
+        Kind::ForeignMachine => Error::ForeignMachine { name, machine: detail },
+        Kind::WorkingDirectory => Error::WorkingDirectory { path: PathBuf::from(name), source },
+    }
+}
+
+/// Where the kernel's own trees go must not be a link: masks and parameters would land beside them (CVE-2019-19921).
+fn refuse_links(rootfs: &Root, plan: &Plan) -> Result<(), Error> {
+    for name in ["/proc", "/sys", "/dev"] {
+        let mounted = plan.mounts.iter().any(|mount| mount.target == Path::new(name));
+        let stat = rootfs.symlink_metadata(Path::new(name));
+        let link = stat.is_ok_and(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::Symlink);
+        if mounted && link {
+            return Err(Error::Request(format!("{name} of the image is a link; nothing can be mounted there")));
+        }
+    }
+    Ok(())
+}
+
+/// Makes the mount points that lie in the root file system itself; those in other mounts are the child's.
+fn make_targets(rootfs: &Root, plan: &Plan) -> Result<Placeholders, Error> {
+    let mut made = Placeholders(Vec::new());
+    for (index, mount) in plan.mounts.iter().enumerate() {
+        let below = |other: &plan::PlannedMount| mount.target.starts_with(&other.target);
+        if plan.mounts.iter().take(index).any(below) {
+            continue;
+        }
+        targets::find_or_make(rootfs.as_fd(), &mount.target, mount.shape, &mut made.0)
+            .map_err(|source| Error::prepare(format!("the mount point {:?}", mount.target), source))?;
+    }
+    Ok(made)
+}
+
+/// Without a pid namespace the command sees this process: it must not attach to it (CVE-2016-9962), and what it leaves behind
+/// must come to us.
+fn share_processes() -> Result<(), Error> {
+    let failed = |errno: rustix::io::Errno| Error::prepare("hiding from the container", errno.into());
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable).map_err(failed)?;
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid())).map_err(failed)
+}
+
+/// Calls `fork` so that its child is created in the pid namespace `namespace`.
+fn in_pid_namespace(namespace: Option<&OwnedFd>, fork: impl FnOnce() -> io::Result<Pid>) -> io::Result<Pid> {
+    let Some(namespace) = namespace else { return fork() };
+    let own = File::open("/proc/self/ns/pid")?;
+    nix::sched::setns(namespace, CloneFlags::CLONE_NEWPID)?;
+    let pid = fork();
+    nix::sched::setns(&own, CloneFlags::CLONE_NEWPID)?;
+    pid
+}

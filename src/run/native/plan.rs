@@ -1,0 +1,175 @@
+//! The parent's part: everything that names the host is opened and verified before the new process exists.
+//!
+//! Invariant: sources are pinned as detached mounts with their attributes already set (`open_tree`, `mount_setattr`); device
+//! nodes are checked to be what they claim (CVE-2025-31133). The child gets descriptors, never a path of the host.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use nix::sched::CloneFlags;
+use oci_spec::runtime::{LinuxNamespaceType, Mount, Spec};
+use rustix::fs::{CWD, FileType, Mode, OFlags};
+use rustix::mount::OpenTreeFlags;
+
+use super::options::{self, Parsed};
+use super::targets::Shape;
+use crate::run::Error;
+use crate::run::etc_files::ExtraFile;
+use crate::sys::mount_attr::{self, Attributes, Reach};
+
+/// Device nodes that every container has: name, major, minor (`Documentation/admin-guide/devices.txt`).
+const DEVICES: &[(&str, u32, u32)] =
+    &[("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
+
+/// What the child carries out.
+#[derive(Debug)]
+pub(super) struct Plan {
+    /// New namespaces.
+    pub new: CloneFlags,
+    /// Namespaces to join in the child.
+    pub join: Vec<(OwnedFd, CloneFlags)>,
+    /// A pid namespace to create the child in.
+    pub pid: Option<OwnedFd>,
+    /// The root file system, as a detached mount.
+    pub rootfs: OwnedFd,
+    /// In the order of attaching.
+    pub mounts: Vec<PlannedMount>,
+    /// The nodes for `/dev`, as detached mounts.
+    pub devices: Vec<(&'static str, OwnedFd)>,
+    /// Generated files: content and where it goes.
+    pub files: Vec<ExtraFile>,
+}
+
+/// One mount.
+#[derive(Debug)]
+pub(super) struct PlannedMount {
+    pub target: PathBuf,
+    pub shape: Shape,
+    pub source: Source,
+    pub options: Parsed,
+}
+
+/// Where a mount comes from.
+#[derive(Debug)]
+pub(super) enum Source {
+    /// A new instance of this file system.
+    FileSystem(String),
+    /// A detached mount with its attributes set.
+    Tree(OwnedFd),
+    /// An overlay that discards writes, on this detached mount.
+    Discarding(OwnedFd),
+    /// The generated file of this index.
+    File(usize),
+}
+
+/// Pins what `spec` names.
+pub(super) fn plan(
+    rootfs: BorrowedFd<'_>,
+    spec: &Spec,
+    sources: &[(PathBuf, OwnedFd)],
+    files: Vec<ExtraFile>,
+) -> Result<Plan, Error> {
+    let rootfs = detached(rootfs, Reach::Mount, Attributes { propagation: libc::MS_PRIVATE, ..Attributes::default() })
+        .map_err(|source| Error::prepare("the root file system", source))?;
+    let mut mounts = Vec::new();
+    for mount in spec.mounts().iter().flatten() {
+        mounts.push(planned(mount, sources)?);
+    }
+    for (index, file) in files.iter().enumerate() {
+        // A volume of the user's at the place of a generated file wins.
+        if !mounts.iter().any(|mount| mount.target == file.target) {
+            let options = Parsed::default();
+            mounts.push(PlannedMount { target: file.target.clone(), shape: Shape::File, source: Source::File(index), options });
+        }
+    }
+    mounts.sort_by_key(|mount| mount.target.components().count());
+    let (mut new, mut join, mut pid) = (CloneFlags::empty(), Vec::new(), None);
+    for namespace in spec.linux().iter().flat_map(|linux| linux.namespaces().iter().flatten()) {
+        let flag = clone_flag(namespace.typ())?;
+        match namespace.path() {
+            None => new |= flag,
+            Some(path) => {
+                let handle = rustix::fs::openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+                    .map_err(|source| Error::prepare(format!("the namespace {path:?}"), source.into()))?;
+                match namespace.typ() {
+                    LinuxNamespaceType::Pid => pid = Some(handle),
+                    _ => join.push((handle, flag)),
+                }
+            }
+        }
+    }
+    Ok(Plan { new, join, pid, rootfs, mounts, devices: devices()?, files })
+}
+
+fn clone_flag(typ: LinuxNamespaceType) -> Result<CloneFlags, Error> {
+    Ok(match typ {
+        LinuxNamespaceType::Mount => CloneFlags::CLONE_NEWNS,
+        LinuxNamespaceType::Pid => CloneFlags::CLONE_NEWPID,
+        LinuxNamespaceType::Ipc => CloneFlags::CLONE_NEWIPC,
+        LinuxNamespaceType::Uts => CloneFlags::CLONE_NEWUTS,
+        LinuxNamespaceType::Network => CloneFlags::CLONE_NEWNET,
+        LinuxNamespaceType::Cgroup => CloneFlags::CLONE_NEWCGROUP,
+        LinuxNamespaceType::User | LinuxNamespaceType::Time => {
+            return Err(Error::Request(format!("a {typ:?} namespace is not supported here")));
+        }
+    })
+}
+
+fn planned(mount: &Mount, sources: &[(PathBuf, OwnedFd)]) -> Result<PlannedMount, Error> {
+    let target = mount.destination().clone();
+    let words = mount.options().as_deref().unwrap_or_default();
+    let options = options::parse(words).map_err(Error::Request)?;
+    let typ = mount.typ().as_deref().unwrap_or("bind");
+    if typ != "bind" && typ != "overlay" {
+        return Ok(PlannedMount { target, shape: Shape::Directory, source: Source::FileSystem(typ.to_string()), options });
+    }
+    let name = mount.source().as_deref().unwrap_or(Path::new(""));
+    let failed = |source: io::Error| Error::prepare(format!("{name:?} for a mount at {target:?}"), source);
+    let handle = match sources.iter().find(|(known, _)| *known == target) {
+        Some((_, handle)) => handle.try_clone().map_err(failed)?,
+        None => rustix::fs::openat(CWD, name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+            .map_err(|errno| failed(errno.into()))?,
+    };
+    let stat = rustix::fs::fstat(&handle).map_err(|errno| failed(errno.into()))?;
+    let directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+    let shape = if directory { Shape::Directory } else { Shape::File };
+    if typ == "overlay" {
+        let lower = detached(handle.as_fd(), Reach::Mount, Attributes::default()).map_err(failed)?;
+        return Ok(PlannedMount { target, shape, source: Source::Discarding(lower), options });
+    }
+    let tree = detached(handle.as_fd(), options.reach, options.attributes).map_err(failed)?;
+    Ok(PlannedMount { target, shape, source: Source::Tree(tree), options })
+}
+
+/// A copy of the mount at `handle` that is attached nowhere, changed before anybody can see it.
+pub(super) fn detached(handle: BorrowedFd<'_>, reach: Reach, attributes: Attributes) -> io::Result<OwnedFd> {
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    if reach == Reach::Tree {
+        flags |= OpenTreeFlags::AT_RECURSIVE;
+    }
+    let tree = rustix::mount::open_tree(handle, "", flags)?;
+    if attributes != Attributes::default() {
+        mount_attr::set_attributes(tree.as_fd(), reach, attributes)?;
+    }
+    Ok(tree)
+}
+
+fn devices() -> Result<Vec<(&'static str, OwnedFd)>, Error> {
+    let mut devices = Vec::with_capacity(DEVICES.len());
+    for (name, major, minor) in DEVICES {
+        let path = format!("/dev/{name}");
+        let failed = |source: io::Error| Error::prepare(format!("the device {path}"), source);
+        let handle = rustix::fs::openat(CWD, &path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
+            .map_err(|errno| failed(errno.into()))?;
+        let stat = rustix::fs::fstat(&handle).map_err(|errno| failed(errno.into()))?;
+        let number = (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
+        if FileType::from_raw_mode(stat.st_mode) != FileType::CharacterDevice || number != (*major, *minor) {
+            return Err(failed(io::Error::other(format!("it is not the character device {major}:{minor}"))));
+        }
+        let attributes =
+            Attributes { set: libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC, clear: 0, propagation: libc::MS_PRIVATE };
+        devices.push((*name, detached(handle.as_fd(), Reach::Mount, attributes).map_err(failed)?));
+    }
+    Ok(devices)
+}

@@ -1,0 +1,218 @@
+//! Mount points: found or made below the root, and removed again.
+//!
+//! Invariant: the walk goes component by component with bare handles that follow nothing (`O_PATH | O_NOFOLLOW`); the text of a
+//! link is put in front of what is left of the path, absolute ones start over at the root. So a link decides where *inside* a
+//! mount lands, and a dangling one (`/etc/resolv.conf` of many images) gets its target created inside. New inodes are made
+//! exclusively. What was made is removed by its parent's handle, if it is still the inode that was made and still empty
+//! (CVE-2024-45310, CVE-2024-23652).
+
+use std::collections::VecDeque;
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, Timespec, Timestamps};
+use rustix::io::Errno;
+
+/// Links that one path may lead through, as in the kernel.
+const LINK_LIMIT: usize = 40;
+
+/// What a mount point has to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shape {
+    Directory,
+    File,
+}
+
+/// An inode that was made for a mount.
+#[derive(Debug)]
+pub(super) struct Placeholder {
+    parent: OwnedFd,
+    name: OsString,
+    shape: Shape,
+    made: Stat,
+    /// What the parent looked like before: it gets its times back, so that it does not count as changed.
+    parent_before: Stat,
+}
+
+/// Finds or makes the mount point `path` below `root`; new inodes are added to `made`. Answers with a bare handle on it.
+pub(super) fn find_or_make(
+    root: BorrowedFd<'_>,
+    path: &Path,
+    shape: Shape,
+    made: &mut Vec<Placeholder>,
+) -> io::Result<OwnedFd> {
+    let mut left: VecDeque<OsString> = path.components().filter_map(step).collect();
+    // The directories from the root down to where the walk is; `..` goes back along them and never above the root.
+    let mut stack = vec![root.try_clone_to_owned()?];
+    let mut links = 0;
+    while let Some(name) = left.pop_front() {
+        if name == ".." {
+            if stack.len() > 1 {
+                stack.pop();
+            }
+            continue;
+        }
+        let here = stack.last().map(AsFd::as_fd).unwrap_or(root);
+        let last = left.is_empty();
+        match rustix::fs::openat(here, &name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()) {
+            Ok(next) => match FileType::from_raw_mode(rustix::fs::fstat(&next)?.st_mode) {
+                FileType::Symlink => {
+                    links += 1;
+                    if links > LINK_LIMIT {
+                        return Err(Errno::LOOP.into());
+                    }
+                    let text = PathBuf::from(OsString::from_vec(rustix::fs::readlinkat(here, &name, Vec::new())?.into_bytes()));
+                    if text.is_absolute() {
+                        stack.truncate(1);
+                    }
+                    for component in text.components().rev().filter_map(step) {
+                        left.push_front(component);
+                    }
+                }
+                FileType::Directory => stack.push(next),
+                _ if last && shape == Shape::File => return Ok(next),
+                _ => return Err(Errno::NOTDIR.into()),
+            },
+            Err(Errno::NOENT) => {
+                let kind = if last { shape } else { Shape::Directory };
+                let next = make(here, &name, kind, made)?;
+                if kind == Shape::File {
+                    return Ok(next);
+                }
+                stack.push(next);
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    match (stack.pop(), shape) {
+        (Some(_), Shape::File) => Err(Errno::ISDIR.into()),
+        (Some(found), Shape::Directory) => Ok(found),
+        (None, _) => Err(Errno::NOENT.into()),
+    }
+}
+
+fn step(component: Component<'_>) -> Option<OsString> {
+    match component {
+        Component::Normal(name) => Some(name.to_os_string()),
+        Component::ParentDir => Some(OsString::from("..")),
+        Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
+    }
+}
+
+fn make(parent: BorrowedFd<'_>, name: &OsStr, shape: Shape, made: &mut Vec<Placeholder>) -> io::Result<OwnedFd> {
+    let parent_before = rustix::fs::fstat(parent)?;
+    match shape {
+        Shape::Directory => rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o755))?,
+        Shape::File => {
+            let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::WRONLY | OFlags::CLOEXEC;
+            drop(rustix::fs::openat(parent, name, flags, Mode::from_raw_mode(0o644))?);
+        }
+    }
+    let handle = rustix::fs::openat(parent, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+    let stat = rustix::fs::fstat(&handle)?;
+    let placeholder =
+        Placeholder { parent: parent.try_clone_to_owned()?, name: name.to_os_string(), shape, made: stat, parent_before };
+    made.push(placeholder);
+    Ok(handle)
+}
+
+/// Removes what was made, the last first. What has become something else, or is in use, stays: it is the user's now.
+pub(super) fn remove(made: Vec<Placeholder>) {
+    for placeholder in made.into_iter().rev() {
+        let Placeholder { parent, name, shape, made, parent_before } = placeholder;
+        let Ok(now) = rustix::fs::statat(&parent, &name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
+        let same = (now.st_dev, now.st_ino, now.st_mode) == (made.st_dev, made.st_ino, made.st_mode);
+        let flags = match shape {
+            Shape::Directory => AtFlags::REMOVEDIR,
+            Shape::File if now.st_size == 0 => AtFlags::empty(),
+            Shape::File => continue,
+        };
+        if !same || rustix::fs::unlinkat(&parent, &name, flags).is_err() {
+            continue;
+        }
+        let times = Timestamps {
+            last_access: Timespec { tv_sec: parent_before.st_atime, tv_nsec: parent_before.st_atime_nsec as _ },
+            last_modification: Timespec { tv_sec: parent_before.st_mtime, tv_nsec: parent_before.st_mtime_nsec as _ },
+        };
+        // Only cosmetic: a parent that keeps the new time is listed in the layer, which is allowed.
+        let _ = rustix::fs::utimensat(&parent, "", &times, AtFlags::EMPTY_PATH);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn made_in(dir: &Path, path: &str, shape: Shape) -> (io::Result<OwnedFd>, Vec<Placeholder>) {
+        let root = fs::File::open(dir).unwrap();
+        let mut made = Vec::new();
+        let found = find_or_make(root.as_fd(), Path::new(path), shape, &mut made);
+        (found, made)
+    }
+
+    #[test]
+    fn links_lead_inside_and_dangling_ones_get_their_target() {
+        let outside = tempfile::tempdir().unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("etc")).unwrap();
+        symlink("/run/resolve/stub", dir.path().join("etc/resolv.conf")).unwrap();
+        symlink(outside.path(), dir.path().join("out")).unwrap();
+        symlink("../../..", dir.path().join("up")).unwrap();
+        for (path, inside) in [("/etc/resolv.conf", "run/resolve/stub"), ("/up/a", "a"), ("/../../b", "b"), ("/etc/../c", "c")]
+        {
+            let (found, made) = made_in(dir.path(), path, Shape::File);
+            found.unwrap();
+            assert!(dir.path().join(inside).is_file(), "{path}");
+            remove(made);
+            assert!(!dir.path().join(inside).exists(), "{path} stays");
+        }
+        assert!(!dir.path().join("run").exists());
+        let (found, _made) = made_in(dir.path(), "/out/x", Shape::File);
+        found.unwrap();
+        assert!(fs::read_dir(outside.path()).unwrap().next().is_none(), "made outside the root");
+    }
+
+    #[test]
+    fn what_the_user_made_of_a_placeholder_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let (_, mut made) = made_in(dir.path(), "/d/s", Shape::File);
+        made.extend(made_in(dir.path(), "/e/t", Shape::File).1);
+        made.extend(made_in(dir.path(), "/f", Shape::Directory).1);
+        fs::write(dir.path().join("d/s"), "kept").unwrap();
+        fs::remove_file(dir.path().join("e/t")).unwrap();
+        fs::write(dir.path().join("e/t"), "").unwrap();
+        fs::write(dir.path().join("f/x"), "").unwrap();
+        remove(made);
+        assert_eq!(fs::read(dir.path().join("d/s")).unwrap(), b"kept");
+        assert!(dir.path().join("e/t").exists(), "another inode was removed");
+        assert!(dir.path().join("f/x").exists());
+    }
+
+    #[test]
+    fn the_parent_looks_as_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let before = fs::metadata(dir.path()).unwrap().modified().unwrap();
+        let (_, made) = made_in(dir.path(), "/a/b/c", Shape::Directory);
+        assert_eq!(made.len(), 3);
+        remove(made);
+        assert_eq!(fs::metadata(dir.path()).unwrap().modified().unwrap(), before);
+        assert!(fs::read_dir(dir.path()).unwrap().next().is_none());
+    }
+
+    #[test]
+    fn wrong_shapes_and_loops_are_errors() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("file"), "").unwrap();
+        symlink("loop", dir.path().join("loop")).unwrap();
+        assert!(made_in(dir.path(), "/file", Shape::Directory).0.is_err());
+        assert!(made_in(dir.path(), "/file/x", Shape::File).0.is_err());
+        assert!(made_in(dir.path(), "/", Shape::File).0.is_err());
+        assert_eq!(made_in(dir.path(), "/loop/x", Shape::File).0.unwrap_err().raw_os_error(), Some(libc::ELOOP));
+    }
+}

@@ -1,0 +1,292 @@
+//! From a request to the runtime specification: pure, so that the built-in runtime and an external one get the same.
+//!
+//! Invariant: nothing is read from the machine here; what depends on it is in [`Facts`]. What the specification cannot say is
+//! an error, not dropped.
+
+mod defaults;
+
+use std::path::{Component, Path};
+use std::str::FromStr;
+
+use oci_spec::runtime::{
+    Linux, LinuxBuilder, LinuxCapabilitiesBuilder, LinuxNamespace, LinuxNamespaceBuilder, LinuxNamespaceType, LinuxSeccomp,
+    Mount, PosixRlimit, PosixRlimitBuilder, PosixRlimitType, Process, ProcessBuilder, RootBuilder, Spec, SpecBuilder,
+    UserBuilder,
+};
+
+use super::capabilities::Set;
+use super::mount_args::{MountKind, MountRequest, Propagation};
+use super::namespaces::Namespace;
+use super::network::Connection;
+use super::{Error, ProcessOptions, Request, Terminal};
+
+/// What the machine decides.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// Hard limit of open files of this process.
+    pub nofile: u64,
+    /// Hard limit of processes of this process.
+    pub nproc: u64,
+    /// What `--network` came to.
+    pub connection: Connection,
+    /// Whether standard input and output get a terminal.
+    pub terminal: bool,
+    /// The system call filter, resolved for the capabilities; `None` for no filter.
+    pub seccomp: Option<LinuxSeccomp>,
+    /// Directories that exist once per processor and tell about the machine's load: hidden as well (known attack A75).
+    pub processor_paths: Vec<String>,
+}
+
+/// Builds the specification of `request` with the root file system at `root`.
+pub fn build(request: &Request, root: &Path, facts: Facts) -> Result<Spec, Error> {
+    let capabilities = request.security.capabilities.resolve().map_err(Error::Request)?;
+    let process = process(request, capabilities, &facts)?;
+    let hostname = match (&request.namespaces.uts, &request.process.hostname) {
+        (Namespace::Private, Some(name)) => Some(checked_hostname(name)?),
+        _ => None,
+    };
+    let mut spec = SpecBuilder::default()
+        .version("1.0.2")
+        .root(RootBuilder::default().path(root).readonly(false).build()?)
+        .mounts(mounts(request, &facts)?)
+        .process(process)
+        .linux(linux(request, facts)?)
+        .build()?;
+    spec.set_hostname(hostname);
+    Ok(spec)
+}
+
+fn process(request: &Request, capabilities: Set, facts: &Facts) -> Result<Process, Error> {
+    let options = &request.process;
+    if options.args.first().is_none_or(String::is_empty) {
+        return Err(Error::Request("command must be specified".to_string()));
+    }
+    if let Some(word) = options.args.iter().find(|word| word.contains('\0')) {
+        return Err(Error::Request(format!("argument {word:?} contains a NUL byte")));
+    }
+    if !options.cwd.is_absolute() || options.cwd.as_os_str().as_encoded_bytes().contains(&0) {
+        return Err(Error::Request(format!("working directory {:?} is not an absolute path", options.cwd)));
+    }
+    let user = UserBuilder::default()
+        .uid(options.user.uid)
+        .gid(options.user.gid)
+        .additional_gids(options.user.groups.clone())
+        .umask(0o022u32)
+        .build()?;
+    // A user other than root gets the bounding set only: it may not use what it cannot gain (CVE-2018-10856).
+    let held = if options.user.uid == 0 { capabilities } else { Set::EMPTY };
+    let capabilities = LinuxCapabilitiesBuilder::default()
+        .bounding(capabilities.to_spec())
+        .effective(held.to_spec())
+        .permitted(held.to_spec())
+        .inheritable(Set::EMPTY.to_spec())
+        .ambient(Set::EMPTY.to_spec())
+        .build()?;
+    Ok(ProcessBuilder::default()
+        .terminal(facts.terminal)
+        .user(user)
+        .args(options.args.clone())
+        .env(environment(options))
+        .cwd(options.cwd.clone())
+        .capabilities(capabilities)
+        .rlimits(rlimits(request, facts)?)
+        .no_new_privileges(request.security.no_new_privileges)
+        .build()?)
+}
+
+fn environment(options: &ProcessOptions) -> Vec<String> {
+    let mut env = options.env.clone();
+    let has =
+        |env: &[String], name: &str| env.iter().any(|entry| entry.split_once('=').is_some_and(|(known, _)| known == name));
+    if let Some(hostname) = options.hostname.as_deref().filter(|_| !has(&env, "HOSTNAME")) {
+        env.push(format!("HOSTNAME={hostname}"));
+    }
+    if !has(&env, "HOME") {
+        env.push(format!("HOME={}", options.user.home));
+    }
+    env
+}
+
+fn rlimits(request: &Request, facts: &Facts) -> Result<Vec<PosixRlimit>, Error> {
+    let mut limits = Vec::new();
+    for (name, hard) in [("nofile", facts.nofile), ("nproc", facts.nproc)] {
+        if !request.limits.rlimits.iter().any(|limit| limit.name == name) {
+            let value = hard.min(defaults::PROCESS_LIMIT);
+            limits.push(rlimit(name, value, value)?);
+        }
+    }
+    for limit in &request.limits.rlimits {
+        limits.push(rlimit(&limit.name, limit.soft, limit.hard)?);
+    }
+    Ok(limits)
+}
+
+fn rlimit(name: &str, soft: u64, hard: u64) -> Result<PosixRlimit, Error> {
+    let typ = PosixRlimitType::from_str(&format!("RLIMIT_{}", name.to_ascii_uppercase()))
+        .map_err(|_| Error::Request(format!("invalid ulimit type: {name}")))?;
+    Ok(PosixRlimitBuilder::default().typ(typ).soft(soft).hard(hard).build()?)
+}
+
+fn checked_hostname(name: &str) -> Result<String, Error> {
+    let fits = !name.is_empty() && name.len() <= 64;
+    let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'));
+    if fits && plain { Ok(name.to_string()) } else { Err(Error::Request(format!("invalid host name {name:?}"))) }
+}
+
+fn linux(request: &Request, facts: Facts) -> Result<Linux, Error> {
+    let security = &request.security;
+    let unmasked = |path: &str| security.unmask.iter().any(|known| known == "ALL" || known == "all" || matches(known, path));
+    let mut masked: Vec<String> = defaults::MASKED.iter().map(|path| (*path).to_string()).collect();
+    masked.extend(facts.processor_paths);
+    masked.retain(|path| !unmasked(path));
+    masked.extend(security.mask.iter().cloned());
+    let mut read_only: Vec<String> = defaults::READ_ONLY.iter().map(|path| (*path).to_string()).collect();
+    read_only.retain(|path| !unmasked(path));
+    let mut linux = LinuxBuilder::default()
+        .namespaces(namespaces(request, &facts.connection)?)
+        .masked_paths(masked)
+        .readonly_paths(read_only)
+        .build()?;
+    for (name, _) in &request.limits.sysctls {
+        defaults::check_sysctl(name, request).map_err(Error::Request)?;
+    }
+    if !request.limits.sysctls.is_empty() {
+        linux.set_sysctl(Some(request.limits.sysctls.iter().cloned().collect()));
+    }
+    linux.set_devices(None);
+    linux.set_resources(None);
+    linux.set_seccomp(facts.seccomp);
+    Ok(linux)
+}
+
+/// `--security-opt unmask=` takes patterns with `*` within one component.
+fn matches(pattern: &str, path: &str) -> bool {
+    let (mut pattern, mut path) = (pattern.trim_end_matches('/').split('/'), path.split('/'));
+    loop {
+        match (pattern.next(), path.next()) {
+            (None, None) => return true,
+            (Some("*"), Some(_)) => {}
+            (Some(wanted), Some(found)) if wanted == found => {}
+            _ => return false,
+        }
+    }
+}
+
+fn namespaces(request: &Request, connection: &Connection) -> Result<Vec<LinuxNamespace>, Error> {
+    let options = &request.namespaces;
+    let network = match connection {
+        Connection::Host | Connection::Fallback => Namespace::Host,
+        Connection::None | Connection::Helper(_) => Namespace::Private,
+        Connection::Path(path) => Namespace::Path(path.clone()),
+    };
+    let kinds = [
+        (LinuxNamespaceType::Mount, &Namespace::Private),
+        (LinuxNamespaceType::Pid, &options.pid),
+        (LinuxNamespaceType::Ipc, &options.ipc),
+        (LinuxNamespaceType::Uts, &options.uts),
+        (LinuxNamespaceType::Cgroup, &options.cgroup),
+        (LinuxNamespaceType::Network, &network),
+    ];
+    let mut namespaces = Vec::new();
+    for (typ, choice) in kinds {
+        match choice {
+            Namespace::Host => {}
+            Namespace::Private => namespaces.push(LinuxNamespaceBuilder::default().typ(typ).build()?),
+            Namespace::Path(path) => namespaces.push(LinuxNamespaceBuilder::default().typ(typ).path(path.clone()).build()?),
+        }
+    }
+    Ok(namespaces)
+}
+
+/// The default mounts, then what was asked for; parents before what lies below them. A request for the place of a default
+/// mount replaces it.
+fn mounts(request: &Request, facts: &Facts) -> Result<Vec<Mount>, Error> {
+    let mut mounts = defaults::mounts(request, &facts.connection)?;
+    let mut requested = Vec::new();
+    for mount in &request.mounts.requests {
+        requested.push(requested_mount(mount)?);
+    }
+    for device in &request.mounts.devices {
+        let access = if device.access.write { "rw" } else { "ro" };
+        requested.push(defaults::mount(
+            &device.target,
+            "bind",
+            &device.source,
+            &["bind", "private", "nosuid", "noexec", access],
+        )?);
+    }
+    for mount in requested {
+        mounts.retain(|known| known.destination() != mount.destination());
+        mounts.push(mount);
+    }
+    mounts.sort_by_key(|mount| depth(mount.destination()));
+    Ok(mounts)
+}
+
+fn depth(path: &Path) -> usize {
+    path.components().filter(|component| matches!(component, Component::Normal(_))).count()
+}
+
+fn requested_mount(request: &MountRequest) -> Result<Mount, Error> {
+    let target = lexically_clean(&request.target);
+    if !request.target.is_absolute() || depth(&target) == 0 {
+        return Err(Error::Request(format!("invalid mount target {:?}", request.target)));
+    }
+    if target.starts_with("/proc") || target.starts_with("/sys") {
+        return Err(Error::Request(format!("a mount at {:?} would hide the kernel's own files", request.target)));
+    }
+    let flags = request.flags;
+    let mut options: Vec<&str> = vec![if flags.read_only { "ro" } else { "rw" }];
+    options.extend(
+        [(flags.nosuid, "nosuid"), (flags.nodev, "nodev"), (flags.noexec, "noexec")].iter().filter(|o| o.0).map(|o| o.1),
+    );
+    match &request.kind {
+        MountKind::Bind { source, recursive, propagation, overlay, .. } => {
+            options.push(if *recursive { "rbind" } else { "bind" });
+            options.push(match propagation {
+                Propagation::Private => "rprivate",
+                Propagation::Slave => "rslave",
+                Propagation::Shared => "rshared",
+            });
+            let typ = if *overlay { "overlay" } else { "bind" };
+            defaults::mount(&target, typ, source, &options)
+        }
+        MountKind::Tmpfs { size, mode, copy_up } => {
+            let size = size.map(|bytes| format!("size={bytes}"));
+            let mode = format!("mode={:o}", mode.unwrap_or(0o1777));
+            options.push(&mode);
+            options.extend(size.as_deref());
+            if *copy_up {
+                options.push("tmpcopyup");
+            }
+            defaults::mount(&target, "tmpfs", Path::new("tmpfs"), &options)
+        }
+    }
+}
+
+/// Drops `.` and resolves `..` in the text. Only for what is compared and ordered: the kernel resolves the path itself.
+fn lexically_clean(path: &Path) -> std::path::PathBuf {
+    let mut clean = std::path::PathBuf::from("/");
+    for component in path.components() {
+        match component {
+            Component::Normal(name) => clean.push(name),
+            Component::ParentDir => {
+                clean.pop();
+            }
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
+        }
+    }
+    clean
+}
+
+/// Whether the process gets a terminal: when asked for, and when all three of the caller's descriptors are terminals.
+pub fn wants_terminal(terminal: Terminal, all_terminals: bool) -> bool {
+    match terminal {
+        Terminal::Allocate => true,
+        Terminal::Inherit => all_terminals,
+        Terminal::NoInput => false,
+    }
+}
+
+#[cfg(test)]
+mod tests;
