@@ -1,7 +1,7 @@
 //! Coracle: a daemonless, rootless container image builder.
 //!
 //! Imports point down one ladder: `commands` → `container` → `run`, `copier` → `dockerfile`, `image`, `conf`, `template`,
-//! `userns` → `sys`, `go_json`; modules on one rung do not import each other. `containers_storage` stands under all of it.
+//! `userns` → `sys`, `golang`; modules on one rung do not import each other. `containers_storage` stands under all of it.
 #![deny(unsafe_code)]
 
 pub mod commands;
@@ -9,7 +9,7 @@ pub mod conf;
 pub mod container;
 pub mod copier;
 pub mod dockerfile;
-pub mod go_json;
+pub mod golang;
 pub mod image;
 pub mod run;
 #[allow(unsafe_code)]

@@ -1,10 +1,23 @@
 //! Dockerfile text to typed instructions. Pure: bytes in, values out, each error with the place it is about.
 //!
-//! So far the instructions that `commit --change` takes, one at a time; the lexer and the other instructions join them here.
+//! ```text
+//! lines        text                → logical lines (comments out, continuations joined)
+//! instruction  one logical line    → keyword and arguments → a typed instruction; one file each
+//! words        arguments           → words, pairs, JSON arrays, flags
+//! expand       a word as written   → its value: quotes and escapes resolved, $variables replaced
+//! ```
+//!
+//! So far the instructions that only change metadata (`commit --change`); those that do work join them here.
 
+pub mod expand;
 pub mod instruction;
+pub mod lines;
+mod words;
 
 pub use instruction::{Command, Instruction, parse_change};
+
+/// The most bytes of one logical line: 1 MiB.
+pub const MAX_LINE: usize = 1 << 20;
 
 /// A range of bytes in the text that was parsed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -25,16 +38,22 @@ pub struct ParseError {
     pub span: Span,
 }
 
-/// Kinds of [`ParseError`].
+/// Kinds of [`ParseError`]. Where the other tools have words for it, these are theirs.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ParseErrorKind {
-    /// Nothing but blanks.
+    /// Nothing but blanks and comments.
     #[error("no instruction given")]
     Empty,
+    /// A second instruction where one was asked for.
+    #[error("more than one instruction given")]
+    Several,
+    /// A line above [`MAX_LINE`].
+    #[error("instruction is longer than {MAX_LINE} bytes")]
+    TooLong,
     /// A keyword that is none; `nearest` is for the hint.
     #[error("Unknown instruction: {keyword:?}")]
     Unknown {
-        /// The keyword as written.
+        /// The keyword as written, upper case, cut to 100 characters.
         keyword: String,
         /// The known keyword that is most like it.
         nearest: Option<&'static str>,
@@ -50,4 +69,14 @@ pub enum ParseErrorKind {
         /// What is wrong with its arguments.
         problem: String,
     },
+}
+
+impl ParseError {
+    /// What could help, to be shown after the error.
+    pub fn hint(&self) -> Option<String> {
+        match &self.kind {
+            ParseErrorKind::Unknown { nearest: Some(nearest), .. } => Some(format!("did you mean {nearest}?")),
+            _ => None,
+        }
+    }
 }

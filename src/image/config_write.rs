@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::Time;
 use super::config::{ImageConfig, Settings};
-use crate::go_json;
+use crate::golang::json;
 
 type Extra = BTreeMap<String, serde_json::Value>;
 
@@ -323,5 +323,5 @@ pub(super) fn docker(image: &ImageConfig) -> Vec<u8> {
 
 fn write<T: Serialize>(document: &T) -> Vec<u8> {
     // The only failures are map keys that are no strings and errors of the writer; there are neither.
-    go_json::to_vec(document).unwrap_or_default()
+    json::to_vec(document).unwrap_or_default()
 }

@@ -159,11 +159,14 @@ fn edit_healthcheck(check: &mut Healthcheck, edit: &HealthcheckEdit) {
     }
 }
 
-/// The working directory after `WORKDIR path` in `present`: lexical, as the directory need not exist.
+/// The working directory after `WORKDIR path` in `present`: an absolute path as it is, a relative one joined and cleaned without
+/// a look at the file system, as the directory need not exist.
 fn enter(present: &str, path: &str) -> String {
-    let joined = if path.starts_with('/') { path.to_owned() } else { format!("/{present}/{path}") };
+    if path.starts_with('/') {
+        return path.to_owned();
+    }
     let mut parts: Vec<&str> = Vec::new();
-    for part in joined.split('/') {
+    for part in present.split('/').chain(path.split('/')) {
         match part {
             "" | "." => {}
             ".." => drop(parts.pop()),
@@ -274,6 +277,7 @@ mod tests {
             ("/a", "/x", "/x"),
             ("/a/b", "../c", "/a/c"),
             ("/", "../../x/", "/x"),
+            ("/a", "/x/../y/", "/x/../y/"),
             ("rel", ".", "/rel"),
             ("/a", "/", "/"),
         ];

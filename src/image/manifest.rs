@@ -10,7 +10,7 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use super::Format;
-use crate::go_json;
+use crate::golang::json;
 
 /// Media type of an OCI image manifest.
 pub const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -197,14 +197,14 @@ impl Manifest {
     /// Makes a new manifest and its bytes, as the other tools' Go structs write it.
     pub fn new(format: Format, config: Descriptor, layers: Vec<Descriptor>, annotations: BTreeMap<String, String>) -> Self {
         let raw = match format {
-            Format::Oci => go_json::to_vec(&WriteManifest {
+            Format::Oci => json::to_vec(&WriteManifest {
                 schema_version: 2,
                 media_type: OCI_MANIFEST,
                 config: OciDescriptor::of(&config),
                 layers: layers.iter().map(OciDescriptor::of).collect(),
                 annotations: &annotations,
             }),
-            Format::Docker => go_json::to_vec(&WriteManifest {
+            Format::Docker => json::to_vec(&WriteManifest {
                 schema_version: 2,
                 media_type: DOCKER_MANIFEST,
                 config: DockerDescriptor::of(&config),

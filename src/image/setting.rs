@@ -4,6 +4,7 @@
 
 use super::Change;
 use super::change::HealthcheckEdit;
+use crate::golang::duration::{ParseDurationError, parse_duration};
 
 /// Why a flag's value could not be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -27,7 +28,7 @@ pub enum Error {
         /// What was given.
         value: String,
         /// What is wrong with it.
-        problem: &'static str,
+        problem: ParseDurationError,
     },
 }
 
@@ -213,61 +214,7 @@ fn words(flag: &'static str, text: &str) -> Result<Vec<String>, Error> {
 
 /// A Go duration (`1h30m`, `300ms`, `-1.5s`, `0`) in nanoseconds. `flag` is for the error.
 pub fn duration(flag: &'static str, text: &str) -> Result<i64, Error> {
-    let refuse = |problem| Error::Duration { flag, value: text.to_owned(), problem };
-    let (negative, unsigned) = match text.as_bytes().first() {
-        Some(b'-') => (true, &text[1..]),
-        Some(b'+') => (false, &text[1..]),
-        _ => (false, text),
-    };
-    if unsigned == "0" {
-        return Ok(0);
-    }
-    if unsigned.is_empty() {
-        return Err(refuse("invalid duration"));
-    }
-    let mut total: i128 = 0;
-    let mut rest = unsigned;
-    while !rest.is_empty() {
-        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(|| refuse("missing unit in duration"))?;
-        let (number, after) = rest.split_at(end);
-        let unit_end = after.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(after.len());
-        let (unit, next) = after.split_at(unit_end);
-        let scale = unit_ns(unit).ok_or_else(|| refuse("unknown unit in duration"))?;
-        total += scaled(number, scale).ok_or_else(|| refuse("invalid duration"))?;
-        if total > i128::from(i64::MAX) {
-            return Err(refuse("invalid duration"));
-        }
-        rest = next;
-    }
-    i64::try_from(if negative { -total } else { total }).map_err(|_| refuse("invalid duration"))
-}
-
-/// Nanoseconds in a unit.
-fn unit_ns(unit: &str) -> Option<i128> {
-    Some(match unit {
-        "ns" => 1,
-        "us" | "µs" | "μs" => 1_000,
-        "ms" => 1_000_000,
-        "s" => 1_000_000_000,
-        "m" => 60_000_000_000,
-        "h" => 3_600_000_000_000,
-        _ => return None,
-    })
-}
-
-/// `number` (digits with at most one point) times `scale`, what is below one cut.
-fn scaled(number: &str, scale: i128) -> Option<i128> {
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    if (whole.is_empty() && fraction.is_empty()) || whole.len() > 19 || fraction.contains('.') {
-        return None;
-    }
-    let mut value = if whole.is_empty() { 0 } else { whole.parse::<i128>().ok()? } * scale;
-    let mut place = scale;
-    for digit in fraction.bytes() {
-        place /= 10;
-        value += place * i128::from(digit - b'0');
-    }
-    Some(value)
+    parse_duration(text).map_err(|problem| Error::Duration { flag, value: text.to_owned(), problem })
 }
 
 #[cfg(test)]
@@ -410,25 +357,10 @@ mod tests {
     }
 
     #[test]
-    fn durations() {
-        let cases = [
-            ("0", 0),
-            ("5s", 5_000_000_000),
-            ("1h30m", 5_400_000_000_000),
-            ("300ms", 300_000_000),
-            ("1.5s", 1_500_000_000),
-            (".5s", 500_000_000),
-            ("-2us", -2_000),
-            ("+1ns", 1),
-            ("1µs", 1_000),
-        ];
-        for (text, nanoseconds) in cases {
-            assert_eq!(duration("--x", text), Ok(nanoseconds), "{text:?}");
-        }
-        for text in ["", "5", "s", "5x", "1.2.3s", ".s", "-", "9999999h", "99999999999999999999999s", "5 s", "bogus"] {
-            assert!(duration("--x", text).is_err(), "{text:?}");
-        }
-        let error = duration("--healthcheck-interval", "5").unwrap_err().to_string();
-        assert_eq!(error, r#"parsing --healthcheck-interval "5": time: missing unit in duration "5""#);
+    fn a_wrong_duration_is_told_as_go_tells_it() {
+        assert_eq!(duration("--x", "5s"), Ok(5_000_000_000));
+        let error = |text: &str| duration("--healthcheck-interval", text).unwrap_err().to_string();
+        assert_eq!(error("5"), r#"parsing --healthcheck-interval "5": time: missing unit in duration "5""#);
+        assert_eq!(error("bogus"), r#"parsing --healthcheck-interval "bogus": time: invalid duration "bogus""#);
     }
 }

@@ -1,0 +1,120 @@
+//! Durations as Go's `time.ParseDuration` reads them.
+
+/// What is wrong with a text that should be a duration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ParseDurationError {
+    /// It does not follow the grammar, or is too long for 292 years.
+    #[error("invalid duration")]
+    Invalid,
+    /// A number without a unit.
+    #[error("missing unit in duration")]
+    MissingUnit,
+    /// A unit that is none of `ns us µs ms s m h`.
+    #[error("unknown unit in duration")]
+    UnknownUnit,
+}
+
+/// Reads a duration (`1h30m`, `300ms`, `-1.5s`, `0`); the result is in nanoseconds.
+pub fn parse_duration(text: &str) -> Result<i64, ParseDurationError> {
+    let (negative, unsigned) = match (text.strip_prefix('-'), text.strip_prefix('+')) {
+        (Some(rest), _) => (true, rest),
+        (None, Some(rest)) => (false, rest),
+        (None, None) => (false, text),
+    };
+    if unsigned == "0" {
+        return Ok(0);
+    }
+    if unsigned.is_empty() {
+        return Err(ParseDurationError::Invalid);
+    }
+    let mut total: i128 = 0;
+    let mut rest = unsigned;
+    while !rest.is_empty() {
+        let number = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or(ParseDurationError::MissingUnit)?;
+        let (number, after) = rest.split_at(number);
+        if number.is_empty() {
+            return Err(ParseDurationError::Invalid);
+        }
+        let unit = after.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(after.len());
+        let (unit, next) = after.split_at(unit);
+        let scale = unit_ns(unit).ok_or(ParseDurationError::UnknownUnit)?;
+        total += scaled(number, scale).ok_or(ParseDurationError::Invalid)?;
+        if total > i128::from(i64::MAX) {
+            return Err(ParseDurationError::Invalid);
+        }
+        rest = next;
+    }
+    i64::try_from(if negative { -total } else { total }).map_err(|_| ParseDurationError::Invalid)
+}
+
+/// Nanoseconds in a unit.
+fn unit_ns(unit: &str) -> Option<i128> {
+    Some(match unit {
+        "ns" => 1,
+        "us" | "µs" | "μs" => 1_000,
+        "ms" => 1_000_000,
+        "s" => 1_000_000_000,
+        "m" => 60_000_000_000,
+        "h" => 3_600_000_000_000,
+        _ => return None,
+    })
+}
+
+/// `number` (digits with at most one point) times `scale`, what is below one cut.
+fn scaled(number: &str, scale: i128) -> Option<i128> {
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    if (whole.is_empty() && fraction.is_empty()) || whole.len() > 19 || fraction.contains('.') {
+        return None;
+    }
+    let mut value = if whole.is_empty() { 0 } else { whole.parse::<i128>().ok()? } * scale;
+    let mut place = scale;
+    for digit in fraction.bytes() {
+        place /= 10;
+        value += place * i128::from(digit - b'0');
+    }
+    Some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_go_reads() {
+        let cases = [
+            ("0", 0),
+            ("5s", 5_000_000_000),
+            ("1h30m", 5_400_000_000_000),
+            ("300ms", 300_000_000),
+            ("1.5s", 1_500_000_000),
+            (".5s", 500_000_000),
+            ("-2us", -2_000),
+            ("+1ns", 1),
+            ("1µs", 1_000),
+        ];
+        for (text, nanoseconds) in cases {
+            assert_eq!(parse_duration(text), Ok(nanoseconds), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_go_refuses() {
+        let cases = [
+            ("5", ParseDurationError::MissingUnit),
+            ("1h5", ParseDurationError::MissingUnit),
+            ("5x", ParseDurationError::UnknownUnit),
+            ("5 s", ParseDurationError::UnknownUnit),
+            ("", ParseDurationError::Invalid),
+            ("-", ParseDurationError::Invalid),
+            ("s", ParseDurationError::Invalid),
+            (".s", ParseDurationError::Invalid),
+            ("1.2.3s", ParseDurationError::Invalid),
+            ("9999999h", ParseDurationError::Invalid),
+            ("99999999999999999999999s", ParseDurationError::Invalid),
+            ("bogus", ParseDurationError::Invalid),
+        ];
+        for (text, error) in cases {
+            assert_eq!(parse_duration(text), Err(error), "{text:?}");
+        }
+    }
+}
