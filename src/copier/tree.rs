@@ -18,6 +18,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use containers_storage::archive::unpack::Devices;
 use containers_storage::rooted::{open_child, reopen_regular};
 use containers_storage::{Digest, Root};
 use rustix::fs::{FileType, Mode, OFlags, Stat, Timespec};
@@ -81,15 +82,6 @@ pub struct Filter<'a> {
     pub context: Option<&'a Ignore>,
     /// By the path below the source; for a file, by its name.
     pub source: Option<&'a Ignore>,
-}
-
-/// Whether device nodes can be made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Devices {
-    /// They can: real root.
-    Make,
-    /// They are left out of the destination: a user namespace can't make them.
-    Skip,
 }
 
 /// What is the same for all sources of one call.
@@ -167,7 +159,7 @@ impl<'a> Session<'a> {
         };
         let top = Directory {
             parent: None,
-            name: OsString::new(),
+            path: place.path.clone(),
             handle: OnceCell::from(place.directory.try_clone().map_err(read)?),
         };
         let kind = if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
@@ -290,13 +282,13 @@ impl Walk<'_, '_> {
         let handle = self.read(open_child(source, name))?;
         let stat = self.read(rustix::fs::fstat(&handle).map_err(Into::into))?;
         if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
-            self.directory(&handle, &stat, into, name)
+            self.directory(&handle, &stat, into)
         } else {
             self.other(&handle, &stat, into, name)
         }
     }
 
-    fn directory(&mut self, handle: &OwnedFd, stat: &Stat, into: &Directory<'_>, name: &OsStr) -> Result<(), Error> {
+    fn directory(&mut self, handle: &OwnedFd, stat: &Stat, into: &Directory<'_>) -> Result<(), Error> {
         let excluded = self.is_excluded();
         if excluded && !self.may_take_back() {
             return Ok(());
