@@ -1,1 +1,43 @@
 //! `config`: changes to the image config that the next commit writes.
+
+use containers_storage::store::Store;
+use jiff::Timestamp;
+
+use super::WorkingContainer;
+use super::state;
+use crate::image::config::History;
+use crate::image::{Change, Time, Warning};
+
+/// What to change.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// The changes, in their order.
+    pub changes: Vec<Change>,
+    /// `created_by` of history entries to add: steps without a layer, each in the words of an instruction.
+    pub history: Vec<String>,
+}
+
+/// Applies `options` to the container `name`. Returns what could not be done in full.
+pub fn config(store: &Store, name: &str, options: &Options) -> Result<Vec<Warning>, state::Error> {
+    if options.changes.is_empty() && options.history.is_empty() {
+        return WorkingContainer::open(store, name).map(|_| Vec::new());
+    }
+    WorkingContainer::edit(store, name, |container| {
+        let state = container.state_mut();
+        let warnings = options.changes.iter().flat_map(|change| state.draft.apply(change)).collect();
+        for created_by in &options.history {
+            state.history_before.push(empty_step(created_by));
+        }
+        Ok(warnings)
+    })
+}
+
+/// The history entry of a step that is done now and makes no layer of its own.
+pub(super) fn empty_step(created_by: &str) -> History {
+    History {
+        created: Some(Time::from_timestamp(Timestamp::now())),
+        created_by: created_by.to_owned(),
+        empty_layer: true,
+        ..History::default()
+    }
+}

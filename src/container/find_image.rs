@@ -1,7 +1,10 @@
-//! From what a user typed to an image of the store: IDs, prefixes, short names, tags and digests, in Buildah's order.
+//! From what a user typed to an image of the store: IDs, names, short names, ID prefixes and digests, in Buildah's order.
 
 use containers_storage::ImageId;
-use containers_storage::store::Store;
+use containers_storage::images::{Image, Images};
+use containers_storage::store::{self, Store};
+
+use crate::image::reference::{self, Lookup, Operand};
 
 /// An image that an operand names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -10,6 +13,8 @@ pub struct Found {
     pub id: ImageId,
     /// The stored name that was meant: the one that matched, or for an ID the first of its names; none for an unnamed image.
     pub name: Option<String>,
+    /// Its record.
+    pub image: Image,
 }
 
 /// Why an operand names no image.
@@ -21,32 +26,123 @@ pub enum Error {
         /// What was typed.
         operand: String,
     },
-    /// An ID prefix that several images share.
-    #[error("{operand}: more than one image has an ID that begins so")]
-    Ambiguous {
+    /// What was typed names an image outside the store.
+    #[error("{operand}: the transport {transport:?} is not supported yet: images come from the local store only")]
+    Elsewhere {
         /// What was typed.
         operand: String,
+        /// The name before the colon.
+        transport: &'static str,
     },
     /// What was typed is no reference.
-    #[error("cannot parse input: {operand:?}: {reason}")]
+    #[error("parsing reference {operand:?}")]
     Invalid {
         /// What was typed.
         operand: String,
         /// Which rule it breaks.
-        reason: String,
+        source: reference::Error,
     },
-    /// The store could not be read.
+    /// The store could not be read, or the ID prefix is ambiguous.
     #[error("looking for image {operand:?}")]
     Store {
         /// What was typed.
         operand: String,
         /// What failed.
-        source: Box<dyn std::error::Error + Send + Sync>,
+        source: store::Error,
     },
 }
 
 /// The image that `operand` names.
 pub fn find_image(store: &Store, operand: &str) -> Result<Found, Error> {
-    let _ = store;
-    Err(Error::NotKnown { operand: operand.to_owned() })
+    let images = store.images().map_err(|source| Error::Store { operand: operand.to_owned(), source })?;
+    find_among(&images, operand)
+}
+
+/// The same among `images`.
+pub fn find_among(images: &Images, operand: &str) -> Result<Found, Error> {
+    let parsed = reference::parse_operand(operand, &[]);
+    let lookup = match parsed.map_err(|source| Error::Invalid { operand: operand.to_owned(), source })? {
+        Operand::Stored(lookup) => lookup,
+        Operand::Elsewhere { transport, .. } => {
+            return Err(Error::Elsewhere { operand: operand.to_owned(), transport: transport.name() });
+        }
+    };
+    let found = search(images, &lookup, operand).map_err(|source| Error::Store { operand: operand.to_owned(), source })?;
+    found.ok_or_else(|| Error::NotKnown { operand: operand.to_owned() })
+}
+
+fn search(images: &Images, lookup: &Lookup, operand: &str) -> Result<Option<Found>, store::Error> {
+    if let Some(id) = &lookup.id {
+        return Ok(images.find(id)?.map(|image| by_id(image, operand)));
+    }
+    for name in &lookup.names {
+        if let Some(image) = images.by_name(&name.to_string())? {
+            return Ok(Some(Found { id: image.id.clone(), name: Some(name.to_string()), image }));
+        }
+        if let Some(digest) = name.digest() {
+            // `repo@digest` also means an image with that digest that has some name in the same repository (format, 8.4).
+            let repository = name.repository();
+            for image in images.by_digest(digest)? {
+                if let Some(stored) = image.names.iter().find(|stored| repository_of(stored) == repository).cloned() {
+                    return Ok(Some(Found { id: image.id.clone(), name: Some(stored), image }));
+                }
+            }
+        }
+    }
+    if let Some(prefix) = &lookup.id_prefix {
+        if let Some(image) = images.by_prefix(prefix)? {
+            return Ok(Some(by_id(image, operand)));
+        }
+    }
+    loosely(images, operand)
+}
+
+/// An image named by ID: of several names the one that contains what was typed is meant, else the first.
+fn by_id(image: Image, operand: &str) -> Found {
+    let named = image.names.iter().find(|name| name.contains(operand)).or(image.names.first()).cloned();
+    Found { id: image.id.clone(), name: named, image }
+}
+
+/// `app:1` also means `registry.example/team/app:1` if nothing was closer.
+fn loosely(images: &Images, operand: &str) -> Result<Option<Found>, store::Error> {
+    if operand.contains('@') {
+        return Ok(None);
+    }
+    let (name, tag) = match operand.rsplit_once(':') {
+        Some((name, tag)) if !tag.contains('/') => (name, tag),
+        _ => (operand, "latest"),
+    };
+    let ending = format!("/{name}:{tag}");
+    for image in images.all()? {
+        if let Some(stored) = image.names.iter().find(|stored| stored.ends_with(&ending)).cloned() {
+            return Ok(Some(Found { id: image.id.clone(), name: Some(stored), image }));
+        }
+    }
+    Ok(None)
+}
+
+fn repository_of(name: &str) -> &str {
+    let name = name.split('@').next().unwrap_or(name);
+    match name.rsplit_once(':') {
+        Some((repository, tag)) if !tag.contains('/') => repository,
+        _ => name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::repository_of;
+
+    #[test]
+    fn repository_of_drops_tag_and_digest_but_no_port() {
+        for (name, want) in [
+            ("localhost/a:1", "localhost/a"),
+            ("h:5000/a", "h:5000/a"),
+            ("h:5000/a:2", "h:5000/a"),
+            ("q.io/a@sha256:00", "q.io/a"),
+            ("q.io/a:3@sha256:00", "q.io/a"),
+        ] {
+            assert_eq!(repository_of(name), want);
+        }
+    }
 }

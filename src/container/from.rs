@@ -1,1 +1,319 @@
-//! `from`: a new working container on an image of the store or on nothing.
+//! `from`: a new working container, on an image of the store or on nothing.
+//!
+//! Creates a container record, its writable layer and its state file. Nothing is mounted and no namespace is entered: the
+//! directories belong to the caller, who is root inside.
+
+use containers_storage::images::Image;
+use containers_storage::store::{self, NewContainer, Store};
+use containers_storage::{ContainerId, ImageId, LayerId};
+use jiff::Timestamp;
+
+use super::find_image::{self, Found};
+use super::state::{self, Base, RunEnvironment, State};
+use crate::image::reference::working_container_prefix;
+use crate::image::{Draft, Format, ImageConfig, Time, config, manifest};
+
+/// Annotation with the digest of the base image's manifest (OCI image specification, annotations).
+const BASE_DIGEST: &str = "org.opencontainers.image.base.digest";
+/// Annotation with the name of the base image.
+const BASE_NAME: &str = "org.opencontainers.image.base.name";
+/// How many names are tried before a random one.
+const NUMBERED_NAMES: u32 = 1000;
+
+/// What to make.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The image, or `scratch`.
+    pub image: String,
+    /// The wanted name; without one it is made from the image's.
+    pub name: Option<String>,
+    /// When the image should be looked for elsewhere.
+    pub pull: PullPolicy,
+    /// The format of later commits.
+    pub format: Format,
+    /// What later runs get.
+    pub environment: RunEnvironment,
+}
+
+/// `--pull`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PullPolicy {
+    /// What is in the store is taken; what is not would be pulled.
+    #[default]
+    Missing,
+    /// Only the store counts.
+    Never,
+    /// The registry is always asked.
+    Always,
+    /// The registry is asked whether it has a newer one.
+    Newer,
+}
+
+impl std::str::FromStr for PullPolicy {
+    type Err = Error;
+
+    fn from_str(word: &str) -> Result<Self, Error> {
+        match word.to_ascii_lowercase().as_str() {
+            "missing" | "ifmissing" | "notpresent" => Ok(Self::Missing),
+            "never" | "false" => Ok(Self::Never),
+            "always" | "true" => Ok(Self::Always),
+            "newer" | "ifnewer" => Ok(Self::Newer),
+            _ => Err(Error::UnknownPullPolicy(word.to_owned())),
+        }
+    }
+}
+
+/// The new container.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// Its ID.
+    pub id: ContainerId,
+    /// Its name.
+    pub name: String,
+    /// The base image's triggers, to be executed by the caller now.
+    pub on_build: Vec<String>,
+}
+
+/// Why there is no new container.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// `--pull` with an unknown word.
+    #[error("unrecognized pull policy {0:?}")]
+    UnknownPullPolicy(String),
+    /// A policy that needs a registry.
+    #[error("pull policy {0:?} needs a registry, and coracle does not talk to registries yet: use \"missing\" or \"never\"")]
+    NeedsRegistry(&'static str),
+    /// The image is not in the store.
+    #[error(transparent)]
+    Image(#[from] find_image::Error),
+    /// The image's documents cannot be read.
+    #[error("reading image {id}")]
+    ReadImage {
+        /// The image.
+        id: ImageId,
+        /// What failed.
+        source: store::Error,
+    },
+    /// The image has no manifest that we understand.
+    #[error("image {id} cannot be a base")]
+    Manifest {
+        /// The image.
+        id: ImageId,
+        /// What is wrong with it.
+        source: manifest::Error,
+    },
+    /// A manifest list without an image in the store.
+    #[error("image {id} is a list of images: name one of its images instead")]
+    List {
+        /// The image.
+        id: ImageId,
+    },
+    /// The image's config is damaged.
+    #[error("image {id} cannot be a base")]
+    Config {
+        /// The image.
+        id: ImageId,
+        /// What is wrong with it.
+        source: config::Error,
+    },
+    /// The wanted name is taken. Scripts look for this phrase.
+    #[error(
+        "creating container: the container name {name:?} is already in use by {holder}. You have to remove that container to be \
+         able to reuse that name: that name is already in use"
+    )]
+    NameInUse {
+        /// The name.
+        name: String,
+        /// The container that has it.
+        holder: ContainerId,
+    },
+    /// The state could not be written.
+    #[error("creating container")]
+    State(#[from] state::Error),
+    /// The store refused.
+    #[error("creating container")]
+    Create(#[source] store::Error),
+}
+
+/// Makes a working container.
+pub fn from(store: &Store, options: &Options) -> Result<Outcome, Error> {
+    match options.pull {
+        PullPolicy::Always => return Err(Error::NeedsRegistry("always")),
+        PullPolicy::Newer => return Err(Error::NeedsRegistry("newer")),
+        PullPolicy::Missing | PullPolicy::Never => {}
+    }
+    if options.image == "scratch" {
+        return create(store, options, &Base::default(), ImageConfig::default(), &NewContainer::default());
+    }
+    let found = find_image::find_image(store, &options.image)?;
+    let (base, config) = read_base(store, &found)?;
+    let new = NewContainer { image: Some(found.id.clone()), parent: found.image.layer.clone(), ..NewContainer::default() };
+    create(store, options, &base, config, &new)
+}
+
+/// The documents of an image, as a working container keeps them.
+pub(super) fn read_base(store: &Store, found: &Found) -> Result<(Base, ImageConfig), Error> {
+    let image = &found.image;
+    let id = || image.id.clone();
+    let read = |key: &str| store.image_data(image, key).map_err(|source| Error::ReadImage { id: id(), source });
+    let raw = read("manifest")?;
+    match manifest::Document::parse(&raw, None).map_err(|source| Error::Manifest { id: id(), source })? {
+        manifest::Document::Image(_) => {}
+        manifest::Document::Index(_) => return Err(Error::List { id: id() }),
+    }
+    let config = read(&format!("sha256:{}", image.id))?;
+    let parsed = ImageConfig::parse(&config).map_err(|source| Error::Config { id: id(), source })?;
+    Ok((base_of(image, found.name.clone(), config, raw), parsed))
+}
+
+fn base_of(image: &Image, name: Option<String>, config: Vec<u8>, manifest: Vec<u8>) -> Base {
+    Base {
+        name: name.unwrap_or_default(),
+        id: image.id.to_string(),
+        digest: image.digest.as_ref().map(ToString::to_string).unwrap_or_default(),
+        config,
+        manifest,
+        top_layer: image.layer.as_ref().map(LayerId::to_string).unwrap_or_default(),
+    }
+}
+
+fn create(
+    store: &Store,
+    options: &Options,
+    base: &Base,
+    config: ImageConfig,
+    new: &NewContainer,
+) -> Result<Outcome, Error> {
+    let draft = new_draft(options.format, base, config);
+    let on_build = draft.config.config.on_build.clone();
+    let prefix = name_prefix(options, base);
+    let mut naming = |attempt: u32| match &options.name {
+        Some(name) => (attempt == 0).then(|| name.clone()),
+        None => Some(automatic_name(&prefix, attempt)),
+    };
+    let mut failure = None;
+    let mut write_state = |record: &containers_storage::containers::Container, directory: &std::path::Path| {
+        let name = record.names.first().map_or("", String::as_str);
+        let mut state = State::new(&record.id.to_string(), name, base, draft.clone(), &options.environment);
+        state.write(&directory.join("buildah.json")).map_err(|error| {
+            failure = Some(error);
+            std::io::Error::other("the state file could not be written")
+        })
+    };
+    let record = match store.create_container(new, &mut naming, &mut write_state) {
+        Ok(record) => record,
+        Err(store::Error::NameInUse { name, id }) => return Err(Error::NameInUse { name, holder: id }),
+        Err(source) => return Err(failure.map_or(Error::Create(source), Error::State)),
+    };
+    let name = record.names.first().cloned().unwrap_or_default();
+    Ok(Outcome { id: record.id, name, on_build })
+}
+
+/// The image that an unchanged commit of the new container would write.
+pub(super) fn new_draft(format: Format, base: &Base, mut config: ImageConfig) -> Draft {
+    config.docker.docker_version.clear();
+    if config.created.is_none() {
+        config.created = Some(Time::from_timestamp(Timestamp::now()));
+    }
+    if config.os.is_empty() {
+        config.os = "linux".to_owned();
+    }
+    if config.architecture.is_empty() {
+        config.architecture = goarch().to_owned();
+    }
+    if format == Format::Docker && config.config.hostname.is_empty() {
+        // Docker gives every container the beginning of a random ID as its host name, and its format keeps it.
+        config.config.hostname = ContainerId::random().to_string()[..12].to_owned();
+    }
+    let mut annotations = manifest::Document::parse(&base.manifest, None)
+        .ok()
+        .and_then(|document| match document {
+            manifest::Document::Image(manifest) => Some(manifest.annotations),
+            manifest::Document::Index(_) => None,
+        })
+        .unwrap_or_default();
+    if !base.id.is_empty() {
+        annotations.insert(BASE_DIGEST.to_owned(), base.digest.clone());
+        annotations.insert(BASE_NAME.to_owned(), base.name.clone());
+    }
+    Draft { format, config, annotations, created_by: String::new(), history_comment: String::new() }
+}
+
+fn name_prefix(options: &Options, base: &Base) -> String {
+    if options.image == "scratch" {
+        return String::new();
+    }
+    let image = if base.name.is_empty() { &options.image } else { &base.name };
+    working_container_prefix(image).to_owned()
+}
+
+/// `<prefix>-working-container`, then with `-1`, `-2`…, and when that many are taken with random digits.
+fn automatic_name(prefix: &str, attempt: u32) -> String {
+    let stem = if prefix.is_empty() { "working-container".to_owned() } else { format!("{prefix}-working-container") };
+    match attempt {
+        0 => stem,
+        1..NUMBERED_NAMES => format!("{stem}-{attempt}"),
+        _ => format!("{stem}-{}", getrandom::u32().unwrap_or(attempt)),
+    }
+}
+
+/// This machine's architecture in the words of image configs (Go's `GOARCH`).
+pub fn goarch() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "x86" => "386",
+        "aarch64" => "arm64",
+        "loongarch64" => "loong64",
+        "powerpc64" if cfg!(target_endian = "little") => "ppc64le",
+        "powerpc64" => "ppc64",
+        "mips64" if cfg!(target_endian = "little") => "mips64le",
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn automatic_names_count_up() {
+        assert_eq!(automatic_name("", 0), "working-container");
+        assert_eq!(automatic_name("app", 0), "app-working-container");
+        assert_eq!(automatic_name("app", 3), "app-working-container-3");
+        assert_ne!(automatic_name("app", NUMBERED_NAMES), automatic_name("app", NUMBERED_NAMES));
+    }
+
+    #[test]
+    fn pull_words_are_buildahs() {
+        for (word, want) in [
+            ("missing", PullPolicy::Missing),
+            ("ifmissing", PullPolicy::Missing),
+            ("NotPresent", PullPolicy::Missing),
+            ("true", PullPolicy::Always),
+            ("always", PullPolicy::Always),
+            ("false", PullPolicy::Never),
+            ("newer", PullPolicy::Newer),
+        ] {
+            assert_eq!(word.parse::<PullPolicy>().unwrap(), want, "{word}");
+        }
+        for word in ["", "sometimes"] {
+            assert!(word.parse::<PullPolicy>().is_err(), "{word:?}");
+        }
+    }
+
+    #[test]
+    fn a_draft_on_an_image_names_its_base() {
+        let base = Base { name: "localhost/a:latest".into(), id: "ab".into(), digest: "sha256:cd".into(), ..Base::default() };
+        let draft = new_draft(Format::Oci, &base, ImageConfig::default());
+        assert_eq!(draft.annotations.get(BASE_NAME).map(String::as_str), Some("localhost/a:latest"));
+        assert_eq!(draft.config.architecture, goarch());
+        assert_eq!(draft.config.config.hostname, "");
+    }
+
+    #[test]
+    fn a_docker_draft_has_a_host_name_and_scratch_no_base() {
+        let draft = new_draft(Format::Docker, &Base::default(), ImageConfig::default());
+        assert_eq!(draft.config.config.hostname.len(), 12);
+        assert!(draft.annotations.is_empty());
+    }
+}

@@ -1,1 +1,101 @@
-//! A Dockerfile instruction that only changes the config, as `image::Change`s.
+//! A Dockerfile instruction that only changes the config, as `image::Change`s: what `commit --change` and, later, `build` share.
+
+use crate::dockerfile::instruction::{Command, Healthcheck, Instruction};
+use crate::dockerfile::{ParseError, parse_change};
+use crate::image::config::Healthcheck as Test;
+use crate::image::{Change, Draft, Warning};
+
+/// The words before a text for the shell, unless the image has a `SHELL`.
+const SHELL: [&str; 2] = ["/bin/sh", "-c"];
+
+/// Parses `text` with the draft's own variables and applies it.
+pub fn apply(draft: &mut Draft, text: &str) -> Result<Vec<Warning>, ParseError> {
+    let instruction = parse_change(text, &|name| draft.config.config.env(name).map(str::to_owned))?;
+    let shell = draft.config.config.shell.clone();
+    Ok(changes(&instruction, &shell).iter().flat_map(|change| draft.apply(change)).collect())
+}
+
+/// What `instruction` changes, where `shell` is the image's `SHELL` (may be empty).
+pub fn changes(instruction: &Instruction, shell: &[String]) -> Vec<Change> {
+    match instruction {
+        Instruction::Cmd(command) => vec![Change::Cmd(words(command, shell))],
+        Instruction::Entrypoint(command) => vec![Change::Entrypoint(words(command, shell))],
+        Instruction::Env(pairs) => pairs
+            .iter()
+            .map(|(name, value)| Change::SetEnv { name: name.clone(), value: value.clone() })
+            .collect(),
+        Instruction::Label(pairs) => {
+            pairs.iter().map(|(key, value)| Change::SetLabel { key: key.clone(), value: value.clone() }).collect()
+        }
+        Instruction::Expose(ports) => ports.iter().map(|port| Change::Expose(with_protocol(port))).collect(),
+        Instruction::Volume(paths) => paths.iter().cloned().map(Change::AddVolume).collect(),
+        Instruction::User(user) => vec![Change::User(user.clone())],
+        Instruction::Workdir(path) => vec![Change::EnterDir(path.clone())],
+        Instruction::OnBuild(text) => vec![Change::OnBuild(text.clone())],
+        Instruction::StopSignal(signal) => vec![Change::StopSignal(signal.clone())],
+        Instruction::Healthcheck(check) => vec![Change::Healthcheck(Some(test(check)))],
+        Instruction::Shell(words) => vec![Change::Shell(words.clone())],
+        Instruction::Maintainer(name) => vec![Change::Author(name.clone())],
+    }
+}
+
+fn words(command: &Command, shell: &[String]) -> Vec<String> {
+    match command {
+        Command::Exec(words) => words.clone(),
+        Command::Shell(text) if shell.is_empty() => SHELL.iter().map(ToString::to_string).chain([text.clone()]).collect(),
+        Command::Shell(text) => shell.iter().cloned().chain([text.clone()]).collect(),
+    }
+}
+
+/// `EXPOSE 80` means `80/tcp` (unlike `config --port 80`, which is kept as it is).
+fn with_protocol(port: &str) -> String {
+    if port.contains('/') { port.to_owned() } else { format!("{port}/tcp") }
+}
+
+fn test(check: &Healthcheck) -> Test {
+    match check {
+        Healthcheck::None => Test { test: vec!["NONE".to_owned()], ..Test::default() },
+        Healthcheck::Check { command, interval, timeout, start_period, start_interval, retries } => Test {
+            test: match command {
+                Command::Shell(text) => vec!["CMD-SHELL".to_owned(), text.clone()],
+                Command::Exec(words) => std::iter::once("CMD".to_owned()).chain(words.iter().cloned()).collect(),
+            },
+            interval: *interval,
+            timeout: *timeout,
+            start_period: *start_period,
+            start_interval: *start_interval,
+            retries: *retries,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn strings(words: &[&str]) -> Vec<String> {
+        words.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_text_gets_the_shell_and_words_do_not() {
+        let text = Instruction::Cmd(Command::Shell("echo $A".into()));
+        assert_eq!(changes(&text, &[]), [Change::Cmd(strings(&["/bin/sh", "-c", "echo $A"]))]);
+        assert_eq!(changes(&text, &strings(&["/bin/bash", "-c"])), [Change::Cmd(strings(&["/bin/bash", "-c", "echo $A"]))]);
+        let exec = Instruction::Entrypoint(Command::Exec(strings(&["/app", "x"])));
+        assert_eq!(changes(&exec, &[]), [Change::Entrypoint(strings(&["/app", "x"]))]);
+    }
+
+    #[test]
+    fn ports_get_a_protocol() {
+        let ports = Instruction::Expose(strings(&["80", "53/udp"]));
+        assert_eq!(changes(&ports, &[]), [Change::Expose("80/tcp".into()), Change::Expose("53/udp".into())]);
+    }
+
+    #[test]
+    fn health_checks_become_tests() {
+        let none = Instruction::Healthcheck(Healthcheck::None);
+        let Change::Healthcheck(Some(test)) = &changes(&none, &[])[0] else { panic!("no health check") };
+        assert_eq!(test.test, ["NONE"]);
+    }
+}

@@ -7,6 +7,7 @@
 pub mod add;
 pub mod commit;
 pub mod config;
+pub mod copy;
 pub mod diff;
 pub mod find_image;
 pub mod from;

@@ -1,11 +1,18 @@
-//! `mount`: a mount of a working container that stays in this mount namespace, counted in `mountpoints.json` as Buildah does.
+//! `mount`: a mount of a working container that stays in this mount namespace, noted in `mountpoints.json` as Buildah does.
+//!
+//! For an ordinary user that is only useful inside `coracle unshare` (or `buildah unshare`): a mount made in a namespace of the
+//! verb's own would end with it. The session that keeps the namespace alive is listed in the container's lease, so that verbs
+//! outside join it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use containers_storage::ContainerId;
+use containers_storage::driver::{self, GraphDriver};
+use containers_storage::lease::{self, Arrival};
 use containers_storage::store::Store;
+use containers_storage::ContainerId;
 
-use super::state;
+use super::{WorkingContainer, list, mounted, state};
+use crate::userns;
 
 /// Why a container could not be mounted or unmounted.
 #[derive(Debug, thiserror::Error)]
@@ -13,19 +20,44 @@ pub enum Error {
     /// The container could not be read.
     #[error(transparent)]
     State(#[from] state::Error),
+    /// `umount` of an unknown container. Scripts look for this phrase.
+    #[error("error unmounting container {name}: container not known")]
+    NotKnown {
+        /// What was typed.
+        name: String,
+    },
     /// The caller is not root and in no namespace of its own, so that nobody would see the mount.
     #[error("cannot mount using driver {driver} in rootless mode. You need to run it in a `coracle unshare` session")]
     NotInUnshare {
         /// The graph driver.
-        driver: String,
+        driver: &'static str,
     },
-    /// Mounting or unmounting failed.
+    /// A verb in another namespace uses it just now.
+    #[error("container {name:?} is mounted by process {pid} in another namespace")]
+    Elsewhere {
+        /// The container.
+        name: String,
+        /// The process.
+        pid: u32,
+    },
+    /// Mounting failed.
+    #[error(transparent)]
+    Mount(#[from] mounted::Error),
+    /// The lease could not be read or changed.
     #[error("mounting {name:?}")]
-    Mount {
+    Lease {
         /// The container.
         name: String,
         /// What failed.
-        source: Box<dyn std::error::Error + Send + Sync>,
+        source: lease::Error,
+    },
+    /// The driver refused.
+    #[error("mounting {name:?}")]
+    Driver {
+        /// The container.
+        name: String,
+        /// What failed.
+        source: driver::Error,
     },
 }
 
@@ -42,12 +74,69 @@ pub struct MountPoint {
 
 /// Mounts the container `name` in this mount namespace and leaves it there.
 pub fn mount(store: &Store, name: &str) -> Result<MountPoint, Error> {
-    let _ = store;
-    Err(state::Error::NotKnown { name: name.to_owned() }.into())
+    let container = WorkingContainer::open(store, name)?;
+    let failed = |source| Error::Driver { name: name.to_owned(), source };
+    let driver = mounted::open_driver(store).map_err(failed)?;
+    if userns::current() == userns::State::Outside {
+        return Err(Error::NotInUnshare { driver: driver.name() });
+    }
+    let mount_point = driver.mount_point(container.layer());
+    let lease_failed = |source| Error::Lease { name: name.to_owned(), source };
+    match lease::arrive(&store.conf().graph_root, container.layer(), &mount_point).map_err(lease_failed)? {
+        Arrival::MountedHere { .. } => {}
+        Arrival::HeldBy { pid, .. } => return Err(Error::Elsewhere { name: name.to_owned(), pid }),
+        Arrival::Free(gate) => {
+            mounted::mount_or_join(&driver, &container, &gate)?;
+            gate.enter_session(session()).map_err(lease_failed)?;
+        }
+    }
+    note_mount_point(store, &container, Some(&mount_point))?;
+    Ok(MountPoint { id: container.id().clone(), name: container.name(), path: mount_point })
 }
 
 /// The working containers that are mounted in this mount namespace.
 pub fn mounted(store: &Store) -> Result<Vec<MountPoint>, Error> {
-    let _ = store;
-    Ok(Vec::new())
+    let failed = |source| Error::Driver { name: String::new(), source };
+    let driver = mounted::open_driver(store).map_err(failed)?;
+    let mut found = Vec::new();
+    for listed in list::list(store, list::Scope::Working)? {
+        let record = state::find(store, listed.id.as_str())?;
+        let path = driver.mount_point(&record.layer);
+        if driver::is_mount_point(&path) {
+            found.push(MountPoint { id: listed.id, name: listed.name, path });
+        }
+    }
+    Ok(found)
+}
+
+/// Says in the state file where the container is mounted, for Buildah; `None`: nowhere.
+pub(super) fn note_mount_point(store: &Store, container: &WorkingContainer, path: Option<&Path>) -> Result<(), state::Error> {
+    WorkingContainer::edit(store, container.id().as_str(), |container| {
+        let text = path.map(|path| path.to_string_lossy().into_owned());
+        container.state_mut().set_mount_point(text.as_deref());
+        Ok(())
+    })
+}
+
+/// The process that keeps this mount namespace alive: the oldest ancestor in it.
+fn session() -> u32 {
+    let namespace = |pid: u32| std::fs::read_link(format!("/proc/{pid}/ns/mnt")).ok();
+    let own = std::process::id();
+    let here = namespace(own);
+    let mut oldest = own;
+    // A loop in the table of processes is impossible, but the table changes while it is read.
+    for _ in 0..1024 {
+        match parent(oldest) {
+            Some(pid) if pid != 0 && here.is_some() && namespace(pid) == here => oldest = pid,
+            _ => break,
+        }
+    }
+    oldest
+}
+
+/// Field 4 of `/proc/<pid>/stat` (proc_pid_stat(5)).
+fn parent(pid: u32) -> Option<u32> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, fields) = stat.rsplit_once(')')?;
+    fields.split_ascii_whitespace().nth(1)?.parse().ok()
 }

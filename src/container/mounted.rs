@@ -1,33 +1,92 @@
-//! A working container's merged file system, mounted for as long as this value lives.
+//! A working container's merged file system, mounted for as long as the process lives.
 //!
-//! Getting it enters the user namespace (or joins the process that has the container mounted already), so it comes before any
-//! thread is started. The mount is private to this process and its children and ends with them; `mount` is the verb that
+//! ```text
+//! lease::arrive ── free ─────────▶ enter the user namespace ▶ probe ▶ mount, private to this process ▶ lease
+//!               ├─ held by a pid ▶ join its user and mount namespace: the mount is there            ▶ lease
+//!               └─ mounted here ─▶ (inside `unshare`, after `mount`) use it                          ▶ lease
+//! ```
+//!
+//! Invariant: no upper directory is ever mounted twice; two overlay mounts on one break each other. Getting a `Mounted` may enter
+//! a user namespace, so it comes before any thread is started, and paths of the host are looked up before it, or relative to the
+//! working directory, which stays the same directory. The mount ends with the process and its children; `mount` is the verb that
 //! leaves one behind.
 
 use std::path::{Path, PathBuf};
 
-use containers_storage::Root;
+use containers_storage::driver::overlay::{self, Overlay};
+use containers_storage::driver::{self, Access, GraphDriver, MountOptions};
+use containers_storage::lease::{self, Arrival, Gate, Lease};
 use containers_storage::store::Store;
+use containers_storage::{LayerId, Root};
 
 use super::WorkingContainer;
+use crate::userns::{self, MountNamespace, Notice, ProcessId};
 
 /// Why a container could not be mounted.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Another process that is not ours has the container mounted.
+    /// A process that is not ours has the container mounted.
     #[error("container {name:?} is mounted by another process outside coracle")]
     InUse {
         /// The container.
         name: String,
     },
-    /// Entering the user namespace or mounting failed.
+    /// A process of ours has it mounted and does not let itself be joined.
+    #[error("container {name:?} is in use by process {pid}, which cannot be joined")]
+    Join {
+        /// The container.
+        name: String,
+        /// The process.
+        pid: u32,
+        /// Why not.
+        source: userns::Error,
+    },
+    /// The lease could not be read or taken.
     #[error("mounting {name:?}")]
-    Mount {
+    Lease {
         /// The container.
         name: String,
         /// What failed.
-        source: Box<dyn std::error::Error + Send + Sync>,
+        source: lease::Error,
     },
+    /// The user namespace could not be entered.
+    #[error("mounting {name:?}")]
+    Namespace {
+        /// The container.
+        name: String,
+        /// What failed.
+        source: userns::Error,
+    },
+    /// The driver could not mount.
+    #[error("mounting {name:?}")]
+    Driver {
+        /// The container.
+        name: String,
+        /// What failed.
+        source: driver::Error,
+    },
+    /// The mount is there but cannot be opened.
+    #[error("opening {path:?}")]
+    Open {
+        /// The mount point.
+        path: PathBuf,
+        /// What failed.
+        source: std::io::Error,
+    },
+}
+
+impl Error {
+    /// What the user can do about it, one line each.
+    pub fn hints(&self) -> Vec<String> {
+        match self {
+            Self::InUse { .. } => {
+                vec!["wait until that process ends, or unmount the container there (buildah umount, podman umount)".to_owned()]
+            }
+            Self::Join { .. } => vec!["wait until that process ends; a run with --pid host keeps its container to itself".to_owned()],
+            Self::Namespace { source, .. } => source.hints(),
+            _ => Vec::new(),
+        }
+    }
 }
 
 /// A mounted working container.
@@ -35,14 +94,29 @@ pub enum Error {
 pub struct Mounted {
     root: Root,
     path: PathBuf,
+    notices: Vec<Notice>,
+    _lease: Option<Lease>,
 }
 
 impl Mounted {
     /// Enters the user namespace if need be and mounts `container`. After this call, files of the host that are owned by
     /// subordinate IDs can be read, and the process is root within its namespace.
     pub fn new(store: &Store, container: &WorkingContainer) -> Result<Self, Error> {
-        let _ = store;
-        Err(Error::InUse { name: container.name().to_owned() })
+        let name = container.name();
+        let driver = open_driver(store).map_err(|source| Error::Driver { name: name.clone(), source })?;
+        let (path, gate, notices) = arrive(store, &driver, container)?;
+        let lease = gate.enter().map_err(|source| Error::Lease { name, source })?;
+        Ok(Self { root: open_root(&path)?, path, notices, _lease: Some(lease) })
+    }
+
+    /// Mounts `layer` and what is below it, unchangeable, in this process's mount namespace: an image's root file system. Does
+    /// not exclude anyone. The process must be inside its namespace (`enter`).
+    pub fn read_only(store: &Store, layer: &LayerId, name: &str) -> Result<Self, Error> {
+        let failed = |source| Error::Driver { name: name.to_owned(), source };
+        let driver = open_driver(store).map_err(failed)?;
+        let options = MountOptions { access: Access::Read, ..MountOptions::default() };
+        let mount = driver.mount_detached(layer, &options).map_err(failed)?;
+        Ok(Self { root: Root::from(mount), path: driver.mount_point(layer), notices: Vec::new(), _lease: None })
     }
 
     /// The root directory of the container.
@@ -54,4 +128,98 @@ impl Mounted {
     pub fn path(&self) -> &Path {
         &self.path
     }
+
+    /// What the person should know about the namespace: one line of standard error each.
+    pub fn notices(&self) -> &[Notice] {
+        &self.notices
+    }
+}
+
+/// Enters the user namespace and a mount namespace that is private to this process, for verbs that mount nothing for writing.
+pub fn enter(name: &str) -> Result<Vec<Notice>, Error> {
+    let entered = userns::enter(MountNamespace::Private);
+    Ok(entered.map_err(|source| Error::Namespace { name: name.to_owned(), source })?.notices)
+}
+
+/// The graph driver of `store`.
+pub fn open_driver(store: &Store) -> Result<Overlay, driver::Error> {
+    let conf = store.conf();
+    Overlay::open(overlay::Config {
+        home: store.driver_home(),
+        additional: conf.additional_image_stores.iter().map(|root| root.join("overlay")).collect(),
+        mount_options: conf.options.mount_options.clone(),
+        disable_volatile: conf.options.disable_volatile,
+        ..overlay::Config::default()
+    })
+}
+
+/// Gets this process to where `container` is mounted. The gate is held and waits for `enter`.
+pub(super) fn arrive(
+    store: &Store,
+    driver: &Overlay,
+    container: &WorkingContainer,
+) -> Result<(PathBuf, Gate, Vec<Notice>), Error> {
+    let name = container.name();
+    let mount_point = driver.mount_point(container.layer());
+    let arrival = lease::arrive(&store.conf().graph_root, container.layer(), &mount_point);
+    match arrival.map_err(|source| Error::Lease { name: name.clone(), source })? {
+        Arrival::MountedHere { path, gate } => Ok((path, gate, Vec::new())),
+        Arrival::HeldBy { pid, gate } => {
+            join(&name, pid)?;
+            Ok((mount_point, gate, Vec::new()))
+        }
+        Arrival::Free(gate) => {
+            let entered = userns::enter(MountNamespace::Private);
+            let entered = entered.map_err(|source| Error::Namespace { name: name.clone(), source })?;
+            let path = mount_or_join(driver, container, &gate)?;
+            Ok((path, gate, entered.notices))
+        }
+    }
+}
+
+/// Mounts a container whose lease is free, unless some process has it mounted without a lease.
+pub(super) fn mount_or_join(driver: &Overlay, container: &WorkingContainer, gate: &Gate) -> Result<PathBuf, Error> {
+    let name = container.name();
+    let failed = |source| Error::Driver { name: name.clone(), source };
+    if driver.in_use(container.layer()).map_err(failed)? {
+        // The shell of `coracle unshare` in which `coracle mount` ran holds no lock, but is listed.
+        let mount_point = driver.mount_point(container.layer());
+        for pid in gate.sessions() {
+            if join(&name, pid).is_ok() && driver::is_mount_point(&mount_point) {
+                return Ok(mount_point);
+            }
+        }
+        return Err(Error::InUse { name });
+    }
+    driver.mount(container.layer(), &mount_options(container)).map_err(failed)
+}
+
+/// How a working container is mounted: its own mount options where its record has them.
+fn mount_options(container: &WorkingContainer) -> MountOptions {
+    let flags = &container.record().flags;
+    let options = flags.get("MountOpts").and_then(|value| value.as_array()).filter(|options| !options.is_empty());
+    let words = |options: &Vec<serde_json::Value>| options.iter().filter_map(|word| word.as_str().map(str::to_owned)).collect();
+    MountOptions {
+        access: Access::Write,
+        volatile: flags.get("Volatile").and_then(serde_json::Value::as_bool).unwrap_or(false),
+        options: options.map(words),
+        label: flags.get("MountLabel").and_then(|label| label.as_str()).filter(|label| !label.is_empty()).map(str::to_owned),
+    }
+}
+
+fn join(name: &str, pid: u32) -> Result<(), Error> {
+    let failed = |source| Error::Join { name: name.to_owned(), pid, source };
+    let start_time = start_time(pid).ok_or_else(|| failed(userns::Error::Gone { pid }))?;
+    userns::join(ProcessId { pid, start_time }).map_err(failed)
+}
+
+/// Field 22 of `/proc/<pid>/stat` (proc_pid_stat(5)); the command's name before it may hold blanks and parentheses.
+fn start_time(pid: u32) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, fields) = stat.rsplit_once(')')?;
+    fields.split_ascii_whitespace().nth(19)?.parse().ok()
+}
+
+fn open_root(path: &Path) -> Result<Root, Error> {
+    Root::open(path).map_err(|source| Error::Open { path: path.to_owned(), source })
 }

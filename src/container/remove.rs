@@ -1,7 +1,10 @@
 //! `rm`: a working container, its writable layer and its state go; the image stays.
 
-use containers_storage::ContainerId;
-use containers_storage::store::Store;
+use containers_storage::driver::{self, GraphDriver};
+use containers_storage::store::{self, Store};
+use containers_storage::{ContainerId, lease};
+
+use super::{mounted, state};
 
 /// Why a container could not be removed.
 #[derive(Debug, thiserror::Error)]
@@ -12,18 +15,75 @@ pub enum Error {
         /// What was typed.
         name: String,
     },
+    /// The store could not be read.
+    #[error(transparent)]
+    State(state::Error),
+    /// A process of ours uses it.
+    #[error("removing container {name:?}: process {pid} uses it")]
+    InUse {
+        /// What was typed.
+        name: String,
+        /// The process.
+        pid: u32,
+    },
+    /// Its lease could not be read.
+    #[error("removing container {name:?}")]
+    Lease {
+        /// What was typed.
+        name: String,
+        /// What failed.
+        source: lease::Error,
+    },
+    /// Its mount could not be taken down.
+    #[error("removing container {name:?}")]
+    Driver {
+        /// What was typed.
+        name: String,
+        /// What failed.
+        source: driver::Error,
+    },
+    /// Files of other owners are left, and the user namespace could not be entered to delete them.
+    #[error("removing container {name:?}")]
+    Namespace {
+        /// What was typed.
+        name: String,
+        /// What failed.
+        source: mounted::Error,
+    },
     /// The store refused.
     #[error("removing container {name:?}")]
     Store {
         /// What was typed.
         name: String,
         /// What failed.
-        source: Box<dyn std::error::Error + Send + Sync>,
+        source: store::Error,
     },
 }
 
 /// Removes the container that `name` (a name, an ID, or a unique prefix of one) stands for. Returns its ID.
+///
+/// The records go first, without a user namespace; one is entered only if files of other owners are left.
 pub fn remove(store: &Store, name: &str) -> Result<ContainerId, Error> {
-    let _ = store;
-    Err(Error::NotKnown { name: name.to_owned() })
+    let record = state::find(store, name).map_err(|error| match error {
+        state::Error::NotKnown { name } => Error::NotKnown { name },
+        other => Error::State(other),
+    })?;
+    let driver = mounted::open_driver(store).map_err(|source| Error::Driver { name: name.to_owned(), source })?;
+    let graph_root = &store.conf().graph_root;
+    let users = lease::users(graph_root, &record.layer).map_err(|source| Error::Lease { name: name.to_owned(), source })?;
+    if driver::is_mount_point(&driver.mount_point(&record.layer)) {
+        // Mounted in this very namespace (`coracle unshare`): it is unmounted first.
+        driver.unmount(&record.layer).map_err(|source| Error::Driver { name: name.to_owned(), source })?;
+    } else if let Some(&pid) = users.iter().find(|&&pid| pid != std::process::id()) {
+        return Err(Error::InUse { name: name.to_owned(), pid });
+    }
+    let failed = |source| Error::Store { name: name.to_owned(), source };
+    let mut deleted = store.delete_container(&record.id).map_err(failed)?;
+    if !deleted.finish().map_err(failed)? {
+        mounted::enter(name).map_err(|source| Error::Namespace { name: name.to_owned(), source })?;
+        deleted.finish().map_err(failed)?;
+    }
+    // What is left of a lease is worth no failure: nobody can use it any more.
+    let _ = lease::forget(graph_root, &record.layer);
+    Ok(record.id)
 }

@@ -1,8 +1,9 @@
 //! `rename`: a working container gets another name, in its record and in its state.
 
-use containers_storage::store::Store;
+use containers_storage::ContainerId;
+use containers_storage::store::{self, Store};
 
-use super::state;
+use super::{WorkingContainer, state};
 
 /// Why a container could not be renamed.
 #[derive(Debug, thiserror::Error)]
@@ -13,13 +14,16 @@ pub enum Error {
     /// It has that name already.
     #[error("renaming a container with the same name as its current name")]
     SameName,
+    /// The new name is no name.
+    #[error("{0:?} cannot be the name of a container")]
+    Invalid(String),
     /// Another container has that name.
-    #[error("the container name {name:?} is already in use by container {holder:?}")]
+    #[error("the container name {name:?} is already in use by container {:?}", .holder.as_str())]
     NameInUse {
         /// The wanted name.
         name: String,
-        /// The ID of the container that has it.
-        holder: String,
+        /// The container that has it.
+        holder: ContainerId,
     },
     /// The store refused.
     #[error("renaming {name:?}")]
@@ -27,12 +31,26 @@ pub enum Error {
         /// The container.
         name: String,
         /// What failed.
-        source: Box<dyn std::error::Error + Send + Sync>,
+        source: store::Error,
     },
 }
 
 /// Gives the container `name` the name `new_name`.
 pub fn rename(store: &Store, name: &str, new_name: &str) -> Result<(), Error> {
-    let _ = (store, new_name);
-    Err(state::Error::NotKnown { name: name.to_owned() }.into())
+    if new_name.is_empty() {
+        return Err(Error::Invalid(new_name.to_owned()));
+    }
+    WorkingContainer::edit(store, name, |container| {
+        if container.name() == new_name {
+            return Err(Error::SameName);
+        }
+        match store.rename_container(container.id(), new_name) {
+            Ok(_) => {}
+            Err(store::Error::NameInUse { name, id }) => return Err(Error::NameInUse { name, holder: id }),
+            Err(source) => return Err(Error::Store { name: name.to_owned(), source }),
+        }
+        // The name in the state is what newer Buildahs list (format, section 3.8).
+        container.state_mut().name = new_name.to_owned();
+        Ok(())
+    })
 }

@@ -1,1 +1,481 @@
 //! `run`: a command in a working container.
+//!
+//! Joins what the image config says (environment, user, directory), what `from` keeps for later runs, and what this run asks for,
+//! into one `run::Request`; `run` does the rest. The later source wins, and lists add up.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use containers_storage::Root;
+use containers_storage::store::Store;
+use nix::errno::Errno;
+
+use super::config::empty_step;
+use super::state::{self, CommonOptions, Namespace as KeptNamespace, RunEnvironment};
+use super::{Mounted, WorkingContainer, mounted};
+use crate::conf::ContainersConf;
+use crate::image::config::Settings;
+use crate::run::devices::DeviceRequest;
+use crate::run::etc_files::{self, Hostname, Hosts};
+use crate::run::limits::{self, Rlimit};
+use crate::run::mount_args::MountRequest;
+use crate::run::namespaces::{self, Namespace};
+use crate::run::{self, Isolation, MountOptions, ProcessOptions, Request, RootChange, Status, Terminal, security, users};
+
+/// Seccomp profiles that are the machine's default: Buildah notes the path at `from`.
+const DEFAULT_PROFILES: [&str; 2] = ["/etc/containers/seccomp.json", "/usr/share/containers/seccomp.json"];
+
+/// What to run, and what is different in this run.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// The command and its arguments. Not empty.
+    pub command: Vec<String>,
+    /// Instead of the image's user.
+    pub user: Option<String>,
+    /// Instead of the image's working directory.
+    pub workdir: Option<String>,
+    /// More variables, `NAME=value`.
+    pub env: Vec<String>,
+    /// The caller's proxy variables, which the container gets unless `from` said otherwise.
+    pub proxy: Vec<(String, String)>,
+    /// Standard input and output.
+    pub terminal: TerminalChoice,
+    /// Separation from the machine.
+    pub confinement: Confinement,
+    /// Volumes, devices.
+    pub mounts: MountOptions,
+    /// Host names.
+    pub names: Names,
+    /// Add the command to the history.
+    pub history: HistoryChoice,
+}
+
+/// `--terminal`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TerminalChoice {
+    /// A terminal of its own when all three standard descriptors are terminals.
+    #[default]
+    Automatic,
+    /// `--terminal`.
+    Always,
+    /// `--terminal=false`.
+    Never,
+}
+
+/// `--add-history`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum HistoryChoice {
+    /// Nothing is noted.
+    #[default]
+    Silent,
+    /// The command becomes a history entry if it succeeds.
+    Note,
+}
+
+/// What keeps the process apart from the machine, where it differs from what `from` was told.
+#[derive(Debug, Clone, Default)]
+pub struct Confinement {
+    /// Capabilities to add.
+    pub cap_add: Vec<String>,
+    /// Capabilities to drop.
+    pub cap_drop: Vec<String>,
+    /// `--security-opt` words.
+    pub security: Vec<String>,
+    /// Supplementary groups to add.
+    pub groups: Vec<String>,
+    /// Namespaces, as given.
+    pub namespaces: NamespaceWords,
+    /// Engine.
+    pub isolation: Option<String>,
+    /// How the root file system becomes `/`.
+    pub root_change: RootChange,
+}
+
+/// The namespace flags of one run, as given.
+#[derive(Debug, Clone, Default)]
+pub struct NamespaceWords {
+    /// `--cgroupns`
+    pub cgroup: Option<String>,
+    /// `--ipc`
+    pub ipc: Option<String>,
+    /// `--network`
+    pub network: Option<String>,
+    /// `--pid`
+    pub pid: Option<String>,
+    /// `--uts`
+    pub uts: Option<String>,
+}
+
+/// Host names.
+#[derive(Debug, Clone, Default)]
+pub struct Names {
+    /// `--hostname`
+    pub hostname: Option<String>,
+    /// `--no-hosts`: the image's own `/etc/hosts` stays.
+    pub no_hosts: bool,
+    /// `--no-hostname`: the image's own `/etc/hostname` stays.
+    pub no_hostname: bool,
+}
+
+/// Why the command was not run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The container could not be read.
+    #[error(transparent)]
+    State(#[from] state::Error),
+    /// What `from` keeps for later runs is damaged.
+    #[error("the state of container {name:?} is damaged")]
+    Damaged {
+        /// The container.
+        name: String,
+        /// What is wrong.
+        source: serde_json::Error,
+    },
+    /// A word of the flags, or of what `from` was told, is wrong.
+    #[error("{0}")]
+    Word(String),
+    /// The container could not be mounted.
+    #[error(transparent)]
+    Mount(#[from] mounted::Error),
+    /// The user is unknown.
+    #[error(transparent)]
+    User(#[from] users::Error),
+    /// A directory for one of the image's volumes could not be made.
+    #[error("creating volume {path:?}")]
+    Volume {
+        /// The path inside the container.
+        path: PathBuf,
+        /// What failed.
+        source: std::io::Error,
+    },
+    /// The process could not be run.
+    #[error(transparent)]
+    Run(#[from] run::Error),
+}
+
+/// How the command ended.
+#[derive(Debug, Clone, Copy)]
+pub struct Outcome {
+    /// Its status.
+    pub status: Status,
+}
+
+/// Runs a command in the container `name`. `note` is given lines for the person before the command starts.
+pub fn run(
+    store: &Store,
+    name: &str,
+    options: &Options,
+    conf: &ContainersConf,
+    note: &mut dyn FnMut(String),
+) -> Result<Outcome, Error> {
+    let container = WorkingContainer::open(store, name)?;
+    let kept = container.state().environment().map_err(|source| Error::Damaged { name: name.to_owned(), source })?;
+    // Words are read before anything is mounted: a typing error costs nothing.
+    let plan = Plan { container: &container, kept: &kept, options, conf, rootless: store.conf().rootless };
+    let mut request = plan.request().map_err(Error::Word)?;
+    let mounted = Mounted::new(store, &container)?;
+    mounted.notices().iter().for_each(|notice| note(notice.to_string()));
+    let settings = &container.state().draft.config.config;
+    make_volumes(mounted.root(), settings)?;
+    let groups: Vec<String> = kept.group_add.iter().chain(&options.confinement.groups).cloned().collect();
+    request.process.user = users::resolve(mounted.root(), options.user.as_deref().unwrap_or(&settings.user), &groups)?;
+    let status = run::run(mounted.root(), &request)?;
+    if options.history == HistoryChoice::Note && status == Status::Exited(0) {
+        note_history(store, &container, &options.command)?;
+    }
+    Ok(Outcome { status })
+}
+
+fn note_history(store: &Store, container: &WorkingContainer, command: &[String]) -> Result<(), state::Error> {
+    WorkingContainer::edit(store, &container.id().to_string(), |container| {
+        let state = container.state_mut();
+        let shell = match state.draft.config.config.shell.as_slice() {
+            [] => "/bin/sh -c".to_owned(),
+            words => words.join(" "),
+        };
+        state.history_before.push(empty_step(&format!("{shell} {}", command.join(" "))));
+        Ok(())
+    })
+}
+
+/// The image's volumes are plain directories here; missing ones are made, as a container of any runtime would find them.
+fn make_volumes(root: &Root, settings: &Settings) -> Result<(), Error> {
+    for volume in &settings.volumes {
+        let path = Path::new(volume);
+        let mode = rustix::fs::Mode::from_raw_mode(0o755);
+        let made = root.mkdir_all(path, |directory, _| {
+            // The handle is a bare one (O_PATH), which fchmod(2) refuses.
+            let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&directory));
+            Ok(rustix::fs::chmod(path, mode)?)
+        });
+        match made {
+            Ok(_) => {}
+            // A file, as in `VOLUME /etc/hosts`, stays what it is.
+            Err(error) if error.raw_os_error() == Some(Errno::ENOTDIR as i32) => {}
+            Err(source) => return Err(Error::Volume { path: path.to_owned(), source }),
+        }
+    }
+    Ok(())
+}
+
+/// Everything that a request is made of.
+struct Plan<'a> {
+    container: &'a WorkingContainer,
+    kept: &'a RunEnvironment,
+    options: &'a Options,
+    conf: &'a ContainersConf,
+    rootless: bool,
+}
+
+impl Plan<'_> {
+    fn request(&self) -> Result<Request, String> {
+        let namespaces = self.namespaces()?;
+        Ok(Request {
+            process: self.process(&namespaces),
+            security: self.security()?,
+            limits: self.limits()?,
+            mounts: self.mounts()?,
+            files: self.files(&namespaces)?,
+            namespaces,
+            isolation: self.isolation()?,
+            root_change: self.options.confinement.root_change,
+        })
+    }
+
+    fn settings(&self) -> &Settings {
+        &self.container.state().draft.config.config
+    }
+
+    fn common(&self) -> &CommonOptions {
+        &self.kept.common
+    }
+
+    fn process(&self, namespaces: &namespaces::Options) -> ProcessOptions {
+        let proxy: &[(String, String)] = if self.common().http_proxy { &self.options.proxy } else { &[] };
+        let cwd = match self.options.workdir.as_deref().unwrap_or(&self.settings().working_dir) {
+            "" => PathBuf::from("/"),
+            dir => Path::new("/").join(dir),
+        };
+        ProcessOptions {
+            args: self.options.command.clone(),
+            env: run::environment::compose(proxy, &self.settings().env, &self.options.env),
+            cwd,
+            user: users::ProcessUser { uid: 0, gid: 0, groups: Vec::new(), home: "/".to_owned(), keep_groups: false },
+            terminal: match self.options.terminal {
+                TerminalChoice::Always => Terminal::Allocate,
+                TerminalChoice::Automatic if all_are_terminals() => Terminal::Allocate,
+                TerminalChoice::Automatic | TerminalChoice::Never => Terminal::Inherit,
+            },
+            hostname: (namespaces.uts != Namespace::Host).then(|| self.hostname()),
+        }
+    }
+
+    fn hostname(&self) -> String {
+        match &self.options.names.hostname {
+            Some(name) => name.clone(),
+            None if !self.settings().hostname.is_empty() => self.settings().hostname.clone(),
+            None if self.conf.containers.container_name_as_hostname == Some(true) => host_label(&self.container.name()),
+            None => self.container.id().short().to_owned(),
+        }
+    }
+
+    fn security(&self) -> Result<security::Options, String> {
+        let common = self.common();
+        let mut security = security::Options {
+            capabilities: run::capabilities::Options {
+                defaults: self.kept.capabilities.clone(),
+                add: self.options.confinement.cap_add.clone(),
+                drop: self.options.confinement.cap_drop.clone(),
+            },
+            seccomp: match common.seccomp_profile_path.as_str() {
+                "" => security::SeccompChoice::Default,
+                "unconfined" => security::SeccompChoice::Unconfined,
+                path if DEFAULT_PROFILES.contains(&path) => security::SeccompChoice::Default,
+                path => security::SeccompChoice::File(PathBuf::from(path)),
+            },
+            no_new_privileges: common.no_new_privileges,
+            mask: common.masks.clone(),
+            unmask: common.unmasks.clone(),
+        };
+        for word in &self.options.confinement.security {
+            security.apply(word)?;
+        }
+        Ok(security)
+    }
+
+    fn isolation(&self) -> Result<Isolation, String> {
+        // What another tool noted (oci as root, chroot) is never a weaker engine than the built-in one.
+        self.options.confinement.isolation.as_deref().map_or(Ok(Isolation::Native), |word| {
+            Isolation::parse(word).map_err(|error| error.to_string())
+        })
+    }
+
+    fn namespaces(&self) -> Result<namespaces::Options, String> {
+        let words = &self.options.confinement.namespaces;
+        let one = |flag: &str, kind: &str, given: &Option<String>, default: Namespace| match (given, self.kept_namespace(kind)) {
+            (Some(word), _) => Namespace::parse(flag, word),
+            (None, Some(kept)) if kept.host => Ok(Namespace::Host),
+            (None, Some(kept)) => Namespace::parse(flag, &kept.path),
+            (None, None) => Ok(default),
+        };
+        Ok(namespaces::Options {
+            ipc: one("ipc", "ipc", &words.ipc, Namespace::Private)?,
+            pid: one("pid", "pid", &words.pid, Namespace::Private)?,
+            uts: one("uts", "uts", &words.uts, Namespace::Private)?,
+            cgroup: one("cgroupns", "cgroup", &words.cgroup, Namespace::Host)?,
+            network: self.network()?,
+        })
+    }
+
+    fn network(&self) -> Result<run::network::Mode, String> {
+        use run::network::{Helper, Mode};
+        if let Some(word) = &self.options.confinement.namespaces.network {
+            return Mode::parse(word);
+        }
+        match (self.kept.network_policy, self.kept_namespace("network")) {
+            (state::NetworkPolicy::Disabled, _) => Ok(Mode::None),
+            (_, Some(kept)) if kept.host => Ok(Mode::Host),
+            (_, Some(kept)) if !kept.path.is_empty() => Mode::parse(&kept.path),
+            (state::NetworkPolicy::Enabled, _) => Ok(Mode::Private(Helper::Any)),
+            (state::NetworkPolicy::Default, _) => self.conf.containers.netns.as_deref().map_or(Ok(Mode::Automatic), |word| {
+                if word == "private" { Ok(Mode::Automatic) } else { Mode::parse(word) }
+            }),
+        }
+    }
+
+    fn kept_namespace(&self, kind: &str) -> Option<&KeptNamespace> {
+        self.kept.namespaces.iter().find(|namespace| namespace.name == kind)
+    }
+
+    fn limits(&self) -> Result<limits::Options, String> {
+        let mut limits = limits::Options::default();
+        for word in &self.common().ulimit {
+            limits.rlimits.push(Rlimit::parse(word)?);
+        }
+        if !self.common().shm_size.is_empty() {
+            limits.shm_size = parse_size(&self.common().shm_size)?;
+        }
+        for sysctl in self.conf.containers.default_sysctls.iter().flatten() {
+            let (name, value) = sysctl.split_once('=').ok_or_else(|| format!("invalid sysctl {sysctl:?} in containers.conf"))?;
+            limits.sysctls.push((name.trim().to_owned(), value.trim().to_owned()));
+        }
+        Ok(limits)
+    }
+
+    fn mounts(&self) -> Result<MountOptions, String> {
+        let given = &self.options.mounts;
+        let mut requests = Vec::new();
+        for word in &self.common().volumes {
+            requests.push(MountRequest::parse_volume(word)?);
+        }
+        requests.extend(given.requests.iter().cloned());
+        let mut devices = Vec::new();
+        for word in &self.kept.devices {
+            devices.push(DeviceRequest::parse(word)?);
+        }
+        devices.extend(given.devices.iter().cloned());
+        Ok(MountOptions { requests, devices, context_dir: given.context_dir.clone() })
+    }
+
+    fn files(&self, namespaces: &namespaces::Options) -> Result<etc_files::Options, String> {
+        let common = self.common();
+        let names = &self.options.names;
+        let no_network = namespaces.network == run::network::Mode::None;
+        let hosts = if names.no_hosts || common.no_hosts || no_network { None } else { Some(self.hosts()?) };
+        let dns = etc_files::Dns {
+            leave_alone: no_network || common.dns_servers.iter().any(|server| server == "none"),
+            servers: common.dns_servers.iter().filter(|server| *server != "none").cloned().collect(),
+            search: common.dns_search.clone(),
+            options: common.dns_options.clone(),
+        };
+        let base = self.container.state().base_names();
+        Ok(etc_files::Options {
+            hosts,
+            dns,
+            hostname: if names.no_hostname || common.no_hostname { Hostname::LeaveAlone } else { Hostname::Provide },
+            container: etc_files::ContainerLabel {
+                name: self.container.name(),
+                id: self.container.id().to_string(),
+                image: base.0,
+                image_id: base.1,
+                rootless: self.rootless,
+            },
+        })
+    }
+
+    fn hosts(&self) -> Result<Hosts, String> {
+        let mut extra = Vec::new();
+        for word in &self.common().add_host {
+            extra.push(parse_host(word)?);
+        }
+        Ok(Hosts { extra, base: self.conf.containers.base_hosts_file.clone().unwrap_or_default() })
+    }
+}
+
+/// `--add-host NAME:ADDRESS`; an IPv6 address has colons of its own.
+pub fn parse_host(word: &str) -> Result<(String, IpAddr), String> {
+    let (name, address) = word.split_once(':').ok_or_else(|| format!("unable to parse host entry {word:?}: want NAME:ADDRESS"))?;
+    let address = address.trim_start_matches('[').trim_end_matches(']');
+    match address.parse() {
+        Ok(address) if !name.is_empty() && !name.contains(char::is_whitespace) => Ok((name.to_owned(), address)),
+        _ => Err(format!("invalid IP address or host name in --add-host {word:?}")),
+    }
+}
+
+/// `--shm-size`: a number of bytes with one of the units b, k, m, g, t (powers of 1024).
+pub fn parse_size(word: &str) -> Result<u64, String> {
+    let bad = || format!("invalid size: {word:?}");
+    let digits = word.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+    let shift = match word[digits.len()..].to_ascii_lowercase().trim_end_matches('b').trim_end_matches('i') {
+        "" => 0,
+        "k" => 10,
+        "m" => 20,
+        "g" => 30,
+        "t" => 40,
+        _ => return Err(bad()),
+    };
+    let number: u64 = digits.parse().map_err(|_| bad())?;
+    number.checked_mul(1 << shift).ok_or_else(bad)
+}
+
+/// A container's name as one label of a host name: other letters become dashes, at most 63 (RFC 1123).
+fn host_label(name: &str) -> String {
+    let label: String = name.chars().map(|letter| if letter.is_ascii_alphanumeric() { letter } else { '-' }).take(63).collect();
+    label.trim_matches('-').to_owned()
+}
+
+fn all_are_terminals() -> bool {
+    use std::io::IsTerminal;
+    std::io::stdin().is_terminal() && std::io::stdout().is_terminal() && std::io::stderr().is_terminal()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_split_at_the_first_colon() {
+        assert_eq!(parse_host("db:10.0.0.1").unwrap(), ("db".to_owned(), "10.0.0.1".parse().unwrap()));
+        assert_eq!(parse_host("db:::1").unwrap(), ("db".to_owned(), "::1".parse().unwrap()));
+        assert_eq!(parse_host("db:[fe80::1]").unwrap(), ("db".to_owned(), "fe80::1".parse().unwrap()));
+        for word in ["db", ":10.0.0.1", "db:", "db:x", "a b:10.0.0.1"] {
+            assert!(parse_host(word).is_err(), "{word:?}");
+        }
+    }
+
+    #[test]
+    fn sizes_have_units() {
+        for (word, want) in [("65536k", 64 << 20), ("1m", 1 << 20), ("2GiB", 2 << 30), ("7", 7), ("8b", 8)] {
+            assert_eq!(parse_size(word).unwrap(), want, "{word}");
+        }
+        for word in ["", "k", "1x", "-1", "1.5m", "99999999999t"] {
+            assert!(parse_size(word).is_err(), "{word:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_becomes_one_label() {
+        assert_eq!(host_label("my_app.1-working-container"), "my-app-1-working-container");
+        assert_eq!(host_label("--"), "");
+    }
+}

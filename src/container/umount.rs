@@ -1,12 +1,31 @@
 //! `umount`: takes down a mount that `mount` left in this mount namespace.
 
 use containers_storage::ContainerId;
+use containers_storage::driver::{self, GraphDriver};
+use containers_storage::lease::{self, Arrival};
 use containers_storage::store::Store;
 
-use super::mount;
+use super::mount::{Error, note_mount_point};
+use super::{WorkingContainer, mounted, state};
 
-/// Unmounts the container `name`. Returns its ID if it was mounted.
-pub fn umount(store: &Store, name: &str) -> Result<Option<ContainerId>, mount::Error> {
-    let _ = store;
-    Err(super::state::Error::NotKnown { name: name.to_owned() }.into())
+/// Unmounts the container `name`. Returns its ID if it was mounted in this mount namespace.
+pub fn umount(store: &Store, name: &str) -> Result<Option<ContainerId>, Error> {
+    let container = WorkingContainer::open(store, name).map_err(|error| match error {
+        state::Error::NotKnown { name } => Error::NotKnown { name },
+        other => Error::State(other),
+    })?;
+    let failed = |source| Error::Driver { name: name.to_owned(), source };
+    let lease_failed = |source| Error::Lease { name: name.to_owned(), source };
+    let driver = mounted::open_driver(store).map_err(failed)?;
+    let mount_point = driver.mount_point(container.layer());
+    if !driver::is_mount_point(&mount_point) {
+        return Ok(None);
+    }
+    let arrival = lease::arrive(&store.conf().graph_root, container.layer(), &mount_point).map_err(lease_failed)?;
+    driver.unmount(container.layer()).map_err(failed)?;
+    if let Arrival::MountedHere { gate, .. } | Arrival::Free(gate) = arrival {
+        gate.leave_session().map_err(lease_failed)?;
+    }
+    note_mount_point(store, &container, None)?;
+    Ok(Some(container.id().clone()))
 }

@@ -40,6 +40,36 @@ impl Isolation {
     }
 }
 
+/// Whether the processes have a network (`ConfigureNetwork`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum NetworkPolicy {
+    /// As the tool sees fit.
+    #[default]
+    Default,
+    /// None but loopback.
+    Disabled,
+    /// One was asked for.
+    Enabled,
+}
+
+impl NetworkPolicy {
+    fn number(self) -> u8 {
+        match self {
+            Self::Default => 0,
+            Self::Disabled => 1,
+            Self::Enabled => 2,
+        }
+    }
+
+    fn from_number(number: u8) -> Self {
+        match number {
+            1 => Self::Disabled,
+            2 => Self::Enabled,
+            _ => Self::Default,
+        }
+    }
+}
+
 /// One entry of `NamespaceOptions`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -146,6 +176,8 @@ pub struct RunEnvironment {
     pub isolation: Isolation,
     /// Which namespaces are new, and which are the host's; those not listed are new.
     pub namespaces: Vec<Namespace>,
+    /// Whether there is a network.
+    pub network_policy: NetworkPolicy,
     /// The capabilities of a root process, `CAP_X` each, sorted.
     pub capabilities: Vec<String>,
     /// Supplementary groups; the word `keep-groups` keeps the caller's.
@@ -162,6 +194,7 @@ impl RunEnvironment {
         Ok(Self {
             isolation: Isolation::from_number(members.get("Isolation")?),
             namespaces: members.get("NamespaceOptions")?,
+            network_policy: NetworkPolicy::from_number(members.get("ConfigureNetwork")?),
             capabilities: members.get("Capabilities")?,
             group_add: members.get("GroupAdd")?,
             devices: members.get("DeviceSpecs")?,
@@ -173,19 +206,10 @@ impl RunEnvironment {
     pub(super) fn write(&self, members: &mut Members) -> serde_json::Result<()> {
         members.set("Isolation", &self.isolation.number())?;
         members.set("NamespaceOptions", &self.namespaces)?;
-        members.set("ConfigureNetwork", &self.network_policy())?;
+        members.set("ConfigureNetwork", &self.network_policy.number())?;
         members.set("Capabilities", &self.capabilities)?;
         members.set("GroupAdd", &self.group_add)?;
         members.set("DeviceSpecs", &self.devices)?;
         members.set("CommonBuildOpts", &self.common)
-    }
-
-    /// `ConfigureNetwork`: 0 as the tool sees fit, 1 no network, 2 a configured one.
-    fn network_policy(&self) -> u8 {
-        match self.namespaces.iter().find(|namespace| namespace.name == "network") {
-            Some(network) if network.path == "none" => 1,
-            Some(network) if network.host => 2,
-            _ => 0,
-        }
     }
 }

@@ -52,6 +52,29 @@ pub struct State {
     pub history_after: Vec<History>,
 }
 
+/// The few members that a list shows.
+#[derive(Debug, Clone, Default, serde::Deserialize)]
+pub struct Summary {
+    r#type: String,
+    /// The base image's name.
+    #[serde(default)]
+    pub image: String,
+    /// The base image's ID.
+    #[serde(default, rename = "image-id")]
+    pub image_id: String,
+    /// The container's name.
+    #[serde(default, rename = "container-name")]
+    pub name: String,
+}
+
+impl Summary {
+    /// The summary of the state file below `directory`; `None` if there is none that can be read.
+    pub fn read(directory: &Path) -> Option<Self> {
+        let bytes = read_limited(&directory.join(NAME)).ok()?;
+        serde_json::from_slice::<Self>(&bytes).ok().filter(|summary| summary.r#type == TYPE)
+    }
+}
+
 impl State {
     /// The state of a new working container `id` called `name`.
     pub fn new(id: &str, name: &str, base: &Base, draft: Draft, environment: &RunEnvironment) -> Self {
@@ -151,6 +174,11 @@ impl State {
             manifest: self.base64("manifest")?,
             top_layer: self.members.get("TopLayer")?,
         })
+    }
+
+    /// Name and ID of the image that the container was made from; both empty for scratch.
+    pub fn base_names(&self) -> (String, String) {
+        (self.members.get("image").unwrap_or_default(), self.members.get("image-id").unwrap_or_default())
     }
 
     /// Where the state file says that the container is mounted; empty when it is not.

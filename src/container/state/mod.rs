@@ -18,8 +18,8 @@ use containers_storage::containers::Container;
 use containers_storage::store::{self, Store};
 use containers_storage::{ContainerId, LayerId};
 
-pub use environment::{CommonOptions, Isolation, Namespace, RunEnvironment};
-pub use file::{Base, State};
+pub use environment::{CommonOptions, Isolation, Namespace, NetworkPolicy, RunEnvironment};
+pub use file::{Base, State, Summary};
 pub use members::Members;
 
 /// Why a working container could not be found, read or written.

@@ -1,1 +1,0 @@
-//! `commit`: an image from a working container.

@@ -1,0 +1,377 @@
+//! `commit`: an image from a working container.
+//!
+//! ```text
+//! plain    copy the writable layer while it is hashed → layer <chain id> → image              (the container goes on)
+//! --rm     hash the writable layer where it lies → image names it → container record goes     (nothing is copied)
+//! --squash pack the merged tree into one layer without parent → image
+//! ```
+//!
+//! Invariant: base layers are not opened; of them only the records are read. The image is visible only when all of it is there.
+
+mod document;
+mod layer;
+
+use std::path::PathBuf;
+
+use containers_storage::driver;
+use containers_storage::freeze;
+use containers_storage::store::{self, NewImage, Store};
+use containers_storage::{Digest, ImageId, LayerId};
+use jiff::Timestamp;
+
+use self::document::{LayerInfo, Origin, Written};
+use self::layer::Packed;
+use super::instruction;
+use super::state::{self, Base};
+use super::{WorkingContainer, mounted, remove};
+use crate::dockerfile;
+use crate::image::reference::{self, Operand};
+use crate::image::{Change, Draft, Format, Reference, Time, Warning};
+
+/// What to commit.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// The new image's name; none for an unnamed image.
+    pub destination: Option<String>,
+    /// The new image's format.
+    pub format: Format,
+    /// One layer more than the base, or one in all.
+    pub layer: LayerPolicy,
+    /// What becomes of the container.
+    pub container: Afterwards,
+    /// Edits of the image that the container itself does not get, in their order.
+    pub edits: Vec<Edit>,
+    /// How config and manifest are written.
+    pub documents: Documents,
+    /// Host files that the layer gets beside what the container has: source, path in the image.
+    pub add_files: Vec<(PathBuf, PathBuf)>,
+}
+
+/// `--squash`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LayerPolicy {
+    /// The container's changes become one layer on the base's.
+    #[default]
+    Append,
+    /// Base and changes become one layer.
+    Squash,
+}
+
+/// `--rm`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Afterwards {
+    /// The container goes on.
+    #[default]
+    Keep,
+    /// The container is removed once the image is there.
+    Remove,
+}
+
+/// One edit of the image.
+#[derive(Debug, Clone)]
+pub enum Edit {
+    /// `--change`: a Dockerfile instruction that only changes the config.
+    Instruction(String),
+    /// A flag.
+    Change(Change),
+}
+
+/// How config and manifest are written.
+#[derive(Debug, Clone)]
+pub struct Documents {
+    /// Which time they bear.
+    pub clock: Clock,
+    /// `--omit-history`.
+    pub history: HistoryPolicy,
+    /// `--identity-label`: the label that says what made the image; unless asked for, not with a fixed time.
+    pub identity_label: Option<bool>,
+    /// The annotation with the time of creation.
+    pub created_annotation: bool,
+}
+
+impl Default for Documents {
+    fn default() -> Self {
+        Self { clock: Clock::Now, history: HistoryPolicy::Write, identity_label: None, created_annotation: true }
+    }
+}
+
+/// `--omit-history`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum HistoryPolicy {
+    /// The base's history and ours.
+    #[default]
+    Write,
+    /// None at all.
+    Omit,
+}
+
+/// Which time an image bears; seconds since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Clock {
+    /// The present.
+    #[default]
+    Now,
+    /// `--timestamp`: this one, in the documents and for every file of the new layer.
+    Timestamp(i64),
+    /// `--source-date-epoch`: this one in the documents; files keep their times.
+    Epoch(i64),
+    /// `--source-date-epoch --rewrite-timestamp`: and files have no later one.
+    EpochForFiles(i64),
+}
+
+/// The new image.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Its ID.
+    pub id: ImageId,
+    /// Its manifest's digest.
+    pub digest: Digest,
+    /// Length of the manifest in bytes.
+    pub manifest_size: u64,
+    /// The manifest's media type.
+    pub media_type: &'static str,
+    /// Its name, if it has one.
+    pub name: Option<String>,
+    /// What could not be done in full.
+    pub warnings: Vec<String>,
+}
+
+/// Why there is no new image.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The container could not be read.
+    #[error(transparent)]
+    State(#[from] state::Error),
+    /// The state is damaged.
+    #[error("the state of container {name:?} is damaged")]
+    Damaged {
+        /// The container.
+        name: String,
+        /// What is wrong.
+        source: serde_json::Error,
+    },
+    /// The name for the image is none. Scripts look for the words.
+    #[error("cannot parse input: {text:?}: {reason}")]
+    Destination {
+        /// What was typed.
+        text: String,
+        /// Which rule it breaks.
+        reason: reference::Error,
+    },
+    /// The image should go elsewhere.
+    #[error("committing to {transport:?} is not supported yet: images go to the local store only")]
+    Transport {
+        /// The name before the colon.
+        transport: &'static str,
+    },
+    /// `--change` with something that is no config instruction.
+    #[error("--change {text:?}")]
+    Change {
+        /// What was given.
+        text: String,
+        /// What is wrong with it.
+        source: dockerfile::ParseError,
+    },
+    /// A time that no image can bear.
+    #[error("{0} seconds since 1970 is no time that an image can bear")]
+    Time(i64),
+    /// The namespace could not be entered, or the container not be mounted.
+    #[error(transparent)]
+    Mount(#[from] mounted::Error),
+    /// The layer could not be packed.
+    #[error("committing {name:?}")]
+    Freeze {
+        /// The container.
+        name: String,
+        /// What failed.
+        source: freeze::Error,
+    },
+    /// The driver could not be used.
+    #[error("committing {name:?}")]
+    Driver {
+        /// The container.
+        name: String,
+        /// What failed.
+        source: driver::Error,
+    },
+    /// The merged tree could not be packed.
+    #[error("committing {name:?}: squashing it")]
+    Squash {
+        /// The container.
+        name: String,
+        /// What failed.
+        source: containers_storage::archive::Error,
+    },
+    /// A file of `--add-file` could not be added.
+    #[error("committing {name:?}: adding {path:?}")]
+    AddFile {
+        /// The container.
+        name: String,
+        /// The file on the host.
+        path: PathBuf,
+        /// What failed.
+        source: super::add::Error,
+    },
+    /// A file of the new layer could not be used.
+    #[error("{action} {path:?}")]
+    Io {
+        /// The operation, as a participle.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What failed.
+        source: std::io::Error,
+    },
+    /// A layer of the base has no digest: it was not made by an image.
+    #[error("layer {0} of the base image has no digest")]
+    NoDigest(LayerId),
+    /// The store could not be read or changed.
+    #[error("committing {name:?}")]
+    Store {
+        /// The container.
+        name: String,
+        /// What failed.
+        source: store::Error,
+    },
+    /// The image is there, but the container could not be removed.
+    #[error("the image {id} was made, but its container remains")]
+    Remove {
+        /// The new image.
+        id: ImageId,
+        /// What failed.
+        source: remove::Error,
+    },
+}
+
+/// Makes an image of the container `name`. `note` is given lines for the person.
+pub fn commit(store: &Store, name: &str, options: &Options, note: &mut dyn FnMut(String)) -> Result<Outcome, Error> {
+    let destination = options.destination.as_deref().map(destination).transpose()?;
+    let container = WorkingContainer::open(store, name)?;
+    let base = container.state().base().map_err(|source| Error::Damaged { name: name.to_owned(), source })?;
+    let (draft, warnings) = edited(&container, options)?;
+    let created = created(options.documents.clock)?;
+    let writer = Writer { container: &container, base: &base, draft, created, options, name: destination.as_ref() };
+    let lower = lower_layers(store, &container, options)?;
+    let packed = layer::pack(store, &container, options, note)?;
+    let written = writer.write(&lower, &packed);
+    let image = writer.record(&written, &packed);
+    let id = image.id.clone();
+    let failed = |source| Error::Store { name: container.name(), source };
+    match packed {
+        Packed::InPlace(frozen, _gate) => {
+            frozen.publish(store, &image).map_err(|source| Error::Freeze { name: container.name(), source })?;
+        }
+        Packed::Copied(_) => {
+            store.put_image(&image).map_err(failed)?;
+            if options.container == Afterwards::Remove {
+                let removed = remove::remove(store, &container.id().to_string());
+                removed.map_err(|source| Error::Remove { id: id.clone(), source })?;
+            }
+        }
+    }
+    Ok(Outcome {
+        id,
+        digest: written.manifest.digest(),
+        manifest_size: written.manifest.bytes().len() as u64,
+        media_type: written.manifest.media_type(),
+        name: destination.map(|name| name.to_string()),
+        warnings: warnings.iter().map(ToString::to_string).collect(),
+    })
+}
+
+/// The name that the new image gets. Other places than the store are refused by name.
+fn destination(text: &str) -> Result<Reference, Error> {
+    if let Ok(Operand::Elsewhere { transport, .. }) = reference::parse_operand(text, &[]) {
+        return Err(Error::Transport { transport: transport.name() });
+    }
+    Reference::for_new_image(text).map_err(|reason| Error::Destination { text: text.to_owned(), reason })
+}
+
+/// The container's draft with the edits of this commit.
+fn edited(container: &WorkingContainer, options: &Options) -> Result<(Draft, Vec<Warning>), Error> {
+    let mut draft = container.state().draft.clone();
+    draft.format = options.format;
+    let mut warnings = Vec::new();
+    for edit in &options.edits {
+        match edit {
+            Edit::Change(change) => warnings.extend(draft.apply(change)),
+            Edit::Instruction(text) => {
+                let changed = instruction::apply(&mut draft, text);
+                warnings.extend(changed.map_err(|source| Error::Change { text: text.clone(), source })?);
+            }
+        }
+    }
+    Ok((draft, warnings))
+}
+
+fn created(clock: Clock) -> Result<Time, Error> {
+    let seconds = match clock {
+        Clock::Now => return Ok(Time::from_timestamp(Timestamp::now())),
+        Clock::Timestamp(seconds) | Clock::Epoch(seconds) | Clock::EpochForFiles(seconds) => seconds,
+    };
+    Ok(Time::from_timestamp(Timestamp::from_second(seconds).map_err(|_| Error::Time(seconds))?))
+}
+
+/// The layers below the new one, lowest first.
+fn lower_layers(store: &Store, container: &WorkingContainer, options: &Options) -> Result<Vec<LayerInfo>, Error> {
+    let failed = |source| Error::Store { name: container.name(), source };
+    if options.layer == LayerPolicy::Squash {
+        return Ok(Vec::new());
+    }
+    let layers = store.layers().map_err(failed)?;
+    let chain = layers.chain(container.layer()).map_err(failed)?;
+    chain.into_iter().skip(1).rev().map(info).collect()
+}
+
+fn info(layer: containers_storage::layers::Layer) -> Result<LayerInfo, Error> {
+    match (layer.diff_digest, u64::try_from(layer.diff_size)) {
+        (Some(digest), Ok(size)) => Ok(LayerInfo { digest, size }),
+        _ => Err(Error::NoDigest(layer.id)),
+    }
+}
+
+/// What the image's documents and record are made of.
+struct Writer<'a> {
+    container: &'a WorkingContainer,
+    base: &'a Base,
+    draft: Draft,
+    created: Time,
+    options: &'a Options,
+    name: Option<&'a Reference>,
+}
+
+impl Writer<'_> {
+    fn write(&self, lower: &[LayerInfo], packed: &Packed) -> Written {
+        let mut layers = lower.to_vec();
+        layers.push(packed.info());
+        let state = self.container.state();
+        let origin = Origin {
+            created: self.created.clone(),
+            container: self.container.id().to_string(),
+            base_id: &self.base.id,
+            base_name: &self.base.name,
+            before: &state.history_before,
+            after: &state.history_after,
+        };
+        document::write(self.draft.clone(), &layers, &origin, &self.options.documents, self.options.layer)
+    }
+
+    fn record(&self, written: &Written, packed: &Packed) -> NewImage {
+        let digest = written.manifest.digest();
+        let config = Digest::of(&written.config);
+        let manifest = written.manifest.bytes().to_vec();
+        NewImage {
+            id: ImageId::of_config(&config),
+            layer: Some(packed.layer().clone()),
+            names: self.name.iter().map(ToString::to_string).collect(),
+            metadata: "{}".to_owned(),
+            created: self.created.as_str().to_owned(),
+            big_data: vec![
+                (config.to_string(), written.config.clone()),
+                (format!("manifest-{digest}"), manifest.clone()),
+                ("manifest".to_owned(), manifest),
+            ],
+            digest,
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! `copy` and `add` on a working container: mounts it, finds what `--from` names, lets `add` do the work, notes the history.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use containers_storage::store::Store;
+
+use super::add::{self, Appearance, Outcome, Selection, Source, Verb};
+use super::config::empty_step;
+use super::find_image::{self, find_image};
+use super::run::HistoryChoice;
+use super::{Mounted, WorkingContainer, from, mounted, state};
+
+/// What to copy, and how.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Which of the two verbs.
+    pub verb: Verb,
+    /// What to copy.
+    pub sources: Vec<OsString>,
+    /// Where to; without it the working directory.
+    pub destination: Option<PathBuf>,
+    /// Where the sources are.
+    pub origin: Origin,
+    /// Which files.
+    pub selection: Selection,
+    /// How they look afterwards.
+    pub appearance: Appearance,
+    /// Add the step to the history.
+    pub history: HistoryChoice,
+}
+
+/// Where the sources are.
+#[derive(Debug, Clone)]
+pub enum Origin {
+    /// On the host; with a context directory, below that.
+    Host(Option<PathBuf>),
+    /// `--from`: in a container or an image.
+    Named(String),
+}
+
+/// Why nothing, or not all, was copied.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The container could not be read.
+    #[error(transparent)]
+    State(#[from] state::Error),
+    /// `--from` names neither a container nor an image.
+    #[error(transparent)]
+    Image(#[from] find_image::Error),
+    /// The image of `--from` could not be read.
+    #[error(transparent)]
+    ReadImage(#[from] from::Error),
+    /// The image of `--from` has no files.
+    #[error("{0:?} has no layers to copy from")]
+    NoLayers(String),
+    /// A file system could not be mounted.
+    #[error(transparent)]
+    Mount(#[from] mounted::Error),
+    /// Copying failed.
+    #[error(transparent)]
+    Add(#[from] add::Error),
+}
+
+/// What `--from` stands for.
+struct Other {
+    name: String,
+    layer: containers_storage::LayerId,
+    workdir: PathBuf,
+}
+
+/// Copies into the container `name`. `note` is given lines for the person.
+pub fn copy(store: &Store, name: &str, options: &Options, note: &mut dyn FnMut(String)) -> Result<Outcome, Error> {
+    let container = WorkingContainer::open(store, name)?;
+    let other = match &options.origin {
+        Origin::Host(_) => None,
+        Origin::Named(name) => Some(other(store, name)?),
+    };
+    let mounted = Mounted::new(store, &container)?;
+    mounted.notices().iter().for_each(|notice| note(notice.to_string()));
+    let other_root = match &other {
+        Some(other) => Some(Mounted::read_only(store, &other.layer, &other.name)?),
+        None => None,
+    };
+    let source = match (&options.origin, &other, &other_root) {
+        (_, Some(other), Some(root)) => Source::Root { root: root.root(), workdir: other.workdir.clone() },
+        (Origin::Host(context), ..) => Source::Host { context: context.clone() },
+        (Origin::Named(name), ..) => return Err(Error::NoLayers(name.clone())),
+    };
+    let how = add::Options {
+        verb: options.verb,
+        source,
+        workdir: workdir(&container.state().draft.config.config.working_dir),
+        selection: options.selection.clone(),
+        appearance: options.appearance.clone(),
+    };
+    let outcome = add::add(mounted.root(), &options.sources, options.destination.as_deref(), &how)?;
+    if options.history == HistoryChoice::Note {
+        note_history(store, &container, options.verb, &outcome)?;
+    }
+    Ok(outcome)
+}
+
+fn other(store: &Store, name: &str) -> Result<Other, Error> {
+    match WorkingContainer::open(store, name) {
+        Ok(container) => Ok(Other {
+            name: container.name(),
+            layer: container.layer().clone(),
+            workdir: workdir(&container.state().draft.config.config.working_dir),
+        }),
+        Err(state::Error::NotKnown { .. }) => {
+            let found = find_image(store, name)?;
+            let (_, config) = from::read_base(store, &found)?;
+            let layer = found.image.layer.ok_or_else(|| Error::NoLayers(name.to_owned()))?;
+            Ok(Other { name: name.to_owned(), layer, workdir: workdir(&config.config.working_dir) })
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn workdir(text: &str) -> PathBuf {
+    PathBuf::from("/").join(text)
+}
+
+fn note_history(store: &Store, container: &WorkingContainer, verb: Verb, outcome: &Outcome) -> Result<(), state::Error> {
+    let keyword = match verb {
+        Verb::Add => "ADD",
+        Verb::Copy => "COPY",
+    };
+    let digest = outcome.digest.as_ref().map(|digest| digest.hex()).unwrap_or_default();
+    let separator = if outcome.kind.word().is_empty() { "" } else { ":" };
+    let created_by = format!("/bin/sh -c #(nop) {keyword} {}{separator}{digest}", outcome.kind.word());
+    WorkingContainer::edit(store, container.id().as_str(), |container| {
+        container.state_mut().history_before.push(empty_step(&created_by));
+        Ok(())
+    })
+}
