@@ -1,17 +1,168 @@
-//! `coracle commit`: Make an image of a working container
+//! `coracle commit`: an image from a working container.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::{CommandError, Context, Ui};
+use super::from::{format, write_id};
+use super::{CommandError, Context, Ui, args};
+use crate::container::commit::{self, Afterwards, Clock, Documents, Edit, HistoryPolicy, LayerPolicy, Outcome};
+use crate::image::{Change, setting};
 
-/// Make an image of a working container
+/// Make an image from a working container
+///
+/// Without a name the image has none. Prints the image's ID.
 #[derive(Debug, clap::Args)]
 pub(crate) struct CommitArgs {
-    /// Container, image
-    #[arg(value_name = "OPERAND")]
+    /// Working container, name of the image
+    #[arg(value_name = "CONTAINER [IMAGE]")]
     operands: Vec<String>,
+
+    /// File of the host to add: SOURCE:PATH (can be repeated)
+    #[arg(long, value_name = "FILE")]
+    add_file: Vec<String>,
+
+    /// Annotation of the manifest: KEY=VALUE (can be repeated)
+    #[arg(long, value_name = "ANNOTATION")]
+    annotation: Vec<String>,
+
+    /// Instruction that changes the image's settings, as "CMD /app" (can be repeated)
+    #[arg(short, long, value_name = "INSTRUCTION")]
+    change: Vec<String>,
+
+    /// Note the time of creation as an annotation
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    created_annotation: Option<bool>,
+
+    /// Format: oci or docker
+    #[arg(short, long, value_name = "FORMAT")]
+    format: Option<String>,
+
+    /// Add the label that says what made the image
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    identity_label: Option<bool>,
+
+    /// Write the image's ID to this file instead of printing it
+    #[arg(long, value_name = "FILE")]
+    iidfile: Option<PathBuf>,
+
+    /// Write what was made to this file, as JSON
+    #[arg(long, value_name = "FILE")]
+    metadata_file: Option<PathBuf>,
+
+    /// Leave out the history
+    #[arg(long)]
+    omit_history: bool,
+
+    /// Be quiet about progress
+    #[arg(short, long)]
+    quiet: bool,
+
+    /// Give files no later time than that of --source-date-epoch
+    #[arg(long)]
+    rewrite_timestamp: bool,
+
+    /// Remove the container afterwards
+    #[arg(long)]
+    rm: bool,
+
+    /// Time of the image in seconds since 1970; files keep theirs
+    #[arg(long, value_name = "SECONDS")]
+    source_date_epoch: Option<String>,
+
+    /// One layer instead of one more
+    #[arg(long)]
+    squash: bool,
+
+    /// Time of the image and of every file in the new layer, in seconds since 1970
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
+    timestamp: Option<i64>,
+
+    /// Annotation to remove (can be repeated)
+    #[arg(long, value_name = "KEY", value_delimiter = ',')]
+    unsetannotation: Vec<String>,
+
+    /// Environment variable to remove (can be repeated)
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    unsetenv: Vec<String>,
 }
 
-pub(crate) fn commit(_ctx: &Context, _ui: &mut Ui, args: &CommitArgs) -> Result<ExitCode, CommandError> {
-    Err(CommandError::usage(format!("commit {:?} is not built yet", args.operands)))
+pub(crate) fn commit(ctx: &Context, ui: &mut Ui, args: &CommitArgs) -> Result<ExitCode, CommandError> {
+    let Some(container) = args.operands.first() else {
+        return Err(CommandError::usage("container ID must be specified"));
+    };
+    if args.operands.len() > 2 {
+        return Err(CommandError::usage("too many arguments specified"));
+    }
+    args::at_most(2, &args.operands)?;
+    let options = options(ctx, args)?;
+    let outcome = commit::commit(ctx.store()?, container, &options, &mut |line| ui.note(line))?;
+    for warning in &outcome.warnings {
+        ui.note(format!("warning: {warning}"));
+    }
+    if let Some(path) = &args.metadata_file {
+        write_id(path, &metadata(&outcome))?;
+    }
+    match &args.iidfile {
+        Some(path) => write_id(path, &format!("sha256:{}", outcome.id))?,
+        None => ui.data(&outcome.id)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn options(ctx: &Context, args: &CommitArgs) -> Result<commit::Options, CommandError> {
+    let mut edits: Vec<Edit> = args.change.iter().cloned().map(Edit::Instruction).collect();
+    edits.extend(args.unsetenv.iter().cloned().map(|name| Edit::Change(Change::UnsetEnv(name))));
+    edits.extend(args.unsetannotation.iter().cloned().map(|key| Edit::Change(Change::UnsetAnnotation(key))));
+    edits.extend(args.annotation.iter().map(|word| Edit::Change(setting::annotation(word))));
+    Ok(commit::Options {
+        destination: args.operands.get(1).cloned(),
+        format: format(ctx, args.format.as_deref())?,
+        layer: if args.squash { LayerPolicy::Squash } else { LayerPolicy::Append },
+        container: if args.rm { Afterwards::Remove } else { Afterwards::Keep },
+        edits,
+        documents: Documents {
+            clock: clock(ctx, args)?,
+            history: if args.omit_history { HistoryPolicy::Omit } else { HistoryPolicy::Write },
+            identity_label: args.identity_label,
+            created_annotation: args.created_annotation.unwrap_or(true),
+        },
+        add_files: args.add_file.iter().map(|word| add_file(word)).collect::<Result<_, _>>()?,
+    })
+}
+
+fn clock(ctx: &Context, args: &CommitArgs) -> Result<Clock, CommandError> {
+    let given = args.source_date_epoch.as_deref().filter(|word| !word.is_empty());
+    if args.timestamp.is_some() && given.is_some() {
+        return Err(CommandError::usage("cannot use more than one timestamp option at a time"));
+    }
+    if let Some(seconds) = args.timestamp {
+        return Ok(Clock::Timestamp(seconds));
+    }
+    let Some(word) = given.or_else(|| ctx.environment().text("SOURCE_DATE_EPOCH")) else {
+        return Ok(Clock::Now);
+    };
+    let seconds = word.parse().map_err(|_| CommandError::usage(format!("parsing source date epoch {word:?}: not a number of seconds")))?;
+    Ok(if args.rewrite_timestamp { Clock::EpochForFiles(seconds) } else { Clock::Epoch(seconds) })
+}
+
+fn add_file(word: &str) -> Result<(PathBuf, PathBuf), CommandError> {
+    match word.split_once(':') {
+        Some((source, path)) if !source.is_empty() && !path.is_empty() => Ok((source.into(), path.into())),
+        None if !word.is_empty() => Ok((word.into(), word.into())),
+        _ => Err(CommandError::usage(format!("parsing --add-file {word:?}: want SOURCE:PATH"))),
+    }
+}
+
+/// The document of `--metadata-file`, with the members that `build` tools agree on.
+fn metadata(outcome: &Outcome) -> String {
+    let digest = outcome.digest.to_string();
+    let mut document = serde_json::json!({
+        "containerimage.config.digest": format!("sha256:{}", outcome.id),
+        "containerimage.descriptor": {"mediaType": outcome.media_type, "digest": digest, "size": outcome.manifest_size},
+        "containerimage.digest": digest,
+    });
+    if let (Some(name), Some(members)) = (&outcome.name, document.as_object_mut()) {
+        members.insert("image.name".to_owned(), name.clone().into());
+    }
+    document.to_string()
 }

@@ -1,29 +1,146 @@
-//! `coracle copy`: Copy files into a working container
+//! `coracle copy` and `coracle add`: files into a working container.
 
+use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::{CommandError, Context, Ui};
+use crate::container::add::{Appearance, Links, Selection, Verb, Wildcards};
+use crate::container::copy::{self, Options, Origin};
+use crate::container::run::HistoryChoice;
 
 /// Copy files into a working container
+///
+/// Of a directory the contents are copied. Without a destination the container's working directory is meant; one that ends in a
+/// slash is made if need be. Prints a digest over what was copied.
 #[derive(Debug, clap::Args)]
 pub(crate) struct CopyArgs {
-    /// Container, sources, destination
-    #[arg(value_name = "OPERAND")]
-    operands: Vec<String>,
+    #[command(flatten)]
+    shared: TransferArgs,
+
+    /// Make the directories of a source's name in the destination
+    #[arg(long)]
+    parents: bool,
 }
 
-pub(crate) fn copy(_ctx: &Context, _ui: &mut Ui, args: &CopyArgs) -> Result<ExitCode, CommandError> {
-    Err(CommandError::usage(format!("copy {:?} is not built yet", args.operands)))
-}
-
-/// Copy files into a working container, unpacking archives
+/// Copy files into a working container, and unpack archives
+///
+/// A local tar archive, compressed or not, is unpacked into the destination. Everything else is as with copy.
 #[derive(Debug, clap::Args)]
 pub(crate) struct AddArgs {
-    /// Container, sources, destination
-    #[arg(value_name = "OPERAND")]
-    operands: Vec<String>,
+    #[command(flatten)]
+    shared: TransferArgs,
 }
 
-pub(crate) fn add(_ctx: &Context, _ui: &mut Ui, args: &AddArgs) -> Result<ExitCode, CommandError> {
-    Err(CommandError::usage(format!("add {:?} is not built yet", args.operands)))
+/// What `copy` and `add` have in common.
+#[derive(Debug, clap::Args)]
+struct TransferArgs {
+    /// Working container, sources, destination
+    #[arg(value_name = "OPERAND")]
+    operands: Vec<OsString>,
+
+    /// Add this step to the image's history
+    #[arg(long)]
+    add_history: bool,
+
+    /// Accept a pattern that matches nothing
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    allow_empty_wildcard: Option<bool>,
+
+    /// Take *, ? and [ in sources as patterns
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    allow_wildcard: Option<bool>,
+
+    /// Permissions of what is copied, in octal
+    #[arg(long, value_name = "MODE")]
+    chmod: Option<String>,
+
+    /// Owner of what is copied: USER[:GROUP], names or numbers of the container
+    #[arg(long, value_name = "OWNER")]
+    chown: Option<String>,
+
+    /// Directory below which all sources are
+    #[arg(long, value_name = "DIR")]
+    contextdir: Option<PathBuf>,
+
+    /// Leave out what matches this pattern (can be repeated)
+    #[arg(long, value_name = "PATTERN", value_delimiter = ',')]
+    exclude: Vec<String>,
+
+    /// Copy from this container or image instead of the host
+    #[arg(long, value_name = "NAME")]
+    from: Option<String>,
+
+    /// File with patterns to leave out; needs --contextdir
+    #[arg(long, value_name = "FILE")]
+    ignorefile: Option<PathBuf>,
+
+    /// Accepted for scripts: a step of a script is never cached
+    #[arg(long)]
+    link: bool,
+
+    /// Copy a source that is a symbolic link as a link
+    #[arg(long)]
+    no_follow_symlinks: bool,
+
+    /// Do not print the digest
+    #[arg(short, long)]
+    quiet: bool,
+
+    /// Time of everything that is copied, in seconds since 1970
+    #[arg(long, value_name = "SECONDS")]
+    timestamp: Option<i64>,
+}
+
+pub(crate) fn copy(ctx: &Context, ui: &mut Ui, args: &CopyArgs) -> Result<ExitCode, CommandError> {
+    transfer(ctx, ui, Verb::Copy, &args.shared, args.parents)
+}
+
+pub(crate) fn add(ctx: &Context, ui: &mut Ui, args: &AddArgs) -> Result<ExitCode, CommandError> {
+    transfer(ctx, ui, Verb::Add, &args.shared, false)
+}
+
+fn transfer(ctx: &Context, ui: &mut Ui, verb: Verb, args: &TransferArgs, parents: bool) -> Result<ExitCode, CommandError> {
+    let Some((container, rest)) = args.operands.split_first() else {
+        return Err(CommandError::usage("container ID must be specified"));
+    };
+    let (sources, destination) = match rest {
+        [] => return Err(CommandError::usage("src must be specified")),
+        [source] => (vec![source.clone()], None),
+        [sources @ .., destination] => (sources.to_vec(), Some(PathBuf::from(destination))),
+    };
+    if args.ignorefile.is_some() && args.contextdir.is_none() {
+        return Err(CommandError::usage("--ignorefile option requires that you specify a context dir using --contextdir"));
+    }
+    let history = args.add_history || ctx.environment().engine_switch("HISTORY");
+    let options = Options {
+        verb,
+        sources,
+        destination,
+        origin: args.from.clone().map_or_else(|| Origin::Host(args.contextdir.clone()), Origin::Named),
+        selection: selection(args, parents),
+        appearance: Appearance { chown: args.chown.clone(), chmod: args.chmod.clone(), timestamp: args.timestamp },
+        history: if history { HistoryChoice::Note } else { HistoryChoice::Silent },
+    };
+    let container = container.to_string_lossy();
+    let outcome = copy::copy(ctx.store()?, &container, &options, &mut |line| ui.note(line))?;
+    outcome.warnings.iter().for_each(|line| ui.note(format!("warning: {line}")));
+    if let (Some(digest), false) = (&outcome.digest, args.quiet) {
+        ui.data(digest.hex())?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn selection(args: &TransferArgs, parents: bool) -> Selection {
+    Selection {
+        exclude: args.exclude.clone(),
+        ignore_file: args.ignorefile.clone(),
+        links: if args.no_follow_symlinks { Links::Keep } else { Links::Follow },
+        wildcards: match (args.allow_wildcard, args.allow_empty_wildcard) {
+            (Some(false), _) => Wildcards::Literal,
+            (_, Some(true)) => Wildcards::ExpandMaybeEmpty,
+            _ => Wildcards::Expand,
+        },
+        parents,
+    }
 }

@@ -16,6 +16,7 @@ pub const FAILURE: u8 = 125;
 pub struct CommandError {
     kind: Kind,
     hints: Vec<String>,
+    status: u8,
 }
 
 #[derive(Debug)]
@@ -35,28 +36,35 @@ enum Kind {
 impl CommandError {
     /// A wrong command line, in words.
     pub fn usage(text: impl Into<String>) -> Self {
-        Self { kind: Kind::Usage(text.into()), hints: Vec::new() }
+        Self { kind: Kind::Usage(text.into()), hints: Vec::new(), status: FAILURE }
     }
 
     /// Leave with `status` and print nothing.
     pub fn status(status: u8) -> Self {
-        Self { kind: Kind::Status(status), hints: Vec::new() }
+        Self { kind: Kind::Status(status), hints: Vec::new(), status: FAILURE }
     }
 
     /// Several failures of one command that went on after each, printed as Buildah's `rmi` does.
     pub fn several(errors: Vec<CommandError>) -> Self {
-        Self { kind: Kind::Several(errors), hints: Vec::new() }
+        Self { kind: Kind::Several(errors), hints: Vec::new(), status: FAILURE }
     }
 
     /// The reader of stdout went away.
     pub(super) fn broken_pipe() -> Self {
-        Self { kind: Kind::BrokenPipe, hints: Vec::new() }
+        Self { kind: Kind::BrokenPipe, hints: Vec::new(), status: FAILURE }
     }
 
     /// Adds a hint, if there is one.
     #[must_use]
     pub fn hinting(mut self, hint: Option<String>) -> Self {
         self.hints.extend(hint);
+        self
+    }
+
+    /// Leaves with `status` instead of 125: that of a child.
+    #[must_use]
+    pub fn with_status(mut self, status: u8) -> Self {
+        self.status = status;
         self
     }
 
@@ -67,8 +75,8 @@ impl CommandError {
         match self.kind {
             Kind::BrokenPipe | Kind::Status(_) => self,
             kind => {
-                let inner = Self { kind, hints: Vec::new() };
-                Self { kind: Kind::Usage(format!("{}: {}", doing.into(), inner.text())), hints }
+                let inner = Self { kind, hints: Vec::new(), status: FAILURE };
+                Self { kind: Kind::Usage(format!("{}: {}", doing.into(), inner.text())), hints, status: self.status }
             }
         }
     }
@@ -79,7 +87,7 @@ impl CommandError {
             // What the shell shows for a process that SIGPIPE ended.
             Kind::BrokenPipe => ExitCode::from(141),
             Kind::Status(status) => ExitCode::from(status),
-            _ => ExitCode::from(FAILURE),
+            _ => ExitCode::from(self.status),
         }
     }
 
@@ -126,7 +134,7 @@ impl CommandError {
 
 impl<E: Error + Send + Sync + 'static> From<E> for CommandError {
     fn from(error: E) -> Self {
-        Self { kind: Kind::Failed(Box::new(error)), hints: Vec::new() }
+        Self { kind: Kind::Failed(Box::new(error)), hints: Vec::new(), status: FAILURE }
     }
 }
 

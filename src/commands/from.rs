@@ -1,17 +1,103 @@
-//! `coracle from`: Make a working container from an image
+//! `coracle from`: a working container on an image, or on nothing.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::{CommandError, Context, Ui};
+use super::run_environment::{RunEnvironmentArgs, containers_conf};
+use super::{CommandError, Context, Ui, args};
+use crate::container::from::{self, PullPolicy};
+use crate::image::Format;
 
 /// Make a working container from an image
+///
+/// The image is one of the store, or the word scratch for an empty root directory. Prints the container's name.
 #[derive(Debug, clap::Args)]
 pub(crate) struct FromArgs {
-    /// Image
+    /// Image, or scratch
     #[arg(value_name = "IMAGE")]
     operands: Vec<String>,
+
+    /// Write the container's ID to this file
+    #[arg(long, value_name = "FILE")]
+    cidfile: Option<PathBuf>,
+
+    /// Format of later commits: oci or docker
+    #[arg(short, long, value_name = "FORMAT")]
+    format: Option<String>,
+
+    /// Name of the container
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+
+    /// When to ask a registry: missing, never; always and newer come with registries
+    #[arg(long, value_name = "POLICY", num_args = 0..=1, require_equals = true, default_missing_value = "always")]
+    pull: Option<String>,
+
+    /// The same as --pull=always
+    #[arg(long, hide = true)]
+    pull_always: bool,
+
+    /// The same as --pull=never
+    #[arg(long, hide = true)]
+    pull_never: bool,
+
+    /// Be quiet about progress
+    #[arg(short, long)]
+    quiet: bool,
+
+    #[command(flatten)]
+    environment: RunEnvironmentArgs,
 }
 
-pub(crate) fn from(_ctx: &Context, _ui: &mut Ui, args: &FromArgs) -> Result<ExitCode, CommandError> {
-    Err(CommandError::usage(format!("from {:?} is not built yet", args.operands)))
+pub(crate) fn from(ctx: &Context, ui: &mut Ui, args: &FromArgs) -> Result<ExitCode, CommandError> {
+    let Some(image) = args.operands.first() else {
+        return Err(CommandError::usage("an image name (or \"scratch\") must be specified"));
+    };
+    args::at_most(1, &args.operands)?;
+    let store = ctx.store()?;
+    let rootless = store.conf().rootless;
+    let conf = containers_conf(ctx, rootless)?;
+    let options = from::Options {
+        image: image.clone(),
+        name: args.name.clone(),
+        pull: pull_policy(args)?,
+        format: format(ctx, args.format.as_deref())?,
+        environment: args.environment.resolve(ctx, &conf, rootless)?,
+    };
+    let outcome = from::from(store, &options).map_err(hinted)?;
+    if let Some(path) = &args.cidfile {
+        write_id(path, outcome.id.as_str())?;
+    }
+    ui.data(&outcome.name)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The value of `--format`, else `BUILDAH_FORMAT`, else OCI.
+pub(super) fn format(ctx: &Context, given: Option<&str>) -> Result<Format, CommandError> {
+    Ok(given.or_else(|| ctx.environment().engine("FORMAT")).unwrap_or_default().parse()?)
+}
+
+/// Files with an ID end without a newline: scripts read them whole.
+pub(super) fn write_id(path: &std::path::Path, id: &str) -> Result<(), CommandError> {
+    std::fs::write(path, id).map_err(|error| CommandError::from(error).context(format!("writing {path:?}")))
+}
+
+fn pull_policy(args: &FromArgs) -> Result<PullPolicy, CommandError> {
+    match (args.pull.as_deref(), args.pull_always, args.pull_never) {
+        (None, false, false) => Ok(PullPolicy::Missing),
+        (Some(word), false, false) => Ok(word.parse()?),
+        (None, true, false) => Ok(PullPolicy::Always),
+        (None, false, true) => Ok(PullPolicy::Never),
+        _ => Err(CommandError::usage("can only set one of 'pull' or 'pull-always' or 'pull-never'")),
+    }
+}
+
+fn hinted(error: from::Error) -> CommandError {
+    let hint = match &error {
+        from::Error::Image(crate::container::find_image::Error::NotKnown { .. }) => {
+            Some("only images of the local store can be used yet, pulling from registries comes later: see \"coracle images\"".to_owned())
+        }
+        _ => None,
+    };
+    CommandError::from(error).hinting(hint)
 }

@@ -43,6 +43,7 @@ mod rename;
 mod rm;
 mod rmi;
 mod run;
+mod run_environment;
 mod tag;
 mod umount;
 mod unshare;

@@ -1,17 +1,204 @@
-//! `coracle run`: Run a command in a working container
+//! `coracle run`: a command in a working container.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
+use super::args::{CapabilityArgs, NamespaceArgs};
+use super::run_environment::containers_conf;
 use super::{CommandError, Context, Ui};
+use crate::container::run::{self, Confinement, HistoryChoice, NamespaceWords, Names, TerminalChoice};
+use crate::run::devices::DeviceRequest;
+use crate::run::environment::PROXY_NAMES;
+use crate::run::mount_args::MountRequest;
+use crate::run::{MountOptions, RootChange};
 
 /// Run a command in a working container
+///
+/// Its exit status is the command's. Words after the container's name belong to the command; put -- before one that begins with a
+/// minus.
 #[derive(Debug, clap::Args)]
 pub(crate) struct RunArgs {
-    /// Container and command
-    #[arg(value_name = "OPERAND")]
+    /// Working container, command, arguments
+    #[arg(value_name = "OPERAND", trailing_var_arg = true, allow_hyphen_values = true)]
     operands: Vec<String>,
+
+    /// Add the command to the image's history
+    #[arg(long)]
+    add_history: bool,
+
+    #[command(flatten)]
+    capabilities: CapabilityArgs,
+
+    #[command(flatten)]
+    namespaces: NamespaceArgs,
+
+    /// Directory below which relative sources of --mount are
+    #[arg(long, value_name = "DIR")]
+    contextdir: Option<PathBuf>,
+
+    /// Device of the host: SOURCE[:TARGET[:rwm]] (can be repeated)
+    #[arg(long, value_name = "DEVICE")]
+    device: Vec<String>,
+
+    /// Environment variable: NAME=VALUE, or NAME to hand the caller's on (can be repeated)
+    #[arg(short, long, value_name = "VARIABLE")]
+    env: Vec<String>,
+
+    /// Supplementary group, or keep-groups for the caller's (can be repeated)
+    #[arg(long, value_name = "GROUP", value_delimiter = ',')]
+    group_add: Vec<String>,
+
+    /// Host name
+    #[arg(long, value_name = "NAME")]
+    hostname: Option<String>,
+
+    /// How the process is kept apart from the machine: rootless or default
+    #[arg(long, value_name = "ISOLATION")]
+    isolation: Option<String>,
+
+    /// Mount: type=bind|tmpfs,KEY=VALUE,… (can be repeated)
+    #[arg(long, value_name = "MOUNT")]
+    mount: Vec<String>,
+
+    /// Leave the image's own /etc/hostname in place
+    #[arg(long)]
+    no_hostname: bool,
+
+    /// Leave the image's own /etc/hosts in place
+    #[arg(long)]
+    no_hosts: bool,
+
+    /// Use chroot where pivot_root does not work, on an initial ramfs
+    #[arg(long)]
+    no_pivot: bool,
+
+    /// Security option: seccomp=FILE, label=…, apparmor=…, mask=…, unmask=…, no-new-privileges (can be repeated)
+    #[arg(long, value_name = "OPTION")]
+    security_opt: Vec<String>,
+
+    /// Give the command a terminal of its own
+    #[arg(
+        short, long, alias = "tty", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true"
+    )]
+    terminal: Option<bool>,
+
+    /// User: NAME|UID[:GROUP|GID]
+    #[arg(long, value_name = "USER")]
+    user: Option<String>,
+
+    /// Exit codes that count as success (can be repeated)
+    #[arg(long, value_name = "CODE", value_delimiter = ',')]
+    valid_exit_codes: Vec<i32>,
+
+    /// Directory or file of the host: SOURCE:TARGET[:OPTIONS] (can be repeated)
+    #[arg(short, long, value_name = "VOLUME")]
+    volume: Vec<String>,
+
+    /// Directory that the command starts in
+    #[arg(long, value_name = "DIR")]
+    workingdir: Option<String>,
 }
 
-pub(crate) fn run(_ctx: &Context, _ui: &mut Ui, args: &RunArgs) -> Result<ExitCode, CommandError> {
-    Err(CommandError::usage(format!("run {:?} is not built yet", args.operands)))
+pub(crate) fn run(ctx: &Context, ui: &mut Ui, args: &RunArgs) -> Result<ExitCode, CommandError> {
+    let Some((container, command)) = args.operands.split_first() else {
+        return Err(CommandError::usage("container ID must be specified"));
+    };
+    if command.is_empty() {
+        return Err(CommandError::usage("command must be specified"));
+    }
+    let store = ctx.store()?;
+    let conf = containers_conf(ctx, store.conf().rootless)?;
+    let options = options(ctx, args, command)?;
+    ui.finish()?;
+    let outcome = run::run(store, container, &options, &conf, &mut |line| ui.note(line)).map_err(failed)?;
+    exit_status(args, outcome.status.code())
+}
+
+/// 0 outside the list of valid codes is a failure of ours; any other code outside it is the answer.
+fn exit_status(args: &RunArgs, code: u8) -> Result<ExitCode, CommandError> {
+    let valid = if args.valid_exit_codes.is_empty() { &[0][..] } else { &args.valid_exit_codes };
+    if valid.contains(&i32::from(code)) {
+        return Ok(ExitCode::SUCCESS);
+    }
+    if code == 0 {
+        return Err(CommandError::usage("exit status 0 is not in the valid exit codes list"));
+    }
+    Err(CommandError::usage(format!("while running runtime: exit status {code}")).with_status(code))
+}
+
+fn failed(error: run::Error) -> CommandError {
+    let status = match &error {
+        run::Error::Run(error) => error.exit_code(),
+        _ => super::error::FAILURE,
+    };
+    let hints = match &error {
+        run::Error::Run(error) => error.hint().into_iter().collect(),
+        run::Error::Mount(error) => error.hints(),
+        _ => Vec::new(),
+    };
+    hints.into_iter().fold(CommandError::from(error), |error, hint| error.hinting(Some(hint))).with_status(status)
+}
+
+fn options(ctx: &Context, args: &RunArgs, command: &[String]) -> Result<run::Options, CommandError> {
+    let environment = ctx.environment();
+    let proxy = PROXY_NAMES.iter().filter_map(|name| Some(((*name).to_owned(), environment.text(name)?.to_owned()))).collect();
+    let history = args.add_history || environment.engine_switch("HISTORY");
+    Ok(run::Options {
+        command: command.to_vec(),
+        user: args.user.clone(),
+        workdir: args.workingdir.clone(),
+        env: variables(ctx, &args.env),
+        proxy,
+        terminal: match args.terminal {
+            Some(true) => TerminalChoice::Always,
+            Some(false) => TerminalChoice::Never,
+            None => TerminalChoice::Automatic,
+        },
+        confinement: confinement(ctx, args),
+        mounts: mounts(args)?,
+        names: Names { hostname: args.hostname.clone(), no_hosts: args.no_hosts, no_hostname: args.no_hostname },
+        history: if history { HistoryChoice::Note } else { HistoryChoice::Silent },
+    })
+}
+
+/// `NAME` alone hands the caller's value on; a variable that the caller does not have is left out.
+fn variables(ctx: &Context, words: &[String]) -> Vec<String> {
+    words
+        .iter()
+        .filter_map(|word| match word.contains('=') {
+            true => Some(word.clone()),
+            false => Some(format!("{word}={}", ctx.environment().get(word)?.to_string_lossy())),
+        })
+        .collect()
+}
+
+fn confinement(ctx: &Context, args: &RunArgs) -> Confinement {
+    let no_pivot = args.no_pivot || ctx.environment().engine_switch("NOPIVOT");
+    Confinement {
+        cap_add: args.capabilities.cap_add.clone(),
+        cap_drop: args.capabilities.cap_drop.clone(),
+        security: args.security_opt.clone(),
+        groups: args.group_add.clone(),
+        namespaces: NamespaceWords {
+            cgroup: args.namespaces.cgroupns.clone(),
+            ipc: args.namespaces.ipc.clone(),
+            network: args.namespaces.network.clone(),
+            pid: args.namespaces.pid.clone(),
+            uts: args.namespaces.uts.clone(),
+        },
+        isolation: args.isolation.clone().or_else(|| ctx.environment().engine("ISOLATION").map(str::to_owned)),
+        root_change: if no_pivot { RootChange::MoveMount } else { RootChange::Pivot },
+    }
+}
+
+fn mounts(args: &RunArgs) -> Result<MountOptions, CommandError> {
+    let mut requests = Vec::new();
+    for word in &args.volume {
+        requests.push(MountRequest::parse_volume(word).map_err(CommandError::usage)?);
+    }
+    for word in &args.mount {
+        requests.push(MountRequest::parse_mount(word).map_err(CommandError::usage)?);
+    }
+    let devices = args.device.iter().map(|word| DeviceRequest::parse(word)).collect::<Result<_, _>>();
+    Ok(MountOptions { requests, devices: devices.map_err(CommandError::usage)?, context_dir: args.contextdir.clone() })
 }

@@ -1,17 +1,66 @@
-//! `coracle unshare`: Run a command in the user namespace of the store
+//! `coracle unshare`: a command as root of the store's user namespace.
 
-use std::process::ExitCode;
+use std::ffi::OsString;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, ExitCode};
 
 use super::{CommandError, Context, Ui};
+use crate::container::mount;
+use crate::userns::{self, MountNamespace};
 
 /// Run a command in the user namespace of the store
+///
+/// The command, or $SHELL, is root over the subordinate IDs, in a mount namespace of its own: the place for "coracle mount".
 #[derive(Debug, clap::Args)]
 pub(crate) struct UnshareArgs {
-    /// Command
-    #[arg(value_name = "OPERAND")]
-    operands: Vec<String>,
+    /// Command and arguments
+    #[arg(value_name = "COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
+    operands: Vec<OsString>,
+
+    /// Mount a container and put the path into a variable: [VARIABLE=]CONTAINER (can be repeated)
+    #[arg(short, long, value_name = "MOUNT", value_delimiter = ',')]
+    mount: Vec<String>,
 }
 
-pub(crate) fn unshare(_ctx: &Context, _ui: &mut Ui, args: &UnshareArgs) -> Result<ExitCode, CommandError> {
-    Err(CommandError::usage(format!("unshare {:?} is not built yet", args.operands)))
+pub(crate) fn unshare(ctx: &Context, ui: &mut Ui, args: &UnshareArgs) -> Result<ExitCode, CommandError> {
+    let shell = ctx.environment().get("SHELL").filter(|shell| !shell.is_empty()).map(OsString::from);
+    let (program, arguments) = match (args.operands.split_first(), shell) {
+        (Some((program, arguments)), _) => (program.clone(), arguments),
+        (None, Some(shell)) => (shell, &[][..]),
+        (None, None) => return Err(CommandError::usage("no command specified, and $SHELL is not set").with_status(1)),
+    };
+    // The store is found as the caller sees it: inside, the user is root and its defaults would be root's.
+    let store = if args.mount.is_empty() { None } else { Some(ctx.store()?) };
+    let entered = userns::enter(MountNamespace::Private).map_err(|error| {
+        let hints = error.hints();
+        hints.into_iter().fold(CommandError::from(error), |error, hint| error.hinting(Some(hint)))
+    })?;
+    entered.notices.iter().for_each(|notice| ui.note(notice));
+    let mut command = Command::new(&program);
+    command.args(arguments).envs(userns::child_environment(entered.outer));
+    if ctx.environment().text("BUILDAH_ISOLATION").is_none() {
+        command.env("BUILDAH_ISOLATION", "rootless");
+    }
+    for word in &args.mount {
+        let (variable, name) = word.split_once('=').unwrap_or((word, word));
+        if let Some(store) = store {
+            command.env(variable, mount::mount(store, name)?.path);
+        }
+    }
+    ui.finish()?;
+    let status = command.status().map_err(|error| {
+        CommandError::from(error).context(format!("running {}", program.to_string_lossy())).with_status(1)
+    })?;
+    if let Some(store) = store {
+        for word in &args.mount {
+            let name = word.split_once('=').map_or(word.as_str(), |(_, name)| name);
+            // The namespace goes with this process; what is left of the entry says so by itself.
+            let _ = crate::container::umount::umount(store, name);
+        }
+    }
+    match status.code() {
+        Some(0) => Ok(ExitCode::SUCCESS),
+        Some(code) => Err(CommandError::status(u8::try_from(code).unwrap_or(1))),
+        None => Err(CommandError::status(u8::try_from(128 + status.signal().unwrap_or(0)).unwrap_or(1))),
+    }
 }
