@@ -141,7 +141,9 @@ fn clock(ctx: &Context, args: &CommitArgs) -> Result<Clock, CommandError> {
     let Some(word) = given.or_else(|| ctx.environment().text("SOURCE_DATE_EPOCH")) else {
         return Ok(Clock::Now);
     };
-    let seconds = word.parse().map_err(|_| CommandError::usage(format!("parsing source date epoch {word:?}: not a number of seconds")))?;
+    let seconds = word
+        .parse()
+        .map_err(|_| CommandError::usage(format!("parsing source date epoch {word:?}: not a number of seconds")))?;
     Ok(if args.rewrite_timestamp { Clock::EpochForFiles(seconds) } else { Clock::Epoch(seconds) })
 }
 

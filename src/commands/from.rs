@@ -94,9 +94,10 @@ fn pull_policy(args: &FromArgs) -> Result<PullPolicy, CommandError> {
 
 fn hinted(error: from::Error) -> CommandError {
     let hint = match &error {
-        from::Error::Image(crate::container::find_image::Error::NotKnown { .. }) => {
-            Some("only images of the local store can be used yet, pulling from registries comes later: see \"coracle images\"".to_owned())
-        }
+        from::Error::Image(crate::container::find_image::Error::NotKnown { .. }) => Some(
+            "only images of the local store can be used yet, pulling from registries comes later: see \"coracle images\""
+                .to_owned(),
+        ),
         _ => None,
     };
     CommandError::from(error).hinting(hint)

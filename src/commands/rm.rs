@@ -22,7 +22,9 @@ pub(crate) struct RmArgs {
 
 pub(crate) fn rm(ctx: &Context, ui: &mut Ui, args: &RmArgs) -> Result<ExitCode, CommandError> {
     let names = match (args.all, args.operands.is_empty()) {
-        (true, false) => return Err(CommandError::usage("when using the --all switch, you may not pass any containers names or IDs")),
+        (true, false) => {
+            return Err(CommandError::usage("when using the --all switch, you may not pass any containers names or IDs"));
+        }
         (false, true) => return Err(CommandError::usage("container ID must be specified")),
         (false, false) => args.operands.clone(),
         (true, true) => list(ctx.store()?, Scope::Working)?.into_iter().map(|listed| listed.id.to_string()).collect(),

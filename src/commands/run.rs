@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use super::args::{CapabilityArgs, NamespaceArgs};
 use super::run_environment::containers_conf;
 use super::{CommandError, Context, Ui};
-use crate::container::run::{self, Confinement, HistoryChoice, NamespaceWords, Names, TerminalChoice};
+use crate::container::run::{self, Confinement, HistoryChoice, Names, NamespaceWords, TerminalChoice};
 use crate::run::devices::DeviceRequest;
 use crate::run::environment::PROXY_NAMES;
 use crate::run::mount_args::MountRequest;

@@ -48,9 +48,9 @@ pub(crate) fn unshare(ctx: &Context, ui: &mut Ui, args: &UnshareArgs) -> Result<
         }
     }
     ui.finish()?;
-    let status = command.status().map_err(|error| {
-        CommandError::from(error).context(format!("running {}", program.to_string_lossy())).with_status(1)
-    })?;
+    let status = command
+        .status()
+        .map_err(|error| CommandError::from(error).context(format!("running {}", program.to_string_lossy())).with_status(1))?;
     if let Some(store) = store {
         for word in &args.mount {
             let name = word.split_once('=').map_or(word.as_str(), |(_, name)| name);

@@ -177,13 +177,7 @@ fn base_of(image: &Image, name: Option<String>, config: Vec<u8>, manifest: Vec<u
     }
 }
 
-fn create(
-    store: &Store,
-    options: &Options,
-    base: &Base,
-    config: ImageConfig,
-    new: &NewContainer,
-) -> Result<Outcome, Error> {
+fn create(store: &Store, options: &Options, base: &Base, config: ImageConfig, new: &NewContainer) -> Result<Outcome, Error> {
     let draft = new_draft(options.format, base, config);
     let on_build = draft.config.config.on_build.clone();
     let prefix = name_prefix(options, base);

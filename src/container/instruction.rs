@@ -20,10 +20,9 @@ pub fn changes(instruction: &Instruction, shell: &[String]) -> Vec<Change> {
     match instruction {
         Instruction::Cmd(command) => vec![Change::Cmd(words(command, shell))],
         Instruction::Entrypoint(command) => vec![Change::Entrypoint(words(command, shell))],
-        Instruction::Env(pairs) => pairs
-            .iter()
-            .map(|(name, value)| Change::SetEnv { name: name.clone(), value: value.clone() })
-            .collect(),
+        Instruction::Env(pairs) => {
+            pairs.iter().map(|(name, value)| Change::SetEnv { name: name.clone(), value: value.clone() }).collect()
+        }
         Instruction::Label(pairs) => {
             pairs.iter().map(|(key, value)| Change::SetLabel { key: key.clone(), value: value.clone() }).collect()
         }

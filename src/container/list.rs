@@ -75,11 +75,7 @@ fn of_record(record: Container) -> Listed {
 }
 
 /// Containers without a state of ours are shown with the first name of their image.
-fn name_images(
-    store: &Store,
-    listed: &mut [Listed],
-    which: &[usize],
-) -> Result<(), containers_storage::store::Error> {
+fn name_images(store: &Store, listed: &mut [Listed], which: &[usize]) -> Result<(), containers_storage::store::Error> {
     let images = store.images()?.all()?;
     let names: HashMap<String, String> =
         images.into_iter().filter_map(|image| Some((image.id.to_string(), image.names.into_iter().next()?))).collect();

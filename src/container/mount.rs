@@ -6,10 +6,10 @@
 
 use std::path::{Path, PathBuf};
 
+use containers_storage::ContainerId;
 use containers_storage::driver::{self, GraphDriver};
 use containers_storage::lease::{self, Arrival};
 use containers_storage::store::Store;
-use containers_storage::ContainerId;
 
 use super::{WorkingContainer, list, mounted, state};
 use crate::userns;

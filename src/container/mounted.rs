@@ -82,7 +82,9 @@ impl Error {
             Self::InUse { .. } => {
                 vec!["wait until that process ends, or unmount the container there (buildah umount, podman umount)".to_owned()]
             }
-            Self::Join { .. } => vec!["wait until that process ends; a run with --pid host keeps its container to itself".to_owned()],
+            Self::Join { .. } => {
+                vec!["wait until that process ends; a run with --pid host keeps its container to itself".to_owned()]
+            }
             Self::Namespace { source, .. } => source.hints(),
             _ => Vec::new(),
         }

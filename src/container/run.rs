@@ -305,14 +305,17 @@ impl Plan<'_> {
 
     fn isolation(&self) -> Result<Isolation, String> {
         // What another tool noted (oci as root, chroot) is never a weaker engine than the built-in one.
-        self.options.confinement.isolation.as_deref().map_or(Ok(Isolation::Native), |word| {
-            Isolation::parse(word).map_err(|error| error.to_string())
-        })
+        self.options
+            .confinement
+            .isolation
+            .as_deref()
+            .map_or(Ok(Isolation::Native), |word| Isolation::parse(word).map_err(|error| error.to_string()))
     }
 
     fn namespaces(&self) -> Result<namespaces::Options, String> {
         let words = &self.options.confinement.namespaces;
-        let one = |flag: &str, kind: &str, given: &Option<String>, default: Namespace| match (given, self.kept_namespace(kind)) {
+        let one = |flag: &str, kind: &str, given: &Option<String>, default: Namespace| match (given, self.kept_namespace(kind))
+        {
             (Some(word), _) => Namespace::parse(flag, word),
             (None, Some(kept)) if kept.host => Ok(Namespace::Host),
             (None, Some(kept)) => Namespace::parse(flag, &kept.path),
@@ -337,9 +340,12 @@ impl Plan<'_> {
             (_, Some(kept)) if kept.host => Ok(Mode::Host),
             (_, Some(kept)) if !kept.path.is_empty() => Mode::parse(&kept.path),
             (state::NetworkPolicy::Enabled, _) => Ok(Mode::Private(Helper::Any)),
-            (state::NetworkPolicy::Default, _) => self.conf.containers.netns.as_deref().map_or(Ok(Mode::Automatic), |word| {
-                if word == "private" { Ok(Mode::Automatic) } else { Mode::parse(word) }
-            }),
+            (state::NetworkPolicy::Default, _) => self
+                .conf
+                .containers
+                .netns
+                .as_deref()
+                .map_or(Ok(Mode::Automatic), |word| if word == "private" { Ok(Mode::Automatic) } else { Mode::parse(word) }),
         }
     }
 
@@ -356,7 +362,8 @@ impl Plan<'_> {
             limits.shm_size = parse_size(&self.common().shm_size)?;
         }
         for sysctl in self.conf.containers.default_sysctls.iter().flatten() {
-            let (name, value) = sysctl.split_once('=').ok_or_else(|| format!("invalid sysctl {sysctl:?} in containers.conf"))?;
+            let (name, value) =
+                sysctl.split_once('=').ok_or_else(|| format!("invalid sysctl {sysctl:?} in containers.conf"))?;
             limits.sysctls.push((name.trim().to_owned(), value.trim().to_owned()));
         }
         Ok(limits)
@@ -414,7 +421,8 @@ impl Plan<'_> {
 
 /// `--add-host NAME:ADDRESS`; an IPv6 address has colons of its own.
 pub fn parse_host(word: &str) -> Result<(String, IpAddr), String> {
-    let (name, address) = word.split_once(':').ok_or_else(|| format!("unable to parse host entry {word:?}: want NAME:ADDRESS"))?;
+    let (name, address) =
+        word.split_once(':').ok_or_else(|| format!("unable to parse host entry {word:?}: want NAME:ADDRESS"))?;
     let address = address.trim_start_matches('[').trim_end_matches(']');
     match address.parse() {
         Ok(address) if !name.is_empty() && !name.contains(char::is_whitespace) => Ok((name.to_owned(), address)),

@@ -50,7 +50,13 @@ pub(super) struct Written {
 }
 
 /// Writes the documents of the image that `draft` becomes with `layers`, lowest first.
-pub(super) fn write(mut draft: Draft, layers: &[LayerInfo], origin: &Origin<'_>, documents: &Documents, layer: LayerPolicy) -> Written {
+pub(super) fn write(
+    mut draft: Draft,
+    layers: &[LayerInfo],
+    origin: &Origin<'_>,
+    documents: &Documents,
+    layer: LayerPolicy,
+) -> Written {
     let fixed = !matches!(documents.clock, Clock::Now);
     draft.config.history = history(&draft, origin, documents, layer);
     draft.config.diff_ids = layers.iter().map(|layer| layer.digest.clone()).collect();
@@ -127,7 +133,12 @@ fn manifest(draft: &Draft, config: &[u8], layers: &[LayerInfo]) -> Manifest {
         annotations: BTreeMap::new(),
     };
     let layers = layers.iter().map(|layer| describe(layer_type, layer.digest.clone(), layer.size)).collect();
-    Manifest::new(draft.format, describe(config_type, Digest::of(config), config.len() as u64), layers, draft.annotations.clone())
+    Manifest::new(
+        draft.format,
+        describe(config_type, Digest::of(config), config.len() as u64),
+        layers,
+        draft.annotations.clone(),
+    )
 }
 
 #[cfg(test)]

@@ -102,12 +102,7 @@ fn exclusive(
 }
 
 /// One layer with everything that the container sees.
-fn squash(
-    store: &Store,
-    container: &WorkingContainer,
-    times: Times,
-    note: &mut dyn FnMut(String),
-) -> Result<Layer, Error> {
+fn squash(store: &Store, container: &WorkingContainer, times: Times, note: &mut dyn FnMut(String)) -> Result<Layer, Error> {
     let mounted = Mounted::new(store, container)?;
     mounted.notices().iter().for_each(|notice| note(notice.to_string()));
     let store_failed = |source| Error::Store { name: container.name(), source };
