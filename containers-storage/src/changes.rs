@@ -4,7 +4,7 @@
 //! overlayfs keeps for itself (origin, impure) counts as nothing. Sorted by path.
 
 mod compare;
-mod stack;
+pub(crate) mod stack;
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -74,6 +74,11 @@ impl FileKind {
     }
 }
 
+/// The attribute that marks an opaque directory, for this process (format section 10.1).
+pub(crate) fn opaque_attribute() -> &'static std::ffi::CStr {
+    if id_map::is_rootless() { c"user.overlay.opaque" } else { c"trusted.overlay.opaque" }
+}
+
 /// A directory of the layer that is to be compared.
 struct Task {
     /// Below the root, without a leading slash.
@@ -89,8 +94,7 @@ struct Task {
 /// or directories of other ids cannot be read. A path longer than the kernel takes (4,095 bytes) is an error.
 pub fn of_layer(driver: &dyn GraphDriver, layer: &LayerId) -> Result<Vec<Change>, Error> {
     let own = driver.diff_dir(layer)?;
-    let opaque = if id_map::is_rootless() { c"user.overlay.opaque" } else { c"trusted.overlay.opaque" };
-    let stack = Stack::open(&own, &driver.lower_dirs(layer)?, opaque)?;
+    let stack = Stack::open(&own, &driver.lower_dirs(layer)?, opaque_attribute())?;
     let mut changes = Vec::new();
     let mut todo = vec![Task { path: PathBuf::new(), lowers: stack.all_lowers(), opaque: false }];
     while let Some(task) = todo.pop() {

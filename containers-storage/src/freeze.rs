@@ -14,16 +14,33 @@
 //!
 //! Must not: hold a lock while packing; freeze a layer that is mounted anywhere (the caller holds the lease's gate).
 
-use std::collections::HashSet;
-use std::path::PathBuf;
+mod publish;
+#[cfg(test)]
+mod tests;
 
-use crate::archive::pack::Times;
+use std::cell::OnceCell;
+use std::collections::HashSet;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, FileType};
+
+use crate::archive::pack::{self, OnDisk, Outcome, Output, Times, Tree};
+use crate::archive::{self, OverlayXattrs};
+use crate::changes::{self, stack::Stack};
 use crate::containers::Container;
 use crate::driver::{self, GraphDriver};
-use crate::images::Image;
 use crate::layers::Layer;
-use crate::store::{self, LayerContent, NewImage, Store};
-use crate::{LayerId, archive};
+use crate::store::{self, LayerContent, Store};
+use crate::temp_dir::TempDir;
+use crate::{ContainerId, LayerId, Root, id_map};
+
+pub(crate) use publish::recover;
+
+/// Flag of a layer whose freeze has begun and not ended.
+pub const FLAG: &str = "coracle-freeze";
 
 /// Why a layer could not be frozen.
 #[derive(Debug, thiserror::Error)]
@@ -50,7 +67,17 @@ pub enum Error {
         /// The file.
         path: PathBuf,
         /// The kernel's answer.
-        source: std::io::Error,
+        source: io::Error,
+    },
+    /// The layer is no plain writable layer of one container any more.
+    #[error("layer {layer} of container {container} cannot become an image's layer: {reason}")]
+    Unfit {
+        /// The layer.
+        layer: LayerId,
+        /// Its container.
+        container: ContainerId,
+        /// What is in the way.
+        reason: &'static str,
     },
 }
 
@@ -59,33 +86,25 @@ pub enum Error {
 pub struct Options {
     /// Times of modification in the tar, and on disk in the new layer.
     pub times: Times,
-    /// Paths below the root, without a leading slash, that are no part of the layer: placeholders of mounts. Freezing in place removes
-    /// them from disk.
+    /// Paths below the root, without a leading slash, of placeholders of mounts: each is no part of the layer if it is an empty file or
+    /// directory. Freezing in place removes them from disk.
     pub exclude: HashSet<PathBuf>,
 }
 
-/// A container's layer, packed and ready to be published where it lies. Dropping it changes nothing.
+/// A container's layer, packed and ready to be published where it lies. Dropped, it leaves the container as it was, but for
+/// times cut to whole seconds.
 #[derive(Debug)]
 pub struct InPlace {
+    container: ContainerId,
+    /// The container's own layer.
+    own: LayerId,
+    parent: Option<LayerId>,
+    /// `own`, or an equal layer on the same parent.
     layer: LayerId,
     content: LayerContent,
-}
-
-/// Makes a new layer with the changes of `container` on its layer's parent; the container goes on as it is. The layer has the id
-/// that its content gives it; one that exists already is reused.
-///
-/// The container may be mounted (its files are read as they are). Must run inside the user namespace of the store.
-pub fn copy(store: &Store, driver: &dyn GraphDriver, container: &Container, options: &Options) -> Result<Layer, Error> {
-    let _ = (store, driver, options);
-    Err(Error::Store(store::Error::NoLayer(container.layer.clone())))
-}
-
-/// Packs the layer of `container` where it lies. If an equal layer on the same parent exists, that one will be used.
-///
-/// The caller holds the lease's gate and has proved the layer unmounted. Must run inside the user namespace of the store.
-pub fn in_place(store: &Store, driver: &dyn GraphDriver, container: &Container, options: &Options) -> Result<InPlace, Error> {
-    let _ = (store, driver, options);
-    Err(Error::Store(store::Error::NoLayer(container.layer.clone())))
+    tar_split: PathBuf,
+    /// Holds the tar-split until it is published.
+    _temporary: TempDir,
 }
 
 impl InPlace {
@@ -98,19 +117,128 @@ impl InPlace {
     pub fn content(&self) -> &LayerContent {
         &self.content
     }
+}
 
-    /// In one critical section: records the layer's digests, records `image` (whose `layer` is `InPlace::layer`), and deletes the
-    /// container's record. The container's own directories are deleted after it.
-    pub fn publish(self, store: &Store, image: &NewImage) -> Result<Image, Error> {
-        let _ = (store, image);
-        Err(Error::Store(store::Error::NoLayer(self.layer)))
+/// Makes a new layer with the changes of `container` on its layer's parent; the container goes on as it is. The layer has the id
+/// that its content gives it; one that exists already is reused.
+///
+/// The container may be mounted (its files are read as they are). Must run inside the user namespace of the store.
+pub fn copy(store: &Store, driver: &dyn GraphDriver, container: &Container, options: &Options) -> Result<Layer, Error> {
+    let layer = store.layers()?.get(&container.layer)?;
+    let staged = store.stage_layer()?;
+    let diff = open(&driver.diff_dir(&layer.id)?)?;
+    let tree = open(staged.tree())?;
+    let exclude = placeholders(&diff, &options.exclude);
+    let mut tar_split = create(staged.tar_split())?;
+    let how = pack::Options { tree: tree_kind(), times: options.times, on_disk: OnDisk::Untouched, owner: None, exclude };
+    let output = Output { tar: None, tar_split: Some(&mut tar_split), copy: Some(&tree) };
+    let packed = run(driver, &layer.id, &diff, &how, output)?;
+    let content = content(packed);
+    // Equal images have equal IDs and must have one top layer: a layer that was frozen in place with this content has another ID.
+    let layers = store.layers()?;
+    match publish::equal_layer(&layers, &layer.id, layer.parent.as_ref(), &content)? {
+        Some(equal) => Ok(layers.get(&equal)?),
+        None => Ok(store.put_layer(staged, layer.parent.as_ref(), &content)?),
     }
 }
 
-/// Flag of a layer whose freeze has begun and not ended.
-pub const FLAG: &str = "coracle-freeze";
+/// Packs the layer of `container` where it lies. If an equal layer on the same parent exists, that one will be used.
+///
+/// The caller holds the lease's gate and has proved the layer unmounted. Must run inside the user namespace of the store.
+pub fn in_place(store: &Store, driver: &dyn GraphDriver, container: &Container, options: &Options) -> Result<InPlace, Error> {
+    let layers = store.layers()?;
+    let layer = layers.get(&container.layer)?;
+    publish::require_fit(&layers, &layer, &container.id)?;
+    let diff = open(&driver.diff_dir(&layer.id)?)?;
+    for path in placeholders(&diff, &options.exclude) {
+        remove_entry(&diff, &path)?;
+    }
+    driver.settle(&layer.id, layer.parent.as_ref())?;
 
-/// Ends or undoes the half-done freezes that killed processes left. Called by the store whenever it locks its layers and finds the flag.
-pub(crate) fn recover(_store: &crate::store::Store, _all: &mut crate::store::AllMut) -> Result<(), crate::store::Error> {
-    Ok(())
+    let temp_dirs = store.temp_dirs();
+    let temporary = TempDir::create(&temp_dirs).map_err(Error::io("making a temporary directory in", &temp_dirs))?;
+    let path = temporary.path().join("0-addition");
+    let mut tar_split = create(&path)?;
+    let exclude = HashSet::new();
+    let how = pack::Options { tree: tree_kind(), times: options.times, on_disk: OnDisk::SetTimes, owner: None, exclude };
+    let output = Output { tar: None, tar_split: Some(&mut tar_split), copy: None };
+    let mut packed = run(driver, &layer.id, &diff, &how, output)?;
+    for socket in std::mem::take(&mut packed.skipped_sockets) {
+        remove_entry(&diff, &socket)?;
+    }
+    let content = content(packed);
+    let equal = publish::equal_layer(&store.layers()?, &layer.id, layer.parent.as_ref(), &content)?;
+    Ok(InPlace {
+        container: container.id.clone(),
+        layer: equal.unwrap_or_else(|| layer.id.clone()),
+        own: layer.id,
+        parent: layer.parent,
+        content,
+        tar_split: path,
+        _temporary: temporary,
+    })
+}
+
+fn run(driver: &dyn GraphDriver, id: &LayerId, diff: &Root, how: &pack::Options, output: Output<'_>) -> Result<Outcome, Error> {
+    // Opaque directories are rare; without one the layers below are not opened.
+    let stack: OnceCell<Stack> = OnceCell::new();
+    let mut lower_has = |path: &Path| {
+        if stack.get().is_none() {
+            let opened =
+                driver.diff_dir(id).and_then(|own| Stack::open(&own, &driver.lower_dirs(id)?, changes::opaque_attribute()));
+            let _ = stack.set(opened.map_err(io::Error::other)?);
+        }
+        stack.get().map_or(Ok(false), |stack| stack.lowers_have_directory(path))
+    };
+    pack::pack(diff, how, &mut lower_has, output).map_err(|source| Error::Pack { layer: id.clone(), source })
+}
+
+fn tree_kind() -> Tree {
+    Tree::Layer(if id_map::is_rootless() { OverlayXattrs::User } else { OverlayXattrs::Trusted })
+}
+
+fn content(packed: Outcome) -> LayerContent {
+    let (uids, gids) = (packed.uids.into_iter().collect(), packed.gids.into_iter().collect());
+    LayerContent::of_tar(packed.diff_digest, packed.diff_size, uids, gids)
+}
+
+/// Those of the paths that are empty files or directories, and nobody's data.
+fn placeholders(diff: &Root, paths: &HashSet<PathBuf>) -> HashSet<PathBuf> {
+    let is_empty = |path: &PathBuf| {
+        let stat = diff.symlink_metadata(path).ok()?;
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => Some(stat.st_size == 0),
+            FileType::Directory => Some(diff.read_dir(path).ok()?.is_empty()),
+            _ => Some(false),
+        }
+    };
+    paths.iter().filter(|path| is_empty(path).unwrap_or(false)).cloned().collect()
+}
+
+/// Removes one file or empty directory.
+fn remove_entry(diff: &Root, path: &Path) -> Result<(), Error> {
+    let removed = diff.parent(path).and_then(|(parent, name)| {
+        match rustix::fs::unlinkat(&parent, &name, AtFlags::empty()) {
+            Err(rustix::io::Errno::ISDIR) => rustix::fs::unlinkat(&parent, &name, AtFlags::REMOVEDIR)?,
+            other => other?,
+        }
+        Ok(())
+    });
+    removed.map_err(Error::io("removing", path))
+}
+
+fn open(path: &Path) -> Result<Root, Error> {
+    Root::open(path).map_err(Error::io("opening", path))
+}
+
+fn create(path: &Path) -> Result<File, Error> {
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(Error::io("creating", path))
+}
+
+impl Error {
+    /// An `Io` error, for `map_err`.
+    fn io<E: Into<io::Error>>(action: &'static str, path: &Path) -> impl FnOnce(E) -> Self {
+        let path = path.to_path_buf();
+        move |source| Self::Io { action, path, source: source.into() }
+    }
 }

@@ -13,7 +13,7 @@ use super::FileKind;
 use crate::rooted;
 
 /// A bare handle and what it stands for.
-pub(super) struct Object {
+pub(crate) struct Object {
     handle: OwnedFd,
     stat: Stat,
 }

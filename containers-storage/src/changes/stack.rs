@@ -14,14 +14,14 @@ use crate::driver::Error;
 use crate::rooted;
 
 /// The open roots.
-pub(super) struct Stack {
+pub(crate) struct Stack {
     own: Root,
     lowers: Vec<Root>,
     opaque: &'static CStr,
 }
 
 /// One directory, open in every layer that has a part in it.
-pub(super) struct Directory<'a> {
+pub(crate) struct Directory<'a> {
     stack: &'a Stack,
     pub own: OwnedFd,
     /// Index among the lowers, and handle; nearest first.
@@ -29,7 +29,7 @@ pub(super) struct Directory<'a> {
 }
 
 /// What the layers below show under a name.
-pub(super) struct Below {
+pub(crate) struct Below {
     pub object: Object,
     /// If it is a directory: the lowers that it is merged of.
     pub directories: Vec<usize>,
@@ -54,6 +54,21 @@ impl Stack {
             None => Err(io::ErrorKind::NotFound.into()),
         };
         Ok(Directory { stack: self, own, lowers: lowers.iter().map(handle).collect::<io::Result<_>>()? })
+    }
+
+    /// Whether the layers below show a directory at `path`, which the layer itself has as a directory.
+    pub fn lowers_have_directory(&self, path: &Path) -> io::Result<bool> {
+        let mut at = PathBuf::new();
+        let mut lowers = self.all_lowers();
+        for name in path.components() {
+            let below = self.open_directory(&at, &lowers)?.find(name.as_os_str())?;
+            lowers = below.map(|below| below.directories).unwrap_or_default();
+            if lowers.is_empty() {
+                return Ok(false);
+            }
+            at.push(name);
+        }
+        Ok(true)
     }
 
     pub fn is_opaque(&self, object: &Object) -> io::Result<bool> {

@@ -132,6 +132,10 @@ pub trait GraphDriver: fmt::Debug + Send + Sync {
     /// `tree` are set to what `create` would give. Needs layers.lock exclusively.
     fn adopt(&self, id: &LayerId, parent: Option<&LayerId>, tree: &Path) -> Result<(), Error>;
 
+    /// Prepares a layer that was written through a mount for life as an image's layer: its root gets the owner and mode that `create`
+    /// gave it, since no tar carries those, and what the mount left beside it goes. It must not be mounted.
+    fn settle(&self, id: &LayerId, parent: Option<&LayerId>) -> Result<(), Error>;
+
     /// Moves all that the home has of the layer into the directory `into` (a temp dir of format 5.6), under names that start with
     /// `<n>-` for the first free n. Nothing there is no error. Needs layers.lock exclusively; the caller deletes later.
     fn detach(&self, id: &LayerId, into: &Path) -> Result<(), Error>;

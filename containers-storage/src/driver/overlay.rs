@@ -106,6 +106,10 @@ impl GraphDriver for Overlay {
         tree::create(self, id, parent, Some(tree))
     }
 
+    fn settle(&self, id: &LayerId, parent: Option<&LayerId>) -> Result<(), Error> {
+        tree::settle(self, id, parent)
+    }
+
     fn detach(&self, id: &LayerId, into: &Path) -> Result<(), Error> {
         tree::detach(self, id, into)
     }

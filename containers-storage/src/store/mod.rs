@@ -29,6 +29,7 @@ pub use self::image::{NameChange, NewImage};
 pub use self::layer::StagedLayer;
 pub use self::tables::{AllMut, ContainersMut, ImagesMut, LayersMut};
 pub use self::trash::Deleted;
+pub(crate) use self::{pending::Note, trash::Trash};
 pub use crate::layers::LayerContent;
 
 use crate::conf::Conf;

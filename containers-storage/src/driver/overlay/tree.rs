@@ -63,6 +63,20 @@ pub(super) fn create(overlay: &Overlay, id: &LayerId, parent: Option<&LayerId>, 
     Ok(())
 }
 
+/// Gives the layer's root the look that `create` gave it, and empties the work directory.
+pub(super) fn settle(overlay: &Overlay, id: &LayerId, parent: Option<&LayerId>) -> Result<(), Error> {
+    let dir = overlay.config.home.join(id);
+    let look = look_of(overlay, parent)?;
+    dress(&dir.join("diff"), look.mode, &look)?;
+    let work = dir.join("work");
+    let root = match Root::open(&work) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other.map_err(Error::io("opening", &work))?,
+    };
+    let entries = root.read_dir(Path::new("")).map_err(Error::io("reading", &work))?;
+    entries.iter().try_for_each(|entry| root.remove_all(Path::new(&entry.name)).map_err(Error::io("emptying", &work)))
+}
+
 /// Moves the layer's link and directory into `into`.
 pub(super) fn detach(overlay: &Overlay, id: &LayerId, into: &Path) -> Result<(), Error> {
     let dir = overlay.config.home.join(id);
