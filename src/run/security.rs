@@ -24,7 +24,7 @@ pub struct Options {
 /// Which system call filter.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum SeccompChoice {
-    /// The machine's seccomp.json if it has one, else the built-in profile.
+    /// The administrator's `/etc/containers/seccomp.json` if there is one, else the built-in profile.
     #[default]
     Default,
     /// `seccomp=unconfined`
@@ -37,6 +37,61 @@ impl Options {
     /// Takes one `--security-opt` word: `seccomp=FILE|unconfined`, `no-new-privileges[=true|false]`, `mask=A:B`, `unmask=ALL|A:B`,
     /// `label=disable`, `apparmor=unconfined`.
     pub fn apply(&mut self, word: &str) -> Result<(), String> {
-        Err(format!("invalid --security-opt: {word:?}"))
+        let invalid = || format!("invalid --security-opt: {word:?}");
+        // The old form has a colon: `label:disable`.
+        let (key, value) = match word.split_once('=').or_else(|| word.split_once(':')) {
+            Some((key, value)) => (key, Some(value)),
+            None => (word, None),
+        };
+        match (key, value) {
+            ("seccomp", Some("unconfined")) => self.seccomp = SeccompChoice::Unconfined,
+            ("seccomp", Some(path)) if !path.is_empty() => self.seccomp = SeccompChoice::File(PathBuf::from(path)),
+            ("no-new-privileges", None | Some("true")) => self.no_new_privileges = true,
+            ("no-new-privileges", Some("false")) => self.no_new_privileges = false,
+            ("mask", Some(list)) => self.mask.extend(paths(list).ok_or_else(invalid)?),
+            ("unmask", Some("all" | "ALL")) => self.unmask.push("ALL".to_string()),
+            ("unmask", Some(list)) => self.unmask.extend(paths(list).ok_or_else(invalid)?),
+            ("label", Some("disable")) | ("apparmor", Some("unconfined")) => {}
+            ("label" | "apparmor", Some(_)) => {
+                return Err(format!("--security-opt {word:?}: {key} profiles cannot be applied by this version"));
+            }
+            _ => return Err(invalid()),
+        }
+        Ok(())
+    }
+}
+
+fn paths(list: &str) -> Option<Vec<String>> {
+    let paths: Vec<String> = list.split(':').map(str::to_string).collect();
+    paths.iter().all(|path| path.starts_with('/') && !path.contains('\0')).then_some(paths)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_options_are_applied() {
+        let mut options = Options::default();
+        for word in ["seccomp=unconfined", "no-new-privileges", "mask=/a:/b", "unmask=ALL", "label=disable", "apparmor=unconfined"] {
+            options.apply(word).unwrap();
+        }
+        assert_eq!(options.seccomp, SeccompChoice::Unconfined);
+        assert!(options.no_new_privileges);
+        assert_eq!((options.mask, options.unmask), (vec!["/a".into(), "/b".into()], vec!["ALL".into()]));
+        let mut options = Options::default();
+        options.apply("seccomp=/x/y.json").unwrap();
+        options.apply("no-new-privileges=false").unwrap();
+        assert_eq!((options.seccomp, options.no_new_privileges), (SeccompChoice::File("/x/y.json".into()), false));
+    }
+
+    #[test]
+    fn unknown_or_inapplicable_options_are_refused() {
+        for word in [
+            "", "x", "seccomp", "seccomp=", "no-new-privileges=x", "no-new-privileges=", "mask", "mask=", "mask=a", "unmask=a:b",
+            "label=type:x", "label=enable", "apparmor=docker-default", "apparmor=", "Seccomp=unconfined", "systempaths=unconfined",
+        ] {
+            assert!(Options::default().apply(word).is_err(), "{word:?} was accepted");
+        }
     }
 }

@@ -32,7 +32,8 @@ pub(super) struct Placeholder {
     parent: OwnedFd,
     name: OsString,
     shape: Shape,
-    made: Stat,
+    /// Held open, so that its number cannot be given to another inode.
+    made: OwnedFd,
     /// What the parent looked like before: it gets its times back, so that it does not count as changed.
     parent_before: Stat,
 }
@@ -112,10 +113,8 @@ fn make(parent: BorrowedFd<'_>, name: &OsStr, shape: Shape, made: &mut Vec<Place
         }
     }
     let handle = rustix::fs::openat(parent, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
-    let stat = rustix::fs::fstat(&handle)?;
-    let placeholder =
-        Placeholder { parent: parent.try_clone_to_owned()?, name: name.to_os_string(), shape, made: stat, parent_before };
-    made.push(placeholder);
+    let (parent, name) = (parent.try_clone_to_owned()?, name.to_os_string());
+    made.push(Placeholder { parent, name, shape, made: handle.try_clone()?, parent_before });
     Ok(handle)
 }
 
@@ -123,8 +122,9 @@ fn make(parent: BorrowedFd<'_>, name: &OsStr, shape: Shape, made: &mut Vec<Place
 pub(super) fn remove(made: Vec<Placeholder>) {
     for placeholder in made.into_iter().rev() {
         let Placeholder { parent, name, shape, made, parent_before } = placeholder;
-        let Ok(now) = rustix::fs::statat(&parent, &name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
-        let same = (now.st_dev, now.st_ino, now.st_mode) == (made.st_dev, made.st_ino, made.st_mode);
+        let now = rustix::fs::statat(&parent, &name, AtFlags::SYMLINK_NOFOLLOW);
+        let (Ok(now), Ok(made)) = (now, rustix::fs::fstat(&made)) else { continue };
+        let same = (now.st_dev, now.st_ino) == (made.st_dev, made.st_ino);
         let flags = match shape {
             Shape::Directory => AtFlags::REMOVEDIR,
             Shape::File if now.st_size == 0 => AtFlags::empty(),
