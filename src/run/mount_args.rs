@@ -348,15 +348,41 @@ mod tests {
 
     #[test]
     fn what_is_unknown_repeated_or_malformed_is_refused() {
-        for text in ["", "/h", ":/c", "/h:", "/h:c", "/h:/c:x", "/h:/c:ro,rw", "/h:/c:ro:z", "/h:/c:ro=x", "/h:/c:source=/x", "/h:/c:U,U"] {
+        for text in [
+            "",
+            "/h",
+            ":/c",
+            "/h:",
+            "/h:c",
+            "/h:/c:x",
+            "/h:/c:ro,rw",
+            "/h:/c:ro:z",
+            "/h:/c:ro=x",
+            "/h:/c:source=/x",
+            "/h:/c:U,U",
+        ] {
             assert!(MountRequest::parse_volume(text).is_err(), "{text:?} was accepted");
         }
         for text in [
-            "", "type=bind", "type=bind,src=/h", "type=secret,id=x", "type=cache,target=/c", "type=x,dst=/c", "type=,dst=/c",
-            "type=bind,src=/h,dst=/c,bind-propagation=rw,suid", "type=bind,src=/h,dst=/c,ro=x", "type=bind,src=/h,dst=/c,dst=/d",
-            "type=bind,type=bind,src=/h,dst=/c", "type=tmpfs,dst=/c,src=/h", "type=tmpfs,dst=/c,tmpfs-size=1x",
-            "type=tmpfs,dst=/c,tmpfs-mode=99999", "type=bind,src=/h,dst=c", "type=bind,src=/h,dst=/c,upperdir=/x",
-            "type=bind,src=/h,dst=/c,nosuid=x", "type=tmpfs,dst=/c,tmpfs-size=99999999999999g", "type=bind,src=/h\0,dst=/c",
+            "",
+            "type=bind",
+            "type=bind,src=/h",
+            "type=secret,id=x",
+            "type=cache,target=/c",
+            "type=x,dst=/c",
+            "type=,dst=/c",
+            "type=bind,src=/h,dst=/c,bind-propagation=rw,suid",
+            "type=bind,src=/h,dst=/c,ro=x",
+            "type=bind,src=/h,dst=/c,dst=/d",
+            "type=bind,type=bind,src=/h,dst=/c",
+            "type=tmpfs,dst=/c,src=/h",
+            "type=tmpfs,dst=/c,tmpfs-size=1x",
+            "type=tmpfs,dst=/c,tmpfs-mode=99999",
+            "type=bind,src=/h,dst=c",
+            "type=bind,src=/h,dst=/c,upperdir=/x",
+            "type=bind,src=/h,dst=/c,nosuid=x",
+            "type=tmpfs,dst=/c,tmpfs-size=99999999999999g",
+            "type=bind,src=/h\0,dst=/c",
         ] {
             assert!(MountRequest::parse_mount(text).is_err(), "{text:?} was accepted");
         }

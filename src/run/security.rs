@@ -73,7 +73,9 @@ mod tests {
     #[test]
     fn known_options_are_applied() {
         let mut options = Options::default();
-        for word in ["seccomp=unconfined", "no-new-privileges", "mask=/a:/b", "unmask=ALL", "label=disable", "apparmor=unconfined"] {
+        for word in
+            ["seccomp=unconfined", "no-new-privileges", "mask=/a:/b", "unmask=ALL", "label=disable", "apparmor=unconfined"]
+        {
             options.apply(word).unwrap();
         }
         assert_eq!(options.seccomp, SeccompChoice::Unconfined);
@@ -88,8 +90,22 @@ mod tests {
     #[test]
     fn unknown_or_inapplicable_options_are_refused() {
         for word in [
-            "", "x", "seccomp", "seccomp=", "no-new-privileges=x", "no-new-privileges=", "mask", "mask=", "mask=a", "unmask=a:b",
-            "label=type:x", "label=enable", "apparmor=docker-default", "apparmor=", "Seccomp=unconfined", "systempaths=unconfined",
+            "",
+            "x",
+            "seccomp",
+            "seccomp=",
+            "no-new-privileges=x",
+            "no-new-privileges=",
+            "mask",
+            "mask=",
+            "mask=a",
+            "unmask=a:b",
+            "label=type:x",
+            "label=enable",
+            "apparmor=docker-default",
+            "apparmor=",
+            "Seccomp=unconfined",
+            "systempaths=unconfined",
         ] {
             assert!(Options::default().apply(word).is_err(), "{word:?} was accepted");
         }

@@ -87,7 +87,12 @@ pub fn resolve(rootfs: &Root, user: &str, group_add: &[String]) -> Result<Proces
         groups.insert(0, gid);
     }
     let mut seen = Vec::with_capacity(groups.len());
-    groups.retain(|gid| !seen.contains(gid) && { seen.push(*gid); true });
+    groups.retain(|gid| {
+        !seen.contains(gid) && {
+            seen.push(*gid);
+            true
+        }
+    });
     let home = entry.map(|entry| entry.home).filter(|home| home.starts_with('/') && !home.contains(char::is_control));
     Ok(ProcessUser { uid, gid, groups, home: home.unwrap_or("/").to_string(), keep_groups })
 }
@@ -137,7 +142,10 @@ fn database(rootfs: &Root, path: &'static str) -> Result<String, Error> {
 /// The id that `word` writes, `None` if it is a name. A word of digits that is no id, and a word that no name can be, is an error.
 fn id(word: &str) -> Result<Option<u32>, Error> {
     let invalid = || Error::Invalid(word.to_string());
-    if word.is_empty() || word.starts_with(['+', '-']) || word.contains(|c: char| c.is_control() || c.is_whitespace() || c == ':') {
+    if word.is_empty()
+        || word.starts_with(['+', '-'])
+        || word.contains(|c: char| c.is_control() || c.is_whitespace() || c == ':')
+    {
         return Err(invalid());
     }
     if !word.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -233,8 +241,28 @@ mod tests {
     fn what_is_no_user_is_an_error_and_never_root() {
         let (_dir, root) = image();
         for word in [
-            "4294967296", "2147483648", "4294967295", "-1", "1000:", ":5", ":", "+0", " 0", "0 ", "0x0", "1e3", "nobody", "bad",
-            "big", "short", "#c:x", "bob:nogroup", "bob:-1", "bob:1:2", "root\n", "\0",
+            "4294967296",
+            "2147483648",
+            "4294967295",
+            "-1",
+            "1000:",
+            ":5",
+            ":",
+            "+0",
+            " 0",
+            "0 ",
+            "0x0",
+            "1e3",
+            "nobody",
+            "bad",
+            "big",
+            "short",
+            "#c:x",
+            "bob:nogroup",
+            "bob:-1",
+            "bob:1:2",
+            "root\n",
+            "\0",
         ] {
             assert!(resolve(&root, word, &[]).is_err(), "{word:?} was accepted");
         }
