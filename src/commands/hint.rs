@@ -17,7 +17,7 @@ fn nearest_image(context: &Context, error: &CommandError) -> Option<String> {
     // People type the short form: compare with and without the domain and the tag.
     let names = images.iter().flat_map(|image| &image.names).flat_map(|name| {
         let untagged = name.rsplit_once(':').map_or(name.as_str(), |(repository, _)| repository);
-        [name.as_str(), untagged, last_component(name), last_component(untagged)]
+        [last_component(untagged), last_component(name), untagged, name.as_str()]
     });
     nearest(operand, names).map(|name| format!("did you mean the image {name:?}?"))
 }

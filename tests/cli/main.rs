@@ -5,3 +5,5 @@ mod debian;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod smoke;
+mod usage;
+mod version;
