@@ -12,16 +12,19 @@
 //! Must not: follow a path string of the archive on the host; start a thread before the caller has entered its namespaces
 //! (`unpack` and `pack` start up to two, so call them after `userns::enter`); start a program (A35).
 
-pub mod copy;
+mod copy;
 pub mod decompress;
+mod directories;
 pub mod entry;
 pub mod error;
 pub mod header;
+mod inode;
 pub mod pack;
 pub mod reader;
-pub mod sink;
+mod sink;
 pub mod unpack;
 pub mod whiteout;
+mod xattrs;
 
 pub use decompress::Compression;
 pub use entry::{Entry, Kind, Time};

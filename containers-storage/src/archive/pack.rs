@@ -1,12 +1,26 @@
 //! A directory as a tar stream: the diff of a layer, or a whole merged tree.
+//!
+//! ```text
+//! walk ─► header ─► feed ══ buffers ══► sink (own thread): SHA-256, tar-split, tar
+//!           │        ▲ read(2) straight into the buffer
+//!           └─► copy ┘ (optional)
+//! ```
+//!
+//! Invariant: equal trees give equal bytes, whatever the file system, its order of names or its inode numbers. Names are looked up
+//! one component at a time below an open directory and never followed (A18), and only regular files are opened.
+
+mod members;
+mod walk;
 
 use std::collections::{BTreeSet, HashSet};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::thread;
 
-use crate::{Digest, Root};
-
+use self::members::Packer;
+use super::sink::{self, Hash, Outputs};
 use super::{Error, OverlayXattrs};
+use crate::{Digest, Root};
 
 /// What the directory is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,12 +98,32 @@ pub struct Outcome {
 
 /// Packs `source`. `lower_has` says whether a directory that is opaque in this layer really exists in a lower one; only then
 /// does its marker go into the archive. It is asked with a path below the root, and never for `Tree::Merged`.
+///
+/// Starts a thread, so that namespaces must be entered before. Memory: 2 MiB of buffers and the names of the directories on the
+/// way down.
 pub fn pack(
     source: &Root,
     options: &Options,
     lower_has: &mut dyn FnMut(&Path) -> io::Result<bool>,
     output: Output<'_>,
 ) -> Result<Outcome, Error> {
-    let _ = (source, options, lower_has, output);
-    Err(Error::Read(io::ErrorKind::Unsupported.into()))
+    let (feed, chunks, free) = sink::connect();
+    let outputs = Outputs { hash: Hash::Compute, tar: output.tar, tar_split: output.tar_split };
+    thread::scope(|scope| {
+        let sink = thread::Builder::new().name("tar-sink".to_owned());
+        let sink = sink.spawn_scoped(scope, move || sink::drain(chunks, free, outputs)).map_err(Error::Thread)?;
+        let packed = Packer::new(source, options, output.copy, feed).and_then(|packer| packer.run(lower_has));
+        // Why the sink stopped is the cause of why nothing could be written to it.
+        let summary = sink.join().map_err(|_| Error::Thread(sink::sink_gone()))??;
+        let found = packed?;
+        let diff_digest = summary.digest.ok_or_else(|| Error::Thread(sink::sink_gone()))?;
+        Ok(Outcome {
+            diff_digest,
+            diff_size: summary.size,
+            uids: found.uids,
+            gids: found.gids,
+            entries: found.entries,
+            skipped_sockets: found.skipped_sockets,
+        })
+    })
 }

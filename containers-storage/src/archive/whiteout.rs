@@ -10,6 +10,14 @@ pub enum OverlayXattrs {
 }
 
 impl OverlayXattrs {
+    /// What the names of all marks of the family begin with.
+    pub fn prefix(self) -> &'static str {
+        match self {
+            Self::User => "user.overlay.",
+            Self::Trusted => "trusted.overlay.",
+        }
+    }
+
     /// The attribute that makes a directory opaque; its value is `y`.
     pub fn opaque(self) -> &'static str {
         match self {

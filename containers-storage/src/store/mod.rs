@@ -212,6 +212,17 @@ impl Store {
         Err(last.unwrap_or_else(|| Error::NoImage(image.clone())))
     }
 
+    /// Deletes what dead processes left in temporary directories, as far as this process may. Takes no lock of the store.
+    pub fn collect_dead(&self) -> Result<crate::temp_dir::Collected, Error> {
+        let mut sum = crate::temp_dir::Collected::default();
+        for dir in [self.temp_dirs(), self.layers_dir().join("tmp")] {
+            let collected = crate::temp_dir::collect_dead(&dir).map_err(Error::io("collecting what was left in", &dir))?;
+            sum.removed += collected.removed;
+            sum.foreign += collected.foreign;
+        }
+        Ok(sum)
+    }
+
     fn lock(&self, rank: Rank, access: Access) -> Result<Lock, Error> {
         Ok(Lock::acquire(&self.lock_path(rank), rank, access)?)
     }

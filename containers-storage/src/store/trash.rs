@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{Error, Store};
-use crate::temp_dir::TempDir;
+use crate::temp_dir::{self, TempDir};
 use crate::{ContainerId, ImageId, LayerId, driver, lease};
 
 /// Collects what goes.
@@ -26,6 +26,7 @@ pub struct Deleted {
     pub layers: Vec<LayerId>,
     dir: Option<TempDir>,
     outside: Vec<PathBuf>,
+    temp_dirs: PathBuf,
 }
 
 impl Deleted {
@@ -36,6 +37,8 @@ impl Deleted {
             // The run root is cleared by a reboot in any case.
             let _ = std::fs::remove_dir_all(path);
         }
+        // What killed processes left goes along, as far as this process may; else the next one, or `check::repair`, does it.
+        let _ = temp_dir::collect_dead(&self.temp_dirs);
         let Some(dir) = &mut self.dir else { return Ok(true) };
         match dir.remove() {
             Ok(()) => {
@@ -98,7 +101,7 @@ impl<'s> Trash<'s> {
 
     /// Ends taking; what was taken may be deleted when the locks are gone.
     pub(crate) fn into_deleted(self, layers: Vec<LayerId>) -> Deleted {
-        Deleted { layers, dir: self.dir, outside: self.outside }
+        Deleted { layers, dir: self.dir, outside: self.outside, temp_dirs: self.store.temp_dirs() }
     }
 
     fn dir(&mut self) -> Result<&Path, Error> {

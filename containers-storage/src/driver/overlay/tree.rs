@@ -1,7 +1,7 @@
 //! Creating a layer's directory and taking it away (format 2.1, 5.6, 8.1, 8.5).
 //!
-//! Invariant: a directory that stands under a layer's id is either whole or belongs to a layer whose record says `incomplete`;
-//! the caller holds layers.lock for that. Whatever leaves the home leaves it by rename.
+//! Invariant: a directory that stands under a layer's id is either whole, or the store's notes (`store::pending`) or an `incomplete`
+//! record tell of it; the caller holds layers.lock for that. Whatever leaves the home leaves it by rename.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
@@ -43,8 +43,9 @@ pub(super) fn create(overlay: &Overlay, id: &LayerId, parent: Option<&LayerId>, 
     let diff = dir.join("diff");
     match tree {
         Some(tree) => {
-            dress(tree, look.mode, &look)?;
+            // In this order: a directory that its owner may not write to cannot be moved to another parent (rename(2), EACCES).
             rustix::fs::renameat(CWD, tree, CWD, &diff).map_err(Error::io("moving the layer to", &diff))?;
+            dress(&diff, look.mode, &look)?;
         }
         None => make_dir(&diff, look.mode, &look)?,
     }

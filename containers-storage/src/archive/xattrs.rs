@@ -1,0 +1,143 @@
+//! Extended attributes: which ones a layer carries, and how they are read and set by descriptor.
+//!
+//! Invariant: only the allow-list of `carried` passes, in both directions (known attacks A30, A31): no labels, no access control
+//! lists, nothing of overlay drivers.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use rustix::fs::XattrFlags;
+use rustix::io::Errno;
+
+use super::{OverlayXattrs, Refusal};
+
+/// Longest value and longest list of names, in bytes (xattr(7): `XATTR_SIZE_MAX`, `XATTR_LIST_MAX`).
+const LIMIT: usize = 64 << 10;
+
+/// Whether a layer carries the attribute `name`.
+pub(crate) fn carried(name: &[u8]) -> bool {
+    const FOREIGN: [&[u8]; 3] = [b"user.overlay.", b"user.fuseoverlayfs.", b"user.containers."];
+    match name {
+        b"security.capability" | b"security.ima" => true,
+        _ => name.starts_with(b"user.") && !FOREIGN.iter().any(|prefix| name.starts_with(prefix)),
+    }
+}
+
+/// What an inode's attributes say.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Attributes {
+    /// Those that a layer carries, by name.
+    pub(crate) carried: Vec<(Vec<u8>, Vec<u8>)>,
+    /// The directory hides all that lower layers have below it.
+    pub(crate) opaque: bool,
+    /// A mark that can't be expressed in a layer.
+    pub(crate) foreign: Option<&'static str>,
+}
+
+/// Reads attributes with buffers that are kept.
+pub(crate) struct Reader {
+    names: Vec<u8>,
+    value: Vec<u8>,
+    /// The family of marks to look for; `None` in a merged tree, where there are none.
+    marks: Option<OverlayXattrs>,
+}
+
+impl Reader {
+    pub(crate) fn new(marks: Option<OverlayXattrs>) -> Self {
+        Self { names: vec![0; LIMIT], value: Vec::new(), marks }
+    }
+
+    /// The attributes of the open file or directory `fd`.
+    pub(crate) fn read(&mut self, fd: BorrowedFd<'_>) -> io::Result<Attributes> {
+        let mut found = Attributes::default();
+        let length = match rustix::fs::flistxattr(fd, &mut self.names[..]) {
+            Ok(0) | Err(Errno::OPNOTSUPP) => return Ok(found),
+            Ok(length) => length,
+            Err(error) => return Err(error.into()),
+        };
+        self.value.resize(LIMIT, 0);
+        for name in self.names[..length].split(|&byte| byte == 0).filter(|name| !name.is_empty()) {
+            let mark = self.marks.and_then(|family| name.strip_prefix(family.prefix().as_bytes()));
+            if mark.is_none() && !carried(name) {
+                if let Some(reason) = foreign_program(name).filter(|_| self.marks.is_some()) {
+                    found.foreign = Some(reason);
+                }
+                continue;
+            }
+            let value = match rustix::fs::fgetxattr(fd, name, &mut self.value[..]) {
+                Ok(length) => &self.value[..length],
+                // Removed since it was listed.
+                Err(Errno::NODATA) => continue,
+                Err(error) => return Err(error.into()),
+            };
+            match mark {
+                None => found.carried.push((name.to_vec(), value.to_vec())),
+                Some(b"opaque") if value == b"y" => found.opaque = true,
+                Some(b"opaque") => found.foreign = Some("a mark for whiteouts in attributes"),
+                Some(b"redirect") => found.foreign = Some("a redirect mark"),
+                Some(b"metacopy") => found.foreign = Some("a metacopy mark"),
+                Some(_) => {}
+            }
+        }
+        // The order of the list is the file system's own.
+        found.carried.sort_unstable();
+        Ok(found)
+    }
+}
+
+impl Attributes {
+    /// The refusal for a mark that can't be expressed.
+    pub(crate) fn refusal(&self) -> Option<Refusal> {
+        self.foreign.map(Refusal::ForeignMark)
+    }
+}
+
+fn foreign_program(name: &[u8]) -> Option<&'static str> {
+    match name {
+        b"user.fuseoverlayfs.opaque" => Some("a mark of fuse-overlayfs"),
+        b"user.fuseoverlayfs.override_stat" | b"user.containers.override_stat" => Some("an owner kept in an attribute"),
+        _ => None,
+    }
+}
+
+/// Sets those of `attributes` that a layer carries. What the file system or a user namespace can't have is passed over, as the
+/// other tools do (format section 7.3).
+pub(crate) fn set(fd: impl AsFd, attributes: &[(Vec<u8>, Vec<u8>)]) -> io::Result<()> {
+    for (name, value) in attributes.iter().filter(|(name, _)| carried(name)) {
+        match rustix::fs::fsetxattr(fd.as_fd(), name.as_slice(), value, XattrFlags::empty()) {
+            Ok(()) | Err(Errno::OPNOTSUPP | Errno::PERM) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Makes the open directory opaque.
+pub(crate) fn set_opaque(fd: impl AsFd, family: OverlayXattrs) -> io::Result<()> {
+    Ok(rustix::fs::fsetxattr(fd.as_fd(), family.opaque(), b"y", XattrFlags::empty())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_allow_list() {
+        let table = [
+            ("security.capability", true),
+            ("security.ima", true),
+            ("user.note", true),
+            ("user.overlayed", true),
+            ("user.overlay.opaque", false),
+            ("user.fuseoverlayfs.origin", false),
+            ("user.containers.override_stat", false),
+            ("trusted.overlay.redirect", false),
+            ("trusted.x", false),
+            ("security.selinux", false),
+            ("system.posix_acl_access", false),
+        ];
+        for (name, expected) in table {
+            assert_eq!(carried(name.as_bytes()), expected, "{name}");
+        }
+    }
+}

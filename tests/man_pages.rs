@@ -1,0 +1,132 @@
+//! Man pages against the program, in both directions: every verb and every visible flag has its place in `man/`, and the pages name
+//! nothing that does not exist.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
+
+use clap::Command;
+use coracle::commands::{VERBS, whole_parser};
+
+fn man_dir() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("man")
+}
+
+fn page(name: &str) -> String {
+    let path = man_dir().join(name);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The lines of one section of a page.
+fn section<'p>(page: &'p str, name: &str) -> Option<Vec<&'p str>> {
+    let heading = format!(".SH {name}");
+    let mut lines = page.lines().skip_while(|line| *line != heading);
+    lines.next()?;
+    Some(lines.take_while(|line| !line.starts_with(".SH ")).collect())
+}
+
+/// The flags that a page describes: the words of the tag lines (`.TP`) of its OPTIONS that begin with a dash.
+fn described(page: &str) -> BTreeSet<String> {
+    let lines = section(page, "OPTIONS").unwrap_or_default();
+    let tags = lines.windows(2).filter(|pair| pair[0] == ".TP").map(|pair| pair[1]);
+    let plain = |tag: &str| tag.replace("\\fB", "").replace("\\fR", "").replace("\\fI", "").replace("\\-", "-");
+    let words = tags.flat_map(|tag| plain(tag).split([' ', ',', '=', '[']).map(str::to_owned).collect::<Vec<_>>());
+    words.filter(|word| word.starts_with('-')).collect()
+}
+
+/// The flags of a parser that its help shows.
+fn visible(parser: &Command) -> BTreeSet<String> {
+    let flags = parser.get_arguments().filter(|arg| !arg.is_positional() && !arg.is_hide_set());
+    flags
+        .flat_map(|flag| {
+            let long = flag.get_long().map(|long| format!("--{long}"));
+            long.into_iter().chain(flag.get_short().map(|short| format!("-{short}")))
+        })
+        .filter(|flag| {
+            !["--help", "-h", "--version", "-v"].contains(&flag.as_str()) || flag == "-v" && parser.get_name() != "coracle"
+        })
+        .collect()
+}
+
+#[test]
+fn the_flags_of_every_verb_and_its_page_are_the_same() {
+    let mut wrong = Vec::new();
+    for verb in VERBS {
+        let (page, parser) = (described(&page(&format!("coracle-{}.1", verb.name))), visible(&verb.parser()));
+        for flag in parser.difference(&page) {
+            wrong.push(format!("coracle-{}.1 lacks {flag}", verb.name));
+        }
+        for flag in page.difference(&parser) {
+            wrong.push(format!("coracle-{}.1 describes {flag}, which does not exist", verb.name));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_global_flags_and_the_main_page_are_the_same() {
+    let mut page = described(&page("coracle.1"));
+    for flag in ["-h", "--help", "-v", "--version"] {
+        assert!(page.remove(flag), "coracle.1 lacks {flag}");
+    }
+    assert_eq!(page, visible(&whole_parser()));
+}
+
+#[test]
+fn the_main_page_lists_the_verbs() {
+    let page = page("coracle.1");
+    let lines = section(&page, "VERBS").expect("the section VERBS");
+    let listed: BTreeSet<&str> =
+        lines.iter().filter_map(|line| line.strip_prefix("\\fBcoracle\\-")?.strip_suffix("\\fR(1)")).collect();
+    assert_eq!(listed, VERBS.iter().map(|verb| verb.name).collect());
+}
+
+#[test]
+fn every_page_belongs_to_a_verb() {
+    let names =
+        fs::read_dir(man_dir()).expect("man/").map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned());
+    let known: BTreeSet<String> =
+        VERBS.iter().map(|verb| format!("coracle-{}.1", verb.name)).chain(["coracle.1".to_owned()]).collect();
+    assert_eq!(names.collect::<BTreeSet<String>>(), known);
+}
+
+#[test]
+fn every_page_has_its_sections() {
+    for verb in VERBS {
+        let page = page(&format!("coracle-{}.1", verb.name));
+        for name in ["NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "EXAMPLES", "SEE ALSO"] {
+            let lines = section(&page, name).unwrap_or_else(|| panic!("coracle-{}.1 has no section {name}", verb.name));
+            assert!(!lines.is_empty(), "section {name} of coracle-{}.1 is empty", verb.name);
+        }
+        let synopsis = section(&page, "SYNOPSIS").unwrap_or_default().join(" ");
+        for alias in verb.aliases {
+            assert!(synopsis.contains(&format!("coracle {alias}")), "coracle-{}.1 lacks the alias {alias}", verb.name);
+        }
+    }
+}
+
+#[test]
+fn pages_refer_to_pages_that_exist() {
+    let known: BTreeSet<&str> = VERBS.iter().map(|verb| verb.name).collect();
+    for verb in VERBS {
+        let page = page(&format!("coracle-{}.1", verb.name));
+        for reference in page.split("\\fBcoracle\\-").skip(1).filter_map(|rest| rest.split_once("\\fR(1)")) {
+            assert!(known.contains(reference.0), "coracle-{}.1 refers to coracle-{}(1)", verb.name, reference.0);
+        }
+    }
+}
+
+#[test]
+fn completions_know_every_verb_and_flag() {
+    for shell in [clap_complete::Shell::Bash, clap_complete::Shell::Zsh, clap_complete::Shell::Fish] {
+        let mut script = Vec::new();
+        clap_complete::generate(shell, &mut whole_parser(), "coracle", &mut script);
+        let script = String::from_utf8(script).expect("a script in UTF-8");
+        for verb in VERBS {
+            assert!(script.contains(verb.name), "{shell}: {}", verb.name);
+            for flag in visible(&verb.parser()).iter().filter_map(|flag| flag.strip_prefix("--")) {
+                assert!(script.contains(flag), "{shell}: --{flag} of {}", verb.name);
+            }
+        }
+    }
+}
