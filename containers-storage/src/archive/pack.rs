@@ -113,9 +113,8 @@ pub fn pack(
         let sink = thread::Builder::new().name("tar-sink".to_owned());
         let sink = sink.spawn_scoped(scope, move || sink::drain(chunks, free, outputs)).map_err(Error::Thread)?;
         let packed = Packer::new(source, options, output.copy, feed).and_then(|packer| packer.run(lower_has));
-        // Why the sink stopped is the cause of why nothing could be written to it.
-        let summary = sink.join().map_err(|_| Error::Thread(sink::sink_gone()))??;
-        let found = packed?;
+        let drained = sink.join().map_err(|_| Error::Thread(sink::sink_gone()))?;
+        let (found, summary) = sink::cause(packed, drained)?;
         let diff_digest = summary.digest.ok_or_else(|| Error::Thread(sink::sink_gone()))?;
         Ok(Outcome {
             diff_digest,

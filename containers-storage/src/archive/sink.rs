@@ -174,6 +174,19 @@ impl Feed {
     }
 }
 
+/// The cause among both ends' results: a producer that found the sink gone is not to blame, and a sink that got half a stream
+/// complains only because of the producer.
+pub(crate) fn cause<T>(produced: Result<T, Error>, drained: Result<Summary, Error>) -> Result<(T, Summary), Error> {
+    match (produced, drained) {
+        (Ok(found), Ok(summary)) => Ok((found, summary)),
+        (Ok(_), Err(error)) => Err(error),
+        (Err(Error::Read(source) | Error::Write(source)), Err(error)) if source.kind() == io::ErrorKind::BrokenPipe => {
+            Err(error)
+        }
+        (Err(error), _) => Err(error),
+    }
+}
+
 /// The sink stopped before the producer did. Its own error says why and takes precedence.
 pub(crate) fn sink_gone() -> io::Error {
     io::Error::new(io::ErrorKind::BrokenPipe, "the thread that writes the archive has stopped")

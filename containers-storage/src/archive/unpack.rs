@@ -1,12 +1,27 @@
-//! A stream into a directory handle: a layer into an empty `diff`, or an archive into a root file system.
+//! A stream into a directory handle: a layer into an empty `diff`, or an archive into a root file system, in one pass.
+//!
+//! Invariant: nothing outside the handle is touched, whatever the archive says. Names are resolved by `Root` below it, new inodes
+//! are created exclusively, and metadata is set by descriptor. Digests are of every byte of the input, read to its end.
+//!
+//! Must not: be called before namespaces are entered (it starts threads, and owners mean those of this user namespace).
+
+mod layer;
+mod pipeline;
+mod target;
+mod tree;
 
 use std::collections::BTreeSet;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::path::Path;
+use std::sync::mpsc::{channel, sync_channel};
+use std::thread::{self, Scope, ScopedJoinHandle};
 
-use crate::{Digest, Root};
-
+use self::pipeline::{Onward, Tap};
+use super::decompress::{Blob, Decompressor};
+use super::reader::Reader;
+use super::sink::{self, BUFFERS, Hash, Outputs};
 use super::{Compression, Entry, Error, OverlayXattrs};
+use crate::{Digest, Root};
 
 /// What is done with block and character devices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,8 +82,34 @@ pub fn layer(
     options: LayerOptions,
     tar_split: Option<&mut (dyn Write + Send)>,
 ) -> Result<LayerOutcome, Error> {
-    let _ = (input, diff, options, tar_split);
-    Err(Error::Read(std::io::ErrorKind::Unsupported.into()))
+    let stream = Decompressor::new(input).map_err(Error::Read)?;
+    let compression = stream.compression();
+    // Without compression the blob is the diff: hashing it once is enough.
+    let hash = if compression == Compression::None { Hash::Skip } else { Hash::Compute };
+    let outputs = Outputs { hash, tar: None, tar_split };
+    let (give_back, free) = channel();
+    let (to_sink, chunks) = sync_channel(BUFFERS);
+    let (unpacked, blob) = thread::scope(|scope| {
+        let (pieces, inflating) = start_inflating(scope, stream, free)?;
+        let sink = thread::Builder::new().name("tar-sink".to_owned());
+        let sink = sink.spawn_scoped(scope, move || sink::drain(chunks, give_back, outputs)).map_err(Error::Thread)?;
+        let tap = Tap::new(pieces, Onward::Sink(to_sink));
+        let unpacked = layer::Layer::new(diff, options).run(Reader::new(tap));
+        let unpacked = sink::cause(unpacked, join(sink)?);
+        Ok::<_, Error>((unpacked, join(inflating)?))
+    })?;
+    let (found, summary) = unpacked.map_err(|error| blame(error, compression))?;
+    let blob = complete(blob, compression)?;
+    Ok(LayerOutcome {
+        diff_digest: summary.digest.unwrap_or_else(|| blob.digest.clone()),
+        blob_digest: blob.digest,
+        blob_size: blob.size,
+        compression,
+        diff_size: summary.size,
+        uids: found.uids,
+        gids: found.gids,
+        entries: found.entries,
+    })
 }
 
 /// What becomes of one member of an archive.
@@ -92,7 +133,7 @@ pub struct TreeOptions<'a> {
     pub mode: Option<u32>,
     /// Owner and group of directories that the archive implies but does not hold; their mode is 0755.
     pub implied_owner: (u32, u32),
-    /// Sees each member before it is made, may change it (name, owner, time), and decides.
+    /// Sees each member before it is made, may change it (its `path`, owner, mode, time), and decides.
     pub filter: Option<&'a mut dyn FnMut(&mut Entry) -> Verdict>,
 }
 
@@ -116,6 +157,47 @@ pub fn tree(
     dest: &Path,
     options: &mut TreeOptions<'_>,
 ) -> Result<TreeOutcome, Error> {
-    let _ = (input, root, dest, options);
-    Err(Error::Read(std::io::ErrorKind::Unsupported.into()))
+    let stream = Decompressor::new(input).map_err(Error::Read)?;
+    let compression = stream.compression();
+    let tree = tree::Tree::new(root, dest, options)?;
+    let (give_back, free) = channel();
+    let (unpacked, blob) = thread::scope(|scope| {
+        let (pieces, inflating) = start_inflating(scope, stream, free)?;
+        let unpacked = tree.run(Reader::new(Tap::new(pieces, Onward::Back(give_back))));
+        Ok::<_, Error>((unpacked, join(inflating)?))
+    })?;
+    let entries = unpacked.map_err(|error| blame(error, compression))?;
+    Ok(TreeOutcome { blob_digest: complete(blob, compression)?.digest, compression, entries })
+}
+
+type Inflated = Option<io::Result<Blob>>;
+type Pieces = std::sync::mpsc::Receiver<io::Result<(Vec<u8>, usize)>>;
+
+fn start_inflating<'scope, 'input: 'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    stream: Decompressor<'input>,
+    free: std::sync::mpsc::Receiver<Vec<u8>>,
+) -> Result<(Pieces, ScopedJoinHandle<'scope, Inflated>), Error> {
+    let (to, pieces) = sync_channel(BUFFERS);
+    let thread = thread::Builder::new().name("tar-inflate".to_owned());
+    let thread = thread.spawn_scoped(scope, move || pipeline::inflate(stream, to, free)).map_err(Error::Thread)?;
+    Ok((pieces, thread))
+}
+
+fn join<T>(thread: ScopedJoinHandle<'_, T>) -> Result<T, Error> {
+    thread.join().map_err(|_| Error::Thread(io::Error::other("a thread of the unpacker has failed")))
+}
+
+/// The input's digest, known once it was read to its end.
+fn complete(blob: Inflated, compression: Compression) -> Result<Blob, Error> {
+    let blob = blob.ok_or_else(|| Error::Thread(io::Error::other("the input was not read to its end")))?;
+    blob.map_err(|source| blame(Error::Read(source), compression))
+}
+
+/// A stream that can't be read is the decompressor's complaint, if there is one.
+fn blame(error: Error, compression: Compression) -> Error {
+    match error {
+        Error::Read(source) if compression != Compression::None => Error::Decompress { compression, source },
+        error => error,
+    }
 }
