@@ -29,7 +29,7 @@ pub(super) fn run(rootfs: &Root, request: &Request) -> Result<Status, Error> {
         rootfs,
         spec: &spec,
         sources: pinned_sources(request)?,
-        files: Vec::new(),
+        files: super::etc_files::generate(&request.files, &connection, request.process.hostname.as_deref())?,
         filter: None,
         root_change: request.root_change,
         scope_abstract_sockets: false,
