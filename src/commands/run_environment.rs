@@ -166,7 +166,7 @@ fn check<T>(words: &[String], parse: impl Fn(&str) -> Result<T, String>) -> Resu
 fn capability_set(args: &CapabilityArgs, default: Option<&[String]>) -> Result<Vec<String>, CommandError> {
     let mut set: BTreeSet<String> = BTreeSet::new();
     match default {
-        Some(words) => words.iter().try_for_each(|word| capability(word).map(|name| drop(set.insert(name))))?,
+        Some(words) => set.extend(words.iter().map(|word| capability(word)).collect::<Result<Vec<_>, _>>()?),
         None => set.extend(capabilities::DEFAULT.iter().map(ToString::to_string)),
     }
     let everything = |words: &[String]| words.iter().any(|word| word.eq_ignore_ascii_case("all"));

@@ -1,8 +1,14 @@
 //! `diff`: what a working container or an image changed against its parent.
 
+use std::path::PathBuf;
+
+use containers_storage::changes::{self, FileKind};
+pub use containers_storage::changes::Kind;
+use containers_storage::driver;
 use containers_storage::store::Store;
 
-use super::{find_image, mounted, state};
+use super::find_image::{self, find_image};
+use super::{mounted, state};
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -13,7 +19,7 @@ pub enum Error {
     /// The image could not be found.
     #[error(transparent)]
     Image(#[from] find_image::Error),
-    /// The user namespace could not be entered or the layer not be mounted.
+    /// The user namespace could not be entered.
     #[error(transparent)]
     Mount(#[from] mounted::Error),
     /// The layers could not be compared.
@@ -22,34 +28,38 @@ pub enum Error {
         /// The container or image.
         name: String,
         /// What failed.
-        source: Box<dyn std::error::Error + Send + Sync>,
+        source: driver::Error,
     },
-}
-
-/// What happened to a path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// It is new.
-    Added,
-    /// It was there and is different.
-    Changed,
-    /// It is gone.
-    Deleted,
 }
 
 /// One changed path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
     /// Absolute within the container; foreign bytes, to be escaped when printed.
-    pub path: std::path::PathBuf,
+    pub path: PathBuf,
     /// What happened to it.
     pub kind: Kind,
     /// Its size in bytes now, for a regular file.
     pub size: Option<u64>,
 }
 
-/// The changes of the container or image `name` (looked up in this order), sorted by path.
+/// The changes of the container or image `name` (looked up in this order), sorted by path. Enters the user namespace: directories
+/// of other owners could not be read outside.
 pub fn diff(store: &Store, name: &str) -> Result<Vec<Change>, Error> {
-    let _ = store;
-    Err(state::Error::NotKnown { name: name.to_owned() }.into())
+    let layer = match state::find(store, name) {
+        Ok(record) => Some(record.layer),
+        Err(state::Error::NotKnown { .. }) => find_image(store, name)?.image.layer,
+        Err(error) => return Err(error.into()),
+    };
+    let Some(layer) = layer else { return Ok(Vec::new()) };
+    let failed = |source| Error::Compare { name: name.to_owned(), source };
+    let driver = mounted::open_driver(store).map_err(failed)?;
+    mounted::enter(name)?;
+    let all = changes::of_layer(&driver, &layer).map_err(failed)?;
+    let change = |change: changes::Change| Change {
+        size: (change.kind != Kind::Deleted && change.file_type == FileKind::File).then_some(change.size),
+        path: change.path,
+        kind: change.kind,
+    };
+    Ok(all.into_iter().map(change).collect())
 }

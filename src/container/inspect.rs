@@ -1,9 +1,14 @@
 //! What `inspect` shows of a working container or of an image, member by member in Buildah's order.
 
 use containers_storage::store::Store;
-use serde::Serialize;
+use serde::ser::{SerializeMap, SerializeSeq};
+use serde::{Serialize, Serializer};
+use serde_json::value::{RawValue, to_raw_value};
 
-use super::{find_image, state};
+use super::find_image::{self, find_image};
+use super::state::{self, Base, Isolation, Members, NetworkPolicy, RunEnvironment, State};
+use super::{WorkingContainer, from, mounted};
+use crate::image::{Draft, Format};
 
 /// Why there is nothing to show.
 #[derive(Debug, thiserror::Error)]
@@ -14,25 +19,200 @@ pub enum Error {
     /// The image could not be found.
     #[error(transparent)]
     Image(#[from] find_image::Error),
+    /// The image could not be read.
+    #[error(transparent)]
+    ReadImage(#[from] from::Error),
+    /// A document of the container or image is damaged.
+    #[error("{name:?} is damaged")]
+    Damaged {
+        /// The container or image.
+        name: String,
+        /// What is wrong.
+        source: serde_json::Error,
+    },
 }
 
-/// The document, in Buildah's member order; serialise it with four spaces.
-#[derive(Debug, Clone, Serialize)]
-#[serde(rename_all = "PascalCase")]
+/// The document, in Buildah's member order; nested objects keep the order they are stored in.
+#[derive(Debug, Clone)]
 pub struct Report {
-    /// `buildah 0.0.1`.
-    pub r#type: String,
-    /// The base image's name.
-    pub from_image: String,
+    members: Vec<(&'static str, Box<RawValue>)>,
+}
+
+impl Serialize for Report {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.members.len()))?;
+        for (name, value) in &self.members {
+            map.serialize_entry(name, &Ordered(value))?;
+        }
+        map.end()
+    }
+}
+
+/// A stored value that is written with the serialiser's own white space, but with the members of objects in their stored order.
+struct Ordered<'a>(&'a RawValue);
+
+impl Serialize for Ordered<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let text = self.0.get();
+        // A raw value has no blanks around it, so the first byte tells the kind.
+        if text.starts_with('{') {
+            let members = Members::parse(text.as_bytes()).map_err(serde::ser::Error::custom)?;
+            let mut map = serializer.serialize_map(None)?;
+            for (name, value) in members.iter() {
+                map.serialize_entry(name, &Ordered(value))?;
+            }
+            return map.end();
+        }
+        if text.starts_with('[') {
+            let items: Vec<&RawValue> = serde_json::from_str(text).map_err(serde::ser::Error::custom)?;
+            let mut list = serializer.serialize_seq(Some(items.len()))?;
+            for item in items {
+                list.serialize_element(&Ordered(item))?;
+            }
+            return list.end();
+        }
+        self.0.serialize(serializer)
+    }
 }
 
 /// What is known of the working container `name`.
 pub fn container(store: &Store, name: &str) -> Result<Report, Error> {
-    let _ = store;
-    Err(state::Error::NotKnown { name: name.to_owned() }.into())
+    let container = WorkingContainer::open(store, name)?;
+    let state = container.state();
+    report(state, &container.id().to_string(), &mount_point(store, &container))
+        .map_err(|source| Error::Damaged { name: name.to_owned(), source })
 }
 
 /// What is known of the image `name`, in the same form.
 pub fn image(store: &Store, name: &str) -> Result<Report, Error> {
-    Err(find_image::find_image(store, name).err().unwrap_or(find_image::Error::NotKnown { operand: name.to_owned() }).into())
+    let found = find_image(store, name)?;
+    let (mut base, config) = from::read_base(store, &found)?;
+    if base.name.is_empty() {
+        base.name.clone_from(&base.id);
+    }
+    let mut draft = from::new_draft(stored_format(&base), &base, config);
+    // The base annotations describe what a new container would be made from; this is about the image itself.
+    draft.annotations = stored_annotations(&base);
+    let state = State::new("", "", &base, draft, &image_environment());
+    report(&state, "", "").map_err(|source| Error::Damaged { name: name.to_owned(), source })
+}
+
+fn stored_format(base: &Base) -> Format {
+    match crate::image::manifest::Document::parse(&base.manifest, None) {
+        Ok(crate::image::manifest::Document::Image(manifest)) => manifest.format,
+        _ => Format::Oci,
+    }
+}
+
+fn stored_annotations(base: &Base) -> std::collections::BTreeMap<String, String> {
+    match crate::image::manifest::Document::parse(&base.manifest, None) {
+        Ok(crate::image::manifest::Document::Image(manifest)) => manifest.annotations,
+        _ => std::collections::BTreeMap::new(),
+    }
+}
+
+/// What Buildah shows for an image, which nobody has given an environment yet.
+fn image_environment() -> RunEnvironment {
+    let entry = |name: &str, host| state::Namespace { name: name.to_owned(), host, path: String::new() };
+    let names = [("cgroup", true), ("ipc", false), ("mount", false), ("network", false), ("pid", false), ("user", true), ("uts", false)];
+    RunEnvironment {
+        isolation: Isolation::Oci,
+        namespaces: names.iter().map(|(name, host)| entry(name, *host)).collect(),
+        ..RunEnvironment::default()
+    }
+}
+
+fn mount_point(store: &Store, container: &WorkingContainer) -> String {
+    use containers_storage::driver::{GraphDriver, is_mount_point};
+    // What the state file says may be a mount of a namespace that is gone: only one that can be seen is shown.
+    let Ok(driver) = mounted::open_driver(store) else { return String::new() };
+    let path = driver.mount_point(container.layer());
+    if is_mount_point(&path) { path.to_string_lossy().into_owned() } else { String::new() }
+}
+
+fn report(state: &State, id: &str, mount_point: &str) -> serde_json::Result<Report> {
+    let base = state.base()?;
+    let environment = state.environment()?;
+    let kept = state.members();
+    let raw = |key: &str| kept.raw(key).map_or_else(|| to_raw_value(&()), |raw| RawValue::from_string(raw.get().to_owned()));
+    let draft = &state.draft;
+    let members = vec![
+        ("Type", to_raw_value(state::TYPE)?),
+        ("FromImage", to_raw_value(&base.name)?),
+        ("FromImageID", to_raw_value(&base.id)?),
+        ("FromImageDigest", to_raw_value(&base.digest)?),
+        ("GroupAdd", raw("GroupAdd")?),
+        ("Config", to_raw_value(&String::from_utf8_lossy(&base.config))?),
+        ("Manifest", to_raw_value(&String::from_utf8_lossy(&base.manifest))?),
+        ("Container", to_raw_value(&state.name)?),
+        ("ContainerID", to_raw_value(id)?),
+        ("MountPoint", to_raw_value(mount_point)?),
+        ("ProcessLabel", to_raw_value(&kept.get::<String>("process-label")?)?),
+        ("MountLabel", to_raw_value(&kept.get::<String>("mount-label")?)?),
+        ("ImageAnnotations", to_raw_value(&draft.annotations)?),
+        ("ImageCreatedBy", to_raw_value(&draft.created_by)?),
+        ("OCIv1", document(draft.config.to_oci())?),
+        ("Docker", document(docker(draft))?),
+        ("DefaultMountsFilePath", to_raw_value(&kept.get::<String>("defaultMountsFilePath")?)?),
+        ("Isolation", to_raw_value(isolation(environment.isolation))?),
+        ("NamespaceOptions", raw("NamespaceOptions")?),
+        ("Capabilities", raw("Capabilities")?),
+        ("ConfigureNetwork", to_raw_value(network(environment.network_policy))?),
+        ("CNIPluginPath", to_raw_value(&kept.get::<String>("CNIPluginPath")?)?),
+        ("CNIConfigDir", to_raw_value(&kept.get::<String>("CNIConfigDir")?)?),
+        ("IDMappingOptions", raw("IDMappingOptions")?),
+        ("History", history(state)?),
+        ("Devices", raw("Devices")?),
+        ("DeviceSpecs", raw("DeviceSpecs")?),
+        ("CDIConfigDir", to_raw_value(&kept.get::<String>("CDIConfigDir")?)?),
+    ];
+    Ok(Report { members })
+}
+
+fn docker(draft: &Draft) -> Vec<u8> {
+    let mut config = draft.config.clone();
+    config.docker.container_config = Some(Box::new(config.config.clone()));
+    config.to_docker()
+}
+
+fn document(bytes: Vec<u8>) -> serde_json::Result<Box<RawValue>> {
+    RawValue::from_string(String::from_utf8(bytes).map_err(serde::ser::Error::custom)?)
+}
+
+/// The history as a commit would write it, without the entry of its own layer.
+fn history(state: &State) -> serde_json::Result<Box<RawValue>> {
+    let all = state.draft.config.history.iter().chain(&state.history_before).chain(&state.history_after).cloned();
+    let carrier = crate::image::ImageConfig { history: all.collect(), ..Default::default() };
+    let members = Members::parse(&carrier.to_oci())?;
+    members.raw("history").map_or_else(|| to_raw_value(&()), |raw| RawValue::from_string(raw.get().to_owned()))
+}
+
+fn isolation(isolation: Isolation) -> &'static str {
+    match isolation {
+        Isolation::Default | Isolation::Oci => "oci",
+        Isolation::Chroot => "chroot",
+        Isolation::Rootless => "rootless",
+    }
+}
+
+fn network(policy: NetworkPolicy) -> &'static str {
+    match policy {
+        NetworkPolicy::Default => "NetworkDefault",
+        NetworkPolicy::Disabled => "NetworkDisabled",
+        NetworkPolicy::Enabled => "NetworkEnabled",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_keep_their_order_at_every_depth() {
+        let stored = RawValue::from_string(r#"{"z":1,"a":{"y":[{"c":1,"b":2}],"x":null}}"#.to_owned()).unwrap();
+        let report = Report { members: vec![("Type", to_raw_value("t").unwrap()), ("OCIv1", stored)] };
+        let text = serde_json::to_string(&report).unwrap();
+        assert_eq!(text, r#"{"Type":"t","OCIv1":{"z":1,"a":{"y":[{"c":1,"b":2}],"x":null}}}"#);
+        assert!(serde_json::to_string_pretty(&report).unwrap().lines().count() > 8);
+    }
 }

@@ -17,7 +17,7 @@ use crate::image::{Draft, Format, ImageConfig, manifest};
 /// Name of the file below `userdata`.
 pub(super) const NAME: &str = "buildah.json";
 /// The value of `type`: every version of Buildah so far checks it.
-const TYPE: &str = "buildah 0.0.1";
+pub(in crate::container) const TYPE: &str = "buildah 0.0.1";
 /// More than this is no state file of anyone (a large image config is 100 kB).
 const MAX_BYTES: u64 = 64 << 20;
 
@@ -50,6 +50,31 @@ pub struct State {
     pub history_before: Vec<History>,
     /// The same, after the next layer's entry.
     pub history_after: Vec<History>,
+}
+
+/// `{}`: what Buildah writes for what a container has none of.
+#[derive(serde::Serialize)]
+struct NoMembers {}
+
+/// `IDMappingOptions` of a container whose owners are not shifted: all that we make.
+#[derive(serde::Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct IdMappingOptions {
+    #[serde(rename = "HostUIDMapping")]
+    host_uid_mapping: bool,
+    #[serde(rename = "HostGIDMapping")]
+    host_gid_mapping: bool,
+    #[serde(rename = "UIDMap")]
+    uid_map: [u32; 0],
+    #[serde(rename = "GIDMap")]
+    gid_map: [u32; 0],
+    auto_user_ns: bool,
+}
+
+impl Default for IdMappingOptions {
+    fn default() -> Self {
+        Self { host_uid_mapping: true, host_gid_mapping: true, uid_map: [], gid_map: [], auto_user_ns: false }
+    }
 }
 
 /// The few members that a list shows.
@@ -90,6 +115,11 @@ impl State {
             members.set("container-name", name)?;
             members.set("container-id", id)?;
             members.set("TopLayer", &base.top_layer)?;
+            members.set("Args", &NoMembers {})?;
+            members.set("IDMappingOptions", &IdMappingOptions::default())?;
+            members.set("TempVolumes", &NoMembers {})?;
+            members.set("ContentDigester", &NoMembers {})?;
+            members.set("Devices", &[(); 0])?;
             environment.write(&mut members)
         })();
         debug_assert!(written.is_ok(), "{written:?}");

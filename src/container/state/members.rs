@@ -28,6 +28,11 @@ impl Members {
         self.raw(key).map_or_else(|| Ok(T::default()), |raw| serde_json::from_str(raw.get()))
     }
 
+    /// Names and raw values, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &RawValue)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_ref()))
+    }
+
     /// Puts `value` at `key`: in its old place, or at the end.
     pub fn set<T: Serialize + ?Sized>(&mut self, key: &str, value: &T) -> serde_json::Result<()> {
         let raw = serde_json::value::to_raw_value(value)?;

@@ -19,6 +19,7 @@ use containers_storage::store::{self, Store};
 use containers_storage::{ContainerId, LayerId};
 
 pub use environment::{CommonOptions, Isolation, Namespace, NetworkPolicy, RunEnvironment};
+pub(super) use file::TYPE;
 pub use file::{Base, State, Summary};
 pub use members::Members;
 
