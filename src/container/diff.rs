@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use containers_storage::changes::{self, FileKind};
 pub use containers_storage::changes::Kind;
+use containers_storage::changes::{self, FileKind};
 use containers_storage::driver;
 use containers_storage::store::Store;
 

@@ -114,7 +114,15 @@ fn stored_annotations(base: &Base) -> std::collections::BTreeMap<String, String>
 /// What Buildah shows for an image, which nobody has given an environment yet.
 fn image_environment() -> RunEnvironment {
     let entry = |name: &str, host| state::Namespace { name: name.to_owned(), host, path: String::new() };
-    let names = [("cgroup", true), ("ipc", false), ("mount", false), ("network", false), ("pid", false), ("user", true), ("uts", false)];
+    let names = [
+        ("cgroup", true),
+        ("ipc", false),
+        ("mount", false),
+        ("network", false),
+        ("pid", false),
+        ("user", true),
+        ("uts", false),
+    ];
     RunEnvironment {
         isolation: Isolation::Oci,
         namespaces: names.iter().map(|(name, host)| entry(name, *host)).collect(),
