@@ -116,6 +116,19 @@ impl Store {
         Ok(AllMut { layers: self.lock_layers()?, images: self.lock_images()?, containers: self.lock_containers()? })
     }
 
+    /// Holds all tables still, for reading. The tables that `load_all` reads then belong together.
+    pub(crate) fn read_all(&self) -> Result<[Lock; 3], Error> {
+        let layers = self.lock(Rank::Layers, Access::Shared)?;
+        let images = self.lock(Rank::Images, Access::Shared)?;
+        let containers = self.lock(Rank::Containers, Access::Shared)?;
+        Ok([layers, images, containers])
+    }
+
+    /// All tables, as they are under locks that the caller holds.
+    pub(crate) fn load_all(&self) -> Result<(Layers, Images, Containers), Error> {
+        Ok((self.load_layers()?, self.load_images()?, self.load_containers()?))
+    }
+
     fn delete_incomplete(&self, all: &mut AllMut) -> Result<(), Error> {
         let mut trash = super::trash::Trash::new(self);
         // A layer goes before its parent, so that no record ever names a missing one.

@@ -9,6 +9,13 @@ use super::{Error, Store};
 use crate::temp_dir::{self, TempDir};
 use crate::{ContainerId, ImageId, LayerId, driver, lease};
 
+impl Store {
+    /// An empty trash.
+    pub(crate) fn trash(&self) -> Trash<'_> {
+        Trash::new(self)
+    }
+}
+
 /// Collects what goes.
 #[derive(Debug)]
 pub(crate) struct Trash<'s> {
@@ -79,6 +86,11 @@ impl<'s> Trash<'s> {
         self.take(&self.store.containers_dir().join(id))?;
         self.outside.push(self.store.conf.run_root.join("overlay-containers").join(id));
         Ok(())
+    }
+
+    /// Takes a directory below the run root.
+    pub(crate) fn take_outside(&mut self, path: PathBuf) {
+        self.outside.push(path);
     }
 
     /// Takes the big data of an image.

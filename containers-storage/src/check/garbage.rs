@@ -1,0 +1,179 @@
+//! What no record knows: what killed processes left.
+//!
+//! A directory or file counts as garbage only under the locks of the tables that could name it: whoever makes one holds such a lock until
+//! its record is written. Only names that the format gives to layers, images and containers are looked at; what else lies in the
+//! store may be another component's.
+
+use std::collections::HashSet;
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::{Finding, Report, Severity, Tables};
+use crate::store::{Error, Store};
+use crate::{ContainerId, ImageId, LayerId, lease, temp_dir};
+
+/// Something that can go.
+pub(super) struct Item {
+    pub text: String,
+    what: What,
+}
+
+enum What {
+    /// All files of a layer.
+    Layer(LayerId),
+    /// A directory or file on the file system of the graph root.
+    Entry(PathBuf),
+    /// A file that is deleted at once.
+    File(PathBuf),
+    /// A directory below the run root.
+    Outside(PathBuf),
+    /// A temporary directory, which goes when the dead are collected.
+    Temporary,
+    /// A note, which goes when the locks are taken.
+    Note,
+}
+
+/// Removes what is provably garbage, and reports what was removed. Files of other owners are removed only in the store's user namespace.
+pub fn repair(store: &Store) -> Result<Report, Error> {
+    let before = super::check(store, super::Depth::Structure)?;
+    // Taking the locks recovers what notes, incomplete layers and half-done freezes tell of.
+    let all = store.lock_all()?;
+    let tables = super::load(store)?;
+    let mut trash = store.trash();
+    for item in find(store, &tables)? {
+        match item.what {
+            What::Layer(id) => trash.take_layer(&id)?,
+            What::Entry(path) => trash.take(&path)?,
+            What::File(path) => remove_file(&path)?,
+            What::Outside(path) => trash.take_outside(path),
+            What::Temporary | What::Note => {}
+        }
+    }
+    drop(all);
+    trash.into_deleted(Vec::new()).finish()?;
+    store.collect_dead()?;
+    let after: HashSet<String> = super::check(store, super::Depth::Structure)?.findings.into_iter().map(|f| f.text).collect();
+    let removed = before.findings.into_iter().filter(|finding| finding.repairable && !after.contains(&finding.text));
+    Ok(Report { findings: removed.map(|finding| Finding { severity: Severity::Notice, ..finding }).collect() })
+}
+
+/// Everything that can go, as it is under the locks that the caller holds.
+pub(super) fn find(store: &Store, tables: &Tables) -> Result<Vec<Item>, Error> {
+    let mut items = Vec::new();
+    find_layers(store, tables, &mut items)?;
+    find_record_files(store, tables, &mut items)?;
+    find_leftovers(store, &mut items)?;
+    find_ours(store, tables, &mut items)?;
+    Ok(items)
+}
+
+fn find_layers(store: &Store, tables: &Tables, items: &mut Vec<Item>) -> Result<(), Error> {
+    let mut unknown = HashSet::new();
+    let home = store.driver_home();
+    let layers_dir = store.layers_dir();
+    for name in names(&home)?.into_iter().chain(names(&layers_dir)?) {
+        let id = name.strip_suffix(".tar-split.gz").unwrap_or(&name).parse::<LayerId>();
+        unknown.extend(id.into_iter().filter(|id| !tables.layers.contains(id)));
+    }
+    let mut unknown: Vec<LayerId> = unknown.into_iter().collect();
+    unknown.sort();
+    for name in names(&home.join("l"))? {
+        let link = home.join("l").join(&name);
+        let target = std::fs::read_link(&link).ok();
+        let layer = target.as_deref().and_then(layer_of_link);
+        // The link of an unknown layer goes with its directory, where the directory names it.
+        let with_dir = |id: &LayerId| std::fs::read_to_string(home.join(id).join("link")).is_ok_and(|text| text == name);
+        if layer.is_some_and(|id| !tables.layers.contains(&id) && !(unknown.contains(&id) && with_dir(&id))) {
+            items.push(Item { text: format!("the link {link:?} leads to no layer"), what: What::File(link) });
+        }
+    }
+    items
+        .extend(unknown.into_iter().map(|id| Item { text: format!("files of the unknown layer {id}"), what: What::Layer(id) }));
+    Ok(())
+}
+
+fn layer_of_link(target: &Path) -> Option<LayerId> {
+    target.to_str()?.strip_prefix("../")?.strip_suffix("/diff")?.parse().ok()
+}
+
+fn find_record_files(store: &Store, tables: &Tables, items: &mut Vec<Item>) -> Result<(), Error> {
+    for name in names(&store.images_dir())? {
+        if let Ok(id) = name.parse::<ImageId>()
+            && tables.images.find(&id)?.is_none()
+        {
+            let what = What::Entry(store.images_dir().join(&id));
+            items.push(Item { text: format!("data of the unknown image {id}"), what });
+        }
+    }
+    let run_dir = store.conf().run_root.join("overlay-containers");
+    for (dir, is_outside) in [(store.containers_dir(), false), (run_dir, true)] {
+        for name in names(&dir)? {
+            if let Ok(id) = name.parse::<ContainerId>()
+                && tables.containers.find(&id)?.is_none()
+            {
+                let path = dir.join(&id);
+                let text = format!("directory {path:?} of an unknown container");
+                items.push(Item { text, what: if is_outside { What::Outside(path) } else { What::Entry(path) } });
+            }
+        }
+    }
+    Ok(())
+}
+
+fn find_leftovers(store: &Store, items: &mut Vec<Item>) -> Result<(), Error> {
+    let images_dir = store.images_dir();
+    let image_dirs = names(&images_dir)?.into_iter().filter(|name| name.parse::<ImageId>().is_ok());
+    let mut dirs: Vec<PathBuf> = image_dirs.map(|name| images_dir.join(name)).collect();
+    dirs.extend([store.layers_dir(), images_dir, store.containers_dir()]);
+    for dir in dirs {
+        for name in names(&dir)?.into_iter().filter(|name| name.starts_with(".tmp-")) {
+            let path = dir.join(name);
+            items.push(Item { text: format!("half-written file {path:?}"), what: What::File(path) });
+        }
+    }
+    for parent in [store.temp_dirs(), store.layers_dir().join("tmp")] {
+        for path in temp_dir::list_dead(&parent).map_err(Error::io("reading", &parent))? {
+            items.push(Item { text: format!("temporary directory {path:?} of a dead process"), what: What::Temporary });
+        }
+    }
+    Ok(())
+}
+
+fn find_ours(store: &Store, tables: &Tables, items: &mut Vec<Item>) -> Result<(), Error> {
+    for (path, _) in store.pending_notes()? {
+        items.push(Item { text: format!("note {path:?} of an operation that was killed"), what: What::Note });
+    }
+    let root = &store.conf().graph_root;
+    let dir = store.private_dir().join("leases");
+    for name in names(&dir)? {
+        if let Ok(id) = name.parse::<LayerId>()
+            && !tables.layers.contains(&id)
+            && lease::users(root, &id).is_ok_and(|users| users.is_empty())
+        {
+            items.push(Item { text: format!("lease of the unknown layer {id}"), what: What::File(dir.join(&name)) });
+        }
+    }
+    Ok(())
+}
+
+/// The names in a directory, sorted, without those that are no text; none if it does not exist.
+fn names(dir: &Path) -> Result<Vec<String>, Error> {
+    let read = |entries: std::fs::ReadDir| entries.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<OsString>>>();
+    match std::fs::read_dir(dir).and_then(read) {
+        Ok(names) => {
+            let mut names: Vec<String> = names.into_iter().filter_map(|name| name.into_string().ok()).collect();
+            names.sort();
+            Ok(names)
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(Error::io("reading", dir)(error)),
+    }
+}
+
+fn remove_file(path: &Path) -> Result<(), Error> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io("deleting", path)(error)),
+        _ => Ok(()),
+    }
+}
