@@ -1,0 +1,142 @@
+//! Several processes on one store: killed at any moment, and all at once.
+
+mod fixture;
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use containers_storage::ContainerId;
+use containers_storage::check::{self, Depth};
+use containers_storage::conf::Conf;
+use containers_storage::store::{NameChange, NewContainer, Store};
+use fixture::{World, as_user, have, new_image, put_layer};
+
+const WORKER: &str = "CORACLE_TEST_WORKER";
+/// How often a test repeats; `contrib/stress` sets more.
+const ROUNDS: &str = "CORACLE_TEST_ROUNDS";
+
+fn rounds(default: u32) -> u32 {
+    std::env::var(ROUNDS).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+fn create(store: &Store, name: &str) -> ContainerId {
+    let image = store.images().unwrap().by_name("localhost/base:1").unwrap().unwrap();
+    let new = NewContainer { image: Some(image.id), parent: image.layer, ..NewContainer::default() };
+    let mut names = |attempt| Some(if attempt == 0 { name.to_owned() } else { format!("{name}-{attempt}") });
+    let mut state = |_: &_, dir: &Path| std::fs::write(dir.join("buildah.json"), "{}");
+    store.create_container(&new, &mut names, &mut state).unwrap().id
+}
+
+/// One of everything that changes a store.
+fn work_once(store: &Store, tag: &str) {
+    let id = create(store, "worker");
+    store.rename_container(&id, &format!("renamed-{id}")).unwrap();
+    let base = store.images().unwrap().by_name("localhost/base:1").unwrap().unwrap();
+    let below = store.layers().unwrap().chain(base.layer.as_ref().unwrap()).unwrap();
+    let top = put_layer(store, base.layer.as_ref(), &[("tag", tag)]);
+    let layers: Vec<_> = below.into_iter().rev().chain([top]).collect();
+    let image = store.put_image(&new_image(&layers, tag, &["localhost/shared:1", &format!("localhost/{tag}:1")])).unwrap();
+    store.change_image_names(&image.id, NameChange::Add, &["localhost/shared:2".into()]).unwrap();
+    assert!(store.delete_container(&id).unwrap().finish().unwrap());
+    assert!(store.delete_image(&image.id).unwrap().finish().unwrap());
+}
+
+#[test]
+#[ignore = "the process that the other tests start, with its store in a variable"]
+fn worker() {
+    let dir = std::env::var(WORKER).expect("started by another test");
+    let dir = Path::new(&dir);
+    let store = Store::open(Conf::at(&dir.join("g"), &dir.join("r"), containers_storage::id_map::is_rootless())).unwrap();
+    let (count, mark) = (rounds(u32::MAX), std::process::id());
+    println!("ready");
+    std::io::stdout().flush().unwrap();
+    for round in 0..count {
+        work_once(&store, &format!("p{mark}-{round}"));
+    }
+}
+
+fn start_worker(world: &World, rounds: Option<u32>) -> Child {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "worker", "--ignored", "--nocapture"]).env(WORKER, world.path("")).env_remove(ROUNDS);
+    if let Some(rounds) = rounds {
+        command.env(ROUNDS, rounds.to_string());
+    }
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    while !lines.next().expect("the worker starts").unwrap().contains("ready") {}
+    // The rest of its output goes nowhere, and must not block it.
+    std::thread::spawn(move || lines.count());
+    child
+}
+
+fn prepare(world: &World) -> (Store, ContainerId) {
+    let store = world.store();
+    let base = put_layer(&store, None, &[("a", "1")]);
+    store.put_image(&new_image(&[base], "base", &["localhost/base:1"])).unwrap();
+    let kept = create(&store, "kept");
+    (store, kept)
+}
+
+#[test]
+fn a_process_killed_at_any_moment_leaves_a_sound_store() {
+    as_user("a_process_killed_at_any_moment_leaves_a_sound_store", |world| {
+        let (store, kept) = prepare(world);
+        let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut dirty = 0;
+        for round in 0..rounds(80) {
+            let mut child = start_worker(world, None);
+            // Xorshift: the same moments in every run, as far as the machine allows.
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            std::thread::sleep(Duration::from_micros(seed % 25_000));
+            child.kill().unwrap();
+            child.wait().unwrap();
+
+            let report = check::check(&store, Depth::Structure).unwrap();
+            assert!(report.is_sound(), "round {round}: {report:#?}");
+            assert!(report.findings.iter().all(|finding| finding.repairable), "round {round}: {report:#?}");
+            dirty += u32::from(!report.findings.is_empty());
+            assert_eq!(store.container("kept").unwrap().id, kept);
+            assert!(store.images().unwrap().by_name("localhost/base:1").unwrap().is_some());
+            let next = create(&store, "next");
+            assert!(store.delete_container(&next).unwrap().finish().unwrap());
+        }
+        assert!(dirty > 0, "no kill hit anything: the test proves nothing");
+        check::repair(&store).unwrap();
+        let report = check::check(&store, Depth::Content).unwrap();
+        assert!(report.findings.is_empty(), "{report:#?}");
+    });
+}
+
+#[test]
+fn processes_at_once_lose_nothing() {
+    as_user("processes_at_once_lose_nothing", |world| {
+        let (store, kept) = prepare(world);
+        let mut workers: Vec<Child> = (0..4).map(|_| start_worker(world, Some(15))).collect();
+        let others = if have(&["podman", "buildah"]) { 3 } else { 0 };
+        let mut names = Vec::new();
+        for _ in 0..others {
+            names.push(world.ok("buildah", &["from", "--pull-never", "localhost/base:1"]));
+            // podman's list fails when an image goes while it reads; what matters is what it leaves behind.
+            world.tool("podman", &["images", "-q"]);
+            world.ok("podman", &["tag", "localhost/base:1", "localhost/more:1"]);
+        }
+        for worker in &mut workers {
+            assert!(worker.wait().unwrap().success());
+        }
+        for name in &names {
+            store.container(name.trim()).unwrap();
+            world.ok("buildah", &["rm", name.trim()]);
+        }
+        let containers = store.containers().unwrap().all().unwrap();
+        assert_eq!(containers.into_iter().map(|container| container.id).collect::<Vec<_>>(), [kept]);
+        let images = store.images().unwrap().all().unwrap();
+        assert_eq!(images.len(), 1);
+        assert_eq!(images[0].names.contains(&"localhost/more:1".to_owned()), others > 0);
+        let report = check::check(&store, Depth::Content).unwrap();
+        assert!(report.findings.is_empty(), "{report:#?}");
+    });
+}
