@@ -86,7 +86,7 @@ pub fn mount(store: &Store, name: &str) -> Result<MountPoint, Error> {
         Arrival::MountedHere { .. } => {}
         Arrival::HeldBy { pid, .. } => return Err(Error::Elsewhere { name: name.to_owned(), pid }),
         Arrival::Free(gate) => {
-            mounted::mount_or_join(&driver, &container, &gate)?;
+            mounted::mount_free(&driver, &container)?;
             gate.enter_session(session()).map_err(lease_failed)?;
         }
     }

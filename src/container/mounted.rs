@@ -171,29 +171,44 @@ pub(super) fn arrive(
             Ok((mount_point, gate, Vec::new()))
         }
         Arrival::Free(gate) => {
+            // The shell of `coracle unshare` in which `coracle mount` ran holds no lock, but is listed. It is joined before a
+            // namespace of our own is entered: from there its namespace could not be entered any more (user_namespaces(7)).
+            if let Some(pid) = gate.sessions().into_iter().find(|&pid| has_mount(pid, &mount_point)) {
+                join(&name, pid)?;
+                return Ok((mount_point, gate, Vec::new()));
+            }
             let entered = userns::enter(MountNamespace::Private);
             let entered = entered.map_err(|source| Error::Namespace { name: name.clone(), source })?;
-            let path = mount_or_join(driver, container, &gate)?;
+            let path = mount_free(driver, container)?;
             Ok((path, gate, entered.notices))
         }
     }
 }
 
-/// Mounts a container whose lease is free, unless some process has it mounted without a lease.
-pub(super) fn mount_or_join(driver: &Overlay, container: &WorkingContainer, gate: &Gate) -> Result<PathBuf, Error> {
+/// Mounts a container whose lease is free, unless some other process has it mounted.
+pub(super) fn mount_free(driver: &Overlay, container: &WorkingContainer) -> Result<PathBuf, Error> {
     let name = container.name();
     let failed = |source| Error::Driver { name: name.clone(), source };
     if driver.in_use(container.layer()).map_err(failed)? {
-        // The shell of `coracle unshare` in which `coracle mount` ran holds no lock, but is listed.
-        let mount_point = driver.mount_point(container.layer());
-        for pid in gate.sessions() {
-            if join(&name, pid).is_ok() && driver::is_mount_point(&mount_point) {
-                return Ok(mount_point);
-            }
-        }
         return Err(Error::InUse { name });
     }
     driver.mount(container.layer(), &mount_options(container)).map_err(failed)
+}
+
+/// Whether the process `pid` sees a mount at `mount_point` (proc_pid_mountinfo(5), field 5).
+fn has_mount(pid: u32, mount_point: &Path) -> bool {
+    use std::os::unix::ffi::OsStrExt;
+    let Ok(table) = std::fs::read(format!("/proc/{pid}/mountinfo")) else { return false };
+    // Blanks, tabs, newlines and backslashes are written in octal there.
+    let wanted: Vec<u8> = mount_point.as_os_str().as_bytes().iter().flat_map(|&byte| mountinfo_byte(byte)).collect();
+    table.split(|&byte| byte == b'\n').any(|line| line.split(|&byte| byte == b' ').nth(4) == Some(wanted.as_slice()))
+}
+
+fn mountinfo_byte(byte: u8) -> Vec<u8> {
+    match byte {
+        b' ' | b'\t' | b'\n' | b'\\' => format!("\\{byte:03o}").into_bytes(),
+        other => vec![other],
+    }
 }
 
 /// How a working container is mounted: its own mount options where its record has them.
