@@ -155,7 +155,7 @@ pub fn in_place(store: &Store, driver: &dyn GraphDriver, container: &Container, 
     }
     driver.settle(&layer.id, layer.parent.as_ref())?;
 
-    let temp_dirs = store.temp_dirs();
+    let temp_dirs = store.temp_dirs_outside_home();
     let temporary = TempDir::create(&temp_dirs).map_err(Error::io("making a temporary directory in", &temp_dirs))?;
     let path = temporary.path().join("0-addition");
     let mut tar_split = create(&path)?;

@@ -12,6 +12,8 @@ use crate::temp_dir::TempDir;
 #[derive(Debug)]
 pub struct StagedLayer {
     dir: TempDir,
+    /// Another one for the tar-split, while the driver's home is a mount.
+    outside: Option<TempDir>,
     tree: PathBuf,
     tar_split: PathBuf,
 }
@@ -29,6 +31,7 @@ impl StagedLayer {
 
     /// Deletes it now. `Err` if that needs another user namespace: it is collected later.
     pub fn discard(mut self) -> std::io::Result<()> {
+        self.outside.as_mut().map_or(Ok(()), TempDir::remove)?;
         self.dir.remove()
     }
 }
@@ -44,9 +47,12 @@ impl Store {
             _ => Error::io("making a temporary directory in", &parent)(error),
         };
         let dir = TempDir::create(&parent).map_err(failed)?;
-        let (tree, tar_split) = (dir.path().join("0-addition"), dir.path().join("1-addition"));
+        let beside = self.temp_dirs_outside_home();
+        let outside = if beside == parent { None } else { Some(TempDir::create(&beside).map_err(failed)?) };
+        let tree = dir.path().join("0-addition");
+        let tar_split = outside.as_ref().unwrap_or(&dir).path().join("1-addition");
         std::fs::create_dir(&tree).map_err(Error::io("creating", &tree))?;
-        Ok(StagedLayer { dir, tree, tar_split })
+        Ok(StagedLayer { dir, outside, tree, tar_split })
     }
 
     /// Makes a staged tree the layer over `parent`, under the ID of `LayerId::of_image_layer`. If that layer exists it is used,

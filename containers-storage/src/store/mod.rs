@@ -158,6 +158,12 @@ impl Store {
         self.driver_home().join("tempdirs")
     }
 
+    /// Where temporary files may be made that are to be renamed to or from places outside of the driver's home. While the home is a mount
+    /// (format, section 6.2), no rename leaves it.
+    pub(crate) fn temp_dirs_outside_home(&self) -> PathBuf {
+        if crate::driver::is_mount_point(&self.driver_home()) { self.layers_dir().join("tmp") } else { self.temp_dirs() }
+    }
+
     /// The tar-split of a layer. A layer of an additional store has it there.
     pub fn tar_split(&self, layer: &LayerId) -> PathBuf {
         let name = format!("{layer}.tar-split.gz");

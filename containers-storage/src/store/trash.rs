@@ -21,6 +21,8 @@ impl Store {
 pub(crate) struct Trash<'s> {
     store: &'s Store,
     dir: Option<TempDir>,
+    /// For what lies outside of the driver's home, while that is a mount.
+    beside: Option<TempDir>,
     taken: u32,
     outside: Vec<PathBuf>,
 }
@@ -31,7 +33,7 @@ pub(crate) struct Trash<'s> {
 pub struct Deleted {
     /// The layers that went.
     pub layers: Vec<LayerId>,
-    dir: Option<TempDir>,
+    dirs: Vec<TempDir>,
     outside: Vec<PathBuf>,
     temp_dirs: PathBuf,
 }
@@ -46,21 +48,20 @@ impl Deleted {
         }
         // What killed processes left goes along, as far as this process may; else the next one, or `check::repair`, does it.
         let _ = temp_dir::collect_dead(&self.temp_dirs);
-        let Some(dir) = &mut self.dir else { return Ok(true) };
-        match dir.remove() {
-            Ok(()) => {
-                self.dir = None;
-                Ok(true)
+        while let Some(dir) = self.dirs.last_mut() {
+            match dir.remove() {
+                Ok(()) => drop(self.dirs.pop()),
+                Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => return Ok(false),
+                Err(error) => return Err(Error::io("deleting", dir.path())(error)),
             }
-            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => Ok(false),
-            Err(error) => Err(Error::io("deleting", dir.path())(error)),
         }
+        Ok(true)
     }
 }
 
 impl<'s> Trash<'s> {
     pub(crate) fn new(store: &'s Store) -> Self {
-        Self { store, dir: None, taken: 0, outside: Vec::new() }
+        Self { store, dir: None, beside: None, taken: 0, outside: Vec::new() }
     }
 
     /// Takes the directories and files of a layer. The caller holds layers.lock exclusively. Nothing there is no error.
@@ -71,7 +72,7 @@ impl<'s> Trash<'s> {
             driver.unmount(id)?;
         }
         if driver.exists(id) {
-            driver.detach(id, &self.dir()?.to_owned())?;
+            driver.detach(id, dir_in(&mut self.dir, &self.store.temp_dirs())?)?;
         }
         let tar_split = self.store.layers_dir().join(format!("{id}.tar-split.gz"));
         remove_if_there(&tar_split)?;
@@ -107,22 +108,25 @@ impl<'s> Trash<'s> {
         self.taken += 1;
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let name = format!("{}-record-{name}", self.taken);
-        let target = self.dir()?.join(name);
+        let (driver, outside) = (self.store.temp_dirs(), self.store.temp_dirs_outside_home());
+        let place = if driver == outside { &mut self.dir } else { &mut self.beside };
+        let target = dir_in(place, &outside)?.join(name);
         std::fs::rename(path, &target).map_err(Error::io("moving", path))
     }
 
     /// Ends taking; what was taken may be deleted when the locks are gone.
     pub(crate) fn into_deleted(self, layers: Vec<LayerId>) -> Deleted {
-        Deleted { layers, dir: self.dir, outside: self.outside, temp_dirs: self.store.temp_dirs() }
+        let dirs = self.dir.into_iter().chain(self.beside).collect();
+        Deleted { layers, dirs, outside: self.outside, temp_dirs: self.store.temp_dirs() }
     }
+}
 
-    fn dir(&mut self) -> Result<&Path, Error> {
-        if self.dir.is_none() {
-            let parent = self.store.temp_dirs();
-            self.dir = Some(TempDir::create(&parent).map_err(Error::io("making a temporary directory in", &parent))?);
-        }
-        Ok(self.dir.as_ref().map_or(Path::new(""), TempDir::path))
+/// The temporary directory in `place`, made below `parent` when it is first asked for.
+fn dir_in<'d>(place: &'d mut Option<TempDir>, parent: &Path) -> Result<&'d Path, Error> {
+    if place.is_none() {
+        *place = Some(TempDir::create(parent).map_err(Error::io("making a temporary directory in", parent))?);
     }
+    Ok(place.as_ref().map_or(Path::new(""), TempDir::path))
 }
 
 fn remove_if_there(path: &Path) -> Result<(), Error> {
