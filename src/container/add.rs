@@ -1,14 +1,34 @@
 //! `add` and `copy`: files, directories and archives into the root file system of a working container.
 //!
-//! Owns: what the operands mean (where a source goes, what a pattern matches, whose the result is) and the digest that scripts
-//! compare. The bytes themselves are moved by `copier`.
+//! ```text
+//!  operands ─ sources ─▶ what matches, with handles ─┐
+//!  DEST ─── destination ─▶ directory and name ───────┴─ copier::tree, or archive::unpack ─▶ digest, warnings
+//! ```
+//!
+//! Owns: what the operands mean (where a source goes, what a pattern matches, whose the result is). The bytes themselves are
+//! moved by `copier`.
 //!
 //! Must not: mount, print, or know where the container's root file system came from; the caller hands over `Root` handles.
 
+mod archive;
+mod destination;
+mod error;
+mod sources;
+
 use std::ffi::OsString;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use containers_storage::archive::unpack::Devices;
 use containers_storage::{Digest, Root};
+
+use crate::copier::digest::{Composite, SourceKind, Total};
+use crate::copier::ignore::Ignore;
+use crate::copier::names::{Names, Owner};
+use crate::copier::tree::{self, Filter, Look, Place, Session};
+use destination::Target;
+pub use error::Error;
+use sources::{Item, Origin};
 
 /// Which of the two verbs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,10 +49,8 @@ pub enum Source<'a> {
     },
     /// `--from`: the root file system of a container or of an image that the caller has mounted; owners are kept.
     Root {
-        /// The other root file system.
+        /// The other root file system. Relative names begin there as well.
         root: &'a Root,
-        /// Its working directory, for relative names.
-        workdir: PathBuf,
     },
 }
 
@@ -63,7 +81,7 @@ pub enum Wildcards {
 pub struct Selection {
     /// `--exclude`: ignore patterns, relative to the source.
     pub exclude: Vec<String>,
-    /// `--ignorefile`: a file of such patterns, relative to the context directory.
+    /// `--ignorefile`: a file of the host with such patterns, which are relative to the context directory.
     pub ignore_file: Option<PathBuf>,
     /// `--no-follow-symlinks`.
     pub links: Links,
@@ -71,6 +89,8 @@ pub struct Selection {
     pub wildcards: Wildcards,
     /// `--parents`: the directories of a source's name are made in the destination.
     pub parents: bool,
+    /// `--checksum`: only sources on the network can have one.
+    pub checksum: Option<String>,
 }
 
 /// What the copied files look like.
@@ -135,21 +155,155 @@ pub struct Outcome {
     pub warnings: Vec<String>,
 }
 
-/// Why nothing, or not all, was copied.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// A source that comes over the network.
-    #[error("{0:?}: sources on the network are not supported yet, they come together with registries")]
-    Network(String),
+/// Copies `sources` to `destination` below `target`, the container's mounted root file system. Without a destination it is the
+/// working directory. Namespaces have to be entered before: a large source is hashed by a second thread.
+///
+/// # Errors
+/// Everything that can be checked is checked before the first file is made. What fails later leaves what was copied so far.
+pub fn add(target: &Root, sources: &[OsString], destination: Option<&Path>, options: &Options<'_>) -> Result<Outcome, Error> {
+    sources::refuse_network(sources)?;
+    if options.selection.checksum.is_some() {
+        return Err(Error::Checksum);
+    }
+    let origin = Origin::open(&options.source)?;
+    let ignore = context_ignore(&options.selection, &options.source)?;
+    let exclude = Ignore::new(options.selection.exclude.iter().map(String::as_str)).map_err(Error::Excludes)?;
+    let groups = sources.iter().map(|spec| origin.expand(spec, &options.selection)).collect::<Result<Vec<_>, _>>()?;
+    let look = look(target, &options.source, &options.appearance)?;
+    let shape = destination::Shape::of(sources.len(), groups.first().and_then(|group| group.items.first()), options.verb);
+    let arranged = destination::arrange(target, destination, &options.workdir, shape)?;
+
+    let names = Names::read(&origin.root).map_err(|source| Error::Owners { source })?;
+    let filter = Filter { context: Some(&ignore).filter(|i| !i.is_empty()), source: Some(&exclude).filter(|e| !e.is_empty()) };
+    let devices = if crate::userns::is_rootless() { Devices::Skip } else { Devices::Create };
+    let mut job = Job {
+        session: Session::new(target, &names, look, filter, devices),
+        origin: &origin,
+        options,
+        arranged: &arranged,
+        digests: Composite::default(),
+    };
+    for group in &groups {
+        job.copy_group(group)?;
+    }
+    let (kind, digest) = match job.digests.complete() {
+        Total::Nothing => (Kind::Empty, None),
+        Total::One(SourceKind::File, digest) => (Kind::File, Some(digest)),
+        Total::One(SourceKind::Dir, digest) => (Kind::Dir, Some(digest)),
+        Total::Multi(digest) => (Kind::Multi, Some(digest)),
+    };
+    Ok(Outcome { digest, kind, warnings: job.session.warnings })
 }
 
-/// Copies `sources` to `destination` below `target`, the container's mounted root file system. Without a destination it is the
-/// working directory.
-pub fn add(
-    _target: &Root,
-    _sources: &[OsString],
-    _destination: Option<&Path>,
-    _options: &Options<'_>,
-) -> Result<Outcome, Error> {
-    Ok(Outcome { digest: None, kind: Kind::Empty, warnings: Vec::new() })
+/// The patterns of the context: `--ignorefile`, which needs a context directory.
+fn context_ignore(selection: &Selection, source: &Source<'_>) -> Result<Ignore, Error> {
+    let Some(path) = &selection.ignore_file else { return Ok(Ignore::default()) };
+    if !matches!(source, Source::Host { context: Some(_) }) {
+        return Err(Error::IgnoreFileWithoutContext);
+    }
+    let text = sources::read_host_file(path).map_err(|source| Error::IgnoreFile { path: path.clone(), source })?;
+    Ignore::parse_file(&text).map_err(Error::Excludes)
+}
+
+fn look(target: &Root, source: &Source<'_>, appearance: &Appearance) -> Result<Look, Error> {
+    const ROOT: Owner = Owner { uid: 0, gid: 0 };
+    let chown = match &appearance.chown {
+        None => None,
+        Some(spec) => {
+            let owner = Names::read(target).and_then(|names| names.owner(spec));
+            Some(owner.map_err(|source| Error::Chown { spec: spec.clone(), source })?)
+        }
+    };
+    let unasked = match source {
+        Source::Host { .. } => Some(ROOT),
+        Source::Root { .. } => None,
+    };
+    let mode = match &appearance.chmod {
+        None => None,
+        Some(text) => Some(octal(text).ok_or_else(|| Error::Chmod(text.clone()))?),
+    };
+    Ok(Look { owner: chown.or(unasked), mode, time: appearance.timestamp, default_owner: chown.unwrap_or(ROOT) })
+}
+
+fn octal(text: &str) -> Option<u32> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then(|| u32::from_str_radix(text, 8).ok()).flatten().filter(|mode| *mode <= 0o7777)
+}
+
+/// What one operand matched.
+#[derive(Debug)]
+struct Group {
+    /// The operand as an absolute name, for messages.
+    spec: PathBuf,
+    items: Vec<Item>,
+}
+
+struct Job<'j, 'o> {
+    session: Session<'j>,
+    origin: &'j Origin<'o>,
+    options: &'j Options<'o>,
+    arranged: &'j Target,
+    digests: Composite,
+}
+
+impl Job<'_, '_> {
+    fn copy_group(&mut self, group: &Group) -> Result<(), Error> {
+        let mut copied = 0;
+        for item in &group.items {
+            let source = tree::Source { handle: item.handle.as_fd(), path: self.origin.real_path(item) };
+            let excluded =
+                self.session.filter.context.is_some_and(|ignore| {
+                    !source.path.as_os_str().is_empty() && ignore.excludes(&source.path.to_string_lossy())
+                });
+            if excluded && !(item.is_directory && self.session.filter.context.is_some_and(Ignore::takes_back)) {
+                continue;
+            }
+            // An empty directory is something that was copied; what is left of a directory that is excluded may be nothing.
+            copied += u64::from(item.is_directory && !excluded);
+            copied += self.copy_item(item, &source)?;
+        }
+        let may_be_empty = self.options.selection.wildcards == Wildcards::ExpandMaybeEmpty;
+        if copied == 0 && !(group.items.is_empty() && may_be_empty) {
+            let using = self.options.selection.ignore_file.as_ref().map(|path| format!(" using {}", path.display()));
+            return Err(Error::Filtered {
+                glob: group.spec.clone(),
+                count: group.items.len(),
+                using: using.unwrap_or_default().escape_debug().to_string(),
+            });
+        }
+        Ok(())
+    }
+
+    fn copy_item(&mut self, item: &Item, source: &tree::Source<'_>) -> Result<u64, Error> {
+        let failed = |error| Error::Copy { name: self.origin.shown(&item.path), source: error };
+        let directory = self.arranged.directory_for(item);
+        let prefix = item.kept.clone();
+        if self.options.verb == Verb::Add && item.is_regular && archive::looks_like_archive(item.handle.as_fd()) {
+            let into = directory.join(&prefix);
+            self.make_directory(&into)?;
+            let unpacked = archive::unpack(&mut self.session, source.handle, &into);
+            let (digest, entries) =
+                unpacked.map_err(|source| Error::Archive { name: self.origin.shown(&item.path), source })?;
+            self.digests.push(SourceKind::File, digest);
+            return Ok(entries.max(1));
+        }
+        let into = directory.join(&prefix);
+        let place = Place { directory: self.make_directory(&into)?, path: into, name: self.arranged.name_for(item), prefix };
+        let copied = self.session.copy(source, &place).map_err(failed)?;
+        // A file that the patterns of `--exclude` left out is no part of the digest.
+        if copied.entries > 0 || copied.kind == SourceKind::Dir {
+            self.digests.push(copied.kind, copied.digest);
+        }
+        Ok(copied.entries)
+    }
+
+    /// The directory that something goes into; what is missing of it is made, 0755.
+    fn make_directory(&self, path: &Path) -> Result<OwnedFd, Error> {
+        let Look { default_owner, time, .. } = self.session.look;
+        let made = self.session.target.mkdir_all(path, |handle, _| {
+            let directory = tree::open_directory(handle.as_fd())?;
+            tree::finish_new_directory(directory.as_fd(), default_owner, time)
+        });
+        made.map_err(|source| Error::EnsureDirectory { path: path.to_path_buf(), source })
+    }
 }

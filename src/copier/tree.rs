@@ -105,9 +105,9 @@ pub struct Session<'a> {
 
 /// One source.
 #[derive(Debug)]
-pub struct Source {
+pub struct Source<'a> {
     /// A bare handle on it, links followed or not as asked.
-    pub handle: OwnedFd,
+    pub handle: BorrowedFd<'a>,
     /// Its name below its root, relative; ignore patterns are matched against it.
     pub path: PathBuf,
 }
@@ -143,9 +143,9 @@ impl<'a> Session<'a> {
     }
 
     /// Copies `source` to `place`: the content of a directory into the directory, anything else under the place's name.
-    pub fn copy(&mut self, source: &Source, place: &Place) -> Result<Copied, Error> {
+    pub fn copy(&mut self, source: &Source<'_>, place: &Place) -> Result<Copied, Error> {
         let read = |error: io::Error| Error::Read { path: source.path.clone(), source: error };
-        let stat = rustix::fs::fstat(&source.handle).map_err(|error| read(error.into()))?;
+        let stat = rustix::fs::fstat(source.handle).map_err(|error| read(error.into()))?;
         let mut walk = Walk {
             session: self,
             stream: Stream::default(),
@@ -163,12 +163,12 @@ impl<'a> Session<'a> {
             handle: OnceCell::from(place.directory.try_clone().map_err(read)?),
         };
         let kind = if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
-            let readable = open_directory(source.handle.as_fd()).map_err(read)?;
+            let readable = open_directory(source.handle).map_err(read)?;
             walk.children(readable, &top)?;
             SourceKind::Dir
         } else {
             walk.push(&place.name, None);
-            walk.other(&source.handle, &stat, &top, &place.name)?;
+            walk.other(source.handle, &stat, &top, &place.name)?;
             SourceKind::File
         };
         Ok(Copied { kind, entries: walk.entries, digest: walk.stream.complete() })
@@ -176,7 +176,7 @@ impl<'a> Session<'a> {
 }
 
 /// A readable descriptor of the directory that a bare handle stands for.
-fn open_directory(handle: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+pub fn open_directory(handle: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     Ok(rustix::fs::openat(handle, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)
 }
 
@@ -282,18 +282,18 @@ impl Walk<'_, '_> {
         let handle = self.read(open_child(source, name))?;
         let stat = self.read(rustix::fs::fstat(&handle).map_err(Into::into))?;
         if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
-            self.directory(&handle, &stat, into)
+            self.directory(handle.as_fd(), &stat, into)
         } else {
-            self.other(&handle, &stat, into, name)
+            self.other(handle.as_fd(), &stat, into, name)
         }
     }
 
-    fn directory(&mut self, handle: &OwnedFd, stat: &Stat, into: &Directory<'_>) -> Result<(), Error> {
+    fn directory(&mut self, handle: BorrowedFd<'_>, stat: &Stat, into: &Directory<'_>) -> Result<(), Error> {
         let excluded = self.is_excluded();
         if excluded && !self.may_take_back() {
             return Ok(());
         }
-        let readable = self.read(open_directory(handle.as_fd()))?;
+        let readable = self.read(open_directory(handle))?;
         let made = Directory { parent: Some(into), path: self.target.clone(), handle: OnceCell::new() };
         if excluded {
             return self.children(readable, &made);
@@ -362,7 +362,7 @@ impl Walk<'_, '_> {
     }
 
     /// Anything but a directory.
-    fn other(&mut self, handle: &OwnedFd, stat: &Stat, into: &Directory<'_>, name: &OsStr) -> Result<(), Error> {
+    fn other(&mut self, handle: BorrowedFd<'_>, stat: &Stat, into: &Directory<'_>, name: &OsStr) -> Result<(), Error> {
         if self.is_excluded() {
             return Ok(());
         }
@@ -380,8 +380,8 @@ impl Walk<'_, '_> {
         }
     }
 
-    fn file(&mut self, handle: &OwnedFd, stat: &Stat, into: &Directory<'_>, name: &OsStr) -> Result<(), Error> {
-        let content = self.read(reopen_regular(handle.as_fd(), OFlags::RDONLY))?;
+    fn file(&mut self, handle: BorrowedFd<'_>, stat: &Stat, into: &Directory<'_>, name: &OsStr) -> Result<(), Error> {
+        let content = self.read(reopen_regular(handle, OFlags::RDONLY))?;
         let xattrs = self.read(xattr::read(content.as_fd()))?;
         let metadata = self.metadata(stat, &xattrs);
         let inode = (stat.st_dev, stat.st_ino);
@@ -421,7 +421,7 @@ impl Walk<'_, '_> {
         self.store(make::hard_link(parent.as_fd(), &first_name, first.inode, directory, name))
     }
 
-    fn symlink(&mut self, handle: &OwnedFd, stat: &Stat, into: &Directory<'_>, name: &OsStr) -> Result<(), Error> {
+    fn symlink(&mut self, handle: BorrowedFd<'_>, stat: &Stat, into: &Directory<'_>, name: &OsStr) -> Result<(), Error> {
         let target = self.read(rustix::fs::readlinkat(handle, "", Vec::new()).map_err(Into::into))?;
         let none = BTreeMap::new();
         let metadata = Metadata { mode: stat.st_mode & 0o7777, ..self.metadata(stat, &none) };

@@ -1,0 +1,144 @@
+//! Where sources go: into a directory, or to one name (inventory 3.3).
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use containers_storage::Root;
+use rustix::fs::FileType;
+
+use super::error::Error;
+use super::sources::Item;
+use super::{Verb, archive};
+
+/// What the destination has to hold. A pattern counts as one source, whatever it matches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// Something that can have the destination's name.
+    One,
+    /// Something that needs a directory: several sources, a directory, an archive to unpack, or a name kept with its parents.
+    Tree,
+}
+
+impl Shape {
+    /// The shape of `operands` sources, of which the first matched `first`.
+    pub(super) fn of(operands: usize, first: Option<&Item>, verb: Verb) -> Self {
+        let Some(first) = first.filter(|_| operands == 1) else { return Self::Tree };
+        let unpacked = verb == Verb::Add && first.is_regular && archive::looks_like_archive(first.handle.as_fd());
+        let tree = first.is_directory || first.keeps_parents || unpacked;
+        if tree { Self::Tree } else { Self::One }
+    }
+}
+
+/// The directory that sources go into, and the name that a file gets there.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Target {
+    directory: PathBuf,
+    name: Option<OsString>,
+}
+
+impl Target {
+    /// Where the content of a directory goes, or the file.
+    pub(super) fn directory_for(&self, item: &Item) -> PathBuf {
+        match &self.name {
+            // A pattern that matched files first and then a directory: its content goes to the same name.
+            Some(name) if item.is_directory => self.directory.join(name),
+            _ => self.directory.clone(),
+        }
+    }
+
+    /// The name of a file: that of the destination, or its own.
+    pub(super) fn name_for(&self, item: &Item) -> OsString {
+        let own = || item.path.file_name().unwrap_or_default().to_os_string();
+        self.name.clone().unwrap_or_else(own)
+    }
+}
+
+/// What is at the destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum There {
+    Nothing,
+    Directory,
+    Other,
+}
+
+/// Applies the rules to what is there now.
+pub(super) fn arrange(target: &Root, destination: Option<&Path>, workdir: &Path, shape: Shape) -> Result<Target, Error> {
+    let (path, as_directory) = full_path(destination, workdir);
+    let there = match target.metadata(&path) {
+        Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => There::Directory,
+        Ok(_) => There::Other,
+        // A link that leads nowhere is replaced by a file, and can't be a directory: making that says so.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => There::Nothing,
+        Err(source) => return Err(Error::Destination { path, source }),
+    };
+    let needs_directory = as_directory || shape == Shape::Tree;
+    decide(path, there, needs_directory)
+}
+
+/// The destination below the container's root, and whether it is written as a directory.
+fn full_path(destination: Option<&Path>, workdir: &Path) -> (PathBuf, bool) {
+    let given = destination.unwrap_or(Path::new(""));
+    let bytes = given.as_os_str().as_bytes();
+    // `join` with an absolute path takes that one.
+    let path = Path::new("/").join(workdir).join(given);
+    let written = bytes.is_empty() || bytes == b"." || bytes == b".." || bytes.ends_with(b"/") || bytes.ends_with(b"/.");
+    let as_directory = written || bytes.ends_with(b"/..") || path == Path::new("/").join(workdir);
+    (path, as_directory)
+}
+
+fn decide(path: PathBuf, there: There, needs_directory: bool) -> Result<Target, Error> {
+    if there == There::Other && needs_directory {
+        return Err(Error::NotADirectory(path.display().to_string().escape_debug().to_string()));
+    }
+    if there == There::Directory || needs_directory {
+        return Ok(Target { directory: path, name: None });
+    }
+    match (path.parent(), path.file_name()) {
+        (Some(parent), Some(name)) => Ok(Target { directory: parent.to_path_buf(), name: Some(name.to_os_string()) }),
+        _ => Ok(Target { directory: path, name: None }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn destinations_are_below_the_working_directory_and_may_say_directory() {
+        let cases = [
+            (None, "/w", "/w", true),
+            (Some(""), "/w", "/w", true),
+            (Some("x"), "/w", "/w/x", false),
+            (Some("x/"), "/w", "/w/x/", true),
+            (Some("x/."), "/w", "/w/x", true),
+            (Some("/x"), "/w", "/x", false),
+            (Some("/w"), "/w", "/w", true),
+            (Some("/"), "/w", "/", true),
+            (Some("."), "/w", "/w", true),
+            (Some(".."), "/w", "/w/..", true),
+            (Some("x"), "", "/x", false),
+            (None, "", "/", true),
+        ];
+        for (given, workdir, path, as_directory) in cases {
+            let found = full_path(given.map(Path::new), Path::new(workdir));
+            assert_eq!(found, (PathBuf::from(path), as_directory), "{given:?} {workdir:?}");
+        }
+    }
+
+    #[test]
+    fn one_file_is_renamed_unless_the_destination_is_a_directory() {
+        let renamed = |directory: &str, name: &str| Target { directory: directory.into(), name: Some(name.into()) };
+        let into = |directory: &str| Target { directory: directory.into(), name: None };
+        let path = || PathBuf::from("/d/x");
+        assert_eq!(decide(path(), There::Nothing, false).expect("allowed"), renamed("/d", "x"));
+        assert_eq!(decide(path(), There::Other, false).expect("allowed"), renamed("/d", "x"));
+        assert_eq!(decide(path(), There::Directory, false).expect("allowed"), into("/d/x"));
+        assert_eq!(decide(path(), There::Nothing, true).expect("allowed"), into("/d/x"));
+        assert_eq!(decide(path(), There::Directory, true).expect("allowed"), into("/d/x"));
+        let refused = decide(path(), There::Other, true).expect_err("a file is in the way").to_string();
+        assert_eq!(refused, "destination /d/x already exists but is not a directory");
+    }
+}

@@ -1,0 +1,148 @@
+//! Why nothing, or not all, was copied. Scripts look for these phrases (inventory 3.3): keep them.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::copier::{glob, ignore, names, tree};
+
+/// Why nothing, or not all, was copied.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A source that comes over the network.
+    #[error("{0:?}: sources on the network are not supported yet, they come together with registries")]
+    Network(String),
+    /// `--checksum` with a source that is no download.
+    #[error("checksum flag is not supported for local sources")]
+    Checksum,
+    /// `--ignorefile` alone.
+    #[error("--ignorefile option requires that you specify a context dir using --contextdir")]
+    IgnoreFileWithoutContext,
+    /// The ignore file.
+    #[error("reading ignore file {path:?}")]
+    IgnoreFile {
+        /// Its name.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// A pattern that can't be read.
+    #[error("processing excludes list")]
+    Excludes(#[source] ignore::Error),
+    /// The context directory, or the working directory.
+    #[error("opening {path:?}")]
+    Context {
+        /// Its name.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// There is no such source.
+    #[error("checking on sources under {context:?}: copier: stat: {name:?}: no such file or directory")]
+    Missing {
+        /// Below what names are looked up.
+        context: PathBuf,
+        /// The name.
+        name: PathBuf,
+    },
+    /// A pattern matches nothing.
+    #[error("checking on sources under {context:?}: copier: stat: globs [{glob}] matched nothing: no such file or directory")]
+    NoMatch {
+        /// Below what names are looked up.
+        context: PathBuf,
+        /// The pattern, escaped.
+        glob: String,
+    },
+    /// A link that leads to nothing below the context directory.
+    #[error(
+        "checking on sources under {context:?}: possible escaping context directory error: copier: stat: {name:?}: no such file or directory"
+    )]
+    Dangling {
+        /// Below what names are looked up.
+        context: PathBuf,
+        /// The name.
+        name: PathBuf,
+    },
+    /// A source that can't be looked at.
+    #[error("checking on sources under {context:?}: copier: stat: {name:?}")]
+    Look {
+        /// Below what names are looked up.
+        context: PathBuf,
+        /// The name.
+        name: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// A pattern that can't be used.
+    #[error("checking on sources under {context:?}: copier: stat")]
+    Glob {
+        /// Below what names are looked up.
+        context: PathBuf,
+        /// The cause.
+        source: glob::Error,
+    },
+    /// `--parents` with a name that leaves the directories to be kept.
+    #[error("{0:?}: `..` can't be kept by --parents")]
+    ParentsOutside(PathBuf),
+    /// All that matched was left out.
+    #[error("no items matching glob {glob:?} copied ({count} filtered out{using}): no such file or directory")]
+    Filtered {
+        /// The operand.
+        glob: PathBuf,
+        /// How much matched it.
+        count: usize,
+        /// ` using FILE`, escaped, or nothing.
+        using: String,
+    },
+    /// `--chown`.
+    #[error("looking up UID/GID for {spec:?}")]
+    Chown {
+        /// As given.
+        spec: String,
+        /// The cause.
+        source: names::Error,
+    },
+    /// `--chmod`.
+    #[error("parsing chmod {0:?}: not an octal mode of at most 7777")]
+    Chmod(String),
+    /// The names of the sources' owners.
+    #[error("looking up the owners of the sources")]
+    Owners {
+        /// The cause.
+        source: names::Error,
+    },
+    /// A file where a directory is needed.
+    #[error("destination {0} already exists but is not a directory")]
+    NotADirectory(String),
+    /// The destination can't be looked at.
+    #[error("checking on destination {path:?}")]
+    Destination {
+        /// Its name in the container.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// The destination can't be made.
+    #[error("ensuring target directory exists: {path:?}")]
+    EnsureDirectory {
+        /// Its name in the container.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// Reading or writing.
+    #[error("copying {name:?}")]
+    Copy {
+        /// The source.
+        name: PathBuf,
+        /// The cause.
+        source: tree::Error,
+    },
+    /// An archive that is unpacked.
+    #[error("extracting {name:?}")]
+    Archive {
+        /// The source.
+        name: PathBuf,
+        /// The cause.
+        source: containers_storage::archive::Error,
+    },
+}

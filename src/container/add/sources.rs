@@ -1,0 +1,201 @@
+//! What the operands match: names below the host's root, a context directory, or another root file system.
+//!
+//! Invariant: a name is confined below the origin's root; for a context directory and `--from` that is a safety boundary, so what
+//! a name leads to, and not how it is written, decides whether a pattern leaves it out (known attack A08).
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+
+use containers_storage::Root;
+use rustix::fs::FileType;
+
+use super::error::Error;
+use super::{Group, Links, Selection, Source, Wildcards};
+use crate::copier::glob;
+use crate::copier::pattern::has_meta;
+
+/// An ignore file is read by people: this is more than any has.
+const LONGEST_IGNORE_FILE: u64 = 4 << 20;
+
+/// Below what the operands are looked up.
+#[derive(Debug)]
+pub(super) struct Origin<'a> {
+    /// Its root.
+    pub(super) root: OriginRoot<'a>,
+    /// What relative operands are below, without a slash at the start.
+    base: PathBuf,
+    /// Its name for messages.
+    shown: PathBuf,
+}
+
+/// A root that is ours or the caller's.
+#[derive(Debug)]
+pub(super) enum OriginRoot<'a> {
+    /// Opened for this call.
+    Own(Root),
+    /// The caller's.
+    Callers(&'a Root),
+}
+
+impl std::ops::Deref for OriginRoot<'_> {
+    type Target = Root;
+
+    fn deref(&self) -> &Root {
+        match self {
+            Self::Own(root) => root,
+            Self::Callers(root) => root,
+        }
+    }
+}
+
+/// One thing that an operand matched.
+#[derive(Debug)]
+pub(super) struct Item {
+    /// Its name below the origin's root.
+    pub(super) path: PathBuf,
+    /// Its parents that `--parents` keeps; empty without.
+    pub(super) kept: PathBuf,
+    /// Whether `--parents` was given.
+    pub(super) keeps_parents: bool,
+    /// Whether it is a directory, after links were followed or not.
+    pub(super) is_directory: bool,
+    /// Whether it is a regular file.
+    pub(super) is_regular: bool,
+    /// A bare handle on it as it was looked at.
+    pub(super) handle: OwnedFd,
+}
+
+/// Sources that have to be downloaded are refused by name.
+pub(super) fn refuse_network(sources: &[OsString]) -> Result<(), Error> {
+    let remote = |source: &&OsString| {
+        let text = source.as_bytes();
+        [&b"http://"[..], b"https://", b"git://", b"git@", b"ssh://"].iter().any(|scheme| text.starts_with(scheme))
+    };
+    match sources.iter().find(remote) {
+        Some(source) => Err(Error::Network(source.to_string_lossy().into_owned())),
+        None => Ok(()),
+    }
+}
+
+/// A text file of the host that the caller named; anything but a regular file is refused before it is opened.
+pub(super) fn read_host_file(path: &Path) -> io::Result<String> {
+    let absolute = std::env::current_dir()?.join(path);
+    let bytes = Root::open(Path::new("/"))?.read_file(&absolute, LONGEST_IGNORE_FILE)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+impl<'a> Origin<'a> {
+    pub(super) fn open(source: &Source<'a>) -> Result<Self, Error> {
+        let failed = |path: &Path| {
+            let path = path.to_path_buf();
+            move |source| Error::Context { path, source }
+        };
+        match source {
+            Source::Root { root } => {
+                Ok(Self { root: OriginRoot::Callers(root), base: PathBuf::new(), shown: PathBuf::from("/") })
+            }
+            Source::Host { context: None } => {
+                let base = std::env::current_dir().map_err(failed(Path::new(".")))?;
+                let root = Root::open(Path::new("/")).map_err(failed(Path::new("/")))?;
+                Ok(Self { root: OriginRoot::Own(root), base: relative(&base), shown: PathBuf::from("/") })
+            }
+            Source::Host { context: Some(directory) } => {
+                // The caller's own directory may be a link; from here on it is the root.
+                let shown = std::fs::canonicalize(directory).map_err(failed(directory))?;
+                let root = Root::open(&shown).map_err(failed(directory))?;
+                Ok(Self { root: OriginRoot::Own(root), base: PathBuf::new(), shown })
+            }
+        }
+    }
+
+    /// A name below the root as people would write it.
+    pub(super) fn shown(&self, path: &Path) -> PathBuf {
+        self.shown.join(path)
+    }
+
+    /// What `spec` matches.
+    pub(super) fn expand(&self, spec: &OsStr, selection: &Selection) -> Result<Group, Error> {
+        let (given, pivot) = self.below_root(Path::new(spec));
+        let literal = selection.wildcards == Wildcards::Literal || !has_meta(&given.to_string_lossy());
+        let found = if literal { glob::literal(&self.root, &given) } else { glob::expand(&self.root, &given) };
+        let found = found.map_err(|source| Error::Glob { context: self.shown.clone(), source })?;
+        let shown = Path::new("/").join(&given);
+        if found.is_empty() && selection.wildcards != Wildcards::ExpandMaybeEmpty {
+            let context = self.shown.clone();
+            return Err(match literal {
+                true => Error::Missing { context, name: shown },
+                false => Error::NoMatch { context, glob: shown.display().to_string().escape_debug().to_string() },
+            });
+        }
+        let items = found.into_iter().map(|path| self.item(path, pivot, selection)).collect::<Result<_, _>>()?;
+        Ok(Group { spec: shown, items })
+    }
+
+    /// An operand below the root, and how many of its components `--parents` does not keep.
+    fn below_root(&self, spec: &Path) -> (PathBuf, usize) {
+        let bytes = spec.as_os_str().as_bytes();
+        let base = if spec.is_absolute() { Path::new("") } else { self.base.as_path() };
+        let full = base.join(relative(spec));
+        let before_pivot = bytes.windows(3).position(|window| window == b"/./").map_or(&b""[..], |at| &bytes[..at]);
+        let dropped = relative(Path::new(OsStr::from_bytes(before_pivot)));
+        let count = base.components().count() + dropped.components().count();
+        (full, count)
+    }
+
+    fn item(&self, path: PathBuf, pivot: usize, selection: &Selection) -> Result<Item, Error> {
+        let handle = self.open_path(&path, selection.links)?;
+        let stat = rustix::fs::fstat(&handle).map_err(|source| Error::Look {
+            context: self.shown.clone(),
+            name: Path::new("/").join(&path),
+            source: source.into(),
+        })?;
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        let is_directory = kind == FileType::Directory;
+        let mut kept = PathBuf::new();
+        if selection.parents {
+            let whole: PathBuf = path.components().skip(pivot).collect();
+            let whole = if is_directory { whole } else { whole.parent().map(Path::to_path_buf).unwrap_or_default() };
+            if whole.components().any(|component| component == Component::ParentDir) {
+                return Err(Error::ParentsOutside(path));
+            }
+            kept = whole;
+        }
+        let is_regular = kind == FileType::RegularFile;
+        Ok(Item { path, kept, keeps_parents: selection.parents, is_directory, is_regular, handle })
+    }
+
+    fn open_path(&self, path: &Path, links: Links) -> Result<OwnedFd, Error> {
+        let plain = matches!(path.components().next_back(), Some(Component::Normal(_)));
+        let opened = match links {
+            Links::Keep if plain => self.root.resolve_nofollow(path),
+            _ => self.root.resolve(path),
+        };
+        opened.map_err(|source| {
+            let (context, name) = (self.shown.clone(), Path::new("/").join(path));
+            match source.kind() {
+                io::ErrorKind::NotFound => Error::Dangling { context, name },
+                _ => Error::Look { context, name, source },
+            }
+        })
+    }
+
+    /// The name that an item really has below the root, whatever way led there.
+    pub(super) fn real_path(&self, item: &Item) -> PathBuf {
+        let name_of = |fd: i32| std::fs::read_link(format!("/proc/self/fd/{fd}"));
+        let names = (name_of(self.root.as_fd().as_raw_fd()), name_of(item.handle.as_raw_fd()));
+        if let (Ok(root), Ok(name)) = names
+            && let Ok(inside) = name.strip_prefix(&root)
+        {
+            return inside.to_path_buf();
+        }
+        relative(&item.path)
+    }
+}
+
+/// The path without a slash at the start and without `.`; `..` stays, and is clamped by the kernel.
+fn relative(path: &Path) -> PathBuf {
+    path.components().filter(|component| !matches!(component, Component::RootDir | Component::CurDir)).collect()
+}
