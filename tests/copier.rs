@@ -497,7 +497,6 @@ fn errors() {
     };
     let none = Selection::default;
     let alone = Selection { ignore_file: Some("x".into()), ..none() };
-    let checksum = Selection { checksum: Some("sha256:aa".to_owned()), ..none() };
     let plain = || look(None, None);
     let cases = [
         (fixture.copy(&["nope"], "/x"), "copier: stat: \"/nope\": no such file or directory"),
@@ -509,7 +508,6 @@ fn errors() {
         ),
         (fixture.copy_with(&["f"], "/x", none(), look(None, Some("9"))), "parsing chmod \"9\""),
         (fixture.copy_with(&["f"], "/x", none(), look(None, Some("10000"))), "parsing chmod \"10000\""),
-        (fixture.copy_with(&["f"], "/x", checksum, plain()), "checksum flag is not supported for local sources"),
         (fixture.copy_with(&["f"], "/x", alone, plain()), "reading ignore file \"x\""),
     ];
     for (result, phrase) in cases {

@@ -89,8 +89,6 @@ pub struct Selection {
     pub wildcards: Wildcards,
     /// `--parents`: the directories of a source's name are made in the destination.
     pub parents: bool,
-    /// `--checksum`: only sources on the network can have one.
-    pub checksum: Option<String>,
 }
 
 /// What the copied files look like.
@@ -162,9 +160,6 @@ pub struct Outcome {
 /// Everything that can be checked is checked before the first file is made. What fails later leaves what was copied so far.
 pub fn add(target: &Root, sources: &[OsString], destination: Option<&Path>, options: &Options<'_>) -> Result<Outcome, Error> {
     sources::refuse_network(sources)?;
-    if options.selection.checksum.is_some() {
-        return Err(Error::Checksum);
-    }
     let origin = Origin::open(&options.source)?;
     let ignore = context_ignore(&options.selection, &options.source)?;
     let exclude = Ignore::new(options.selection.exclude.iter().map(String::as_str)).map_err(Error::Excludes)?;

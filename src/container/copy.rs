@@ -66,7 +66,6 @@ pub enum Error {
 struct Other {
     name: String,
     layer: containers_storage::LayerId,
-    workdir: PathBuf,
 }
 
 /// Copies into the container `name`. `note` is given lines for the person.
@@ -83,7 +82,7 @@ pub fn copy(store: &Store, name: &str, options: &Options, note: &mut dyn FnMut(S
         None => None,
     };
     let source = match (&options.origin, &other, &other_root) {
-        (_, Some(other), Some(root)) => Source::Root { root: root.root(), workdir: other.workdir.clone() },
+        (_, _, Some(root)) => Source::Root { root: root.root() },
         (Origin::Host(context), ..) => Source::Host { context: context.clone() },
         (Origin::Named(name), ..) => return Err(Error::NoLayers(name.clone())),
     };
@@ -103,16 +102,11 @@ pub fn copy(store: &Store, name: &str, options: &Options, note: &mut dyn FnMut(S
 
 fn other(store: &Store, name: &str) -> Result<Other, Error> {
     match WorkingContainer::open(store, name) {
-        Ok(container) => Ok(Other {
-            name: container.name(),
-            layer: container.layer().clone(),
-            workdir: workdir(&container.state().draft.config.config.working_dir),
-        }),
+        Ok(container) => Ok(Other { name: container.name(), layer: container.layer().clone() }),
         Err(state::Error::NotKnown { .. }) => {
             let found = find_image(store, name)?;
-            let (_, config) = from::read_base(store, &found)?;
             let layer = found.image.layer.ok_or_else(|| Error::NoLayers(name.to_owned()))?;
-            Ok(Other { name: name.to_owned(), layer, workdir: workdir(&config.config.working_dir) })
+            Ok(Other { name: name.to_owned(), layer })
         }
         Err(error) => Err(error.into()),
     }

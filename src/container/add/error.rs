@@ -11,9 +11,6 @@ pub enum Error {
     /// A source that comes over the network.
     #[error("{0:?}: sources on the network are not supported yet, they come together with registries")]
     Network(String),
-    /// `--checksum` with a source that is no download.
-    #[error("checksum flag is not supported for local sources")]
-    Checksum,
     /// `--ignorefile` alone.
     #[error("--ignorefile option requires that you specify a context dir using --contextdir")]
     IgnoreFileWithoutContext,
