@@ -1,1 +1,169 @@
+//! A freeze that stops after each of its steps, as a kill would stop it, and the next process.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use super::*;
+use crate::conf::Conf;
+use crate::store::{NewContainer, NewImage};
+use crate::{Digest, ImageId};
+
+struct World {
+    _dir: tempfile::TempDir,
+    conf: Conf,
+}
+
+impl World {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let conf = Conf::at(&dir.path().join("g"), &dir.path().join("r"), id_map::is_rootless());
+        Self { _dir: dir, conf }
+    }
+
+    /// A process of its own, as far as the store can tell.
+    fn store(&self) -> Store {
+        Store::open(self.conf.clone()).unwrap()
+    }
+
+    fn packed(&self) -> (Store, Container, InPlace) {
+        let store = self.store();
+        let new = NewContainer::default();
+        let container = store.create_container(&new, &mut |_| Some("c".into()), &mut |_, _| Ok(())).unwrap();
+        let diff = store.driver().unwrap().diff_dir(&container.layer).unwrap();
+        fs::set_permissions(&diff, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::write(diff.join("file"), "data").unwrap();
+        let frozen = in_place(&store, store.driver().unwrap(), &container, &Options::default()).unwrap();
+        (store, container, frozen)
+    }
+}
+
+fn image(layer: &LayerId) -> NewImage {
+    let config = b"{}".to_vec();
+    let digest = Digest::of(&config);
+    NewImage {
+        id: ImageId::of_config(&digest),
+        digest: digest.clone(),
+        layer: Some(layer.clone()),
+        names: vec!["localhost/x:1".into()],
+        metadata: "{}".into(),
+        created: "2026-01-02T03:04:05Z".into(),
+        big_data: vec![(digest.to_string(), config)],
+    }
+}
+
+/// What the next process that changes something finds.
+fn next(world: &World, container: &Container) -> (Store, bool, Layer) {
+    let store = world.store();
+    drop(store.lock_layers().unwrap());
+    let kept = store.containers().unwrap().find(&container.id).unwrap().is_some();
+    let layer = store.layers().unwrap().get(&container.layer).unwrap();
+    assert!(!layer.flags.contains_key(FLAG), "the flag goes in any case");
+    let diff = store.driver().unwrap().diff_dir(&container.layer).unwrap();
+    assert_eq!(fs::read_to_string(diff.join("file")).unwrap(), "data", "nothing is lost in any case");
+    (store, kept, layer)
+}
+
+fn assert_container_again(world: &World, container: &Container) {
+    let (store, kept, layer) = next(world, container);
+    assert!(kept && layer.diff_digest.is_none() && layer.diff_size == 0 && layer.uids.is_empty());
+    assert!(!store.tar_split(&container.layer).exists());
+    // And it can be frozen after all.
+    let frozen = in_place(&store, store.driver().unwrap(), container, &Options::default()).unwrap();
+    let layer = frozen.layer().clone();
+    frozen.publish(&store, &image(&layer)).unwrap();
+}
+
+fn assert_image(world: &World, container: &Container) {
+    let (store, kept, layer) = next(world, container);
+    assert!(!kept && layer.diff_digest.is_some());
+    assert!(store.tar_split(&container.layer).exists());
+    assert!(!store.container_dir(&container.id).exists());
+    assert_eq!(store.images().unwrap().by_name("localhost/x:1").unwrap().unwrap().layer, Some(container.layer.clone()));
+}
+
+#[test]
+fn dropped_before_it_is_published_it_leaves_the_container() {
+    let world = World::new();
+    let (store, container, frozen) = world.packed();
+    drop((store, frozen));
+    assert_container_again(&world, &container);
+}
+
+#[test]
+fn killed_after_the_layer_was_recorded_it_is_rolled_back() {
+    let world = World::new();
+    let (store, container, frozen) = world.packed();
+    let mut all = store.lock_all().unwrap();
+    frozen.record_layer(&store, &mut all).unwrap();
+    assert!(store.tar_split(&container.layer).exists());
+    drop(all);
+    assert_container_again(&world, &container);
+}
+
+#[test]
+fn killed_after_the_image_was_recorded_it_is_rolled_forward() {
+    let world = World::new();
+    let (store, container, frozen) = world.packed();
+    let mut all = store.lock_all().unwrap();
+    frozen.record_layer(&store, &mut all).unwrap();
+    publish::record_image(&store, &mut all, &image(&container.layer)).unwrap();
+    drop(all);
+    assert_image(&world, &container);
+}
+
+#[test]
+fn killed_after_the_container_went_it_is_rolled_forward() {
+    let world = World::new();
+    let (store, container, frozen) = world.packed();
+    let mut all = store.lock_all().unwrap();
+    frozen.record_layer(&store, &mut all).unwrap();
+    publish::record_image(&store, &mut all, &image(&container.layer)).unwrap();
+    let _ = publish::release_container(&store, &mut all, &container.layer).unwrap();
+    drop(all);
+    assert_image(&world, &container);
+}
+
+#[test]
+fn published_whole_there_is_nothing_to_recover() {
+    let world = World::new();
+    let (store, container, frozen) = world.packed();
+    frozen.publish(&store, &image(&container.layer)).unwrap();
+    assert_image(&world, &container);
+}
+
+#[test]
+fn an_image_that_cannot_be_recorded_leaves_the_container() {
+    let world = World::new();
+    let (store, container, frozen) = world.packed();
+    let base = store.put_image(&NewImage { layer: None, ..image(&container.layer) });
+    base.unwrap();
+    assert!(matches!(frozen.publish(&store, &image(&container.layer)), Err(Error::Store(store::Error::ImageConflict(_)))));
+    let (_, kept, layer) = next(&world, &container);
+    assert!(kept && layer.diff_digest.is_none());
+}
+
+#[test]
+fn a_container_that_went_meanwhile_is_not_frozen() {
+    let world = World::new();
+    let (store, container, frozen) = world.packed();
+    store.delete_container(&container.id).unwrap().finish().unwrap();
+    assert!(frozen.publish(&store, &image(&container.layer)).is_err());
+    assert!(store.images().unwrap().all().unwrap().is_empty());
+    assert!(store.layers().unwrap().all().unwrap().is_empty());
+}
+
+#[test]
+fn a_layer_with_children_or_digests_is_unfit() {
+    let world = World::new();
+    let (store, container, _) = world.packed();
+    let again = || in_place(&store, store.driver().unwrap(), &container, &Options::default());
+    let new = NewContainer { parent: Some(container.layer.clone()), ..NewContainer::default() };
+    let child = store.create_container(&new, &mut |_| Some("d".into()), &mut |_, _| Ok(())).unwrap();
+    assert!(matches!(again(), Err(Error::Unfit { .. })));
+    store.delete_container(&child.id).unwrap().finish().unwrap();
+    let frozen = again().unwrap();
+    let mut all = store.lock_all().unwrap();
+    frozen.record_layer(&store, &mut all).unwrap();
+    drop(all);
+    assert!(matches!(again(), Err(Error::Unfit { .. })));
+}
