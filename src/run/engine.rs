@@ -8,7 +8,7 @@ use nix::sys::resource::{Resource, getrlimit};
 
 use super::mount_args::MountKind;
 use super::spec::{self, Facts};
-use super::{Error, Isolation, Request, Status, Terminal, native};
+use super::{Error, Isolation, Request, Status, Terminal, native, seccomp};
 
 pub(super) fn run(rootfs: &Root, request: &Request) -> Result<Status, Error> {
     let Isolation::Native = request.isolation;
@@ -20,17 +20,17 @@ pub(super) fn run(rootfs: &Root, request: &Request) -> Result<Status, Error> {
         nproc: hard(Resource::RLIMIT_NPROC),
         connection: connection.clone(),
         terminal: spec::wants_terminal(request.process.terminal, all_terminals()),
-        seccomp: None,
+        seccomp: seccomp::filter(&request.security.seccomp, capabilities)?,
         processor_paths: processor_paths(),
     };
-    let _ = capabilities;
+    let filter = facts.seccomp.as_ref().map(seccomp::compile).transpose()?;
     let spec = spec::build(request, Path::new("/"), facts)?;
     native::execute(native::Job {
         rootfs,
         spec: &spec,
         sources: pinned_sources(request)?,
         files: super::etc_files::generate(&request.files, &connection, request.process.hostname.as_deref())?,
-        filter: None,
+        filter,
         root_change: request.root_change,
         scope_abstract_sockets: false,
         keep_groups: request.process.user.keep_groups,

@@ -22,6 +22,7 @@ pub mod mount_args;
 pub mod namespaces;
 mod native;
 pub mod network;
+pub mod seccomp;
 pub mod security;
 pub mod spec;
 pub mod users;
@@ -136,6 +137,9 @@ pub enum Error {
     /// This isolation is not built in.
     #[error("isolation {0:?} is not supported by this version; supported: rootless")]
     Isolation(String),
+    /// The system call filter cannot be had.
+    #[error(transparent)]
+    Seccomp(#[from] seccomp::Error),
     /// Something of the host could not be made ready.
     #[error("preparing {what}")]
     Prepare {
@@ -208,7 +212,12 @@ impl Error {
     /// 1 when the container's process could not be started, 125 for anything before that (Buildah's convention).
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Request(_) | Self::Specification(_) | Self::Isolation(_) | Self::Prepare { .. } | Self::Network(_) => 125,
+            Self::Request(_)
+            | Self::Specification(_)
+            | Self::Isolation(_)
+            | Self::Seccomp(_)
+            | Self::Prepare { .. }
+            | Self::Network(_) => 125,
             Self::Start { .. }
             | Self::CommandNotFound(_)
             | Self::NotExecutable { .. }
