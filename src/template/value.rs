@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
+use crate::golang::json;
+
 /// A value with the kinds that Go's templates tell apart.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub enum Value {
@@ -63,16 +65,137 @@ impl Field {
 impl Value {
     /// A value from JSON; objects become maps.
     pub fn from_json(json: &serde_json::Value) -> Self {
-        let _ = json;
-        Self::Null
+        match json {
+            serde_json::Value::Null => Self::Null,
+            serde_json::Value::Bool(value) => Self::Bool(*value),
+            serde_json::Value::Number(number) => match number.as_i64() {
+                Some(value) => Self::Int(value),
+                None => Self::Float(number.as_f64().unwrap_or(f64::NAN)),
+            },
+            serde_json::Value::String(text) => Self::Str(text.clone()),
+            serde_json::Value::Array(items) => Self::List(items.iter().map(Self::from_json).collect()),
+            serde_json::Value::Object(members) => {
+                Self::Map(members.iter().map(|(key, value)| (key.clone(), Self::from_json(value))).collect())
+            }
+        }
     }
 
     /// JSON as Go's `encoding/json` writes it: `indent` is put before each level (empty: compact); `<`, `>`, `&` are escaped
     /// if `escape` says so.
     pub fn to_json(&self, indent: &str, escape: HtmlEscape) -> String {
-        let _ = (indent, escape);
-        String::new()
+        let mut writer = JsonWriter { out: String::new(), indent, escape, level: 0 };
+        writer.value(self);
+        writer.out
     }
+
+    /// Whether Go takes the value for false, and JSON's `omitempty` leaves it out.
+    pub(super) fn is_empty(&self) -> bool {
+        match self {
+            Self::Null => true,
+            Self::Bool(value) => !value,
+            Self::Int(value) => *value == 0,
+            Self::Float(value) => *value == 0.0,
+            Self::Str(text) => text.is_empty(),
+            Self::List(items) => items.is_empty(),
+            Self::Map(members) => members.is_empty(),
+            Self::Time(_) | Self::Struct(_) => false,
+        }
+    }
+
+    /// What Go would call the type.
+    pub(super) fn type_name(&self) -> &'static str {
+        match self {
+            Self::Null => "<nil>",
+            Self::Bool(_) => "bool",
+            Self::Int(_) => "int",
+            Self::Float(_) => "float64",
+            Self::Str(_) => "string",
+            Self::Time(_) => "time.Time",
+            Self::List(_) => "[]interface {}",
+            Self::Map(_) => "map[string]interface {}",
+            Self::Struct(_) => "struct",
+        }
+    }
+}
+
+struct JsonWriter<'a> {
+    out: String,
+    indent: &'a str,
+    escape: HtmlEscape,
+    level: usize,
+}
+
+impl JsonWriter<'_> {
+    fn value(&mut self, value: &Value) {
+        match value {
+            Value::Null => self.out.push_str("null"),
+            Value::Bool(value) => self.out.push_str(if *value { "true" } else { "false" }),
+            Value::Int(value) => self.out.push_str(&value.to_string()),
+            // JSON has no infinities; Go refuses them, and none of our values is one.
+            Value::Float(value) if !value.is_finite() => self.out.push_str("null"),
+            Value::Float(value) => self.out.push_str(&json_number(*value)),
+            Value::Str(text) => self.string(text),
+            Value::Time(instant) => self.string(&instant.to_string()),
+            Value::List(items) => self.sequence('[', ']', items.iter(), |writer, item| writer.value(item)),
+            Value::Map(members) => self.sequence('{', '}', members.iter(), |writer, (key, value)| writer.member(key, value)),
+            Value::Struct(fields) => {
+                let written = fields.iter().filter(|field| !(field.omit_empty && field.value.is_empty()));
+                let named = written.filter_map(|field| field.json.as_ref().map(|name| (name, &field.value)));
+                self.sequence('{', '}', named, |writer, (name, value)| writer.member(name, value));
+            }
+        }
+    }
+
+    fn member(&mut self, key: &str, value: &Value) {
+        self.string(key);
+        self.out.push_str(if self.indent.is_empty() { ":" } else { ": " });
+        self.value(value);
+    }
+
+    fn sequence<T>(&mut self, open: char, close: char, items: impl Iterator<Item = T>, write: impl Fn(&mut Self, T)) {
+        self.out.push(open);
+        self.level += 1;
+        let mut any = false;
+        for item in items {
+            if any {
+                self.out.push(',');
+            }
+            any = true;
+            self.line();
+            write(self, item);
+        }
+        self.level -= 1;
+        if any {
+            self.line();
+        }
+        self.out.push(close);
+    }
+
+    fn line(&mut self) {
+        if !self.indent.is_empty() {
+            self.out.push('\n');
+            self.out.push_str(&self.indent.repeat(self.level));
+        }
+    }
+
+    fn string(&mut self, text: &str) {
+        let json = match self.escape {
+            HtmlEscape::On => json::to_vec(text),
+            HtmlEscape::Off => serde_json::to_vec(text),
+        };
+        // Strings always serialise, to UTF-8.
+        self.out.push_str(&String::from_utf8(json.unwrap_or_default()).unwrap_or_default());
+    }
+}
+
+/// A number as `encoding/json` writes it: no exponent from 1e-6 up to 1e21.
+fn json_number(value: f64) -> String {
+    let size = value.abs();
+    if size != 0.0 && !(1e-6..1e21).contains(&size) {
+        let text = format!("{value:e}");
+        return if text.contains("e-") { text } else { text.replace('e', "e+") };
+    }
+    value.to_string()
 }
 
 /// Whether JSON is safe to put into HTML, as Go's is by default.
@@ -123,5 +246,39 @@ impl<T: Into<Value>> From<Vec<T>> for Value {
 impl<T: Into<Value>> From<Option<T>> for Value {
     fn from(value: Option<T>) -> Self {
         value.map_or(Self::Null, Into::into)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_has_gos_forms() {
+        let value = Value::Struct(vec![
+            Field::tagged("ID", "id", "<x>"),
+            Field::new("Count", 3),
+            Field::new("Gone", "").omit_empty(),
+            Field { name: "Hidden".into(), json: None, omit_empty: false, value: Value::Int(1) },
+            Field::new("List", Value::List(vec![])),
+            Field::new("Map", Value::Map([("b".to_owned(), Value::Null), ("a".to_owned(), Value::Float(1.0))].into())),
+            Field::new("At", Timestamp::UNIX_EPOCH),
+        ]);
+        let compact = value.to_json("", HtmlEscape::On);
+        assert_eq!(compact, r#"{"id":"\u003cx\u003e","Count":3,"List":[],"Map":{"a":1,"b":null},"At":"1970-01-01T00:00:00Z"}"#);
+        let indented = value.to_json("  ", HtmlEscape::Off);
+        assert!(
+            indented.starts_with("{\n  \"id\": \"<x>\",\n  \"Count\": 3,\n  \"List\": [],\n  \"Map\": {\n    \"a\": 1,"),
+            "{indented}"
+        );
+        for (number, text) in [(0.5, "0.5"), (1e21, "1e+21"), (1e20, "100000000000000000000"), (1e-7, "1e-7"), (-2.0, "-2")] {
+            assert_eq!(Value::Float(number).to_json("", HtmlEscape::On), text);
+        }
+    }
+
+    #[test]
+    fn json_goes_round() {
+        let json: serde_json::Value = serde_json::from_str(r#"{"a":[1,2.5,null,true,"x"],"b":{}}"#).unwrap();
+        assert_eq!(Value::from_json(&json).to_json("", HtmlEscape::On), json.to_string());
     }
 }
