@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// The rungs, lowest first. Every module of `src/lib.rs` stands on exactly one.
 const LADDER: &[&[&str]] = &[
-    &["sys", "go_json"],
+    &["sys", "golang"],
     &["dockerfile", "image", "conf", "template", "userns"],
     &["run", "copier"],
     &["container"],
