@@ -1,29 +1,43 @@
 //! Hints that need a look into the store: the name that was probably meant. Only computed after a failure.
-
-use crate::container::{find_image, state};
+//!
+//! The unknown name is taken from the error's text. Its two phrases are fixed, since scripts look for them, and every verb
+//! wraps the errors that carry them in its own type.
 
 use super::error::nearest;
 use super::{CommandError, Context};
 
 /// Adds the nearest known name to an error about an image or a container that is not known.
 pub(super) fn with_nearest_name(context: &Context, error: CommandError) -> CommandError {
-    let hint = nearest_image(context, &error).or_else(|| nearest_container(context, &error));
+    let text = error.text();
+    let hint = unknown_image(&text)
+        .and_then(|name| nearest_image(context, name))
+        .or_else(|| unknown_container(&text).and_then(|name| nearest_container(context, name)));
     error.hinting(hint)
 }
 
-fn nearest_image(context: &Context, error: &CommandError) -> Option<String> {
-    let Some(find_image::Error::NotKnown { operand }) = error.source() else { return None };
+/// `x` of `…: x: image not known`.
+fn unknown_image(text: &str) -> Option<&str> {
+    let before = &text[..text.find(": image not known")?];
+    Some(before.rsplit([' ', '\t']).next().unwrap_or(before))
+}
+
+/// `x` of `… container "x": container not known` and of `… container x: container not known`.
+fn unknown_container(text: &str) -> Option<&str> {
+    let before = &text[..text.find(": container not known")?];
+    Some(before.rsplit(' ').next().unwrap_or(before).trim_matches('"'))
+}
+
+fn nearest_image(context: &Context, operand: &str) -> Option<String> {
     let images = context.opened_store()?.images().ok()?.all().ok()?;
     // People type the short form: compare with and without the domain and the tag.
-    let names = images.iter().flat_map(|image| &image.names).flat_map(|name| {
+    let forms = images.iter().flat_map(|image| &image.names).flat_map(|name| {
         let untagged = name.rsplit_once(':').map_or(name.as_str(), |(repository, _)| repository);
         [last_component(untagged), last_component(name), untagged, name.as_str()]
     });
-    nearest(operand, names).map(|name| format!("did you mean the image {name:?}?"))
+    nearest(operand, forms).map(|name| format!("did you mean the image {name:?}?"))
 }
 
-fn nearest_container(context: &Context, error: &CommandError) -> Option<String> {
-    let Some(state::Error::NotKnown { name }) = error.source() else { return None };
+fn nearest_container(context: &Context, name: &str) -> Option<String> {
     let containers = context.opened_store()?.containers().ok()?.all().ok()?;
     let names = containers.iter().flat_map(|container| container.names.iter().map(String::as_str));
     nearest(name, names).map(|name| format!("did you mean the container {name:?}?"))
@@ -31,4 +45,18 @@ fn nearest_container(context: &Context, error: &CommandError) -> Option<String> 
 
 fn last_component(name: &str) -> &str {
     name.rsplit('/').next().unwrap_or(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_unknown_name_is_found_in_the_words() {
+        assert_eq!(unknown_image("nosuch: image not known"), Some("nosuch"));
+        assert_eq!(unknown_image("1 error occurred:\n\t* a/b:1: image not known\n"), Some("a/b:1"));
+        assert_eq!(unknown_image("no space left"), None);
+        assert_eq!(unknown_container("reading build container \"web\": container not known"), Some("web"));
+        assert_eq!(unknown_container("error unmounting container web: container not known"), Some("web"));
+    }
 }
