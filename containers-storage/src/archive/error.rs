@@ -67,6 +67,14 @@ pub enum Error {
         /// Why.
         refusal: Refusal,
     },
+    /// The archive is refused where no member's name is known.
+    #[error("at byte {offset} of the archive: {refusal}")]
+    Stream {
+        /// Offset in the uncompressed archive, in bytes.
+        offset: u64,
+        /// Why.
+        refusal: Refusal,
+    },
     /// A system call about the member failed.
     #[error("{name}: {action}: {source}")]
     Entry {

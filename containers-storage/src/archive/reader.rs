@@ -81,6 +81,7 @@ impl<R: BufRead> Reader<R> {
             return Ok(None);
         }
         self.skip_content()?;
+        self.name.clear();
         let mut extensions = Extensions::default();
         loop {
             let Some(block) = self.header_block()? else {
@@ -93,10 +94,7 @@ impl<R: BufRead> Reader<R> {
             let header = Header::parse(&block).map_err(|refusal| self.refuse(refusal))?;
             match header.flag() {
                 b'x' | b'X' | b'L' | b'K' | b'g' => self.extension(&header, &mut extensions)?,
-                _ => {
-                    self.name = header.name();
-                    return self.member(&header, extensions).map(Some);
-                }
+                _ => return self.member(&header, extensions).map(Some),
             }
         }
     }
@@ -280,9 +278,13 @@ impl<R: BufRead> Reader<R> {
         self.position = self.position.saturating_add(length as u64);
     }
 
-    /// A refusal with the name at hand: this member's, or the one before if the header could not be read.
+    /// A refusal with the name of the member, or with the place while its name is not known.
     fn refuse(&self, refusal: Refusal) -> Error {
-        Error::refused(&self.name, refusal)
+        if self.name.is_empty() {
+            Error::Stream { offset: self.position, refusal }
+        } else {
+            Error::refused(&self.name, refusal)
+        }
     }
 }
 

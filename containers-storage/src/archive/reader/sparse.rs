@@ -8,6 +8,7 @@ use super::pax::decimal;
 
 /// Most segments of one member. GNU tar writes one per hole; 24 bytes of archive each in the densest form (A32).
 const SEGMENT_LIMIT: usize = 65_536;
+const TOO_MANY: Refusal = Refusal::Unsupported("a sparse file of more than 65,536 segments");
 
 /// A run of stored bytes and its place in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,7 +78,7 @@ impl PaxSparse {
 
     fn push(&mut self, value: u64) -> Result<(), Refusal> {
         if self.map.len() >= 2 * SEGMENT_LIMIT {
-            return Err(Refusal::TooLarge { what: "the number of sparse segments", limit: SEGMENT_LIMIT as u64 });
+            return Err(TOO_MANY);
         }
         self.map.push(value);
         Ok(())
@@ -138,7 +139,7 @@ impl DataMap {
             self.line.clear();
             let count = self.numbers[0];
             if count > SEGMENT_LIMIT as u64 {
-                return Err(Refusal::TooLarge { what: "the number of sparse segments", limit: SEGMENT_LIMIT as u64 });
+                return Err(TOO_MANY);
             }
             if self.numbers.len() as u64 == 1 + 2 * count {
                 return Ok(Some(pairs(&self.numbers[1..])?));
@@ -158,7 +159,7 @@ pub(super) fn gnu_segments(fields: &[u8], into: &mut Vec<Segment>) -> Result<(),
         }
         let part = |field: &[u8]| u64::try_from(number(field)?).map_err(|_| Refusal::Header("a negative number"));
         if into.len() >= SEGMENT_LIMIT {
-            return Err(Refusal::TooLarge { what: "the number of sparse segments", limit: SEGMENT_LIMIT as u64 });
+            return Err(TOO_MANY);
         }
         into.push(Segment { offset: part(&field[..12])?, length: part(&field[12..])? });
     }
