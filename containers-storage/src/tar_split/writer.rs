@@ -1,7 +1,7 @@
 //! Writes a tar-split while the tar passes by.
 
 use std::collections::VecDeque;
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -13,15 +13,19 @@ use crate::archive::reader::Span;
 /// Longest segment in one line; a longer run of raw bytes becomes several lines, so that memory stays flat (known attacks A33).
 const SEGMENT_LIMIT: usize = 1 << 20;
 
+/// Lines are handed to the compressor in batches of this many bytes: one call a line costs more than the compression.
+const BATCH: usize = 64 << 10;
+
 /// The writer. It is told of each member by `member` before, or as soon as, the stream reaches its content.
 pub(crate) struct Writer<W: Write> {
-    out: GzEncoder<W>,
+    out: GzEncoder<BufWriter<W>>,
     segment: Vec<u8>,
     members: VecDeque<(Vec<u8>, Span)>,
     content: Option<Content>,
     offset: u64,
     lines: u64,
-    line: String,
+    /// Lines that were not compressed yet.
+    batch: String,
 }
 
 /// A file whose content is passing by.
@@ -35,13 +39,13 @@ struct Content {
 impl<W: Write> Writer<W> {
     pub(crate) fn new(out: W) -> Self {
         Self {
-            out: GzEncoder::new(out, flate2::Compression::new(1)),
+            out: GzEncoder::new(BufWriter::with_capacity(BATCH, out), flate2::Compression::new(1)),
             segment: Vec::new(),
             members: VecDeque::new(),
             content: None,
             offset: 0,
             lines: 0,
-            line: String::new(),
+            batch: String::new(),
         }
     }
 
@@ -88,7 +92,8 @@ impl<W: Write> Writer<W> {
             return Err(io::Error::other("the tar ended before a member's content"));
         }
         self.write_segment()?;
-        self.out.finish()
+        self.flush_batch()?;
+        self.out.finish()?.into_inner().map_err(io::IntoInnerError::into_error)
     }
 
     /// Starts every member whose content begins here; those without content end at once.
@@ -105,26 +110,26 @@ impl<W: Write> Writer<W> {
 
     fn end_content(&mut self) -> io::Result<()> {
         let Some(content) = self.content.take_if(|content| content.left == 0) else { return Ok(()) };
-        self.line.push_str("{\"type\":1,");
+        self.batch.push_str("{\"type\":1,");
         match str::from_utf8(&content.name) {
             Ok(name) => {
-                self.line.push_str("\"name\":");
-                self.line.push_str(&serde_json::to_string(name)?);
+                self.batch.push_str("\"name\":");
+                self.batch.push_str(&serde_json::to_string(name)?);
             }
             Err(_) => {
-                self.line.push_str("\"name_raw\":\"");
-                STANDARD.encode_string(&content.name, &mut self.line);
-                self.line.push('"');
+                self.batch.push_str("\"name_raw\":\"");
+                STANDARD.encode_string(&content.name, &mut self.batch);
+                self.batch.push('"');
             }
         }
         if content.size == 0 {
-            self.line.push_str(",\"payload\":null");
+            self.batch.push_str(",\"payload\":null");
         } else {
-            self.line.push_str(",\"size\":");
-            self.line.push_str(&content.size.to_string());
-            self.line.push_str(",\"payload\":\"");
-            STANDARD.encode_string(content.crc.finalize().to_be_bytes(), &mut self.line);
-            self.line.push('"');
+            self.batch.push_str(",\"size\":");
+            self.batch.push_str(&content.size.to_string());
+            self.batch.push_str(",\"payload\":\"");
+            STANDARD.encode_string(content.crc.finalize().to_be_bytes(), &mut self.batch);
+            self.batch.push('"');
         }
         self.end_line()
     }
@@ -133,20 +138,24 @@ impl<W: Write> Writer<W> {
         if self.segment.is_empty() {
             return Ok(());
         }
-        self.line.push_str("{\"type\":2,\"payload\":\"");
-        STANDARD.encode_string(&self.segment, &mut self.line);
-        self.line.push('"');
+        self.batch.push_str("{\"type\":2,\"payload\":\"");
+        STANDARD.encode_string(&self.segment, &mut self.batch);
+        self.batch.push('"');
         self.segment.clear();
         self.end_line()
     }
 
     fn end_line(&mut self) -> io::Result<()> {
-        self.line.push_str(",\"position\":");
-        self.line.push_str(&self.lines.to_string());
-        self.line.push_str("}\n");
+        self.batch.push_str(",\"position\":");
+        self.batch.push_str(&self.lines.to_string());
+        self.batch.push_str("}\n");
         self.lines += 1;
-        self.out.write_all(self.line.as_bytes())?;
-        self.line.clear();
+        if self.batch.len() >= BATCH { self.flush_batch() } else { Ok(()) }
+    }
+
+    fn flush_batch(&mut self) -> io::Result<()> {
+        self.out.write_all(self.batch.as_bytes())?;
+        self.batch.clear();
         Ok(())
     }
 }
