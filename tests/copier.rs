@@ -33,6 +33,8 @@ const CASES: &[Case] = &[
     ("parents are kept from the pivot on", parents),
     ("nothing is read or written outside", nothing_outside),
     ("passwd of the container that is no file is refused", hostile_passwd),
+    ("archives are unpacked by add, and only by add", archives),
+    ("what is no archive is copied by add", no_archives),
     ("errors say what scripts look for", errors),
 ];
 
@@ -89,8 +91,19 @@ impl Fixture {
     }
 
     fn copy_with(&self, sources: &[&str], to: &str, selection: Selection, appearance: Appearance) -> Result<Outcome, Error> {
+        self.run(Verb::Copy, sources, to, selection, appearance)
+    }
+
+    fn run(
+        &self,
+        verb: Verb,
+        sources: &[&str],
+        to: &str,
+        selection: Selection,
+        appearance: Appearance,
+    ) -> Result<Outcome, Error> {
         let options = Options {
-            verb: Verb::Copy,
+            verb,
             source: Source::Host { context: Some(self.context("")) },
             workdir: PathBuf::from("/work"),
             selection,
@@ -484,6 +497,62 @@ fn hostile_passwd() {
         assert!(matches!(error, Error::Chown { .. }), "{kind}: {error:?}");
         assert!(start.elapsed().as_secs() < 2, "{kind}");
         assert!(!message(&error).contains("the secret"));
+    }
+}
+
+fn add_file(fixture: &Fixture, source: &str, to: &str, appearance: Appearance) -> Result<Outcome, Error> {
+    fixture.run(Verb::Add, &[source], to, Selection::default(), appearance)
+}
+
+/// The digests are those that `buildah add` 1.28.2 printed for the same archives.
+fn archives() {
+    let fixture = Fixture::new();
+    fixture.write("t/sub/a", "a\n");
+    fixture.write("t/z", "bb\n");
+    fixture.write(&format!("t/{}", "n".repeat(130)), "l\n");
+    symlink("../z", fixture.context("t/sub/l")).expect("linked");
+    fs::hard_link(fixture.context("t/z"), fixture.context("t/zlink")).expect("linked");
+    set_mode(&fixture.context("t"), 0o755);
+    set_mode(&fixture.context("t/sub"), 0o755);
+    set_mode(&fixture.context("t/sub/a"), 0o644);
+    set_mode(&fixture.context("t").join("n".repeat(130)), 0o644);
+    set_mode(&fixture.context("t/z"), 0o4755);
+    let gnu = "483a4692cfa314a7a1879a0b0da400d2708744e3a006c40721426a8c5145a278";
+    let pax = "c5217339f21ea4f3119a678607383adfa17fedf288cc13f0acc1e0bd1eca0f67";
+    let cases = [("gnu", "-c", gnu), ("pax", "-c", pax), ("gnu", "-cz", gnu), ("pax", "-cJ", pax), ("gnu", "-cj", gnu)];
+    for (number, (format, how, digest)) in cases.into_iter().enumerate() {
+        let name = format!("{number}.data");
+        let status = std::process::Command::new("tar")
+            .args(["-C", "t", &format!("--format={format}"), "--sort=name", "--owner=ann:1001", "--group=staff:50"])
+            .args([how, "-f", &name, "."])
+            .current_dir(fixture.context(""))
+            .status();
+        assert!(status.expect("tar").success(), "{format} {how}");
+        let to = format!("/{number}");
+        let outcome = add_file(&fixture, &name, &to, Appearance::default()).expect("unpacked");
+        assert_eq!((outcome.kind, hex(&outcome)), (Kind::File, digest), "{format} {how}");
+        let meta = fs::symlink_metadata(fixture.root(&format!("{number}/zlink"))).expect("there");
+        assert_eq!((meta.uid(), meta.gid(), meta.mode() & 0o7777, meta.nlink()), (1001, 50, 0o4755, 2));
+    }
+    // `copy` takes it as it is, and a destination without a slash is a directory for `add` all the same.
+    fixture.copy(&["0.data"], "/as-is").expect("copied");
+    assert!(fs::symlink_metadata(fixture.root("as-is")).expect("there").is_file());
+    assert!(matches!(add_file(&fixture, "0.data", "/as-is", Appearance::default()), Err(Error::NotADirectory(_))));
+    let look = Appearance { chown: Some("7:8".to_owned()), chmod: None, timestamp: Some(77) };
+    add_file(&fixture, "1.data", "/owned", look).expect("unpacked");
+    let meta = fs::symlink_metadata(fixture.root("owned/sub/a")).expect("there");
+    assert_eq!((meta.uid(), meta.gid(), meta.mtime()), (7, 8, 77));
+}
+
+fn no_archives() {
+    let fixture = Fixture::new();
+    fixture.write("empty.tar", "");
+    fixture.write("text.tar.gz", "not compressed");
+    fs::write(fixture.context("cut.gz"), [0x1f, 0x8b, 8, 0]).expect("written");
+    fs::write(fixture.context("zeros.tar"), [0; 10_240]).expect("written");
+    for name in ["empty.tar", "text.tar.gz", "cut.gz", "zeros.tar"] {
+        add_file(&fixture, name, &format!("/{name}"), Appearance::default()).expect("copied");
+        assert!(fs::symlink_metadata(fixture.root(name)).expect("there").is_file(), "{name}");
     }
 }
 

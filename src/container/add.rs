@@ -276,7 +276,8 @@ impl Job<'_, '_> {
         if self.options.verb == Verb::Add && item.is_regular && archive::looks_like_archive(item.handle.as_fd()) {
             let into = directory.join(&prefix);
             self.make_directory(&into)?;
-            let unpacked = archive::unpack(&mut self.session, source.handle, &into);
+            let asked = self.options.appearance.chown.as_ref().and(self.session.look.owner);
+            let unpacked = archive::unpack(&mut self.session, asked, source.handle, &into);
             let (digest, entries) =
                 unpacked.map_err(|source| Error::Archive { name: self.origin.shown(&item.path), source })?;
             self.digests.push(SourceKind::File, digest);

@@ -68,8 +68,8 @@ impl Stream {
         self.file = header.size;
     }
 
-    /// The next bytes.
-    fn data(&mut self, mut data: &[u8]) {
+    /// The next bytes, as they are.
+    pub fn data(&mut self, mut data: &[u8]) {
         while !data.is_empty() {
             let space = self.space();
             let count = space.len().min(data.len());
@@ -209,12 +209,13 @@ impl Composite {
 mod tests {
     use std::collections::BTreeMap;
 
-    use super::super::header::Kind;
+    use super::super::header::{Dialect, Kind};
     use super::*;
 
     fn file(name: &str, content: &[u8]) -> Digest {
         let mut stream = Stream::default();
         stream.header(&Header {
+            dialect: Dialect::Posix,
             name: name.as_bytes(),
             kind: Kind::File,
             mode: 0o644,

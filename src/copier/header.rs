@@ -11,6 +11,9 @@ use std::collections::BTreeMap;
 /// The size of a tar block.
 pub const BLOCK: usize = 512;
 
+const POSIX_MAGIC: &[u8; 8] = b"ustar\x0000";
+const GNU_MAGIC: &[u8; 8] = b"ustar  \0";
+
 /// What a name stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -44,10 +47,22 @@ impl Kind {
     }
 }
 
+/// How long names are written, and the magic that says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Dialect {
+    /// PAX records.
+    #[default]
+    Posix,
+    /// GNU tar's members `L` and `K`: only for members of an archive that has them.
+    Gnu,
+}
+
 /// One header. Times are not part of it: they are zero in the digest.
 #[derive(Debug, Clone)]
 pub struct Header<'a> {
-    /// The name, relative, without a slash at the end.
+    /// The dialect.
+    pub dialect: Dialect,
+    /// The name, relative; without a slash at the end, unless an archive has it so.
     pub name: &'a [u8],
     /// What it is.
     pub kind: Kind,
@@ -74,14 +89,22 @@ pub struct Header<'a> {
 impl Header<'_> {
     /// The header's blocks, appended to `out`.
     pub fn encode(&self, out: &mut Vec<u8>) {
+        if self.dialect == Dialect::Gnu && self.xattrs.is_empty() {
+            for (text, flag) in [(self.name, b'L'), (self.link, b'K')] {
+                if text.len() > 100 {
+                    write_extension(out, b"././@LongLink", flag, &[text, b"\0"].concat(), GNU_MAGIC);
+                }
+            }
+            return self.write_block(out, self.name, b"", GNU_MAGIC);
+        }
         let split = split_name(self.name);
         let records = self.pax_records(split.is_some());
         if records.is_empty() {
             let (prefix, name) = split.unwrap_or((b"", self.name));
-            self.write_block(out, name, prefix);
+            self.write_block(out, name, prefix, POSIX_MAGIC);
         } else {
             self.write_records(out, &records);
-            self.write_block(out, self.name, b"");
+            self.write_block(out, self.name, b"", POSIX_MAGIC);
         }
     }
 
@@ -122,27 +145,14 @@ impl Header<'_> {
             Some(at) => self.name.split_at(at + 1),
             None => (&b""[..], self.name),
         };
-        let mut name = ascii_only(&[directory, b"PaxHeaders.0/", file].concat());
+        let mut name = ascii_only(&clean(&[directory, b"PaxHeaders.0/", file].concat()));
         name.truncate(100);
         let end = name.iter().rposition(|&byte| byte != b'/').map_or(0, |at| at + 1);
         name.truncate(end);
-
-        let mut block = [0; BLOCK];
-        put_text(&mut block, 0, 100, &name);
-        put_number(&mut block, 100, 8, 0);
-        put_number(&mut block, 108, 8, 0);
-        put_number(&mut block, 116, 8, 0);
-        put_number(&mut block, 124, 12, data.len() as u64);
-        put_number(&mut block, 136, 12, 0);
-        block[156] = b'x';
-        finish(&mut block);
-        out.extend_from_slice(&block);
-        let padding = padding_of(data.len() as u64);
-        out.extend_from_slice(&data);
-        out.resize(out.len() + padding, 0);
+        write_extension(out, &name, b'x', &data, POSIX_MAGIC);
     }
 
-    fn write_block(&self, out: &mut Vec<u8>, name: &[u8], prefix: &[u8]) {
+    fn write_block(&self, out: &mut Vec<u8>, name: &[u8], prefix: &[u8], magic: &[u8; 8]) {
         let mut block = [0; BLOCK];
         put_text(&mut block, 0, 100, name);
         put_number(&mut block, 100, 8, u64::from(self.mode));
@@ -157,9 +167,25 @@ impl Header<'_> {
         put_number(&mut block, 329, 8, u64::from(self.device.0));
         put_number(&mut block, 337, 8, u64::from(self.device.1));
         put_text(&mut block, 345, 155, prefix);
-        finish(&mut block);
+        finish(&mut block, magic);
         out.extend_from_slice(&block);
     }
+}
+
+/// A member that describes the next one.
+fn write_extension(out: &mut Vec<u8>, name: &[u8], flag: u8, data: &[u8], magic: &[u8; 8]) {
+    let mut block = [0; BLOCK];
+    put_text(&mut block, 0, 100, name);
+    put_number(&mut block, 100, 8, 0);
+    put_number(&mut block, 108, 8, 0);
+    put_number(&mut block, 116, 8, 0);
+    put_number(&mut block, 124, 12, data.len() as u64);
+    put_number(&mut block, 136, 12, 0);
+    block[156] = flag;
+    finish(&mut block, magic);
+    out.extend_from_slice(&block);
+    out.extend_from_slice(data);
+    out.resize(out.len() + padding_of(data.len() as u64), 0);
 }
 
 /// Bytes from `length` to the next block boundary.
@@ -185,6 +211,24 @@ fn split_name(name: &[u8]) -> Option<(&[u8], &[u8])> {
     let at = name[..window].iter().rposition(|&byte| byte == b'/')?;
     let (prefix, rest) = (&name[..at], &name[at + 1..]);
     (!prefix.is_empty() && !rest.is_empty() && rest.len() <= 100).then_some((prefix, rest))
+}
+
+/// A name as Go's `path.Join` leaves it.
+fn clean(name: &[u8]) -> Vec<u8> {
+    let absolute = name.first() == Some(&b'/');
+    let mut parts: Vec<&[u8]> = Vec::new();
+    for part in name.split(|&byte| byte == b'/') {
+        match part {
+            b"" | b"." => {}
+            b".." if parts.last().is_some_and(|last| *last != b"..") => {
+                parts.pop();
+            }
+            b".." if absolute => {}
+            part => parts.push(part),
+        }
+    }
+    let joined = parts.join(&b'/');
+    if absolute { [b"/", joined.as_slice()].concat() } else { joined }
 }
 
 /// `LENGTH KEY=VALUE\n`, where the length counts itself.
@@ -219,8 +263,8 @@ fn put_number(block: &mut [u8; BLOCK], at: usize, width: usize, value: u64) {
     block[at + digits] = 0;
 }
 
-fn finish(block: &mut [u8; BLOCK]) {
-    block[257..265].copy_from_slice(b"ustar\x0000");
+fn finish(block: &mut [u8; BLOCK], magic: &[u8; 8]) {
+    block[257..265].copy_from_slice(magic);
     block[148..156].fill(b' ');
     let sum: u32 = block.iter().map(|&byte| u32::from(byte)).sum();
     put_number(block, 148, 7, u64::from(sum));
@@ -232,6 +276,7 @@ mod tests {
 
     fn header<'a>(name: &'a [u8], xattrs: &'a BTreeMap<Vec<u8>, Vec<u8>>) -> Header<'a> {
         Header {
+            dialect: Dialect::Posix,
             name,
             kind: Kind::File,
             mode: 0o644,

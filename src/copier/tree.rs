@@ -26,7 +26,7 @@ use rustix::fs::{FileType, Mode, OFlags, Stat, Timespec};
 use super::content::{Extent, Mover};
 use super::digest::{SourceKind, Stream};
 use super::glob::names_in;
-use super::header::{Header, Kind};
+use super::header::{Dialect, Header, Kind};
 use super::ignore::Ignore;
 use super::make::{self, Before, Metadata};
 use super::names::{Names, Owner};
@@ -474,6 +474,7 @@ impl Walk<'_, '_> {
         let owner = || (names.user(stat.st_uid).to_owned(), names.group(stat.st_gid).to_owned());
         let (user, group) = self.session.owners.entry((stat.st_uid, stat.st_gid)).or_insert_with(owner);
         self.stream.header(&Header {
+            dialect: Dialect::Posix,
             name: &self.archive_name,
             kind,
             mode: metadata.mode,

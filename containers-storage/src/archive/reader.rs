@@ -35,6 +35,17 @@ pub struct Span {
     pub size: u64,
 }
 
+/// What the header of a member says beyond what the member makes: who wrote it and for whom, as names of another machine.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Signature {
+    /// The owner's name, or nothing.
+    pub user: Vec<u8>,
+    /// The group's name, or nothing.
+    pub group: Vec<u8>,
+    /// Whether the header is GNU tar's and not POSIX's.
+    pub gnu: bool,
+}
+
 /// Reads members one after the other from an uncompressed tar stream.
 #[derive(Debug)]
 pub struct Reader<R> {
@@ -48,6 +59,7 @@ pub struct Reader<R> {
     segments: Option<Vec<Segment>>,
     span: Span,
     name: Vec<u8>,
+    signature: Signature,
     finished: bool,
 }
 
@@ -70,6 +82,7 @@ impl<R: BufRead> Reader<R> {
             segments: None,
             span: Span { offset: 0, size: 0 },
             name: Vec::new(),
+            signature: Signature::default(),
             finished: false,
         }
     }
@@ -102,6 +115,11 @@ impl<R: BufRead> Reader<R> {
     /// Where the content of the current member lies.
     pub fn span(&self) -> Span {
         self.span
+    }
+
+    /// What else the header of the current member says.
+    pub fn signature(&self) -> &Signature {
+        &self.signature
     }
 
     /// What stands below the reader.
@@ -138,6 +156,7 @@ impl<R: BufRead> Reader<R> {
         let described = describe(header, extensions);
         let (mut entry, stored, layout) = described.map_err(|(name, refusal)| Error::refused(&name, refusal))?;
         self.name.clone_from(&entry.name);
+        self.signature = header.signature();
         self.stored = stored;
         self.padding = padding(stored);
         self.span = Span { offset: self.position, size: stored };

@@ -1,6 +1,7 @@
 //! One 512-byte header block: checksum, numbers and text fields, read as strictly as GNU tar and Go agree on.
 
 use super::super::Refusal;
+use super::Signature;
 
 /// Length of a tar block in bytes.
 pub const BLOCK: usize = 512;
@@ -105,6 +106,19 @@ impl Header {
     /// The time of modification in seconds since 1970.
     pub(super) fn mtime(&self) -> Result<i64, Refusal> {
         number(&self.fields.as_old().mtime)
+    }
+
+    /// Names of the owners, and the dialect.
+    pub(super) fn signature(&self) -> Signature {
+        let bytes = self.fields.as_bytes();
+        match self.dialect() {
+            Dialect::V7 => Signature::default(),
+            dialect => Signature {
+                user: text(&bytes[265..297]).to_vec(),
+                group: text(&bytes[297..329]).to_vec(),
+                gnu: dialect == Dialect::Gnu,
+            },
+        }
     }
 
     /// The numbers of a device.
