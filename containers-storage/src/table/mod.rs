@@ -270,17 +270,28 @@ fn io_error(action: &'static str, path: &Path, source: std::io::Error) -> Error 
 
 /// The whole of the regular file `path`, if it has at most `limit` bytes. Anything else is refused, and never waited for.
 pub(crate) fn read_limited(path: &Path, limit: u64) -> std::io::Result<Vec<u8>> {
-    use std::io::Read;
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
-    let mut file = std::fs::File::from(rustix::fs::openat(CWD, path, flags, Mode::empty())?);
+    let file = rustix::fs::openat(CWD, path, flags, Mode::empty())?;
     let stat = rustix::fs::fstat(&file)?;
-    let length = u64::try_from(stat.st_size).unwrap_or(0);
-    if rustix::fs::FileType::from_raw_mode(stat.st_mode) != rustix::fs::FileType::RegularFile || length > limit {
-        return Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, "not a regular file of usual size"));
+    let unusual = |what| std::io::Error::new(std::io::ErrorKind::InvalidInput, what);
+    if rustix::fs::FileType::from_raw_mode(stat.st_mode) != rustix::fs::FileType::RegularFile {
+        return Err(unusual("not a regular file"));
     }
-    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0) + 1);
-    (&mut file).take(limit).read_to_end(&mut bytes)?;
-    Ok(bytes)
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let length = usize::try_from(stat.st_size).ok().filter(|length| *length <= limit).ok_or_else(|| unusual("too large"))?;
+    // With room for one byte more, one call reads the file and the next one sees its end.
+    let mut bytes = Vec::with_capacity(length + 1);
+    loop {
+        if bytes.len() == bytes.capacity() {
+            bytes.reserve(4096);
+        }
+        match rustix::io::read(&file, rustix::buffer::spare_capacity(&mut bytes)) {
+            Ok(0) => return Ok(bytes),
+            Ok(_) if bytes.len() > limit => return Err(unusual("too large")),
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
 }
 
 #[cfg(test)]
