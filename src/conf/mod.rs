@@ -9,7 +9,8 @@ pub mod policy;
 pub use containers::ContainersConf;
 pub use policy::Policy;
 
-use std::path::PathBuf;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 
 /// What of the process decides where settings are looked for. Passed in, so that nothing here reads the environment.
 #[derive(Debug, Clone, Default)]
@@ -43,11 +44,18 @@ impl Environment {
     }
 }
 
+impl Environment {
+    /// `$XDG_CONFIG_HOME`, else `~/.config`.
+    fn config_home(&self) -> Option<PathBuf> {
+        self.xdg_config_home.clone().or_else(|| self.home.as_ref().map(|home| home.join(".config")))
+    }
+}
+
 /// Why settings could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file exists and cannot be read.
-    #[error("reading {path}")]
+    #[error("reading {path:?}")]
     Read {
         /// The file.
         path: PathBuf,
@@ -55,7 +63,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A file is not TOML, or a setting has the wrong type.
-    #[error("parsing {path}: {message}")]
+    #[error("parsing {path:?}: {message}")]
     Parse {
         /// The file.
         path: PathBuf,
@@ -63,7 +71,7 @@ pub enum Error {
         message: String,
     },
     /// A setting has a value that does not exist.
-    #[error("{path}: {key}: {message}")]
+    #[error("{path:?}: {key}: {message}")]
     Value {
         /// The file.
         path: PathBuf,
@@ -72,4 +80,57 @@ pub enum Error {
         /// What is wrong.
         message: String,
     },
+}
+
+/// The largest settings file that is read: 1 MiB.
+const MAX_BYTES: u64 = 1 << 20;
+
+/// What it means that a file is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Presence {
+    /// Somebody named it: it must be readable.
+    Required,
+    /// It need not exist, but if it does it must be readable.
+    Optional,
+    /// It counts only if it can be read: the home directory may be another user's.
+    Readable,
+}
+
+/// The text of a settings file; `None` if it does not count.
+fn read_file(path: &Path, presence: Presence) -> Result<Option<String>, Error> {
+    let mut text = String::new();
+    let read = std::fs::File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_string(&mut text));
+    match read {
+        Ok(_) if text.len() as u64 > MAX_BYTES => {
+            Err(Error::Parse { path: path.to_owned(), message: format!("the file is larger than {MAX_BYTES} bytes") })
+        }
+        Ok(_) => Ok(Some(text)),
+        Err(source) => match (source.kind(), presence) {
+            (std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory, Presence::Optional | Presence::Readable) => {
+                Ok(None)
+            }
+            (std::io::ErrorKind::PermissionDenied, Presence::Readable) => Ok(None),
+            _ => Err(Error::Read { path: path.to_owned(), source }),
+        },
+    }
+}
+
+/// The `*.conf` files in the directory `<path>.d`, in the order of their names.
+fn read_drop_ins(path: &Path) -> Result<Vec<PathBuf>, Error> {
+    let mut directory = path.as_os_str().to_owned();
+    directory.push(".d");
+    let entries = match std::fs::read_dir(&directory) {
+        Ok(entries) => entries,
+        // What cannot be listed has no files for us; the file beside it was read or reported already.
+        Err(_) => return Ok(Vec::new()),
+    };
+    let mut paths = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(|source| Error::Read { path: directory.clone().into(), source })?;
+        if entry.path().extension().is_some_and(|extension| extension == "conf") {
+            paths.push(entry.path());
+        }
+    }
+    paths.sort();
+    Ok(paths)
 }

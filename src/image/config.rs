@@ -16,7 +16,7 @@ use super::{Time, config_read, config_write};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Not JSON, or a member of the wrong type.
-    #[error("parsing image configuration: {0}")]
+    #[error("parsing image configuration")]
     Json(#[from] serde_json::Error),
     /// A document above [`MAX_BYTES`].
     #[error("image configuration of {0} bytes is too large (limit {MAX_BYTES})")]

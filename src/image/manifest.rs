@@ -40,7 +40,7 @@ pub const MAX_LAYERS: usize = 500;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Not JSON, a member twice, or a member of the wrong type.
-    #[error("parsing manifest: {0}")]
+    #[error("parsing manifest")]
     Json(#[from] serde_json::Error),
     /// A document above [`MAX_BYTES`].
     #[error("manifest of {0} bytes is too large (limit {MAX_BYTES})")]
