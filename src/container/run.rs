@@ -327,6 +327,7 @@ impl Plan<'_> {
             uts: one("uts", "uts", &words.uts, Namespace::Private)?,
             cgroup: one("cgroupns", "cgroup", &words.cgroup, Namespace::Host)?,
             network: self.network()?,
+            helper_dirs: self.conf.engine.helper_binaries_dir.clone().unwrap_or_default(),
         })
     }
 

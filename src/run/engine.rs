@@ -7,12 +7,17 @@ use containers_storage::Root;
 use nix::sys::resource::{Resource, getrlimit};
 
 use super::mount_args::MountKind;
+use super::network::Connection;
 use super::spec::{self, Facts};
-use super::{Error, Isolation, Request, Status, Terminal, native, seccomp};
+use super::{Error, Isolation, Request, Status, Terminal, native, network, network_helper, seccomp};
+use crate::sys;
+
+/// The Landlock version that can scope abstract unix sockets (landlock(7)).
+const SCOPES_SINCE: u32 = 6;
 
 pub(super) fn run(rootfs: &Root, request: &Request) -> Result<Status, Error> {
     let Isolation::Native = request.isolation;
-    let connection = super::network::connect(&request.namespaces.network)?;
+    let connection = network::connect(&request.namespaces.network, &request.namespaces.helper_dirs)?;
     let capabilities = request.security.capabilities.resolve().map_err(Error::Request)?;
     let hard = |resource| getrlimit(resource).map_or(1024, |(_, hard)| hard);
     let facts = Facts {
@@ -25,6 +30,13 @@ pub(super) fn run(rootfs: &Root, request: &Request) -> Result<Status, Error> {
     };
     let filter = facts.seccomp.as_ref().map(seccomp::compile).transpose()?;
     let spec = spec::build(request, Path::new("/"), facts)?;
+    if connection == Connection::Fallback {
+        network::announce_fallback();
+    }
+    let serve = |namespace: OwnedFd| match &connection {
+        Connection::Helper(program) => network_helper::start(program, namespace).map(Some),
+        _ => Ok(None),
+    };
     native::execute(native::Job {
         rootfs,
         spec: &spec,
@@ -32,10 +44,11 @@ pub(super) fn run(rootfs: &Root, request: &Request) -> Result<Status, Error> {
         files: super::etc_files::generate(&request.files, &connection, request.process.hostname.as_deref())?,
         filter,
         root_change: request.root_change,
-        scope_abstract_sockets: false,
+        scope_abstract_sockets: connection == Connection::Fallback
+            && sys::landlock::abi().is_some_and(|abi| abi >= SCOPES_SINCE),
         keep_groups: request.process.user.keep_groups,
         no_input: request.process.terminal == Terminal::NoInput,
-        network: None,
+        network: matches!(connection, Connection::Helper(_)).then_some(&serve),
     })
 }
 

@@ -22,6 +22,7 @@ pub mod mount_args;
 pub mod namespaces;
 mod native;
 pub mod network;
+mod network_helper;
 pub mod seccomp;
 pub mod security;
 pub mod spec;
@@ -240,6 +241,7 @@ impl Error {
             Self::Start { step, .. } if step.starts_with("becoming") => {
                 Some("give the caller subordinate ids (/etc/subuid, /etc/subgid) that cover it".to_string())
             }
+            Self::Network(_) => Some("install passt or slirp4netns, or use --network host or none".to_string()),
             Self::CommandNotFound(name) if !name.contains('/') => {
                 Some("the command is looked up in the container, with the container's PATH".to_string())
             }

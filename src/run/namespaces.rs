@@ -17,6 +17,9 @@ pub struct Options {
     pub cgroup: Namespace,
     /// Network devices, addresses, abstract sockets.
     pub network: network::Mode,
+    /// Absolute directories to look for network programs in, before the system's (`helper_binaries_dir` of containers.conf,
+    /// `CONTAINERS_HELPER_BINARY_DIR`).
+    pub helper_dirs: Vec<PathBuf>,
 }
 
 /// One namespace.

@@ -3,7 +3,9 @@
 //! Invariant: a helper program is taken from configured or system directories, never from `PATH` or the working directory
 //! (known attack A124); no address is mapped to the caller's loopback (CVE-2021-20199).
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use super::Error;
 
 /// What `--network` chose.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -78,13 +80,94 @@ impl Mode {
     }
 }
 
-/// Decides what `mode` comes to on this machine.
-pub(super) fn connect(mode: &Mode) -> Result<Connection, super::Error> {
-    match mode {
-        Mode::Host => Ok(Connection::Host),
-        Mode::None => Ok(Connection::None),
-        Mode::Path(path) => Ok(Connection::Path(path.clone())),
-        Mode::Automatic => Ok(Connection::Fallback),
-        Mode::Private(_) => Err(super::Error::Network("no helper".to_string())),
+/// Where network programs are looked for, after the directories that containers.conf names.
+const SYSTEM_DIRS: &[&str] = &[
+    "/usr/local/libexec/podman",
+    "/usr/local/lib/podman",
+    "/usr/libexec/podman",
+    "/usr/lib/podman",
+    "/usr/local/bin",
+    "/usr/bin",
+    "/bin",
+];
+
+/// Decides what `mode` comes to on this machine. `configured` are directories of containers.conf.
+pub(super) fn connect(mode: &Mode, configured: &[PathBuf]) -> Result<Connection, Error> {
+    Ok(match mode {
+        Mode::Host => Connection::Host,
+        Mode::None => Connection::None,
+        Mode::Path(path) => Connection::Path(path.clone()),
+        Mode::Automatic => find(Helper::Any, configured).map_or(Connection::Fallback, Connection::Helper),
+        Mode::Private(wanted) => {
+            let names = match wanted {
+                Helper::Any => "pasta or slirp4netns",
+                Helper::Pasta => "pasta",
+                Helper::Slirp4netns => "slirp4netns",
+            };
+            let missing = || Error::Network(format!("a private network needs {names}, which is not installed"));
+            Connection::Helper(find(*wanted, configured).ok_or_else(missing)?)
+        }
+    })
+}
+
+fn find(wanted: Helper, configured: &[PathBuf]) -> Option<HelperProgram> {
+    let kinds = match wanted {
+        Helper::Any => &[(Helper::Pasta, "pasta"), (Helper::Slirp4netns, "slirp4netns")][..],
+        Helper::Pasta => &[(Helper::Pasta, "pasta")],
+        Helper::Slirp4netns => &[(Helper::Slirp4netns, "slirp4netns")],
+    };
+    let dirs = || configured.iter().map(PathBuf::as_path).chain(SYSTEM_DIRS.iter().map(Path::new));
+    kinds.iter().find_map(|(kind, name)| {
+        let candidates = dirs().filter(|dir| dir.is_absolute()).map(|dir| dir.join(name));
+        candidates.into_iter().find(|path| is_program(path)).map(|path| HelperProgram { kind: *kind, path })
+    })
+}
+
+fn is_program(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::metadata(path).is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0)
+}
+
+/// The one line about a network that was not asked for.
+pub(super) fn announce_fallback() {
+    eprintln!(
+        "note: using the host's network, since neither pasta nor slirp4netns is installed (--network host or none says it)"
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn words_become_modes_and_unknown_networks_are_refused() {
+        for (word, mode) in [
+            ("", Mode::Automatic),
+            ("host", Mode::Host),
+            ("none", Mode::None),
+            ("private", Mode::Private(Helper::Any)),
+            ("pasta", Mode::Private(Helper::Pasta)),
+            ("ns:/run/netns/x", Mode::Path("/run/netns/x".into())),
+            ("/run/netns/x", Mode::Path("/run/netns/x".into())),
+        ] {
+            assert_eq!(Mode::parse(word), Ok(mode), "{word:?}");
+        }
+        for word in ["podman", "Host", "ns:x", "ns:", "container:x", "host ", "none\0"] {
+            assert!(Mode::parse(word).is_err(), "{word:?} was accepted");
+        }
+    }
+
+    #[test]
+    fn a_helper_is_taken_from_absolute_directories_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let program = dir.path().join("pasta");
+        fs::write(&program, "#!/bin/sh\n").unwrap();
+        assert_ne!(find(Helper::Pasta, &[dir.path().into()]).map(|found| found.path), Some(program.clone()), "not executable");
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        assert_eq!(find(Helper::Pasta, &[dir.path().into()]).map(|found| found.path), Some(program));
+        assert!(find(Helper::Any, &[PathBuf::from(".")]).is_none_or(|found| found.path.is_absolute()));
     }
 }

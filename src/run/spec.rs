@@ -147,12 +147,13 @@ fn linux(request: &Request, facts: Facts) -> Result<Linux, Error> {
         .masked_paths(masked)
         .readonly_paths(read_only)
         .build()?;
-    for (name, _) in &request.limits.sysctls {
-        defaults::check_sysctl(name, request).map_err(Error::Request)?;
+    let mut sysctls = std::collections::HashMap::new();
+    for (name, value) in &request.limits.sysctls {
+        if defaults::takes_sysctl(name, request, &facts.connection).map_err(Error::Request)? {
+            sysctls.insert(name.clone(), value.clone());
+        }
     }
-    if !request.limits.sysctls.is_empty() {
-        linux.set_sysctl(Some(request.limits.sysctls.iter().cloned().collect()));
-    }
+    linux.set_sysctl((!sysctls.is_empty()).then_some(sysctls));
     linux.set_devices(None);
     linux.set_resources(None);
     linux.set_seccomp(facts.seccomp);

@@ -6,7 +6,7 @@
 
 use std::convert::Infallible;
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
@@ -18,6 +18,7 @@ use rustix::fs::{CWD, Mode, OFlags};
 use rustix::process::{DumpableBehavior, Signal};
 
 use super::filesystem::{self, Tree};
+use super::hand_over::send_descriptor;
 use super::plan::Plan;
 use super::privileges::{self, Privileges};
 use super::report::{Kind, Report};
@@ -42,8 +43,8 @@ pub(super) struct Inheritance<'a> {
     pub input: Option<&'a OwnedFd>,
     /// Where the terminal's other end goes; present if a terminal is wanted.
     pub console: Option<&'a OwnedFd>,
-    /// Closed by the parent, after a byte, when the outside is ready (the network helper is up).
-    pub ready: Option<&'a File>,
+    /// Takes the network namespace to the parent, which answers with a byte when it is connected.
+    pub network: Option<&'a OwnedFd>,
 }
 
 /// Sets everything up and executes the command. Returns only to say what failed.
@@ -58,7 +59,7 @@ pub(super) fn become_container(inherited: &Inheritance<'_>) -> Result<Infallible
     if plan.new.contains(CloneFlags::CLONE_NEWNET) {
         sys::loopback::bring_up().map_err(Report::step("bringing the loopback interface up"))?;
     }
-    wait_until_ready(inherited.ready)?;
+    inherited.network.map(connect).transpose()?;
     nix::sys::stat::umask(nix::sys::stat::Mode::empty());
     let mut tree = filesystem::begin(plan)?;
     tree.populate(plan)?;
@@ -75,9 +76,13 @@ pub(super) fn become_container(inherited: &Inheritance<'_>) -> Result<Infallible
     finish(inherited, &root)
 }
 
-fn wait_until_ready(ready: Option<&File>) -> Result<(), Report> {
-    let Some(mut ready) = ready else { return Ok(()) };
-    match ready.read(&mut [0u8; 1]) {
+/// Has the parent connect this process's network namespace. By descriptor: nobody else may look into `/proc` for it, since this
+/// process is not dumpable.
+fn connect(link: &OwnedFd) -> Result<(), Report> {
+    let own = rustix::fs::openat(CWD, "/proc/self/ns/net", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(Report::step("opening the network namespace"))?;
+    send_descriptor(link.as_fd(), own.as_fd()).map_err(Report::step("handing the network namespace over"))?;
+    match rustix::io::read(link, &mut [0u8; 1]) {
         Ok(1) => Ok(()),
         Ok(_) => Err(Report { kind: Kind::Setup, errno: libc::EPIPE, text: "waiting for the network".to_string() }),
         Err(error) => Err(Report::new(Kind::Setup, error, "waiting for the network")),

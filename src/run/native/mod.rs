@@ -11,6 +11,7 @@ mod child;
 mod command;
 mod copy_up;
 mod filesystem;
+mod hand_over;
 mod options;
 mod plan;
 mod privileges;
@@ -32,11 +33,13 @@ use rustix::fs::{CWD, Mode, OFlags};
 use rustix::pipe::PipeFlags;
 
 use child::Inheritance;
+use hand_over::{descriptor_channel, receive_descriptor};
 use plan::Plan;
 use report::{Kind, Report};
 use supervise::Signals;
 
 use super::etc_files::ExtraFile;
+use super::network_helper::Service;
 use super::{Error, RootChange, Status};
 use crate::sys;
 use crate::sys::seccomp::Instruction;
@@ -54,14 +57,8 @@ pub(super) struct Job<'a> {
     pub scope_abstract_sockets: bool,
     pub keep_groups: bool,
     pub no_input: bool,
-    /// Serves the network of the process of this id; the value it answers with ends the service when dropped.
-    pub network: Option<&'a dyn Fn(Pid) -> Result<Box<dyn Service>, Error>>,
-}
-
-/// A program that serves a running container and ends when this is dropped.
-pub(super) trait Service {
-    /// Its process, which is not to be taken for one of the container's.
-    fn pid(&self) -> Pid;
+    /// Connects the network namespace that it is given; what it answers with ends the service when dropped.
+    pub network: Option<&'a dyn Fn(OwnedFd) -> Result<Option<Service>, Error>>,
 }
 
 /// Mount points that were made, removed when it is dropped.
@@ -86,7 +83,7 @@ pub(super) fn execute(job: Job<'_>) -> Result<Status, Error> {
     }
     let (started, service) = start(&job, &plan, process)?;
     let status = supervise::watch(started.pid, &signals, started.console);
-    let spare: Vec<Pid> = service.iter().map(|service| service.pid()).collect();
+    let spare: Vec<Pid> = service.iter().map(Service::pid).collect();
     if pid_is_shared {
         supervise::end_leftovers(&spare);
     }
@@ -101,16 +98,14 @@ struct Started {
     console: Option<OwnedFd>,
 }
 
-type Serving = Option<Box<dyn Service>>;
-
 /// Forks, sees the child through its set-up, and answers when the command runs.
-fn start(job: &Job<'_>, plan: &Plan, process: &Process) -> Result<(Started, Serving), Error> {
+fn start(job: &Job<'_>, plan: &Plan, process: &Process) -> Result<(Started, Option<Service>), Error> {
     let failed = |source: io::Error| Error::prepare("starting a process", source);
     let pipe = || rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(|errno| failed(errno.into()));
     let (report_read, report_write) = pipe()?;
-    let ready = job.network.map(|_| pipe()).transpose()?;
-    let (ready_read, ready_write) = ready.map(|(read, write)| (File::from(read), File::from(write))).unzip();
-    let console = process.terminal().unwrap_or(false).then(terminal::channel).transpose().map_err(failed)?;
+    let link = job.network.map(|_| descriptor_channel()).transpose().map_err(failed)?;
+    let (link_outer, link_inner) = link.unzip();
+    let console = process.terminal().unwrap_or(false).then(descriptor_channel).transpose().map_err(failed)?;
     let (console_outer, console_inner) = console.unzip();
     let input = job.no_input.then(|| rustix::fs::openat(CWD, "/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()));
     let input = input.transpose().map_err(|errno| failed(errno.into()))?;
@@ -124,7 +119,7 @@ fn start(job: &Job<'_>, plan: &Plan, process: &Process) -> Result<(Started, Serv
         keep_groups: job.keep_groups,
         input: input.as_ref(),
         console: console_inner.as_ref(),
-        ready: ready_read.as_ref(),
+        network: link_inner.as_ref(),
     };
     let pid = in_pid_namespace(plan.pid.as_ref(), || {
         sys::fork::fork_into(plan.new, || {
@@ -141,7 +136,8 @@ fn start(job: &Job<'_>, plan: &Plan, process: &Process) -> Result<(Started, Serv
     .map_err(failed)?;
     drop(report_write);
     drop(console_inner);
-    let answer = attend(job, pid, report_read, ready_write, console_outer);
+    drop(link_inner);
+    let answer = attend(job, pid, report_read, link_outer, console_outer);
     if answer.is_err() {
         supervise::end(pid);
     }
@@ -153,19 +149,22 @@ fn attend(
     job: &Job<'_>,
     pid: Pid,
     report: OwnedFd,
-    ready: Option<File>,
+    link: Option<OwnedFd>,
     console: Option<OwnedFd>,
-) -> Result<(Started, Serving), Error> {
-    use std::io::Write;
+) -> Result<(Started, Option<Service>), Error> {
     let failed = |source: io::Error| Error::prepare("starting a process", source);
-    let service = job.network.map(|serve| serve(pid)).transpose()?;
-    if let Some(mut ready) = ready {
-        ready.write_all(b"r").map_err(failed)?;
+    let mut service = None;
+    if let (Some(serve), Some(link)) = (job.network, link) {
+        // Without a descriptor the child has failed, and its report says why.
+        if let Some(namespace) = receive_descriptor(link.as_fd()).map_err(failed)? {
+            service = serve(namespace)?;
+            rustix::io::write(&link, b"r").map_err(|errno| failed(errno.into()))?;
+        }
     }
     if let Some(report) = Report::receive(&mut File::from(report)).map_err(failed)? {
         return Err(start_error(report));
     }
-    let console = console.map(|socket| terminal::receive(socket.as_fd())).transpose().map_err(failed)?.flatten();
+    let console = console.map(|socket| receive_descriptor(socket.as_fd())).transpose().map_err(failed)?.flatten();
     Ok((Started { pid, console }, service))
 }
 

@@ -3,15 +3,15 @@
 //! Invariant: the container never holds the caller's terminal (CVE-2017-5226); both ends are reached by handle, never through a
 //! path that the image could have made a link (CVE-2025-52565); the caller's terminal leaves raw mode on every way out.
 
-use std::io::{self, IoSlice, IoSliceMut};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use nix::sys::socket::{AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType};
 use rustix::fs::{Mode, OFlags};
 use rustix::pty::OpenptFlags;
 use rustix::termios::{OptionalActions, Termios};
 
 use super::filesystem::Tree;
+use super::hand_over::send_descriptor;
 use super::report::Report;
 
 /// In the child: makes the terminal this session's, standard input and output, and `/dev/console`; sends its other end to the
@@ -25,40 +25,11 @@ pub(super) fn open(tree: &Tree, console: &OwnedFd) -> Result<(), Report> {
     let peer = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
     let slave = rustix::pty::ioctl_tiocgptpeer(&master, peer).map_err(Report::step("opening the terminal's inner end"))?;
     tree.console(slave.as_fd()).map_err(Report::step("binding /dev/console"))?;
-    send(console.as_fd(), master.as_fd()).map_err(Report::step("handing the terminal over"))?;
+    send_descriptor(console.as_fd(), master.as_fd()).map_err(Report::step("handing the terminal over"))?;
     rustix::process::ioctl_tiocsctty(&slave).map_err(Report::step("making the terminal the session's"))?;
     rustix::stdio::dup2_stdin(&slave).map_err(Report::step("replacing standard input"))?;
     rustix::stdio::dup2_stdout(&slave).map_err(Report::step("replacing standard output"))?;
     rustix::stdio::dup2_stderr(&slave).map_err(Report::step("replacing standard error"))
-}
-
-/// A pair of connected sockets for the hand-over.
-pub(super) fn channel() -> io::Result<(OwnedFd, OwnedFd)> {
-    Ok(nix::sys::socket::socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?)
-}
-
-fn send(socket: BorrowedFd<'_>, descriptor: BorrowedFd<'_>) -> io::Result<()> {
-    let descriptors = [descriptor.as_raw_fd()];
-    let message = [ControlMessage::ScmRights(&descriptors)];
-    nix::sys::socket::sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(b"t")], &message, MsgFlags::empty(), None)?;
-    Ok(())
-}
-
-/// In the parent: the terminal's outer end; `None` if the child went away before it sent one.
-pub(super) fn receive(socket: BorrowedFd<'_>) -> io::Result<Option<OwnedFd>> {
-    let mut byte = [0u8; 1];
-    let mut space = nix::cmsg_space!([RawFd; 1]);
-    let mut slices = [IoSliceMut::new(&mut byte)];
-    let flags = MsgFlags::MSG_CMSG_CLOEXEC;
-    let message = nix::sys::socket::recvmsg::<()>(socket.as_raw_fd(), &mut slices, Some(&mut space), flags)?;
-    for control in message.cmsgs()? {
-        if let ControlMessageOwned::ScmRights(descriptors) = control {
-            if let Some(descriptor) = descriptors.first() {
-                return Ok(Some(crate::sys::descriptors::received(*descriptor)));
-            }
-        }
-    }
-    Ok(None)
 }
 
 /// The caller's terminal in raw mode; dropping it restores the mode.

@@ -77,17 +77,19 @@ pub(super) fn mounts(request: &Request, connection: &Connection) -> Result<Vec<M
     Ok(mounts)
 }
 
-/// Refuses kernel parameters that are not of a namespace of the container's own: they would be the machine's.
-pub(super) fn check_sysctl(name: &str, request: &Request) -> Result<(), String> {
+/// Whether the kernel parameter `name` belongs to a namespace of the container's own. One of a namespace that is shared is left
+/// as it is: it would change the machine. One of no namespace is an error.
+pub(super) fn takes_sysctl(name: &str, request: &Request, connection: &Connection) -> Result<bool, String> {
     let ipc =
         ["kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall", "kernel.shmmax", "kernel.shmmni"];
     let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'));
-    let of_ipc = ipc.contains(&name) || name == "kernel.shm_rmid_forced" || name.starts_with("fs.mqueue.");
-    let private_ipc = request.namespaces.ipc == Namespace::Private;
-    let private_network =
-        !matches!(request.namespaces.network, crate::run::network::Mode::Host | crate::run::network::Mode::Automatic);
-    if plain && !name.contains("..") && ((of_ipc && private_ipc) || (name.starts_with("net.") && private_network)) {
-        return Ok(());
+    if plain && !name.contains("..") {
+        if ipc.contains(&name) || name == "kernel.shm_rmid_forced" || name.starts_with("fs.mqueue.") {
+            return Ok(request.namespaces.ipc == Namespace::Private);
+        }
+        if name.starts_with("net.") {
+            return Ok(matches!(connection, Connection::None | Connection::Helper(_)));
+        }
     }
-    Err(format!("sysctl {name:?} is not of a namespace of the container's own"))
+    Err(format!("sysctl {name:?} is not of a namespace that a container can have"))
 }
