@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::from::{format, write_id};
-use super::{CommandError, Context, Ui, args};
+use super::{CommandError, Context, Ui};
 use crate::container::commit::{self, Afterwards, Clock, Documents, Edit, HistoryPolicy, LayerPolicy, Outcome};
 use crate::image::{Change, setting};
 
@@ -93,7 +93,6 @@ pub(crate) fn commit(ctx: &Context, ui: &mut Ui, args: &CommitArgs) -> Result<Ex
     if args.operands.len() > 2 {
         return Err(CommandError::usage("too many arguments specified"));
     }
-    args::at_most(2, &args.operands)?;
     let options = options(ctx, args)?;
     let outcome = commit::commit(ctx.store()?, container, &options, &mut |line| ui.note(line))?;
     for warning in &outcome.warnings {

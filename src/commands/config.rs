@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::{CommandError, Context, Ui, args};
+use super::{CommandError, Context, Ui};
 use crate::container;
 use crate::image::change::HealthcheckEdit;
 use crate::image::{Change, setting};
@@ -156,7 +156,9 @@ pub(crate) fn config(ctx: &Context, ui: &mut Ui, args: &ConfigArgs) -> Result<Ex
     let Some(container) = args.operands.first() else {
         return Err(CommandError::usage("container ID must be specified"));
     };
-    args::at_most(1, &args.operands)?;
+    if args.operands.len() > 1 {
+        return Err(CommandError::usage("too many arguments specified"));
+    }
     let caller = |name: &str| ctx.environment().get(name).map(|value| value.to_string_lossy().into_owned());
     let mut options = container::config::Options { changes: changes(args, &caller)?, history: Vec::new() };
     if args.add_history || ctx.environment().engine_switch("HISTORY") {

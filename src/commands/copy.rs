@@ -102,7 +102,7 @@ pub(crate) fn add(ctx: &Context, ui: &mut Ui, args: &AddArgs) -> Result<ExitCode
 
 fn transfer(ctx: &Context, ui: &mut Ui, verb: Verb, args: &TransferArgs, parents: bool) -> Result<ExitCode, CommandError> {
     let Some((container, rest)) = args.operands.split_first() else {
-        return Err(CommandError::usage("container ID must be specified"));
+        return Err(CommandError::usage("requires at least 1 arg(s), only received 0"));
     };
     let (sources, destination) = match rest {
         [] => return Err(CommandError::usage("src must be specified")),

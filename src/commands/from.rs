@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::run_environment::{RunEnvironmentArgs, containers_conf};
-use super::{CommandError, Context, Ui, args};
+use super::{CommandError, Context, Ui};
 use crate::container::from::{self, PullPolicy};
 use crate::image::Format;
 
@@ -53,7 +53,9 @@ pub(crate) fn from(ctx: &Context, ui: &mut Ui, args: &FromArgs) -> Result<ExitCo
     let Some(image) = args.operands.first() else {
         return Err(CommandError::usage("an image name (or \"scratch\") must be specified"));
     };
-    args::at_most(1, &args.operands)?;
+    if args.operands.len() > 1 {
+        return Err(CommandError::usage("too many arguments specified"));
+    }
     let store = ctx.store()?;
     let rootless = store.conf().rootless;
     let conf = containers_conf(ctx, rootless)?;

@@ -58,8 +58,13 @@ pub enum Error {
     #[error(transparent)]
     Mount(#[from] mounted::Error),
     /// Copying failed.
-    #[error(transparent)]
-    Add(#[from] add::Error),
+    #[error("adding content to container {container:?}")]
+    Add {
+        /// The container.
+        container: String,
+        /// What failed.
+        source: add::Error,
+    },
 }
 
 /// What `--from` stands for.
@@ -93,7 +98,8 @@ pub fn copy(store: &Store, name: &str, options: &Options, note: &mut dyn FnMut(S
         selection: options.selection.clone(),
         appearance: options.appearance.clone(),
     };
-    let outcome = add::add(mounted.root(), &options.sources, options.destination.as_deref(), &how)?;
+    let outcome = add::add(mounted.root(), &options.sources, options.destination.as_deref(), &how)
+        .map_err(|source| Error::Add { container: name.to_owned(), source })?;
     if options.history == HistoryChoice::Note {
         note_history(store, &container, options.verb, &outcome)?;
     }

@@ -69,6 +69,8 @@ pub(super) fn write(
         Format::Oci => draft.config.to_oci(),
         Format::Docker => docker_config(&mut draft, origin, fixed),
     };
+    // The base's own annotation tells the base's time.
+    draft.annotations.remove(CREATED);
     if documents.created_annotation {
         draft.annotations.insert(CREATED.to_owned(), origin.created.as_str().to_owned());
     }
