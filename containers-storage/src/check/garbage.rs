@@ -84,7 +84,8 @@ fn find_layers(store: &Store, tables: &Tables, items: &mut Vec<Item>) -> Result<
         let layer = target.as_deref().and_then(layer_of_link);
         // The link of an unknown layer goes with its directory, where the directory names it.
         let with_dir = |id: &LayerId| std::fs::read_to_string(home.join(id).join("link")).is_ok_and(|text| text == name);
-        if layer.is_some_and(|id| !tables.layers.contains(&id) && !(unknown.contains(&id) && with_dir(&id))) {
+        let stays = |id: &LayerId| tables.layers.contains(id) || (unknown.contains(id) && with_dir(id));
+        if layer.is_some_and(|id| !stays(&id)) {
             items.push(Item { text: format!("the link {link:?} leads to no layer"), what: What::File(link) });
         }
     }

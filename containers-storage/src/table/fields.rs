@@ -39,7 +39,6 @@ pub fn digests<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<St
 }
 
 /// Whether a number is left out.
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
 pub fn is_zero(number: &i64) -> bool {
     *number == 0
 }
