@@ -229,7 +229,7 @@ impl LeaseFile {
     fn open_gated(graph_root: &Path, layer: &LayerId) -> Result<Self, Error> {
         let path = path_of(graph_root, layer);
         loop {
-            let opened = || OpenOptions::new().read(true).write(true).create(true).mode(0o600).open(&path);
+            let opened = || OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
             let file = match opened() {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     let dir = path.parent().unwrap_or(graph_root);

@@ -350,3 +350,60 @@ fn marks_of_other_tools_that_no_tar_can_express_are_refused_by_name() {
     assert_eq!(world.store.containers().unwrap().all().unwrap().len(), 1);
     world.assert_clean();
 }
+
+/// Run by hand, optimised: `cargo test --profile release-fast -p containers-storage --test freeze -- --ignored --nocapture speed`.
+#[test]
+#[ignore = "measures; wants a quiet machine and an optimised build"]
+fn speed_of_freezing_and_copying() {
+    use sha2::Digest as _;
+    let Some(dir) = namespaces::inside("speed_of_freezing_and_copying") else { return };
+    let world = World::new(dir);
+    let base = world.freeze(&world.container(None), "localhost/base:1", &Options::default());
+    let size = 512usize << 20;
+    let data: Vec<u8> = (0..size as u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let big = world.container(Some(&base));
+    world.work(&big, |root| fs::write(root.join("big"), &data).unwrap());
+    let many = world.container(Some(&base));
+    world.work(&many, |root| {
+        for n in 0..20_000 {
+            if n % 100 == 0 {
+                fs::create_dir(root.join(format!("d{}", n / 100))).unwrap();
+            }
+            fs::write(root.join(format!("d{}/f{n}", n / 100)), &data[n * 1000..n * 1000 + 9_750]).unwrap();
+        }
+    });
+    let small = world.container(Some(&base));
+    world.work(&small, |root| fs::write(root.join("f"), "x").unwrap());
+    let time = |what: &str, work: &mut dyn FnMut()| {
+        let start = std::time::Instant::now();
+        work();
+        let spent = start.elapsed();
+        println!("speed: {what}: {spent:?}");
+        spent
+    };
+    let file = world.diff(&big).join("big");
+    let hash = time("SHA-256 of the file", &mut || {
+        let mut hasher = sha2::Sha256::new();
+        let mut file = fs::File::open(&file).unwrap();
+        let mut buffer = vec![0; 1 << 20];
+        while let length @ 1.. = std::io::Read::read(&mut file, &mut buffer).unwrap() {
+            hasher.update(&buffer[..length]);
+        }
+        hasher.finalize();
+    });
+    let copied = time("copying and hashing the file", &mut || drop(world.copy(&big, "localhost/a:1")));
+    time("copying 20,000 files", &mut || drop(world.copy(&many, "localhost/c:1")));
+    time("copying a small file", &mut || drop(world.copy(&small, "localhost/e:1")));
+    world.work(&big, |root| fs::write(root.join("other"), "x").unwrap());
+    world.work(&many, |root| fs::write(root.join("other"), "x").unwrap());
+    world.work(&small, |root| fs::write(root.join("other"), "x").unwrap());
+    let frozen = time("freezing the file", &mut || drop(world.freeze(&big, "localhost/b:1", &Options::default())));
+    time("freezing 20,000 files", &mut || drop(world.freeze(&many, "localhost/d:1", &Options::default())));
+    time("freezing a small file", &mut || drop(world.freeze(&small, "localhost/f:1", &Options::default())));
+    time("making a container", &mut || drop(world.container(Some(&base))));
+    println!(
+        "speed: freezing is {:.2} × SHA-256, copying {:.2} ×",
+        frozen.div_duration_f64(hash),
+        copied.div_duration_f64(hash)
+    );
+}

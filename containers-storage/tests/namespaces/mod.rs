@@ -49,13 +49,14 @@ fn run(test: &str, prefix: &[&str], user: Option<&str>) {
     let output = Command::new(prefix[0])
         .args(&prefix[1..])
         .arg(&binary)
-        .args(["--exact", test, "--nocapture", "--test-threads=1"])
+        .args(["--exact", test, "--nocapture", "--test-threads=1", "--include-ignored"])
         .env(INSIDE, &work)
         .env("RUST_BACKTRACE", "0")
         .current_dir(&work)
         .output()
         .unwrap();
     let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    text.lines().filter(|line| line.starts_with("speed:")).for_each(|line| println!("{line}"));
     remove(&work, prefix);
     assert!(output.status.success() && text.contains("1 passed"), "{test}, by {}:\n{text}", prefix.join(" "));
 }
