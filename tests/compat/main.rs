@@ -1,5 +1,6 @@
 //! The same job by Debian's Buildah and by us: outputs, configs, histories and trees compared.
 
+mod copy;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod images;
