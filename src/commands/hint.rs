@@ -9,8 +9,9 @@ use super::{CommandError, Context};
 /// Adds the nearest known name to an error about an image or a container that is not known.
 pub(super) fn with_nearest_name(context: &Context, error: CommandError) -> CommandError {
     let text = error.text();
+    // Verbs that take both look for an image last, so that its error is the one that is left.
     let hint = unknown_image(&text)
-        .and_then(|name| nearest_image(context, name))
+        .and_then(|name| nearest_image(context, name).or_else(|| nearest_container(context, name)))
         .or_else(|| unknown_container(&text).and_then(|name| nearest_container(context, name)));
     error.hinting(hint)
 }

@@ -74,8 +74,14 @@ impl Ui {
             return;
         }
         let _ = self.out.flush();
+        let hints = error.hints();
         let mut text = format!("Error: {}\n", error.text());
-        for hint in error.hints() {
+        if !hints.is_empty() {
+            // A list of failures ends with an empty line, which would tear the hints off.
+            text.truncate(text.trim_end().len());
+            text.push('\n');
+        }
+        for hint in hints {
             text.push_str(&format!("hint: {}\n", escape(&hint)));
         }
         let _ = io::stderr().write_all(text.as_bytes());

@@ -1,0 +1,222 @@
+//! `images`, `tag`, `rmi`, `prune`: names, rows, filters, and what goes when.
+
+use crate::harness::TestEnv;
+
+/// Commits an image on `base` with one label. Returns its ID.
+#[track_caller]
+fn image(env: &TestEnv, base: &str, name: &str, label: &str) -> String {
+    let container = env.ok(["from", base]);
+    env.ok(["config", "--label", label, "--created-by", name, &container]);
+    let words: &[&str] = if name.is_empty() { &[] } else { &[name] };
+    env.ok(["commit", "-q", "--rm", &container].iter().chain(words))
+}
+
+/// Three images on top of each other: a, b, c.
+fn line(env: &TestEnv) -> [String; 3] {
+    [image(env, "scratch", "a", "step=1"), image(env, "a", "b", "step=2"), image(env, "b", "c", "step=3")]
+}
+
+fn rows(env: &TestEnv, words: &[&str]) -> Vec<String> {
+    let mut all = vec!["images", "--noheading", "--format", "{{.Name}}:{{.Tag}}"];
+    all.extend(words);
+    let mut rows: Vec<String> = env.ok(&all).lines().map(str::to_owned).collect();
+    rows.sort();
+    rows
+}
+
+#[test]
+fn an_empty_store_has_a_heading_and_an_empty_list() {
+    let env = TestEnv::new();
+    assert_eq!(env.ok(["images"]), "REPOSITORY   TAG   IMAGE ID   CREATED   SIZE");
+    assert_eq!(env.ok(["images", "-n"]), "");
+    assert_eq!(env.ok(["images", "--json"]), "[]");
+    assert_eq!(env.ok(["images", "-q"]), "");
+}
+
+#[test]
+fn each_name_has_a_row_and_each_image_one_id() {
+    let env = TestEnv::new();
+    let id = image(&env, "scratch", "a:1", "x=y");
+    env.ok(["tag", "a:1", "b", "registry.example/team/c:2"]);
+    assert_eq!(rows(&env, &[]), ["localhost/a:1", "localhost/b:latest", "registry.example/team/c:2"]);
+    assert_eq!(env.ok(["images", "-q"]), id[..12]);
+    assert_eq!(env.ok(["images", "-q", "--no-trunc"]), format!("sha256:{id}"));
+    let table = env.ok(["images", "--digests"]);
+    let heading: Vec<&str> = table.lines().next().expect("a heading").split_whitespace().collect();
+    assert_eq!(heading, ["REPOSITORY", "TAG", "DIGEST", "IMAGE", "ID", "CREATED", "SIZE"]);
+    let json: serde_json::Value = serde_json::from_str(&env.ok(["images", "--json"])).expect("JSON");
+    assert_eq!(json[0]["id"], id[..12]);
+    assert_eq!(json[0]["names"].as_array().map(Vec::len), Some(3));
+    assert_eq!(json[0]["history"], serde_json::Value::Null);
+}
+
+#[test]
+fn blanks_of_a_template_become_columns() {
+    let env = TestEnv::new();
+    image(&env, "scratch", "a", "x=y");
+    image(&env, "scratch", "longer", "x=z");
+    let text = env.ok(["images", "--format", "table {{.Name}} {{.Tag}}"]);
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines[0], "REPOSITORY         TAG");
+    assert!(lines.contains(&"localhost/a        latest") && lines.contains(&"localhost/longer   latest"), "{text}");
+    assert_eq!(env.ok(["images", "--format", r"{{.Name}}\t{{.ReadOnly}}", "a"]), "localhost/a   false");
+}
+
+#[test]
+fn filters_choose() {
+    let env = TestEnv::new();
+    let [a, ..] = line(&env);
+    env.ok(["tag", "c", "other/c:2"]);
+    let all = ["localhost/a:latest", "localhost/b:latest", "localhost/c:latest", "localhost/other/c:2"];
+    let cases: &[(&[&str], &[&str])] = &[
+        (&["label=step"], &all),
+        (&["label=step=1"], &all[..1]),
+        (&["label!=step=1"], &all[1..]),
+        (&["label=st*"], &all),
+        (&["reference=a"], &all[..1]),
+        (&["reference=a,reference=b"], &all[..2]),
+        (&["reference=*/c"], &all[2..]),
+        (&["reference=localhost*"], &[]),
+        (&["reference!=a"], &all[1..]),
+        (&["since=a"], &all[1..]),
+        (&["before=b"], &all[..1]),
+        (&["after=a", "before=c"], &all[1..2]),
+        (&["until=1h"], &[]),
+        (&["until=2000-01-01"], &[]),
+        (&["containers=true"], &[]),
+        (&["containers=false"], &all),
+        (&["dangling=true"], &[]),
+        (&["readonly=true"], &[]),
+        (&["manifest=false"], &all),
+        (&["intermediate=true"], &[]),
+    ];
+    for (filters, want) in cases {
+        let words: Vec<&str> = filters.iter().flat_map(|filter| ["-f", filter]).collect();
+        assert_eq!(rows(&env, &words), *want, "{filters:?}");
+    }
+    assert_eq!(rows(&env, &["-f", &format!("id={}", &a[..20])]), all[..1]);
+    for (bad, part) in [
+        ("x=y", "unsupported filter"),
+        ("x", "must be in the format"),
+        ("dangling=perhaps", "non-boolean"),
+        ("since=nosuch", "image not known"),
+    ] {
+        let error = env.run(["images", "-f", bad]).failure(125);
+        assert!(error.contains(part), "{bad}: {error}");
+    }
+}
+
+#[test]
+fn a_name_moves_to_the_image_it_is_given_to() {
+    let env = TestEnv::new();
+    let first = image(&env, "scratch", "a", "x=1");
+    let second = image(&env, "scratch", "b", "x=2");
+    env.ok(["tag", "b", "a"]);
+    assert_eq!(env.ok(["images", "-q", "--no-trunc", "a"]), format!("sha256:{second}"));
+    assert_eq!(rows(&env, &["-f", "dangling=true"]), ["<none>:<none>"]);
+    assert_eq!(env.ok(["rmi", "--prune"]), first);
+    let error = env.run(["tag", "a", "Upper"]).failure(125);
+    assert!(error.contains("repository name must be lowercase"), "{error}");
+    assert!(env.run(["tag", "nosuch", "x"]).failure(125).contains("nosuch: image not known"));
+}
+
+#[test]
+fn a_name_goes_before_the_image() {
+    let env = TestEnv::new();
+    let id = image(&env, "scratch", "a", "x=1");
+    env.ok(["tag", "a", "b"]);
+    assert_eq!(env.ok(["rmi", "a"]), "untagged: localhost/a:latest");
+    env.ok(["tag", "b", "a"]);
+    let error = env.run(["rmi", &id]).failure(125);
+    assert!(error.contains("by ID with more than one tag"), "{error}");
+    let removed = env.ok(["rmi", "--force", &id]);
+    let mut lines: Vec<&str> = removed.lines().collect();
+    assert_eq!(lines.pop(), Some(id.as_str()));
+    lines.sort_unstable();
+    assert_eq!(lines, ["untagged: localhost/a:latest", "untagged: localhost/b:latest"]);
+    env.assert_store_is_clean();
+}
+
+#[test]
+fn an_image_with_children_goes_with_the_last_of_them() {
+    let env = TestEnv::new();
+    let [a, b, c] = line(&env);
+    assert_eq!(env.ok(["rmi", "b"]), "untagged: localhost/b:latest");
+    assert_eq!(env.ok(["rmi", "a"]), "untagged: localhost/a:latest");
+    assert_eq!(rows(&env, &[]), ["localhost/c:latest"], "steps between images are not shown");
+    assert_eq!(rows(&env, &["--all"]).len(), 3);
+    assert!(env.run(["rmi", &b]).failure(125).contains("made on top of it"));
+    assert_eq!(env.ok(["rmi", "--prune"]), "", "a step is not dangling");
+    assert_eq!(env.ok(["rmi", "c"]), format!("untagged: localhost/c:latest\n{c}\n{b}\n{a}"));
+    assert_eq!(rows(&env, &["--all"]), Vec::<String>::new());
+    env.assert_store_is_clean();
+}
+
+#[test]
+fn a_parent_with_a_name_or_another_child_stays() {
+    let env = TestEnv::new();
+    let [_, _, c] = line(&env);
+    let d = image(&env, "b", "d", "step=4");
+    env.ok(["rmi", "b"]);
+    assert_eq!(env.ok(["rmi", "c"]), format!("untagged: localhost/c:latest\n{c}"));
+    let removed = env.ok(["rmi", "d"]);
+    assert_eq!(removed.lines().count(), 3, "d, and b below it: {removed}");
+    assert!(removed.contains(&d));
+    assert_eq!(rows(&env, &["--all"]), ["localhost/a:latest"]);
+    env.assert_store_is_clean();
+}
+
+#[test]
+fn containers_keep_their_image_unless_forced() {
+    let env = TestEnv::new();
+    let id = image(&env, "scratch", "a", "x=1");
+    env.ok(["from", "a"]);
+    let container = env.ok(["containers", "-q"]);
+    for words in [vec!["rmi", "a"], vec!["rmi", "-a"]] {
+        let error = env.run(&words).failure(125);
+        assert!(error.contains(&format!("image used by {container}: image is in use by a container")), "{error}");
+        assert!(error.contains("hint: "), "{error}");
+    }
+    assert_eq!(env.ok(["prune", "--all"]), "");
+    assert_eq!(env.ok(["rmi", "--force", "a"]), format!("untagged: localhost/a:latest\n{id}"));
+    assert_eq!(env.ok(["containers", "-q"]), "");
+    env.assert_store_is_clean();
+}
+
+#[test]
+fn failures_are_gathered_and_the_rest_is_done() {
+    let env = TestEnv::new();
+    image(&env, "scratch", "a", "x=1");
+    let output = env.run(["rmi", "nosuch", "a", "neither"]);
+    assert_eq!(
+        output.failure(125),
+        "Error: 2 errors occurred:\n\t* nosuch: image not known\n\t* neither: image not known\n\n\n"
+    );
+    assert!(output.out().starts_with("untagged: localhost/a:latest\n"));
+}
+
+#[test]
+fn prune_removes_what_has_no_name() {
+    let env = TestEnv::new();
+    let unnamed = image(&env, "scratch", "", "x=1");
+    let kept = image(&env, "scratch", "", "x=2");
+    image(&env, "scratch", "named", "x=3");
+    env.ok(["from", &kept]);
+    assert_eq!(env.ok(["prune"]), unnamed);
+    assert_eq!(env.ok(["prune", "--all"]).lines().next(), Some("untagged: localhost/named:latest"));
+    assert_eq!(env.ok(["images", "-q", "--all", "--no-trunc"]), format!("sha256:{kept}"));
+    assert_eq!(env.ok(["prune", "--all", "--force"]), kept);
+    assert_eq!(env.ok(["containers", "-q"]), "");
+    env.assert_store_is_clean();
+}
+
+#[test]
+fn everything_goes_with_all_and_force() {
+    let env = TestEnv::new();
+    line(&env);
+    env.ok(["from", "b"]);
+    let removed = env.ok(["rmi", "--all", "--force"]);
+    assert_eq!(removed.lines().filter(|line| line.len() == 64).count(), 3, "{removed}");
+    assert_eq!(env.ok(["images", "-aq"]), "");
+    env.assert_store_is_clean();
+}
