@@ -79,9 +79,6 @@ pub(crate) fn images(ctx: &Context, ui: &mut Ui, args: &ImagesArgs) -> Result<Ex
         let found = find_image(store, operand)?;
         chosen.retain(|image| image.id == found.id);
     }
-    if args.quiet && args.format.is_some() {
-        return Err(CommandError::usage("quiet and format are mutually exclusive"));
-    }
     if args.json {
         return print_json(ui, &set, &chosen, args, now);
     }
@@ -101,6 +98,9 @@ fn check_operands(args: &ImagesArgs) -> Result<(), CommandError> {
     }
     if args.operands.len() > 1 {
         return Err(CommandError::usage("'coracle images' requires at most 1 argument"));
+    }
+    if args.quiet && args.format.is_some() {
+        return Err(CommandError::usage("quiet and format are mutually exclusive"));
     }
     Ok(())
 }

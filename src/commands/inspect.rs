@@ -49,13 +49,18 @@ fn parse_format(text: &str) -> Result<Template, CommandError> {
 }
 
 fn find(ctx: &Context, name: &str, kind: Option<&str>) -> Result<Report, CommandError> {
+    if let Some(kind) = kind.filter(|kind| !["container", "image"].contains(kind)) {
+        return Err(CommandError::usage(if kind == "manifest" {
+            "inspecting manifest lists is not available in this version of coracle"
+        } else {
+            "the only recognized types are \"container\", \"image\" and \"manifest\""
+        }));
+    }
     let store = ctx.store()?;
     let as_image = || inspect::image(store, name).map_err(CommandError::from);
     match kind {
         Some("container") => Ok(inspect::container(store, name)?),
-        Some("image") => as_image(),
-        Some("manifest") => Err(CommandError::usage("inspecting manifest lists is not available in this version of coracle")),
-        Some(_) => Err(CommandError::usage("the only recognized types are \"container\", \"image\" and \"manifest\"")),
+        Some(_) => as_image(),
         None => match inspect::container(store, name) {
             Err(inspect::Error::State(state::Error::NotKnown { .. })) => as_image().map_err(|error| {
                 let unknown = matches!(error.source(), Some(find_image::Error::NotKnown { .. }));

@@ -9,6 +9,7 @@ use containers_storage::{ContainerId, ImageId, LayerId};
 use jiff::Timestamp;
 
 use super::find_image::{self, Found};
+use super::name::{self, InvalidName};
 use super::state::{self, Base, RunEnvironment, State};
 use crate::image::reference::working_container_prefix;
 use crate::image::{Draft, Format, ImageConfig, Time, config, manifest};
@@ -116,6 +117,9 @@ pub enum Error {
         /// What is wrong with it.
         source: config::Error,
     },
+    /// The wanted name is none.
+    #[error(transparent)]
+    Name(#[from] InvalidName),
     /// The wanted name is taken. Scripts look for this phrase.
     #[error(
         "creating container: the container name {name:?} is already in use by {holder}. You have to remove that container to be \
@@ -141,6 +145,9 @@ pub fn from(store: &Store, options: &Options) -> Result<Outcome, Error> {
         PullPolicy::Always => return Err(Error::NeedsRegistry("always")),
         PullPolicy::Newer => return Err(Error::NeedsRegistry("newer")),
         PullPolicy::Missing | PullPolicy::Never => {}
+    }
+    if let Some(name) = &options.name {
+        name::check(name)?;
     }
     if options.image == "scratch" {
         return create(store, options, &Base::default(), ImageConfig::default(), &NewContainer::default());

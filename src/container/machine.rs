@@ -80,7 +80,10 @@ pub fn probe(graph_root: &Path) -> Result<Machine, Error> {
 fn cache_key() -> String {
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let mut key = format!("{} {} {}", boot.trim(), rustix::process::geteuid().as_raw(), env!("CARGO_PKG_VERSION"));
-    for path in ["/proc/self/ns/user", "/etc/subuid", "/etc/subgid", "/usr/bin/newuidmap", "/usr/bin/newgidmap"] {
+    // The namespace by its number alone: its times are those of the last look.
+    let namespace = fs::metadata("/proc/self/ns/user").map(|meta| meta.ino()).unwrap_or_default();
+    key.push_str(&format!(" {namespace}"));
+    for path in ["/etc/subuid", "/etc/subgid", "/usr/bin/newuidmap", "/usr/bin/newgidmap"] {
         match fs::metadata(path) {
             Ok(meta) => key.push_str(&format!(" {}:{}.{}", meta.ino(), meta.mtime(), meta.mtime_nsec())),
             Err(_) => key.push_str(" -"),

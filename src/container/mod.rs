@@ -17,6 +17,7 @@ pub mod list;
 pub mod machine;
 pub mod mount;
 pub mod mounted;
+pub mod name;
 pub mod remove;
 pub mod rename;
 pub mod run;

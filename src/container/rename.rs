@@ -3,6 +3,7 @@
 use containers_storage::ContainerId;
 use containers_storage::store::{self, Store};
 
+use super::name::{self, InvalidName};
 use super::{WorkingContainer, state};
 
 /// Why a container could not be renamed.
@@ -15,8 +16,8 @@ pub enum Error {
     #[error("renaming a container with the same name as its current name")]
     SameName,
     /// The new name is no name.
-    #[error("{0:?} cannot be the name of a container")]
-    Invalid(String),
+    #[error(transparent)]
+    Invalid(#[from] InvalidName),
     /// Another container has that name.
     #[error("the container name {name:?} is already in use by container {:?}", .holder.as_str())]
     NameInUse {
@@ -35,19 +36,17 @@ pub enum Error {
     },
 }
 
-/// Gives the container `name` the name `new_name`.
-pub fn rename(store: &Store, name: &str, new_name: &str) -> Result<(), Error> {
-    if new_name.is_empty() {
-        return Err(Error::Invalid(new_name.to_owned()));
-    }
-    WorkingContainer::edit(store, name, |container| {
+/// Gives the container `old_name` the name `new_name`.
+pub fn rename(store: &Store, old_name: &str, new_name: &str) -> Result<(), Error> {
+    name::check(new_name)?;
+    WorkingContainer::edit(store, old_name, |container| {
         if container.name() == new_name {
             return Err(Error::SameName);
         }
         match store.rename_container(container.id(), new_name) {
             Ok(_) => {}
             Err(store::Error::NameInUse { name, id }) => return Err(Error::NameInUse { name, holder: id }),
-            Err(source) => return Err(Error::Store { name: name.to_owned(), source }),
+            Err(source) => return Err(Error::Store { name: old_name.to_owned(), source }),
         }
         // The name in the state is what newer Buildahs list (format, section 3.8).
         container.state_mut().name = new_name.to_owned();
