@@ -48,6 +48,12 @@ impl Compression {
     }
 }
 
+impl From<Compression> for crate::layers::Compression {
+    fn from(compression: Compression) -> Self {
+        Self::from(i64::from(compression.as_integer()))
+    }
+}
+
 impl fmt::Display for Compression {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
