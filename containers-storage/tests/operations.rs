@@ -236,3 +236,19 @@ fn a_graph_root_that_others_may_write_to_is_refused() {
         assert!(matches!(Store::open(world.conf()), Err(Error::NotPrivate { .. })));
     });
 }
+
+#[test]
+fn a_mount_that_stays_is_counted_once() {
+    as_user("a_mount_that_stays_is_counted_once", |world| {
+        let store = world.store();
+        let table = world.conf().run_root.join("overlay-layers/mountpoints.json");
+        let (a, b): (LayerId, LayerId) = ("a".repeat(64).parse().unwrap(), "b".repeat(64).parse().unwrap());
+        store.note_unmount(&a).unwrap();
+        assert!(!table.exists());
+        store.note_mount(&a, std::path::Path::new("/m/a")).unwrap();
+        store.note_mount(&b, std::path::Path::new("/m/b")).unwrap();
+        store.note_mount(&a, std::path::Path::new("/m/a")).unwrap();
+        store.note_unmount(&b).unwrap();
+        assert_eq!(fs::read_to_string(&table).unwrap(), format!(r#"[{{"id":"{a}","path":"/m/a","count":1}}]"#));
+    });
+}

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use containers_storage::ContainerId;
 use containers_storage::driver::{self, GraphDriver};
 use containers_storage::lease::{self, Arrival};
-use containers_storage::store::Store;
+use containers_storage::store::{self, Store};
 
 use super::{WorkingContainer, list, mounted, state};
 use crate::userns;
@@ -51,6 +51,14 @@ pub enum Error {
         /// What failed.
         source: lease::Error,
     },
+    /// The mount could not be noted in the store.
+    #[error("noting the mount of {name:?}")]
+    Note {
+        /// The container.
+        name: String,
+        /// What failed.
+        source: store::Error,
+    },
     /// The driver refused.
     #[error("mounting {name:?}")]
     Driver {
@@ -88,6 +96,8 @@ pub fn mount(store: &Store, name: &str) -> Result<MountPoint, Error> {
         Arrival::Free(gate) => {
             mounted::mount_free(&driver, &container)?;
             gate.enter_session(session()).map_err(lease_failed)?;
+            let noted = store.note_mount(container.layer(), &mount_point);
+            noted.map_err(|source| Error::Note { name: name.to_owned(), source })?;
         }
     }
     note_mount_point(store, &container, Some(&mount_point))?;

@@ -26,6 +26,8 @@ pub fn umount(store: &Store, name: &str) -> Result<Option<ContainerId>, Error> {
     if let Arrival::MountedHere { gate, .. } | Arrival::Free(gate) = arrival {
         gate.leave_session().map_err(lease_failed)?;
     }
+    let noted = store.note_unmount(container.layer());
+    noted.map_err(|source| Error::Note { name: name.to_owned(), source })?;
     note_mount_point(store, &container, None)?;
     Ok(Some(container.id().clone()))
 }

@@ -5,6 +5,7 @@
 //! mod      Store: paths, reading        tables    the tables under their exclusive locks
 //! layer    stage, put                   pending   notes of what is half done, and their recovery
 //! container, image                      trash     what was taken out and waits for deletion
+//! mount_points   mounts that stay
 //! ```
 //!
 //! Invariant: what a record names exists before the record is visible, and is removed after it. What may be left over in between is
@@ -14,6 +15,7 @@ mod container;
 mod error;
 mod image;
 mod layer;
+mod mount_points;
 mod pending;
 mod tables;
 mod trash;
