@@ -125,10 +125,14 @@ fn describe(env: &TestEnv, image: &str) -> (Value, Value, String) {
     let hex = layer.expect("a layer").trim_start_matches("sha256:").to_owned();
     let script = format!(
         "rm -rf out-{image}; skopeo copy -q {source} dir:out-{image} && tar --numeric-owner --utc -tvf out-{image}/{hex} |
-         awk '{{ $4 = \"\"; $5 = \"\"; print }}' | sort"
+         awk '{{ $4 = \"\"; $5 = \"\"; sub(\"/$\", \"\"); print }}' | {NO_STUBS} | sort"
     );
     (config, annotations, env.shell(&script).success())
 }
+
+/// Debian's Buildah leaves the mount points that its chroot isolation made in the layer; newer ones and we do not. Of /etc, in which
+/// some of them were made, both keep a directory entry.
+const NO_STUBS: &str = "grep -vE ' (dev|proc|sys|run|etc|etc/(hosts|hostname|resolv.conf))$'";
 
 fn build(env: &TestEnv, case: &Case, tool: &str, image: &str) -> CommandOutput {
     let flags = if tool == "buildah" { "--isolation chroot" } else { "" };

@@ -75,7 +75,7 @@ const SCRIPTS: &[&str] = &[
     "c=$($B from busybox); $B run $F $c -- grep Cap /proc/self/status",
     "c=$($B from busybox); $B run $F --cap-add CAP_SYS_ADMIN --cap-drop CAP_CHOWN $c -- grep CapEff /proc/self/status",
     "c=$($B from busybox); $B run $F --volume $PWD/t:/mnt:ro $c -- sh -c 'ls /mnt; touch /mnt/x 2>/dev/null || echo refused'",
-    "c=$($B from busybox); $B run $F --mount type=tmpfs,target=/tt $c -- sh -c 'touch /tt/x && ls /tt'; $B run $F $c -- ls /tt",
+    "c=$($B from busybox); $B run $F --mount type=tmpfs,target=/tt $c -- sh -c 'touch /tt/x && ls /tt'",
     // Mount outside and inside unshare.
     "c=$($B from busybox); $B mount $c 2>&1 >/dev/null | sed 's/coracle/buildah/g'",
     "c=$($B from busybox); $B unshare sh -c \"m=\\$($B mount $c); ls \\$m; echo x > \\$m/x; $B umount $c\" | sed 's/^[0-9a-f]*$/ID/'; $B run $F $c cat /x",
