@@ -169,7 +169,7 @@ pub enum Error {
         source: io::Error,
     },
     /// The command needs an interpreter or loader that the container lacks.
-    #[error("exec: {name:?}: {interpreter} of it: no such file or directory")]
+    #[error("exec: {name:?}: {interpreter}, which it needs to start, is not in the container")]
     NoInterpreter {
         /// The command.
         name: String,
@@ -234,7 +234,6 @@ impl Error {
             Self::ForeignMachine { machine, .. } => Some(format!(
                 "install a user-mode emulator for {machine} and register it with binfmt_misc (Debian: qemu-user-static)"
             )),
-            Self::NoInterpreter { .. } => Some("the file exists; what it is to be started with does not".to_string()),
             Self::Start { step, source } if source.raw_os_error() == Some(libc::EPERM) && step.contains("/proc") => {
                 Some("a new /proc is refused where the surrounding container hides parts of its own".to_string())
             }

@@ -7,7 +7,7 @@
 use std::convert::Infallible;
 use std::fs::File;
 use std::io::Write;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use containers_storage::Root;
@@ -43,6 +43,8 @@ pub(super) struct Inheritance<'a> {
     pub input: Option<&'a OwnedFd>,
     /// Where the terminal's other end goes; present if a terminal is wanted.
     pub console: Option<&'a OwnedFd>,
+    /// Where failures are reported.
+    pub report: BorrowedFd<'a>,
     /// Takes the network namespace to the parent, which answers with a byte when it is connected.
     pub network: Option<&'a OwnedFd>,
 }
@@ -70,10 +72,11 @@ pub(super) fn become_container(inherited: &Inheritance<'_>) -> Result<Infallible
     } else if let Some(input) = inherited.input {
         rustix::stdio::dup2_stdin(input).map_err(Report::step("replacing standard input"))?;
     }
+    let trampoline = tree.trampoline()?;
     let root = enter(tree, inherited.root_change)?;
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
     working_directory(&root, inherited.process)?;
-    finish(inherited, &root)
+    finish(inherited, &root, trampoline)
 }
 
 /// Has the parent connect this process's network namespace. By descriptor: nobody else may look into `/proc` for it, since this
@@ -145,7 +148,7 @@ fn working_directory(root: &Root, process: &Process) -> Result<(), Report> {
         Ok(handle) => handle.map_err(failed)?,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let (uid, gid) = (process.user().uid(), process.user().gid());
-            let made = |handle: std::os::fd::BorrowedFd<'_>, _: &Path| privileges::give(handle, uid, gid, 0o755);
+            let made = |handle: BorrowedFd<'_>, _: &Path| privileges::give(handle, uid, gid, 0o755);
             root.mkdir_all(path, made).map_err(failed)?
         }
         Err(error) => return Err(failed(error)),
@@ -159,7 +162,7 @@ fn working_directory(root: &Root, process: &Process) -> Result<(), Report> {
     Ok(())
 }
 
-fn finish(inherited: &Inheritance<'_>, root: &Root) -> Result<Infallible, Report> {
+fn finish(inherited: &Inheritance<'_>, root: &Root, trampoline: Option<OwnedFd>) -> Result<Infallible, Report> {
     let process = inherited.process;
     let command = command::find(root, process)?;
     privileges::set_limits(process)?;
@@ -173,5 +176,5 @@ fn finish(inherited: &Inheritance<'_>, root: &Root) -> Result<Infallible, Report
     sys::descriptors::close_on_exec_from(3).map_err(Report::step("closing descriptors"))?;
     // A change of ids clears it (prctl(2)).
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).map_err(Report::step("binding to the parent"))?;
-    command.execute(root)
+    command.execute(trampoline, inherited.report)
 }

@@ -1,20 +1,25 @@
 //! Finding the command in the container and executing it; and, when the kernel refuses, saying why.
 //!
 //! Invariant: the look-up happens below the container's root, with the container's own `PATH`; a path that leads through a magic
-//! link (`/proc/self/exe` would be our own binary) is refused.
+//! link (`/proc/self/exe` would be our own binary) is refused. The kernel looks the path up once more, and the interpreters that it
+//! names: by then this process is the trampoline, so that no such link leads to our binary (CVE-2019-5736).
 
 use std::convert::Infallible;
 use std::ffi::CString;
 use std::io::Read;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use containers_storage::Root;
 use nix::errno::Errno;
+use nix::fcntl::AtFlags;
 use oci_spec::runtime::Process;
 use rustix::fs::FileType;
 
 use super::report::{Kind, Report};
 use crate::run::environment::DEFAULT_PATH;
+use crate::sys::descriptors::duplicate_to;
+use crate::sys::trampoline::REPORT;
 
 /// A command that was found.
 pub(super) struct Command {
@@ -66,43 +71,55 @@ fn executable(root: &Root, path: &Path) -> Result<(), Errno> {
 }
 
 impl Command {
-    /// Becomes the command. Returns only to say why not.
-    pub(super) fn execute(&self, root: &Root) -> Result<Infallible, Report> {
-        let mut last = (Errno::ENOENT, None);
-        for candidate in &self.candidates {
-            let Ok(path) = CString::new(candidate.as_os_str().as_encoded_bytes()) else { continue };
-            let errno = match nix::unistd::execve(&path, &self.args, &self.env) {
-                Err(errno) => errno,
+    /// Becomes the command. Returns only to say why not; the trampoline reports for itself.
+    pub(super) fn execute(&self, trampoline: Option<OwnedFd>, report: BorrowedFd<'_>) -> Result<Infallible, Report> {
+        let failed = |errno: Errno| Report::new(Kind::NotExecutable, errno, self.name.clone());
+        let Some(path) = self.candidates.first().and_then(|path| CString::new(path.as_os_str().as_encoded_bytes()).ok()) else {
+            return Err(failed(Errno::ENOENT));
+        };
+        let Some(trampoline) = trampoline else {
+            return match nix::unistd::execve(&path, &self.args, &self.env) {
+                Err(errno) => Err(failed(errno)),
                 Ok(never) => match never {},
             };
-            last = (errno, Some(candidate));
-            if !matches!(errno, Errno::ENOENT | Errno::ENOTDIR | Errno::EACCES) {
-                break;
-            }
+        };
+        // Out of the way of the number that the trampoline reports to.
+        let moved = |fd: BorrowedFd<'_>| rustix::io::fcntl_dupfd_cloexec(fd, REPORT + 1);
+        let trampoline = moved(trampoline.as_fd()).map_err(Report::step("moving a descriptor"))?;
+        let report = moved(report).map_err(Report::step("moving a descriptor"))?;
+        duplicate_to(report.as_fd(), REPORT).map_err(Report::step("moving a descriptor"))?;
+        let mut words = vec![path];
+        words.extend_from_slice(&self.args);
+        match nix::unistd::execveat(&trampoline, c"", &words, &self.env, AtFlags::AT_EMPTY_PATH) {
+            Err(errno) => Err(Report::new(Kind::Setup, errno, "executing the trampoline")),
+            Ok(never) => match never {},
         }
-        let (errno, candidate) = last;
-        Err(candidate
-            .and_then(|path| self.explain(root, path, errno))
-            .unwrap_or_else(|| Report::new(Kind::NotExecutable, errno, self.name.clone())))
     }
+}
 
-    /// Looks at the first bytes for a reason that the error number does not tell.
-    fn explain(&self, root: &Root, path: &Path, errno: Errno) -> Option<Report> {
-        let mut head = [0u8; 256];
-        let mut file = root.open_file(path).ok()?;
-        let length = file.read(&mut head).ok()?;
-        let head = head.get(..length)?;
-        match errno {
-            Errno::ENOENT => {
-                let interpreter = interpreter_of_script(head).unwrap_or_else(|| "its dynamic loader".to_string());
-                Some(Report::new(Kind::NoInterpreter, errno, format!("{}\0{interpreter}", self.name)))
-            }
-            Errno::ENOEXEC => {
-                let machine = elf_machine(head).filter(|machine| *machine != native_machine())?;
-                Some(Report::new(Kind::ForeignMachine, errno, format!("{}\0{}", self.name, machine_name(machine))))
-            }
-            _ => None,
+/// In the parent: what the trampoline's bare error number means, by the first bytes of the command.
+pub(super) fn explain(root: &Root, process: &Process, report: &Report) -> Report {
+    let errno = Errno::from_raw(report.errno);
+    let name = process.args().iter().flatten().next().cloned().unwrap_or_default();
+    let reason = find(root, process).ok().and_then(|command| reason(root, command.candidates.first()?, errno, &name));
+    reason.unwrap_or_else(|| Report::new(Kind::NotExecutable, errno, name))
+}
+
+fn reason(root: &Root, path: &Path, errno: Errno, name: &str) -> Option<Report> {
+    let mut head = [0u8; 256];
+    let mut file = root.open_file(path).ok()?;
+    let length = file.read(&mut head).ok()?;
+    let head = head.get(..length)?;
+    match errno {
+        Errno::ENOENT => {
+            let interpreter = interpreter_of_script(head).unwrap_or_else(|| "the dynamic loader".to_string());
+            Some(Report::new(Kind::NoInterpreter, errno, format!("{name}\0{interpreter}")))
         }
+        Errno::ENOEXEC => {
+            let machine = elf_machine(head).filter(|machine| *machine != native_machine())?;
+            Some(Report::new(Kind::ForeignMachine, errno, format!("{name}\0{}", machine_name(machine))))
+        }
+        _ => None,
     }
 }
 

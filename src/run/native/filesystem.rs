@@ -157,6 +157,26 @@ impl Tree {
         Ok(rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::MOUNT_ATTR_NODEV)?)
     }
 
+    /// The trampoline (`sys::trampoline`), on a read-only mount of its own: what can be opened through `/proc/self/exe` cannot be
+    /// written. `None` on an architecture that has none.
+    pub(super) fn trampoline(&self) -> Result<Option<OwnedFd>, Report> {
+        let Some(program) = crate::sys::trampoline::program() else { return Ok(None) };
+        self.install("trampoline", &program).map(Some).map_err(Report::step("installing the trampoline"))
+    }
+
+    fn install(&self, name: &str, program: &[u8]) -> io::Result<OwnedFd> {
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&self.staging, name, flags, Mode::RUSR | Mode::WUSR)?;
+        rustix::fs::fchmod(&file, Mode::from_raw_mode(0o555))?;
+        // Closed at the end of the statement: a file that is open for writing cannot be executed.
+        std::fs::File::from(file).write_all(program)?;
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+        let mount = rustix::mount::open_tree(&self.staging, name, flags)?;
+        let set = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
+        mount_attr::set_attributes(mount.as_fd(), Reach::Mount, Attributes { set, ..Attributes::default() })?;
+        Ok(mount)
+    }
+
     /// Binds the terminal `slave` to `/dev/console`: by number below our own devpts, on our own `/dev`.
     pub(super) fn console(&self, slave: BorrowedFd<'_>) -> io::Result<()> {
         let (Some(pts), Some(dev)) = (&self.pts, &self.dev) else { return Ok(()) };

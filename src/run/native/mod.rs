@@ -81,7 +81,7 @@ pub(super) fn execute(job: Job<'_>) -> Result<Status, Error> {
     if pid_is_shared {
         share_processes()?;
     }
-    let (started, service) = start(&job, &plan, process)?;
+    let (started, service) = start(&job, &plan, process, &signals)?;
     let status = supervise::watch(started.pid, &signals, started.console);
     let spare: Vec<Pid> = service.iter().map(Service::pid).collect();
     if pid_is_shared {
@@ -99,7 +99,7 @@ struct Started {
 }
 
 /// Forks, sees the child through its set-up, and answers when the command runs.
-fn start(job: &Job<'_>, plan: &Plan, process: &Process) -> Result<(Started, Option<Service>), Error> {
+fn start(job: &Job<'_>, plan: &Plan, process: &Process, signals: &Signals) -> Result<(Started, Option<Service>), Error> {
     let failed = |source: io::Error| Error::prepare("starting a process", source);
     let pipe = || rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(|errno| failed(errno.into()));
     let (report_read, report_write) = pipe()?;
@@ -119,6 +119,7 @@ fn start(job: &Job<'_>, plan: &Plan, process: &Process) -> Result<(Started, Opti
         keep_groups: job.keep_groups,
         input: input.as_ref(),
         console: console_inner.as_ref(),
+        report: report_write.as_fd(),
         network: link_inner.as_ref(),
     };
     let pid = in_pid_namespace(plan.pid.as_ref(), || {
@@ -137,35 +138,39 @@ fn start(job: &Job<'_>, plan: &Plan, process: &Process) -> Result<(Started, Opti
     drop(report_write);
     drop(console_inner);
     drop(link_inner);
-    let answer = attend(job, pid, report_read, link_outer, console_outer);
+    let connected = connect(job, link_outer);
+    let answer = connected.and_then(|service| {
+        supervise::await_answer(report_read.as_fd(), signals).map_err(failed)?;
+        attend(job, pid, report_read, console_outer).map(|started| (started, service))
+    });
     if answer.is_err() {
         supervise::end(pid);
     }
     answer
 }
 
+/// Connects the child's network namespace, if it is one that has to be.
+fn connect(job: &Job<'_>, link: Option<OwnedFd>) -> Result<Option<Service>, Error> {
+    let failed = |source: io::Error| Error::prepare("connecting the network", source);
+    let (Some(serve), Some(link)) = (job.network, link) else { return Ok(None) };
+    // Without a descriptor the child has failed, and its report says why.
+    let Some(namespace) = receive_descriptor(link.as_fd()).map_err(failed)? else { return Ok(None) };
+    let service = serve(namespace)?;
+    rustix::io::write(&link, b"r").map_err(|errno| failed(errno.into()))?;
+    Ok(service)
+}
+
 /// The parent's side of the set-up.
-fn attend(
-    job: &Job<'_>,
-    pid: Pid,
-    report: OwnedFd,
-    link: Option<OwnedFd>,
-    console: Option<OwnedFd>,
-) -> Result<(Started, Option<Service>), Error> {
+fn attend(job: &Job<'_>, pid: Pid, report: OwnedFd, console: Option<OwnedFd>) -> Result<Started, Error> {
     let failed = |source: io::Error| Error::prepare("starting a process", source);
-    let mut service = None;
-    if let (Some(serve), Some(link)) = (job.network, link) {
-        // Without a descriptor the child has failed, and its report says why.
-        if let Some(namespace) = receive_descriptor(link.as_fd()).map_err(failed)? {
-            service = serve(namespace)?;
-            rustix::io::write(&link, b"r").map_err(|errno| failed(errno.into()))?;
-        }
-    }
     if let Some(report) = Report::receive(&mut File::from(report)).map_err(failed)? {
-        return Err(start_error(report));
+        let process = job.spec.process().as_ref();
+        let explained =
+            process.filter(|_| report.text.is_empty()).map(|process| command::explain(job.rootfs, process, &report));
+        return Err(start_error(explained.unwrap_or(report)));
     }
     let console = console.map(|socket| receive_descriptor(socket.as_fd())).transpose().map_err(failed)?.flatten();
-    Ok((Started { pid, console }, service))
+    Ok(Started { pid, console })
 }
 
 fn start_error(report: Report) -> Error {

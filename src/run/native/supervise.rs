@@ -47,6 +47,30 @@ impl Drop for Signals {
     }
 }
 
+/// Waits until `pipe` has something to say.
+///
+/// # Errors
+/// `Interrupted`, when a signal that ends us arrives before that.
+pub(super) fn await_answer(pipe: BorrowedFd<'_>, signals: &Signals) -> io::Result<()> {
+    loop {
+        let mut polled = [PollFd::new(pipe, PollFlags::POLLIN), PollFd::new(signals.descriptor.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut polled, PollTimeout::NONE) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        if polled.first().and_then(|pipe| pipe.any()).unwrap_or(false) {
+            return Ok(());
+        }
+        while let Some(info) = signals.descriptor.read_signal()? {
+            let number = i32::try_from(info.ssi_signo).unwrap_or(0);
+            let ends = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT];
+            if Signal::try_from(number).is_ok_and(|signal| ends.contains(&signal)) {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
+        }
+    }
+}
+
 /// Waits for the end of `pid`, the command.
 pub(super) fn watch(pid: Pid, signals: &Signals, console: Option<OwnedFd>) -> io::Result<Status> {
     let mut relay = console.map(Relay::start).transpose()?;
