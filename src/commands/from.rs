@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use super::run_environment::{RunEnvironmentArgs, containers_conf};
 use super::{CommandError, Context, Ui};
 use crate::container::from::{self, PullPolicy};
+use crate::container::on_build;
 use crate::image::Format;
 
 /// Make a working container from an image
@@ -69,6 +70,16 @@ pub(crate) fn from(ctx: &Context, ui: &mut Ui, args: &FromArgs) -> Result<ExitCo
     let outcome = from::from(store, &options).map_err(hinted)?;
     if let Some(path) = &args.cidfile {
         write_id(path, outcome.id.as_str())?;
+    }
+    let id = outcome.id.as_str();
+    for (step, trigger) in outcome.on_build.iter().enumerate() {
+        if !args.quiet {
+            ui.note(format!("STEP {}: {trigger}", step + 1));
+        }
+        on_build::execute(store, id, trigger, &conf, &mut |line| ui.note(line))?;
+    }
+    if !outcome.on_build.is_empty() {
+        on_build::clear(store, id)?;
     }
     ui.data(&outcome.name)?;
     Ok(ExitCode::SUCCESS)

@@ -196,7 +196,7 @@ fn create(store: &Store, options: &Options, base: &Base, config: ImageConfig, ne
     let mut write_state = |record: &containers_storage::containers::Container, directory: &std::path::Path| {
         let name = record.names.first().map_or("", String::as_str);
         let mut state = State::new(&record.id.to_string(), name, base, draft.clone(), &options.environment);
-        state.write(&directory.join("buildah.json")).map_err(|error| {
+        state.create(directory).map_err(|error| {
             failure = Some(error);
             std::io::Error::other("the state file could not be written")
         })

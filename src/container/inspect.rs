@@ -7,7 +7,7 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use super::find_image::{self, find_image};
 use super::state::{self, Base, Isolation, Members, NetworkPolicy, RunEnvironment, State};
-use super::{WorkingContainer, from, mounted};
+use super::{WorkingContainer, from, import, mounted};
 use crate::image::{Draft, Format};
 
 /// Why there is nothing to show.
@@ -113,19 +113,9 @@ fn stored_annotations(base: &Base) -> std::collections::BTreeMap<String, String>
 
 /// What Buildah shows for an image, which nobody has given an environment yet.
 fn image_environment() -> RunEnvironment {
-    let entry = |name: &str, host| state::Namespace { name: name.to_owned(), host, path: String::new() };
-    let names = [
-        ("cgroup", true),
-        ("ipc", false),
-        ("mount", false),
-        ("network", false),
-        ("pid", false),
-        ("user", true),
-        ("uts", false),
-    ];
     RunEnvironment {
         isolation: Isolation::Oci,
-        namespaces: names.iter().map(|(name, host)| entry(name, *host)).collect(),
+        namespaces: import::default_namespaces(),
         ..RunEnvironment::default()
     }
 }

@@ -135,7 +135,7 @@ fn create_private(path: &Path) -> Result<File, Error> {
     std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(io_failed("creating", path))
 }
 
-fn io_failed(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error {
+pub(super) fn io_failed(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error {
     let path = path.to_owned();
     move |source| Error::Io { action, path, source }
 }

@@ -8,6 +8,7 @@
 //!
 //! Invariant: base layers are not opened; of them only the records are read. The image is visible only when all of it is there.
 
+mod add_file;
 mod document;
 mod layer;
 
@@ -247,6 +248,9 @@ pub enum Error {
 pub fn commit(store: &Store, name: &str, options: &Options, note: &mut dyn FnMut(String)) -> Result<Outcome, Error> {
     let destination = options.destination.as_deref().map(destination).transpose()?;
     let container = WorkingContainer::open(store, name)?;
+    if !options.add_files.is_empty() {
+        return add_file::commit(store, &container, options, note);
+    }
     let base = container.state().base().map_err(|source| Error::Damaged { name: name.to_owned(), source })?;
     let (draft, warnings) = edited(&container, options)?;
     let created = created(options.documents.clock)?;

@@ -159,6 +159,21 @@ impl State {
         })
     }
 
+    /// The same state for the container `id` called `name`.
+    #[must_use]
+    pub fn as_of(mut self, id: &str, name: &str) -> Self {
+        name.clone_into(&mut self.name);
+        // A string always serialises.
+        let _ = self.members.set("container-id", id);
+        self.members.remove("mountpoint");
+        self
+    }
+
+    /// Writes the state file of a new container, whose directory nobody else knows yet.
+    pub fn create(&mut self, directory: &Path) -> Result<(), Error> {
+        self.write(&directory.join(NAME))
+    }
+
     /// Replaces the state file at `path`.
     pub fn write(&mut self, path: &Path) -> Result<(), Error> {
         let bytes = self.to_bytes().map_err(damaged(path))?;

@@ -23,6 +23,8 @@ pub(super) use file::TYPE;
 pub use file::{Base, State, Summary};
 pub use members::Members;
 
+use super::import;
+
 /// Why a working container could not be found, read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -33,12 +35,12 @@ pub enum Error {
         name: String,
     },
     /// The container belongs to another tool and its image cannot stand in for a state.
-    #[error(
-        "reading build container {name:?}: it was not made by a build tool, and it has no image to take a configuration from"
-    )]
-    NotAWorkingContainer {
+    #[error("reading build container {name:?}")]
+    Import {
         /// What was typed.
         name: String,
+        /// Why not.
+        source: import::Error,
     },
     /// The state file could not be read or written.
     #[error("{action} {path:?}")]
@@ -90,10 +92,11 @@ impl WorkingContainer {
     pub fn open(store: &Store, name: &str) -> Result<Self, Error> {
         let record = find(store, name)?;
         let directory = store.container_dir(&record.id);
-        match State::read(&directory.join(file::NAME))? {
-            Some(state) => Ok(Self { record, directory, state }),
-            None => Err(Error::NotAWorkingContainer { name: name.to_owned() }),
-        }
+        let state = match State::read(&directory.join(file::NAME))? {
+            Some(state) => state,
+            None => import::state(store, &record).map_err(|source| Error::Import { name: name.to_owned(), source })?,
+        };
+        Ok(Self { record, directory, state })
     }
 
     /// Opens the container as `open`, holding its lock, lets `change` edit the state, and writes it if it succeeds.
