@@ -113,11 +113,7 @@ fn stored_annotations(base: &Base) -> std::collections::BTreeMap<String, String>
 
 /// What Buildah shows for an image, which nobody has given an environment yet.
 fn image_environment() -> RunEnvironment {
-    RunEnvironment {
-        isolation: Isolation::Oci,
-        namespaces: import::default_namespaces(),
-        ..RunEnvironment::default()
-    }
+    RunEnvironment { isolation: Isolation::Oci, namespaces: import::default_namespaces(), ..RunEnvironment::default() }
 }
 
 fn mount_point(store: &Store, container: &WorkingContainer) -> String {
