@@ -17,7 +17,7 @@ use super::{Error, FLAG, InPlace};
 use crate::images::Image;
 use crate::layers::{Layer, Layers};
 use crate::store::{self, AllMut, LayerContent, NewImage, Note, Store, Trash};
-use crate::{ContainerId, Digest, LayerId};
+use crate::{ContainerId, Digest, LayerId, lease};
 
 impl InPlace {
     /// In one critical section: records the layer's digests, records `image` (whose `layer` is set to the layer that is used), and
@@ -48,6 +48,8 @@ impl InPlace {
         let mut deleted = release_container(store, &mut all, &self.own)?;
         clear_flag(&mut all, &self.own)?;
         drop(all);
+        // Nobody mounts the layer for writing again. Should the file stay, `check` finds it.
+        let _ = lease::forget(&store.conf().graph_root, &self.own);
         deleted.finish()?;
         recorded
     }
