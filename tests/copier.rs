@@ -36,6 +36,9 @@ const CASES: &[Case] = &[
     ("archives are unpacked by add, and only by add", archives),
     ("what is no archive is copied by add", no_archives),
     ("errors say what scripts look for", errors),
+    ("a directory that is swapped for a link meanwhile does not lead out", racing_destination),
+    ("a source that is swapped for a link meanwhile is not read through", racing_source),
+    ("deep trees end with an error", deep_trees),
 ];
 
 fn main() -> ExitCode {
@@ -584,4 +587,110 @@ fn errors() {
         assert!(text.contains(phrase), "{text}");
     }
     assert!(fixture.names().is_empty(), "{:?}", fixture.names());
+}
+
+/// Swaps a directory for a link to the canary and back as fast as it can, until it is dropped.
+struct Racer {
+    stop: std::sync::Arc<std::sync::atomic::AtomicBool>,
+    thread: Option<std::thread::JoinHandle<u64>>,
+}
+
+impl Racer {
+    /// `directory` is swapped with `link`; both have to be there.
+    fn start(directory: PathBuf, link: PathBuf) -> Self {
+        let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let seen = stop.clone();
+        let thread = std::thread::spawn(move || {
+            let mut rounds = 0;
+            while !seen.load(std::sync::atomic::Ordering::Relaxed) {
+                let flags = rustix::fs::RenameFlags::EXCHANGE;
+                rustix::fs::renameat_with(rustix::fs::CWD, &directory, rustix::fs::CWD, &link, flags).expect("exchanged");
+                rounds += 1;
+            }
+            rounds
+        });
+        Self { stop, thread: Some(thread) }
+    }
+
+    fn stop(mut self) -> u64 {
+        self.stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        self.thread.take().expect("started").join().expect("the racer")
+    }
+}
+
+const ROUNDS: usize = 2000;
+
+/// Known attacks A01, A02, A03: the destination. The control writes by path, as the builders did that were hit.
+fn racing_destination() {
+    let fixture = Fixture::new();
+    fixture.write("f", "content");
+    fixture.write("tree/d/g", "content");
+    fs::create_dir(fixture.root("d")).expect("created");
+    symlink(fixture.canary(), fixture.root("link")).expect("linked");
+    let racer = Racer::start(fixture.root("d"), fixture.root("link"));
+    let hit = (0..200_000).any(|_| {
+        let _ = fs::write(fixture.root("d/naive"), "");
+        fixture.canary().join("naive").exists()
+    });
+    assert!(hit, "the race hits nobody: it proves nothing");
+    fs::remove_file(fixture.canary().join("naive")).expect("removed");
+
+    let look = || Appearance { chown: Some("7:8".to_owned()), chmod: Some("4777".to_owned()), timestamp: Some(5) };
+    let before = fs::metadata(fixture.canary()).expect("there");
+    let mut arrived = 0;
+    for _ in 0..ROUNDS {
+        arrived += u32::from(fixture.copy_with(&["f"], "/d/x", Selection::default(), look()).is_ok());
+        arrived += u32::from(fixture.copy_with(&["f"], "/d/new/sub/", Selection::default(), look()).is_ok());
+        arrived += u32::from(fixture.copy_with(&["tree"], "/", Selection::default(), look()).is_ok());
+    }
+    assert!(racer.stop() > 1000 && arrived > 0, "{arrived} copies arrived");
+    let after = fs::metadata(fixture.canary()).expect("there");
+    assert_eq!((before.mode(), before.uid(), before.mtime()), (after.mode(), after.uid(), after.mtime()));
+    let names: Vec<_> =
+        fs::read_dir(fixture.canary()).expect("readable").map(|entry| entry.expect("an entry").file_name()).collect();
+    assert_eq!(names, ["secret"]);
+    assert_eq!(mode(&fixture.canary().join("secret")) & 0o7000, 0);
+}
+
+/// Known attacks A01, A18: the source is a root file system in which something runs.
+fn racing_source() {
+    let fixture = Fixture::new();
+    let other = Fixture::new();
+    fs::create_dir(other.root("d")).expect("created");
+    fs::write(other.root("d/secret"), "inside").expect("written");
+    symlink(fixture.canary(), other.root("link")).expect("linked");
+    let racer = Racer::start(other.root("d"), other.root("link"));
+    let hit = (0..200_000).any(|_| fs::read(other.root("d/secret")).is_ok_and(|content| content == b"the secret"));
+    assert!(hit, "the race hits nobody: it proves nothing");
+
+    let root = Root::open(&other.root("")).expect("opened");
+    let target = Root::open(&fixture.root("")).expect("opened");
+    let mut arrived = 0;
+    for round in 0..ROUNDS {
+        let options = Options {
+            verb: Verb::Copy,
+            source: Source::Root { root: &root },
+            workdir: PathBuf::from("/"),
+            selection: Selection::default(),
+            appearance: Appearance::default(),
+        };
+        let spec = ["/d/*", "/d", "/d/secret", "**/secret"][round % 4];
+        let result = add::add(&target, &[spec.into()], Some(Path::new("/out/")), &options);
+        arrived += u32::from(result.is_ok());
+        if let Ok(content) = fs::read(fixture.root("out/secret")) {
+            assert_eq!(content, b"inside", "{spec}");
+        }
+    }
+    assert!(racer.stop() > 1000 && arrived > 0, "{arrived} copies arrived");
+}
+
+fn deep_trees() {
+    let fixture = Fixture::new();
+    let mut path = PathBuf::new();
+    for _ in 0..500 {
+        path.push("d");
+    }
+    fs::create_dir_all(fixture.context("").join(&path)).expect("created");
+    let error = fixture.copy(&["d"], "/x").expect_err("too deep");
+    assert!(message(&error).contains("directories deep"), "{}", message(&error));
 }

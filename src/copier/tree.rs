@@ -32,8 +32,8 @@ use super::make::{self, Before, Metadata};
 use super::names::{Names, Owner};
 use super::xattr;
 
-/// A directory takes two descriptors on each level.
-const DEEPEST: usize = 400;
+/// A level takes three descriptors, and a process usually has 1024.
+const DEEPEST: usize = 256;
 
 /// Why a source could not be copied.
 #[derive(Debug, thiserror::Error)]
