@@ -72,7 +72,7 @@ pub(crate) struct ConfigArgs {
     label: Vec<String>,
 
     /// Instruction for builds on top of the image (docker format only, can be repeated)
-    #[arg(long, value_name = "INSTRUCTION", value_delimiter = ',')]
+    #[arg(long, value_name = "INSTRUCTION")]
     onbuild: Vec<String>,
 
     /// Operating system of the programs inside
@@ -88,7 +88,7 @@ pub(crate) struct ConfigArgs {
     os_version: Option<String>,
 
     /// Port that containers listen on: PORT[/PROTOCOL], PORT- or - (can be repeated)
-    #[arg(short, long, value_name = "PORT", value_delimiter = ',')]
+    #[arg(short, long, value_name = "PORT")]
     port: Vec<String>,
 
     /// Shell that runs commands written as text (docker format only)
@@ -108,7 +108,7 @@ pub(crate) struct ConfigArgs {
     variant: Option<String>,
 
     /// Path whose content is no part of the image: PATH, PATH- or - (can be repeated)
-    #[arg(short, long, value_name = "PATH", value_delimiter = ',')]
+    #[arg(short, long, value_name = "PATH")]
     volume: Vec<String>,
 
     /// Directory that the command starts in
@@ -186,7 +186,7 @@ fn changes(args: &ConfigArgs, caller: &dyn Fn(&str) -> Option<String>) -> Result
         all.push(setting::shell(words)?);
     }
     all.extend(args.stop_signal.clone().map(Change::StopSignal));
-    all.extend(args.port.iter().map(|word| setting::port(word)));
+    all.extend(elements(&args.port).iter().map(|word| setting::port(word)));
     for word in &args.env {
         all.push(setting::env(word, caller)?);
     }
@@ -194,7 +194,7 @@ fn changes(args: &ConfigArgs, caller: &dyn Fn(&str) -> Option<String>) -> Result
     if let Some(words) = &args.cmd {
         all.push(setting::cmd(words)?);
     }
-    all.extend(args.volume.iter().map(|word| setting::volume(word)));
+    all.extend(elements(&args.volume).iter().map(|word| setting::volume(word)));
     all.extend(health_changes(&args.health)?);
     all.extend(args.label.iter().map(|word| setting::label(word)));
     all.extend(args.unsetlabel.iter().cloned().map(Change::UnsetLabel));
@@ -204,10 +204,15 @@ fn changes(args: &ConfigArgs, caller: &dyn Fn(&str) -> Option<String>) -> Result
     text(&args.history_comment, Change::HistoryComment);
     text(&args.domainname, Change::Domainname);
     text(&args.hostname, Change::Hostname);
-    all.extend(args.onbuild.iter().map(|word| setting::onbuild(word)));
+    all.extend(elements(&args.onbuild).iter().map(|word| setting::onbuild(word)));
     all.extend(args.annotation.iter().map(|word| setting::annotation(word)));
     all.extend(args.unsetannotation.iter().cloned().map(Change::UnsetAnnotation));
     Ok(all)
+}
+
+/// The elements of a flag that is a list, and can be repeated.
+fn elements(values: &[String]) -> Vec<String> {
+    values.iter().flat_map(|value| setting::list(value)).collect()
 }
 
 fn health_changes(args: &HealthArgs) -> Result<Vec<Change>, CommandError> {
@@ -238,14 +243,15 @@ fn history(args: &ConfigArgs) -> Vec<String> {
     flag("USER", &args.user);
     flag("SHELL", &args.shell);
     flag("STOPSIGNAL", &args.stop_signal);
-    if !args.port.is_empty() {
-        step("EXPOSE", &args.port.join(" "));
+    let ports = elements(&args.port);
+    if !ports.is_empty() {
+        step("EXPOSE", &ports.join(" "));
     }
     step("ENV", &args.env.join(" "));
     let mut flag = |keyword: &str, value: &Option<String>| value.iter().for_each(|text| step(keyword, text));
     flag("ENTRYPOINT", &args.entrypoint);
     flag("CMD", &args.cmd);
-    args.volume.iter().for_each(|path| step("VOLUME", path));
+    elements(&args.volume).iter().for_each(|path| step("VOLUME", path));
     if let Some(text) = health_words(&args.health) {
         step("HEALTHCHECK", &text);
     }
@@ -253,7 +259,7 @@ fn history(args: &ConfigArgs) -> Vec<String> {
         step("LABEL", &args.label.join(" "));
     }
     args.workingdir.iter().for_each(|dir| step("WORKDIR", dir));
-    args.onbuild.iter().filter(|text| !text.is_empty()).for_each(|text| step("ONBUILD", text));
+    elements(&args.onbuild).iter().filter(|text| !text.is_empty()).for_each(|text| step("ONBUILD", text));
     lines
 }
 

@@ -15,8 +15,8 @@ use crate::template::value::HtmlEscape;
 use crate::template::{Template, Value};
 use crate::userns;
 
-use super::version::go_architecture;
 use super::{CommandError, Context, Ui, args};
+use crate::golang::goarch;
 
 /// Show the machine, the store, and what can be done here
 ///
@@ -82,7 +82,7 @@ fn host() -> Value {
         ("OCIRuntime", "coracle".into()),
         ("SwapFree", mem_info(&memory, "SwapFree").into()),
         ("SwapTotal", mem_info(&memory, "SwapTotal").into()),
-        ("arch", go_architecture().into()),
+        ("arch", goarch().into()),
         ("cpus", std::thread::available_parallelism().map_or(1, |count| i64::try_from(count.get()).unwrap_or(i64::MAX)).into()),
         ("hostname", word(|uname| uname.nodename()).into()),
         ("kernel", word(|uname| uname.release()).into()),

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use jiff::Timestamp;
 
+use crate::golang::goarch;
 use crate::template::value::HtmlEscape;
 use crate::template::{Field, Value};
 
@@ -27,7 +28,7 @@ pub(crate) struct VersionArgs {
 
 pub(crate) fn version(_ctx: &Context, ui: &mut Ui, args: &VersionArgs) -> Result<ExitCode, CommandError> {
     args::no_operands("version", &args.operands)?;
-    let platform = format!("{}/{}", std::env::consts::OS, go_architecture());
+    let platform = format!("{}/{}", std::env::consts::OS, goarch());
     // Each with the label of the text form, and the key that scripts know from Buildah's JSON.
     let rows: [(&str, &'static str, String); 9] = [
         ("Version:", "version", env!("CARGO_PKG_VERSION").to_owned()),
@@ -61,18 +62,4 @@ pub(super) fn one_line(ui: &mut Ui) -> Result<ExitCode, CommandError> {
 fn built() -> String {
     let seconds = option_env!("SOURCE_DATE_EPOCH").and_then(|text| text.parse().ok()).unwrap_or_default();
     Timestamp::from_second(seconds).map(|time| time.strftime("%a %b %e %H:%M:%S %Y").to_string()).unwrap_or_default()
-}
-
-/// The machine's architecture by Go's name, as image configurations have it.
-pub(super) fn go_architecture() -> &'static str {
-    match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "x86" => "386",
-        "aarch64" => "arm64",
-        "loongarch64" => "loong64",
-        "powerpc64" if cfg!(target_endian = "little") => "ppc64le",
-        "powerpc64" => "ppc64",
-        "mips64" if cfg!(target_endian = "little") => "mips64le",
-        other => other,
-    }
 }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
@@ -146,7 +146,7 @@ mod tests {
     use super::*;
 
     fn parsed(text: &str) -> Result<Verdict, String> {
-        Policy::parse(&PathBuf::from("/p"), text).map(|policy| policy.local_store()).map_err(|error| error.to_string())
+        Policy::parse(Path::new("/p"), text).map(|policy| policy.local_store()).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -184,7 +184,7 @@ mod tests {
             r#"{"default":[{"type":"reject"}],"transports":{"containers-storage":{"":[]}}}"#,
         ];
         for text in cases {
-            assert!(parsed(text).is_err_and(|error| error.starts_with("parsing \"/p\"") || error.contains("/p")), "{text}");
+            assert!(parsed(text).is_err_and(|error| error.starts_with("parsing \"/p\"")), "{text}");
         }
     }
 

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use super::find_image::{self, Found};
 use super::name::{self, InvalidName};
 use super::state::{self, Base, RunEnvironment, State};
+use crate::golang::goarch;
 use crate::image::reference::working_container_prefix;
 use crate::image::{Draft, Format, ImageConfig, Time, config, manifest};
 
@@ -255,20 +256,6 @@ fn automatic_name(prefix: &str, attempt: u32) -> String {
         0 => stem,
         1..NUMBERED_NAMES => format!("{stem}-{attempt}"),
         _ => format!("{stem}-{}", getrandom::u32().unwrap_or(attempt)),
-    }
-}
-
-/// This machine's architecture in the words of image configs (Go's `GOARCH`).
-pub fn goarch() -> &'static str {
-    match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "x86" => "386",
-        "aarch64" => "arm64",
-        "loongarch64" => "loong64",
-        "powerpc64" if cfg!(target_endian = "little") => "ppc64le",
-        "powerpc64" => "ppc64",
-        "mips64" if cfg!(target_endian = "little") => "mips64le",
-        other => other,
     }
 }
 

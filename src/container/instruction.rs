@@ -1,18 +1,23 @@
 //! A Dockerfile instruction that only changes the config, as `image::Change`s: what `commit --change` and, later, `build` share.
 
 use crate::dockerfile::instruction::{Command, Healthcheck, Instruction};
-use crate::dockerfile::{ParseError, parse_change};
+use crate::dockerfile::{ParseError, change_lines, parse_line};
 use crate::image::config::Healthcheck as Test;
 use crate::image::{Change, Draft, Warning};
 
 /// The words before a text for the shell, unless the image has a `SHELL`.
 const SHELL: [&str; 2] = ["/bin/sh", "-c"];
 
-/// Parses `text` with the draft's own variables and applies it.
+/// Parses the instructions in `text` and applies each before the next is read, so that it sees the variables as they are then.
 pub fn apply(draft: &mut Draft, text: &str) -> Result<Vec<Warning>, ParseError> {
-    let instruction = parse_change(text, &|name| draft.config.config.env(name).map(str::to_owned))?;
-    let shell = draft.config.config.shell.clone();
-    Ok(changes(&instruction, &shell).iter().flat_map(|change| draft.apply(change)).collect())
+    let mut warnings = Vec::new();
+    for line in change_lines(text)? {
+        let instruction = parse_line(&line, &|name| draft.config.config.env(name).map(str::to_owned))?;
+        for change in changes(&instruction, &draft.config.config.shell) {
+            warnings.extend(draft.apply(&change));
+        }
+    }
+    Ok(warnings)
 }
 
 /// What `instruction` changes, where `shell` is the image's `SHELL` (may be empty).

@@ -14,7 +14,7 @@ pub mod instruction;
 pub mod lines;
 mod words;
 
-pub use instruction::{Command, Instruction, parse_change};
+pub use instruction::{Command, Instruction, change_lines, parse_line};
 
 /// The most bytes of one logical line: 1 MiB.
 pub const MAX_LINE: usize = 1 << 20;
@@ -41,12 +41,6 @@ pub struct ParseError {
 /// Kinds of [`ParseError`]. Where the other tools have words for it, these are theirs.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ParseErrorKind {
-    /// Nothing but blanks and comments.
-    #[error("no instruction given")]
-    Empty,
-    /// A second instruction where one was asked for.
-    #[error("more than one instruction given")]
-    Several,
     /// A line above [`MAX_LINE`].
     #[error("instruction is longer than {MAX_LINE} bytes")]
     TooLong,

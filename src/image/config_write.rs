@@ -166,7 +166,9 @@ struct DockerImage<'a> {
     os: &'a str,
     #[serde(skip_serializing_if = "str::is_empty")]
     parent: &'a str,
-    rootfs: Rootfs<'a>,
+    /// Left out where there are no layers yet: a working container's state.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rootfs: Option<Rootfs<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     history: Vec<DockerHistory<'a>>,
     #[serde(rename = "os.version", skip_serializing_if = "str::is_empty")]
@@ -313,7 +315,7 @@ pub(super) fn docker(image: &ImageConfig) -> Vec<u8> {
         variant: &image.variant,
         os: &image.os,
         parent: &image.docker.parent,
-        rootfs: Rootfs::of(image),
+        rootfs: (!image.diff_ids.is_empty()).then(|| Rootfs::of(image)),
         history: history.collect(),
         os_version: &image.os_version,
         os_features: &image.os_features,

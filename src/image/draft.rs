@@ -6,6 +6,7 @@ use super::change::HealthcheckEdit;
 use super::config::{Healthcheck, Settings};
 use super::env::expand;
 use super::{Change, Format, ImageConfig, Warning};
+use crate::golang::goarch;
 
 /// A config with what goes beside it into a manifest or a history entry.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -39,6 +40,9 @@ impl Draft {
             Change::HistoryComment(text) => self.history_comment.clone_from(text),
             Change::Author(text) => self.config.author.clone_from(text),
             Change::Comment(text) => self.config.comment.clone_from(text),
+            // An image without these is refused by the other tools; none means this machine's.
+            Change::Architecture(text) if text.is_empty() => goarch().clone_into(&mut self.config.architecture),
+            Change::Os(text) if text.is_empty() => "linux".clone_into(&mut self.config.os),
             Change::Architecture(text) => self.config.architecture.clone_from(text),
             Change::Variant(text) => self.config.variant.clone_from(text),
             Change::Os(text) => self.config.os.clone_from(text),
@@ -86,6 +90,7 @@ fn apply_setting(settings: &mut Settings, change: &Change) -> Vec<Warning> {
         Change::Entrypoint(words) => {
             settings.entrypoint.clone_from(words);
             settings.empty.entrypoint = true;
+            return beside_cmd(words, &settings.cmd);
         }
         Change::SetEnv { name, value } => settings.set_env(name, value),
         Change::ExpandEnv { name, template } => {
@@ -130,6 +135,17 @@ fn apply_setting(settings: &mut Settings, change: &Change) -> Vec<Warning> {
         _ => {}
     }
     Vec::new()
+}
+
+/// A command stays when the entrypoint changes, but not what it means: a shell takes no more words.
+fn beside_cmd(entrypoint: &[String], cmd: &[String]) -> Vec<Warning> {
+    let meaning = match entrypoint {
+        [] => return Vec::new(),
+        _ if cmd.is_empty() => return Vec::new(),
+        [shell, flag, _] if shell == "/bin/sh" && flag == "-c" => "exists but will be ignored because of entrypoint settings",
+        _ => "exists and will be passed to entrypoint as a parameter",
+    };
+    vec![Warning(format!("cmd {:?} {meaning}", cmd.join(" ")))]
 }
 
 /// What a health check is before the first of its members is set.
@@ -250,6 +266,29 @@ mod tests {
             assert_eq!(oci.config, docker.config, "{change:?}");
             assert_ne!(oci.config, ImageConfig::default(), "{change:?}");
         }
+    }
+
+    #[test]
+    fn a_new_entrypoint_tells_what_becomes_of_the_command() {
+        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        let mut draft = draft(Format::Oci);
+        assert_eq!(draft.apply(&Change::Entrypoint(words(&["x"]))), []);
+        draft.apply(&Change::Cmd(words(&["a", "b"])));
+        let mut told = |entrypoint: &[&str]| {
+            draft.apply(&Change::Entrypoint(words(entrypoint))).iter().map(ToString::to_string).collect::<String>()
+        };
+        assert_eq!(told(&["/bin/sh", "-c", "x y"]), r#"cmd "a b" exists but will be ignored because of entrypoint settings"#);
+        assert_eq!(told(&["x", "y"]), r#"cmd "a b" exists and will be passed to entrypoint as a parameter"#);
+        assert_eq!(told(&[]), "");
+        assert_eq!(draft.config.config.cmd, ["a", "b"]);
+    }
+
+    #[test]
+    fn no_platform_means_this_machines() {
+        let mut draft = draft(Format::Oci);
+        draft.apply(&Change::Architecture(String::new()));
+        draft.apply(&Change::Os(String::new()));
+        assert_eq!((draft.config.architecture.as_str(), draft.config.os.as_str()), (goarch(), "linux"));
     }
 
     #[test]

@@ -40,20 +40,6 @@ pub fn entrypoint(text: &str) -> Change {
     Change::Entrypoint(json_words(text).unwrap_or_else(|| vec!["/bin/sh".into(), "-c".into(), text.into()]))
 }
 
-/// What to tell the user of `--entrypoint text` about a command that is already set; `None` if there is nothing to say.
-///
-/// Buildah leaves the command alone when the entrypoint changes, and says what that means.
-pub fn entrypoint_warning(text: &str, cmd: &[String]) -> Option<super::Warning> {
-    if text.trim().is_empty() || cmd.is_empty() {
-        return None;
-    }
-    let meaning = match json_words(text) {
-        Some(_) => "exists and will be passed to entrypoint as a parameter",
-        None => "exists but will be ignored because of entrypoint settings",
-    };
-    Some(super::Warning(format!("cmd {:?} {meaning}", cmd.join(" "))))
-}
-
 /// `--cmd`: a JSON array, or words.
 pub fn cmd(text: &str) -> Result<Change, Error> {
     if text.trim().is_empty() {
@@ -237,22 +223,6 @@ mod tests {
         for (text, result) in cases {
             assert_eq!(entrypoint(text), Change::Entrypoint(strings(result)), "{text:?}");
         }
-    }
-
-    #[test]
-    fn entrypoint_tells_what_becomes_of_the_command() {
-        let cmd = strings(&["a", "b"]);
-        let text = |value: &str, cmd: &[String]| entrypoint_warning(value, cmd).map(|w| w.to_string());
-        assert_eq!(
-            text("x y", &cmd).as_deref(),
-            Some(r#"cmd "a b" exists but will be ignored because of entrypoint settings"#)
-        );
-        assert_eq!(
-            text("[\"x\"]", &cmd).as_deref(),
-            Some(r#"cmd "a b" exists and will be passed to entrypoint as a parameter"#)
-        );
-        assert_eq!(text("", &cmd), None);
-        assert_eq!(text("x", &[]), None);
     }
 
     #[test]

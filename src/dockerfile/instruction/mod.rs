@@ -106,17 +106,12 @@ const KEYWORDS: [(&str, Option<Parse>); 18] = [
     ("WORKDIR", Some(workdir::parse)),
 ];
 
-/// Parses one instruction as `commit --change` takes it. `env` answers what `$NAME` stands for.
-pub fn parse_change(text: &str, env: Lookup<'_>) -> Result<Instruction, ParseError> {
-    let lines = logical_lines(text, '\\')?;
-    match lines.as_slice() {
-        [] => Err(ParseError { kind: ParseErrorKind::Empty, span: Span { start: 0, end: text.len() } }),
-        [line] => parse_line(line, env),
-        [_, second, ..] => Err(ParseError { kind: ParseErrorKind::Several, span: second.span }),
-    }
+/// The logical lines of what `commit --change` takes: one instruction or several.
+pub fn change_lines(text: &str) -> Result<Vec<Line>, ParseError> {
+    logical_lines(text, '\\')
 }
 
-/// Parses a logical line that may only change metadata.
+/// Parses a logical line that may only change metadata. `env` answers what `$NAME` stands for.
 pub fn parse_line(line: &Line, env: Lookup<'_>) -> Result<Instruction, ParseError> {
     let (word, text) = line.text.split_once(char::is_whitespace).unwrap_or((&line.text, ""));
     let Some((keyword, parse)) = KEYWORDS.into_iter().find(|(keyword, _)| keyword.eq_ignore_ascii_case(word)) else {
@@ -166,6 +161,12 @@ mod tests {
         (name == "A").then(|| "1".to_owned())
     }
 
+    /// The first instruction of a text.
+    fn parse_change(text: &str, env: Lookup<'_>) -> Result<Instruction, ParseError> {
+        let lines = change_lines(text)?;
+        parse_line(lines.first().expect("a text with an instruction"), env)
+    }
+
     /// What a text becomes, or its error's text.
     pub(super) fn parsed(text: &str) -> Result<Instruction, String> {
         parse_change(text, &env).map_err(|error| error.to_string())
@@ -202,18 +203,19 @@ mod tests {
     }
 
     #[test]
-    fn one_instruction_is_wanted() {
-        assert_eq!(parsed(""), Err("no instruction given".into()));
-        assert_eq!(parsed("# comment"), Err("no instruction given".into()));
-        assert_eq!(parsed("USER x\nUSER y"), Err("more than one instruction given".into()));
-        assert_eq!(parse_change("USER x\nUSER y", &env).unwrap_err().span, Span { start: 7, end: 13 });
+    fn errors_point_into_the_whole_text() {
+        let lines = change_lines("# c\nUSER x\nFOO y\n").unwrap();
+        assert_eq!(lines.len(), 2);
+        assert_eq!(parse_line(&lines[1], &env).unwrap_err().span, Span { start: 11, end: 14 });
+        assert_eq!(change_lines("# nothing\n"), Ok(vec![]));
     }
 
     proptest! {
         #[test]
         fn any_text_is_an_instruction_or_an_error(keyword in 0..KEYWORDS.len(), text in "[-a-z =\\[\\]\"',$A{}\\\\\\n0-9/é]{0,40}") {
-            let _ = parse_change(&format!("{} {text}", KEYWORDS[keyword].0), &env);
-            let _ = parse_change(&text, &env);
+            for line in change_lines(&format!("{} {text}\n{text}", KEYWORDS[keyword].0)).unwrap() {
+                let _ = parse_line(&line, &env);
+            }
         }
     }
 }
