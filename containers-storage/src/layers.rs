@@ -220,8 +220,17 @@ impl LayerContent {
 #[derive(Debug, Default)]
 pub struct Layers {
     pub(crate) records: Records,
-    /// Places by ID, made when a chain is walked: 120 linear searches would cost more than one index.
+    /// Places by ID, made when chains are walked: 120 linear searches would cost more than one index.
     index: OnceCell<HashMap<String, Place>>,
+}
+
+/// What sums over layers need of each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Brief {
+    /// The layer below.
+    pub parent: Option<LayerId>,
+    /// Length of the uncompressed tar in bytes; 0 when unknown.
+    pub diff_size: u64,
 }
 
 impl Layers {
@@ -260,12 +269,36 @@ impl Layers {
         place.map(|place| self.records.parse(place)).transpose()
     }
 
-    /// The layers of an image from `top` down to the base, `top` first. A missing parent or a loop is an error.
-    pub fn chain(&self, top: &LayerId) -> Result<Vec<Layer>, Error> {
-        let index = self.index.get_or_init(|| {
+    fn index(&self) -> &HashMap<String, Place> {
+        self.index.get_or_init(|| {
             let places = self.records.places().into_iter();
             places.map(|place| (self.records.id(place).to_owned(), place)).collect()
-        });
+        })
+    }
+
+    /// Parent and size of the layer with this ID, read without parsing the rest of its record: for sums over many layers.
+    pub fn brief(&self, id: &LayerId) -> Option<Brief> {
+        let place = *self.index().get(id.as_str())?;
+        let mut brief = Brief { parent: None, diff_size: 0 };
+        let mut has_digest = false;
+        for (name, value) in self.records.members(place) {
+            match name {
+                "parent" => brief.parent = value.trim_matches('"').parse().ok(),
+                "diff-digest" => has_digest = true,
+                "diff-size" => brief.diff_size = value.parse().unwrap_or(0),
+                _ => {}
+            }
+        }
+        // A size is only valid beside a digest (containers/storage, ImageSize).
+        if !has_digest {
+            brief.diff_size = 0;
+        }
+        Some(brief)
+    }
+
+    /// The layers of an image from `top` down to the base, `top` first. A missing parent or a loop is an error.
+    pub fn chain(&self, top: &LayerId) -> Result<Vec<Layer>, Error> {
+        let index = self.index();
         let mut chain: Vec<Layer> = Vec::new();
         let mut next = Some(top.clone());
         while let Some(id) = next {

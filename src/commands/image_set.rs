@@ -102,8 +102,8 @@ impl<'a> ImageSet<'a> {
             }
             // A loop would be damage that `check` reports; do not hang on it.
             let looped = pending.iter().any(|(seen, _)| *seen == id);
-            let Some(layer) = layers.find(&id)?.filter(|_| !looped) else { break };
-            pending.push((id, if layer.diff_digest.is_some() { layer.diff_size.max(0) } else { 0 }));
+            let Some(layer) = layers.brief(&id).filter(|_| !looped) else { break };
+            pending.push((id, i64::try_from(layer.diff_size).unwrap_or(i64::MAX)));
             next = layer.parent;
         }
         for (id, size) in pending.into_iter().rev() {
@@ -168,7 +168,7 @@ impl<'a> ImageSet<'a> {
     /// Whether the top layer of `image` is `below` or lies directly on it.
     fn is_one_above(&self, image: &Image, below: &LayerId) -> Result<bool, CommandError> {
         let Some(top) = &image.layer else { return Ok(false) };
-        Ok(top == below || self.layers()?.find(top)?.and_then(|layer| layer.parent).as_ref() == Some(below))
+        Ok(top == below || self.layers()?.brief(top).and_then(|layer| layer.parent).as_ref() == Some(below))
     }
 
     /// Unnamed and nothing made on top of it: of use to nobody.

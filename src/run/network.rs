@@ -130,9 +130,7 @@ fn is_program(path: &Path) -> bool {
 
 /// The one line about a network that was not asked for.
 pub(super) fn announce_fallback() {
-    eprintln!(
-        "note: using the host's network, since neither pasta nor slirp4netns is installed (--network host or none says it)"
-    );
+    log::warn!("using the host's network, since neither pasta nor slirp4netns is installed (--network host or none says it)");
 }
 
 #[cfg(test)]

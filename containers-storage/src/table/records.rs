@@ -71,6 +71,12 @@ impl Records {
         self.sources.get(place.0)?.table.member(place.1, name)
     }
 
+    /// The members of a record, unparsed, in its order; ends at the first error.
+    pub fn members(&self, place: Place) -> impl Iterator<Item = (&str, &str)> {
+        let raw = self.sources.get(place.0).map_or("", |source| source.table.raw(place.1));
+        super::scan::members(raw).map_while(Result::ok)
+    }
+
     /// Whose record it is.
     pub fn origin(&self, place: Place) -> Origin {
         self.sources.get(place.0).map_or(Origin::Stable, |source| source.origin)
