@@ -72,7 +72,7 @@ fn start_worker(world: &World, rounds: Option<u32>) -> Child {
     if let Some(rounds) = rounds {
         command.env(ROUNDS, rounds.to_string());
     }
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     while !lines.next().expect("the worker starts").unwrap().contains("ready") {}
     // The rest of its output goes nowhere, and must not block it.

@@ -11,9 +11,8 @@ use crate::temp_dir::TempDir;
 /// A layer that is being assembled: a tree and its tar-split. Dropped, it is deleted.
 #[derive(Debug)]
 pub struct StagedLayer {
-    dir: TempDir,
-    /// Another one for the tar-split, while the driver's home is a mount.
-    outside: Option<TempDir>,
+    in_home: TempDir,
+    beside_table: TempDir,
     tree: PathBuf,
     tar_split: PathBuf,
 }
@@ -31,28 +30,27 @@ impl StagedLayer {
 
     /// Deletes it now. `Err` if that needs another user namespace: it is collected later.
     pub fn discard(mut self) -> std::io::Result<()> {
-        self.outside.as_mut().map_or(Ok(()), TempDir::remove)?;
-        self.dir.remove()
+        self.beside_table.remove()?;
+        self.in_home.remove()
     }
 }
 
 impl Store {
     /// Room for a new layer.
     pub fn stage_layer(&self) -> Result<StagedLayer, Error> {
-        let parent = self.temp_dirs();
-        let failed = |error: std::io::Error| match error.kind() {
-            std::io::ErrorKind::ReadOnlyFilesystem | std::io::ErrorKind::PermissionDenied => {
-                Error::ReadOnly { path: parent.clone(), source: error }
-            }
-            _ => Error::io("making a temporary directory in", &parent)(error),
+        let create = |parent: PathBuf| {
+            TempDir::create(&parent).map_err(|source| match source.kind() {
+                std::io::ErrorKind::ReadOnlyFilesystem | std::io::ErrorKind::PermissionDenied => {
+                    Error::ReadOnly { path: parent, source }
+                }
+                _ => Error::io("making a temporary directory in", &parent)(source),
+            })
         };
-        let dir = TempDir::create(&parent).map_err(failed)?;
-        let beside = self.temp_dirs_outside_home();
-        let outside = if beside == parent { None } else { Some(TempDir::create(&beside).map_err(failed)?) };
-        let tree = dir.path().join("0-addition");
-        let tar_split = outside.as_ref().unwrap_or(&dir).path().join("1-addition");
+        let in_home = create(self.temp_dirs())?;
+        let beside_table = create(self.temp_dirs_outside_home())?;
+        let (tree, tar_split) = (in_home.path().join("0-addition"), beside_table.path().join("0-addition"));
         std::fs::create_dir(&tree).map_err(Error::io("creating", &tree))?;
-        Ok(StagedLayer { dir, outside, tree, tar_split })
+        Ok(StagedLayer { in_home, beside_table, tree, tar_split })
     }
 
     /// Makes a staged tree the layer over `parent`, under the ID of `LayerId::of_image_layer`. If that layer exists it is used,

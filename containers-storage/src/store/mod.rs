@@ -160,10 +160,10 @@ impl Store {
         self.driver_home().join("tempdirs")
     }
 
-    /// Where temporary files may be made that are to be renamed to or from places outside of the driver's home. While the home is a mount
-    /// (format, section 6.2), no rename leaves it.
+    /// Where temporary files are made that are to be renamed to or from places outside of the driver's home. The other tools make the
+    /// home a mount of its own at any time (format, section 6.2), and no rename leaves a mount.
     pub(crate) fn temp_dirs_outside_home(&self) -> PathBuf {
-        if crate::driver::is_mount_point(&self.driver_home()) { self.layers_dir().join("tmp") } else { self.temp_dirs() }
+        self.layers_dir().join("tmp")
     }
 
     /// The tar-split of a layer. A layer of an additional store has it there.

@@ -1,6 +1,7 @@
 //! What was taken out of the store under its locks, and is deleted without them.
 //!
-//! Directories are renamed into one temporary directory of this process (format, section 5.6), which works without the user
+//! Directories are renamed into temporary directories of this process (format, section 5.6), one in the driver's home and one beside
+//! the table of layers, since the home may be a mount of its own. That works without the user
 //! namespace that their content belongs to. Deleting may need it; what is not deleted is dead with this process, and collected later.
 
 use std::path::{Path, PathBuf};
@@ -20,9 +21,8 @@ impl Store {
 #[derive(Debug)]
 pub(crate) struct Trash<'s> {
     store: &'s Store,
-    dir: Option<TempDir>,
-    /// For what lies outside of the driver's home, while that is a mount.
-    beside: Option<TempDir>,
+    in_home: Option<TempDir>,
+    beside_table: Option<TempDir>,
     taken: u32,
     outside: Vec<PathBuf>,
 }
@@ -35,7 +35,7 @@ pub struct Deleted {
     pub layers: Vec<LayerId>,
     dirs: Vec<TempDir>,
     outside: Vec<PathBuf>,
-    temp_dirs: PathBuf,
+    temp_dirs: [PathBuf; 2],
 }
 
 impl Deleted {
@@ -47,7 +47,9 @@ impl Deleted {
             let _ = std::fs::remove_dir_all(path);
         }
         // What killed processes left goes along, as far as this process may; else the next one, or `check::repair`, does it.
-        let _ = temp_dir::collect_dead(&self.temp_dirs);
+        for parent in &self.temp_dirs {
+            let _ = temp_dir::collect_dead(parent);
+        }
         while let Some(dir) = self.dirs.last_mut() {
             match dir.remove() {
                 Ok(()) => drop(self.dirs.pop()),
@@ -61,7 +63,7 @@ impl Deleted {
 
 impl<'s> Trash<'s> {
     pub(crate) fn new(store: &'s Store) -> Self {
-        Self { store, dir: None, beside: None, taken: 0, outside: Vec::new() }
+        Self { store, in_home: None, beside_table: None, taken: 0, outside: Vec::new() }
     }
 
     /// Takes the directories and files of a layer. The caller holds layers.lock exclusively. Nothing there is no error.
@@ -72,7 +74,7 @@ impl<'s> Trash<'s> {
             driver.unmount(id)?;
         }
         if driver.exists(id) {
-            driver.detach(id, dir_in(&mut self.dir, &self.store.temp_dirs())?)?;
+            driver.detach(id, dir_in(&mut self.in_home, &self.store.temp_dirs())?)?;
         }
         let tar_split = self.store.layers_dir().join(format!("{id}.tar-split.gz"));
         remove_if_there(&tar_split)?;
@@ -108,16 +110,15 @@ impl<'s> Trash<'s> {
         self.taken += 1;
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let name = format!("{}-record-{name}", self.taken);
-        let (driver, outside) = (self.store.temp_dirs(), self.store.temp_dirs_outside_home());
-        let place = if driver == outside { &mut self.dir } else { &mut self.beside };
-        let target = dir_in(place, &outside)?.join(name);
+        let target = dir_in(&mut self.beside_table, &self.store.temp_dirs_outside_home())?.join(name);
         std::fs::rename(path, &target).map_err(Error::io("moving", path))
     }
 
     /// Ends taking; what was taken may be deleted when the locks are gone.
     pub(crate) fn into_deleted(self, layers: Vec<LayerId>) -> Deleted {
-        let dirs = self.dir.into_iter().chain(self.beside).collect();
-        Deleted { layers, dirs, outside: self.outside, temp_dirs: self.store.temp_dirs() }
+        let temp_dirs = [self.store.temp_dirs(), self.store.temp_dirs_outside_home()];
+        let dirs = self.in_home.into_iter().chain(self.beside_table).collect();
+        Deleted { layers, dirs, outside: self.outside, temp_dirs }
     }
 }
 
