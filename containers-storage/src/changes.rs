@@ -6,6 +6,7 @@
 mod compare;
 pub(crate) mod stack;
 
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -13,6 +14,7 @@ use rustix::fs::{FileType, Stat};
 use serde::Serialize;
 
 use crate::driver::{Error, GraphDriver};
+use crate::placeholder::is_placeholder;
 use crate::{LayerId, id_map};
 use stack::Stack;
 
@@ -108,13 +110,16 @@ pub fn of_layer(driver: &dyn GraphDriver, layer: &LayerId) -> Result<Vec<Change>
 /// Compares the entries of one directory, and adds its subdirectories to what is to be done.
 fn compare_directory(stack: &Stack, task: &Task, changes: &mut Vec<Change>, todo: &mut Vec<Task>) -> std::io::Result<()> {
     let dir = stack.open_directory(&task.path, &task.lowers)?;
-    let names = crate::rooted::list(std::os::fd::AsFd::as_fd(&dir.own))?;
+    let names = crate::rooted::list(dir.own.as_fd())?;
     for entry in &names {
         let own = compare::Object::open(&dir.own, &entry.name)?;
         let path = task.path.join(&entry.name);
         let below = dir.find(&entry.name)?;
         if own.is_whiteout() {
             changes.extend(below.map(|below| change(&path, Kind::Deleted, &below.object)));
+            continue;
+        }
+        if below.is_none() && own.is_marked_placeholder()? && is_placeholder(dir.own.as_fd(), &entry.name)? {
             continue;
         }
         let is_dir = own.kind() == FileKind::Directory;

@@ -166,6 +166,9 @@ pub fn in_place(store: &Store, driver: &dyn GraphDriver, container: &Container, 
     for socket in std::mem::take(&mut packed.skipped_sockets) {
         remove_entry(&diff, &socket)?;
     }
+    for path in std::mem::take(&mut packed.placeholders) {
+        diff.remove_all(&path).map_err(Error::io("removing", &path))?;
+    }
     let content = content(packed);
     let equal = publish::equal_layer(&store.layers()?, &layer.id, layer.parent.as_ref(), &content)?;
     Ok(InPlace {

@@ -15,6 +15,7 @@ pub mod images;
 pub mod layers;
 pub mod lease;
 pub mod lock;
+pub mod placeholder;
 pub mod rooted;
 pub mod store;
 pub mod table;

@@ -5,6 +5,7 @@ mod namespaces;
 
 use std::collections::HashSet;
 use std::fs;
+use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -329,6 +330,41 @@ fn what_no_tar_carries_is_put_back_and_placeholders_go() {
     let root = fs::metadata(&diff).unwrap();
     assert_eq!((root.mode() & 0o7777, root.uid(), root.gid()), (0o555, 0, 0));
     assert_eq!(fs::read_dir(diff.parent().unwrap().join("work")).unwrap().count(), 0);
+    world.assert_clean();
+}
+
+#[test]
+fn mount_points_of_a_run_that_goes_on_or_was_killed_are_in_no_layer() {
+    let Some(dir) = namespaces::inside("mount_points_of_a_run_that_goes_on_or_was_killed_are_in_no_layer") else { return };
+    let world = World::new(dir);
+    let base = world.freeze(&world.container(None), "localhost/base:1", &Options::default());
+    let container = world.container(Some(&base));
+    world.work(&container, |root| {
+        for path in ["proc", "etc", "mine", "mine/volume"] {
+            fs::create_dir(root.join(path)).unwrap();
+        }
+        for path in ["etc/hosts", "mine/data", "used"] {
+            fs::write(root.join(path), "").unwrap();
+        }
+        let root = Root::open(root).unwrap();
+        for path in ["proc", "etc", "etc/hosts", "mine/volume", "used"] {
+            containers_storage::placeholder::mark(root.resolve(Path::new(path)).unwrap().as_fd()).unwrap();
+        }
+    });
+    world.work(&container, |root| fs::write(root.join("used"), "data").unwrap());
+    let expected = ["mine", "mine/data", "used"];
+    let names = |dir: &Path| -> Vec<String> {
+        listing(dir).into_iter().map(|line| line.split(' ').next().unwrap().to_owned()).collect()
+    };
+    let driver = world.store.driver().unwrap();
+    let changed = containers_storage::changes::of_layer(driver, &container.layer).unwrap();
+    let changed: Vec<_> = changed.iter().map(|change| change.path.to_str().unwrap().trim_start_matches('/')).collect();
+    assert_eq!(changed, expected);
+    let (copied, _) = world.copy(&container, "localhost/copied:1");
+    assert_eq!(names(&driver.diff_dir(&copied.id).unwrap()), expected);
+    world.work(&container, |root| fs::write(root.join("used"), "more").unwrap());
+    world.freeze(&container, "localhost/frozen:1", &Options::default());
+    assert_eq!(names(&world.diff(&container)), expected);
     world.assert_clean();
 }
 

@@ -94,6 +94,8 @@ pub struct Outcome {
     pub entries: u64,
     /// Paths of sockets, which no archive holds.
     pub skipped_sockets: Vec<PathBuf>,
+    /// Paths of placeholders of mounts (`crate::placeholder`), which are left out with all below them.
+    pub placeholders: Vec<PathBuf>,
 }
 
 /// Packs `source`. `lower_has` says whether a directory that is opaque in this layer really exists in a lower one; only then
@@ -123,6 +125,7 @@ pub fn pack(
             gids: found.gids,
             entries: found.entries,
             skipped_sockets: found.skipped_sockets,
+            placeholders: found.placeholders,
         })
     })
 }

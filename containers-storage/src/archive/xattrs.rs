@@ -16,7 +16,7 @@ const LIMIT: usize = 64 << 10;
 
 /// Whether a layer carries the attribute `name`.
 pub(crate) fn carried(name: &[u8]) -> bool {
-    const FOREIGN: [&[u8]; 3] = [b"user.overlay.", b"user.fuseoverlayfs.", b"user.containers."];
+    const FOREIGN: [&[u8]; 4] = [b"user.overlay.", b"user.fuseoverlayfs.", b"user.containers.", b"user.coracle."];
     match name {
         b"security.capability" | b"security.ima" => true,
         _ => name.starts_with(b"user.") && !FOREIGN.iter().any(|prefix| name.starts_with(prefix)),
@@ -30,6 +30,8 @@ pub(crate) struct Attributes {
     pub(crate) carried: Vec<(Vec<u8>, Vec<u8>)>,
     /// The directory hides all that lower layers have below it.
     pub(crate) opaque: bool,
+    /// `run` made it to mount something on.
+    pub(crate) placeholder: bool,
     /// A mark that can't be expressed in a layer.
     pub(crate) foreign: Option<&'static str>,
 }
@@ -59,6 +61,7 @@ impl Reader {
         for name in self.names[..length].split(|&byte| byte == 0).filter(|name| !name.is_empty()) {
             let mark = self.marks.and_then(|family| name.strip_prefix(family.prefix().as_bytes()));
             if mark.is_none() && !carried(name) {
+                found.placeholder |= name == crate::placeholder::ATTRIBUTE.to_bytes();
                 if let Some(reason) = foreign_program(name).filter(|_| self.marks.is_some()) {
                     found.foreign = Some(reason);
                 }

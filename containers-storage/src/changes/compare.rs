@@ -39,6 +39,12 @@ impl Object {
         FileType::from_raw_mode(self.stat.st_mode) == FileType::CharacterDevice && self.stat.st_rdev == 0
     }
 
+    /// Whether it carries the mark of a placeholder; what it holds is another question.
+    pub fn is_marked_placeholder(&self) -> io::Result<bool> {
+        let may_be = matches!(self.kind(), FileKind::Directory | FileKind::File);
+        Ok(may_be && self.attribute(crate::placeholder::ATTRIBUTE)?.is_some())
+    }
+
     /// The value of an extended attribute, if the object has it.
     pub fn attribute(&self, name: &CStr) -> io::Result<Option<Vec<u8>>> {
         let path = self.path();
@@ -65,8 +71,10 @@ impl Object {
             Err(errno) => return Err(errno.into()),
         };
         names.truncate(length);
-        let carried =
-            |name: &&[u8]| *name == b"security.capability" || name.starts_with(b"user.") && !name.starts_with(b"user.overlay.");
+        const OURS: [&[u8]; 2] = [b"user.overlay.", b"user.coracle."];
+        let carried = |name: &&[u8]| {
+            *name == b"security.capability" || name.starts_with(b"user.") && !OURS.iter().any(|ours| name.starts_with(ours))
+        };
         let names = names.split(|b| *b == 0).filter(carried);
         names
             .map(|name| CString::new(name).map_err(io::Error::from))

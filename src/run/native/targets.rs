@@ -113,6 +113,8 @@ fn make(parent: BorrowedFd<'_>, name: &OsStr, shape: Shape, made: &mut Vec<Place
         }
     }
     let handle = rustix::fs::openat(parent, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+    // A commit beside this process, or after it was killed, leaves it out.
+    containers_storage::placeholder::mark(handle.as_fd())?;
     let (parent, name) = (parent.try_clone_to_owned()?, name.to_os_string());
     made.push(Placeholder { parent, name, shape, made: handle.try_clone()?, parent_before });
     Ok(handle)

@@ -17,7 +17,7 @@ use super::super::sink::Feed;
 use super::super::{Entry, Error, Kind, Refusal, Time, header, whiteout, xattrs};
 use super::walk::{Step, Walk};
 use super::{OnDisk, Options, Times, Tree};
-use crate::Root;
+use crate::{Root, placeholder};
 
 /// What was found on the way.
 #[derive(Default)]
@@ -26,6 +26,7 @@ pub(super) struct Found {
     pub(super) gids: BTreeSet<u32>,
     pub(super) entries: u64,
     pub(super) skipped_sockets: Vec<PathBuf>,
+    pub(super) placeholders: Vec<PathBuf>,
     last_owner: Option<(u32, u32)>,
 }
 
@@ -99,6 +100,10 @@ impl<'a> Packer<'a> {
     fn directory(&mut self, lower_has: &mut dyn FnMut(&Path) -> io::Result<bool>) -> Result<(), Error> {
         let (fd, stat) = self.open(OFlags::DIRECTORY, FileType::Directory)?;
         let attributes = self.attributes(fd.as_fd())?;
+        if attributes.placeholder && placeholder::is_vacant(fd.as_fd()).map_err(|source| self.failed("listing", source))? {
+            self.leave_out_placeholder();
+            return Ok(());
+        }
         let mut entry = self.entry(&stat, Kind::Directory)?;
         entry.xattrs = attributes.carried;
         self.set_time_on_disk(Some(fd.as_fd()), &stat, &entry)?;
@@ -124,10 +129,14 @@ impl<'a> Packer<'a> {
 
     fn regular(&mut self) -> Result<(), Error> {
         let (fd, stat) = self.open(OFlags::empty(), FileType::RegularFile)?;
+        let attributes = self.attributes(fd.as_fd())?;
+        if attributes.placeholder && stat.st_size == 0 {
+            self.leave_out_placeholder();
+            return Ok(());
+        }
         if self.link(&stat)? {
             return Ok(());
         }
-        let attributes = self.attributes(fd.as_fd())?;
         let mut entry = self.entry(&stat, Kind::File)?;
         entry.size = u64::try_from(stat.st_size).unwrap_or(0);
         entry.xattrs = attributes.carried;
@@ -155,6 +164,10 @@ impl<'a> Packer<'a> {
             complete.map_err(|source| self.failed("copying", source))?;
         }
         Ok(())
+    }
+
+    fn leave_out_placeholder(&mut self) {
+        self.found.placeholders.push(PathBuf::from(OsStr::from_bytes(self.walk.path())));
     }
 
     /// Links, pipes, devices and whiteouts: nothing of them is opened.
