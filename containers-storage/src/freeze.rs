@@ -2,12 +2,13 @@
 //!
 //! ```text
 //! in place   pack (one walk: tar headers, SHA-256, tar-split; data is read once, written never)
-//!            → publish under all locks: tar-split → layer gains digests + flag coracle-freeze → image → container record goes → flag goes
+//!            → publish under all locks: tar-split → second record with digests, flag coracle-freeze → directory renamed to the
+//!              layer's ID → image → container record goes → first record and flag go
 //! copy       pack while each file is reflinked or copied into a temp dir → rename in as layer <chain id>
 //! ```
 //!
 //! A process that dies in between leaves the flag. The next one that changes the store looks whether an image has the layer:
-//! then the container's record goes, else the digests and the tar-split do; either way the flag goes last.
+//! then the container's record goes, else the second record and the tar-split do; either way the flag goes last.
 //!
 //! Invariant: the only copy of data is never under an `incomplete` record or in a temporary directory: other tools delete those
 //! on sight. An unchanged container gives an empty layer (the tar of 1,024 zero bytes), in both ways.
@@ -99,7 +100,9 @@ pub struct InPlace {
     /// The container's own layer.
     own: LayerId,
     parent: Option<LayerId>,
-    /// `own`, or an equal layer on the same parent.
+    /// The ID that the content gives it.
+    target: LayerId,
+    /// `target`, or an equal layer on the same parent.
     layer: LayerId,
     content: LayerContent,
     tar_split: PathBuf,
@@ -134,7 +137,7 @@ pub fn copy(store: &Store, driver: &dyn GraphDriver, container: &Container, opti
     let output = Output { tar: None, tar_split: Some(&mut tar_split), copy: Some(&tree) };
     let packed = run(driver, &layer.id, &diff, &how, output)?;
     let content = content(packed);
-    // Equal images have equal IDs and must have one top layer: a layer that was frozen in place with this content has another ID.
+    // Equal images have equal IDs and must have one top layer, also where another tool gave that layer an ID of its own.
     let layers = store.layers()?;
     match publish::equal_layer(&layers, &layer.id, layer.parent.as_ref(), &content)? {
         Some(equal) => Ok(layers.get(&equal)?),
@@ -171,9 +174,11 @@ pub fn in_place(store: &Store, driver: &dyn GraphDriver, container: &Container, 
     }
     let content = content(packed);
     let equal = publish::equal_layer(&store.layers()?, &layer.id, layer.parent.as_ref(), &content)?;
+    let target = LayerId::of_image_layer(layer.parent.as_ref(), &content.diff_digest);
     Ok(InPlace {
         container: container.id.clone(),
-        layer: equal.unwrap_or_else(|| layer.id.clone()),
+        layer: equal.unwrap_or_else(|| target.clone()),
+        target,
         own: layer.id,
         parent: layer.parent,
         content,

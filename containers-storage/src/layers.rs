@@ -348,11 +348,6 @@ impl Layers {
         self.records.find(id.as_str()).is_some_and(|place| self.records.origin(place) == Origin::Additional)
     }
 
-    /// Whether the record is in the volatile file, which older tools do not read.
-    pub(crate) fn is_volatile(&self, id: &LayerId) -> bool {
-        self.records.find(id.as_str()).is_some_and(|place| self.records.origin(place) == Origin::Volatile)
-    }
-
     fn names(&self, place: Place) -> Vec<String> {
         self.records.member(place, "names").unwrap_or_default()
     }

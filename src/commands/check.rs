@@ -8,13 +8,13 @@ use crate::userns;
 
 use super::{CommandError, Context, Ui, args};
 
-/// The exit status when the store has damage that stays: as Buildah-like tools report their own failures.
+/// The exit status when the store has damage that stays.
 const DAMAGED: u8 = 1;
 
 /// Check the store
 ///
 /// Looks for references that lead nowhere, wrong links and sizes, and files that nothing refers to. The exit status is 1 if
-/// anything was found that stays. Nothing is changed without --repair, which removes only what is provably garbage.
+/// damage was found; garbage that an interrupted command left is listed, and harmless. Nothing is changed without --repair, which removes only what is provably garbage.
 #[derive(Debug, clap::Args)]
 pub(crate) struct CheckArgs {
     #[arg(hide = true)]
@@ -50,7 +50,8 @@ pub(crate) fn check(ctx: &Context, ui: &mut Ui, args: &CheckArgs) -> Result<Exit
     } else {
         print_lines(ui, &repaired, &found)?;
     }
-    Ok(if found.findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(DAMAGED) })
+    let damaged = found.findings.iter().any(|finding| finding.severity == Severity::Damage && !finding.repairable);
+    Ok(if damaged { ExitCode::from(DAMAGED) } else { ExitCode::SUCCESS })
 }
 
 fn severity(severity: Severity) -> &'static str {

@@ -140,6 +140,10 @@ pub trait GraphDriver: fmt::Debug + Send + Sync {
     /// `<n>-` for the first free n. Nothing there is no error. Needs layers.lock exclusively; the caller deletes later.
     fn detach(&self, id: &LayerId, into: &Path) -> Result<(), Error>;
 
+    /// Gives the layer's directory the id `to`. The layer `from` has no children. What stands under `to` while `from` exists is the
+    /// remains of a killed process and is removed; called again after a kill, it ends what was begun. Needs layers.lock exclusively.
+    fn rename(&self, from: &LayerId, to: &LayerId) -> Result<(), Error>;
+
     /// The directory with the layer's own changes. Exists, unless the layer is damaged.
     fn diff_dir(&self, id: &LayerId) -> Result<PathBuf, Error>;
 

@@ -114,6 +114,10 @@ impl GraphDriver for Overlay {
         tree::detach(self, id, into)
     }
 
+    fn rename(&self, from: &LayerId, to: &LayerId) -> Result<(), Error> {
+        tree::rename(self, from, to)
+    }
+
     fn diff_dir(&self, id: &LayerId) -> Result<PathBuf, Error> {
         Ok(self.layer_dir(id)?.join("diff"))
     }

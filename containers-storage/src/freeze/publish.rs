@@ -1,13 +1,18 @@
 //! Publishing a layer that was frozen in place, and ending or undoing what a killed process left.
 //!
 //! ```text
-//! step             killed after it, the next process
-//! tar-split        finds no flag: a stray file, which the layer's deletion takes along
-//! layer + flag     rolls back: no image has the layer
-//! image            rolls forward: an image has it, so the container goes
-//! container        rolls forward
-//! flag off         finds nothing to do
+//! step                    killed after it, the next process
+//! tar-split               finds no flag: a stray file, garbage
+//! second record + flag    rolls back: no image has the layer
+//! directory renamed       rolls back
+//! image                   rolls forward: an image has it, so the container goes
+//! container               rolls forward
+//! first record, flag off  finds nothing to do
 //! ```
+//!
+//! The layer moves from the container's random ID to the one that its content gives it. Images of equal content have equal IDs, and the
+//! other tools refuse to store one again ("already exists, but uses a different top layer") unless its layer has that ID. Both records
+//! stand while the directory is renamed, so that no tool takes it for an orphan.
 //!
 //! Invariant: layers.lock is held exclusively from the first step to the last, so a flag that is found under it is a dead process's.
 
@@ -38,15 +43,18 @@ impl InPlace {
             store.delete_container(&self.container)?.finish()?;
             return Ok(image);
         }
-        let image = NewImage { layer: Some(self.own.clone()), ..image.clone() };
+        let image = NewImage { layer: Some(self.target.clone()), ..image.clone() };
+        if all.layers.find(&self.target)?.is_some() {
+            return Err(self.unfit("another layer has the ID of its content"));
+        }
         self.record_layer(store, &mut all)?;
         let recorded = record_image(store, &mut all, &image);
         if recorded.is_err() {
-            roll_back(store, &mut all, &self.own)?;
+            roll_back(store, &mut all, &self.own, &self.target)?;
             return recorded;
         }
         let mut deleted = release_container(store, &mut all, &self.own)?;
-        clear_flag(&mut all, &self.own)?;
+        drop_own(&mut all, &self.own, &self.target)?;
         drop(all);
         // Nobody mounts the layer for writing again. Should the file stay, `check` finds it.
         let _ = lease::forget(&store.conf().graph_root, &self.own);
@@ -54,26 +62,19 @@ impl InPlace {
         recorded
     }
 
-    /// Puts the tar-split in place, then the digests into the record, with the flag.
+    /// Puts the tar-split in place, then a second record with the digests and the flag, then the directory under its ID.
     pub(super) fn record_layer(&self, store: &Store, all: &mut AllMut) -> Result<(), Error> {
-        let target = store.layers_dir().join(format!("{}.tar-split.gz", self.own));
-        std::fs::rename(&self.tar_split, &target).map_err(Error::io("creating", &target))?;
+        let path = store.layers_dir().join(format!("{}.tar-split.gz", self.target));
+        std::fs::rename(&self.tar_split, &path).map_err(Error::io("creating", &path))?;
         store.sync_layers()?;
-        let flag = Value::from(self.container.as_str());
-        let freeze = |layer: &mut Layer| {
-            layer.set_content(Some(&self.content));
-            layer.flags.insert(FLAG.to_owned(), flag);
-        };
-        if all.layers.is_volatile(&self.own) {
-            // An image's layer belongs into the file that every tool reads, and that is synced.
-            let mut layer = all.layers.get(&self.own)?;
-            freeze(&mut layer);
-            all.layers.remove(&self.own);
-            all.layers.push(&layer)?;
-        } else {
-            all.layers.update(&self.own, freeze)?;
-        }
-        Ok(all.layers.save()?)
+        let mut layer = all.layers.get(&self.own)?;
+        layer.id = self.target.clone();
+        layer.names.clear();
+        layer.set_content(Some(&self.content));
+        layer.flags.insert(FLAG.to_owned(), Value::from(self.own.as_str()));
+        all.layers.push(&layer)?;
+        all.layers.save()?;
+        Ok(store.driver()?.rename(&self.own, &self.target)?)
     }
 
     fn unfit(&self, reason: &'static str) -> Error {
@@ -83,13 +84,23 @@ impl InPlace {
 
 /// Ends or undoes the half-done freezes that killed processes left. Called by the store whenever it locks its layers and finds the flag.
 pub(crate) fn recover(store: &Store, all: &mut AllMut) -> Result<(), store::Error> {
-    for id in all.layers.flagged(FLAG) {
-        if all.images.users_of(&id).is_empty() && !all.containers.of_layer(&id).is_empty() {
-            roll_back(store, all, &id)?;
+    for target in all.layers.flagged(FLAG) {
+        let flag = all.layers.get(&target)?.flags.get(FLAG).and_then(Value::as_str).and_then(|id| id.parse().ok());
+        let own: LayerId = match flag {
+            Some(own) if own != target => own,
+            // No flag that this version writes: without the container's ID nothing can be undone.
+            _ => {
+                drop_flag(all, &target)?;
+                continue;
+            }
+        };
+        if all.images.users_of(&target).is_empty() {
+            roll_back(store, all, &own, &target)?;
         } else {
+            store.driver()?.rename(&own, &target)?;
             // What is left of the container's directories after another kill is found by `check`.
-            let _deleted = release_container(store, all, &id)?;
-            clear_flag(all, &id)?;
+            let _deleted = release_container(store, all, &own)?;
+            drop_own(all, &own, &target)?;
         }
     }
     Ok(())
@@ -150,21 +161,28 @@ pub(super) fn release_container(store: &Store, all: &mut AllMut, layer: &LayerId
     Ok(trash.into_deleted(Vec::new()))
 }
 
-pub(super) fn clear_flag(all: &mut AllMut, layer: &LayerId) -> Result<(), store::Error> {
-    all.layers.update(layer, |layer| {
+/// The record under the container's ID goes, and the flag with it.
+fn drop_own(all: &mut AllMut, own: &LayerId, target: &LayerId) -> Result<(), store::Error> {
+    all.layers.remove(own);
+    drop_flag(all, target)
+}
+
+fn drop_flag(all: &mut AllMut, target: &LayerId) -> Result<(), store::Error> {
+    all.layers.update(target, |layer| {
         layer.flags.remove(FLAG);
     })?;
     all.layers.save()
 }
 
-/// Makes the layer its container's again: first the record, then the tar-split, which nothing names any more.
-fn roll_back(store: &Store, all: &mut AllMut, layer: &LayerId) -> Result<(), store::Error> {
-    all.layers.update(layer, |layer| {
-        layer.set_content(None);
-        layer.flags.remove(FLAG);
-    })?;
+/// Makes the layer its container's again: first the directory, then the record, then the tar-split, which nothing names any more.
+fn roll_back(store: &Store, all: &mut AllMut, own: &LayerId, target: &LayerId) -> Result<(), store::Error> {
+    let driver = store.driver()?;
+    if !driver.exists(own) {
+        driver.rename(target, own)?;
+    }
+    all.layers.remove(target);
     all.layers.save()?;
-    let path = store.layers_dir().join(format!("{layer}.tar-split.gz"));
+    let path = store.layers_dir().join(format!("{target}.tar-split.gz"));
     match std::fs::remove_file(&path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(store::Error::io("deleting", &path)(error)),
         _ => Ok(()),

@@ -56,17 +56,29 @@ fn next(world: &World, container: &Container) -> (Store, bool, Layer) {
     let store = world.store();
     drop(store.lock_layers().unwrap());
     let kept = store.containers().unwrap().find(&container.id).unwrap().is_some();
-    let layer = store.layers().unwrap().get(&container.layer).unwrap();
+    let layers = store.layers().unwrap().all().unwrap();
+    let [layer] = layers.as_slice() else { panic!("one record is left in any case: {layers:?}") };
     assert!(!layer.flags.contains_key(FLAG), "the flag goes in any case");
-    let diff = store.driver().unwrap().diff_dir(&container.layer).unwrap();
+    assert_eq!(kept, layer.id == container.layer);
+    let driver = store.driver().unwrap();
+    let diff = driver.diff_dir(&layer.id).unwrap();
     assert_eq!(fs::read_to_string(diff.join("file")).unwrap(), "data", "nothing is lost in any case");
-    (store, kept, layer)
+    let dir = driver.home().join(&layer.id);
+    let link = driver.home().join("l").join(fs::read_to_string(dir.join("link")).unwrap());
+    assert_eq!(fs::read_link(link).unwrap(), Path::new("..").join(&layer.id).join("diff"));
+    (store, kept, layer.clone())
 }
 
 fn assert_container_again(world: &World, container: &Container) {
     let (store, kept, layer) = next(world, container);
     assert!(kept && layer.diff_digest.is_none() && layer.diff_size == 0 && layer.uids.is_empty());
-    assert!(!store.tar_split(&container.layer).exists());
+    assert!(
+        fs::read_dir(store.layers_dir()).unwrap().all(|entry| !entry
+            .unwrap()
+            .file_name()
+            .to_string_lossy()
+            .ends_with(".tar-split.gz"))
+    );
     // And it can be frozen after all.
     let frozen = in_place(&store, store.driver().unwrap(), container, &Options::default()).unwrap();
     let layer = frozen.layer().clone();
@@ -76,9 +88,11 @@ fn assert_container_again(world: &World, container: &Container) {
 fn assert_image(world: &World, container: &Container) {
     let (store, kept, layer) = next(world, container);
     assert!(!kept && layer.diff_digest.is_some());
-    assert!(store.tar_split(&container.layer).exists());
+    let content_id = LayerId::of_image_layer(None, layer.diff_digest.as_ref().unwrap());
+    assert_eq!(layer.id, content_id, "as every tool would name it");
+    assert!(store.tar_split(&layer.id).exists());
     assert!(!store.container_dir(&container.id).exists());
-    assert_eq!(store.images().unwrap().by_name("localhost/x:1").unwrap().unwrap().layer, Some(container.layer.clone()));
+    assert_eq!(store.images().unwrap().by_name("localhost/x:1").unwrap().unwrap().layer, Some(layer.id));
 }
 
 #[test]
@@ -95,7 +109,7 @@ fn killed_after_the_layer_was_recorded_it_is_rolled_back() {
     let (store, container, frozen) = world.packed();
     let mut all = store.lock_all().unwrap();
     frozen.record_layer(&store, &mut all).unwrap();
-    assert!(store.tar_split(&container.layer).exists());
+    assert!(store.tar_split(frozen.layer()).exists());
     drop(all);
     assert_container_again(&world, &container);
 }
@@ -106,7 +120,7 @@ fn killed_after_the_image_was_recorded_it_is_rolled_forward() {
     let (store, container, frozen) = world.packed();
     let mut all = store.lock_all().unwrap();
     frozen.record_layer(&store, &mut all).unwrap();
-    publish::record_image(&store, &mut all, &image(&container.layer)).unwrap();
+    publish::record_image(&store, &mut all, &image(frozen.layer())).unwrap();
     drop(all);
     assert_image(&world, &container);
 }
@@ -117,7 +131,7 @@ fn killed_after_the_container_went_it_is_rolled_forward() {
     let (store, container, frozen) = world.packed();
     let mut all = store.lock_all().unwrap();
     frozen.record_layer(&store, &mut all).unwrap();
-    publish::record_image(&store, &mut all, &image(&container.layer)).unwrap();
+    publish::record_image(&store, &mut all, &image(frozen.layer())).unwrap();
     let _ = publish::release_container(&store, &mut all, &container.layer).unwrap();
     drop(all);
     assert_image(&world, &container);
@@ -161,9 +175,9 @@ fn a_layer_with_children_or_digests_is_unfit() {
     let child = store.create_container(&new, &mut |_| Some("d".into()), &mut |_, _| Ok(())).unwrap();
     assert!(matches!(again(), Err(Error::Unfit { .. })));
     store.delete_container(&child.id).unwrap().finish().unwrap();
-    let frozen = again().unwrap();
     let mut all = store.lock_all().unwrap();
-    frozen.record_layer(&store, &mut all).unwrap();
+    all.layers.update(&container.layer, |layer| layer.diff_digest = Some(Digest::of(b""))).unwrap();
+    all.layers.save().unwrap();
     drop(all);
     assert!(matches!(again(), Err(Error::Unfit { .. })));
 }

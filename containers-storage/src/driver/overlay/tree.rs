@@ -92,6 +92,27 @@ pub(super) fn detach(overlay: &Overlay, id: &LayerId, into: &Path) -> Result<(),
     move_away(&dir, into, &mut next)
 }
 
+/// Moves the directory of layer `from` to the id `to`, then points its link there.
+pub(super) fn rename(overlay: &Overlay, from: &LayerId, to: &LayerId) -> Result<(), Error> {
+    let (old, new) = (overlay.config.home.join(from), overlay.config.home.join(to));
+    if from != to && old.symlink_metadata().is_ok() {
+        if new.symlink_metadata().is_ok() {
+            remove_stale(overlay, &prepare_home(&overlay.config.home)?, to, &new)?;
+        }
+        rustix::fs::renameat(CWD, &old, CWD, &new).map_err(Error::io("renaming", &old))?;
+    }
+    let Some(name) = chain::read_link_name(&new)? else { return Ok(()) };
+    let (link, target) = (overlay.config.home.join("l").join(name), format!("../{to}/diff"));
+    if fs::read_link(&link).is_ok_and(|present| present == Path::new(&target)) {
+        return Ok(());
+    }
+    match fs::remove_file(&link) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Error::io("removing", &link)(error)),
+        _ => {}
+    }
+    rustix::fs::symlinkat(&target, CWD, &link).map_err(Error::io("creating", &link))
+}
+
 fn move_away(from: &Path, into: &Path, next: &mut usize) -> Result<(), Error> {
     let Some(name) = from.file_name().and_then(|name| name.to_str()) else {
         return Ok(());
