@@ -274,10 +274,9 @@ impl Parser {
     /// After the first command each must be a function, since it takes the value before.
     fn check_later_commands(&self, commands: &[Command]) -> Result<()> {
         for (i, command) in commands.iter().enumerate().skip(1) {
-            if let Some(word) = command.words.first() {
-                if matches!(word.kind, WordKind::Literal(..) | WordKind::Dot | WordKind::Nil) {
-                    return Err((word.at, format!("non executable command in pipeline stage {}", i + 1)));
-                }
+            let word = command.words.first();
+            if let Some(word) = word.filter(|word| matches!(word.kind, WordKind::Literal(..) | WordKind::Dot | WordKind::Nil)) {
+                return Err((word.at, format!("non executable command in pipeline stage {}", i + 1)));
             }
         }
         Ok(())
