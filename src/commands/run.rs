@@ -172,6 +172,17 @@ fn variables(ctx: &Context, words: &[String]) -> Vec<String> {
         .collect()
 }
 
+/// `--isolation`, else `BUILDAH_ISOLATION`. A script's variable that asks for one of Buildah's other engines gets the built-in
+/// one, which keeps more apart than chroot and as much as oci; the flag is refused by name.
+pub(super) fn isolation(ctx: &Context, given: Option<&str>) -> Option<String> {
+    let word = given.or_else(|| ctx.environment().engine("ISOLATION"))?;
+    if given.is_none() && ["oci", "chroot"].iter().any(|engine| word.eq_ignore_ascii_case(engine)) {
+        log::info!("isolation {word:?}: the built-in runtime is used");
+        return None;
+    }
+    Some(word.to_owned())
+}
+
 fn confinement(ctx: &Context, args: &RunArgs) -> Confinement {
     let no_pivot = args.no_pivot || ctx.environment().engine_switch("NOPIVOT");
     Confinement {
@@ -186,7 +197,7 @@ fn confinement(ctx: &Context, args: &RunArgs) -> Confinement {
             pid: args.namespaces.pid.clone(),
             uts: args.namespaces.uts.clone(),
         },
-        isolation: args.isolation.clone().or_else(|| ctx.environment().engine("ISOLATION").map(str::to_owned)),
+        isolation: isolation(ctx, args.isolation.as_deref()),
         root_change: if no_pivot { RootChange::MoveMount } else { RootChange::Pivot },
     }
 }

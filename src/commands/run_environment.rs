@@ -85,16 +85,12 @@ impl RunEnvironmentArgs {
     pub(super) fn resolve(&self, ctx: &Context, conf: &ContainersConf, rootless: bool) -> Result<RunEnvironment, CommandError> {
         let defaults = &conf.containers;
         check(&self.device, DeviceRequest::parse)?;
-        let isolation = match self.isolation.as_deref().or_else(|| ctx.environment().engine("ISOLATION")) {
-            Some(word) => {
-                crate::run::Isolation::parse(word)?;
-                native(rootless)
-            }
-            None => native(rootless),
-        };
+        if let Some(word) = super::run::isolation(ctx, self.isolation.as_deref()) {
+            crate::run::Isolation::parse(&word)?;
+        }
         let (namespaces, network_policy) = namespaces(&self.namespaces)?;
         Ok(RunEnvironment {
-            isolation,
+            isolation: if rootless { Isolation::Rootless } else { Isolation::Oci },
             namespaces,
             network_policy,
             capabilities: capability_set(&self.capabilities, defaults.default_capabilities.as_deref())?,
@@ -148,10 +144,6 @@ fn keep_security(common: &mut CommonOptions, word: &str) {
         "no-new-privileges" => common.no_new_privileges = value != "false",
         _ => {}
     }
-}
-
-fn native(rootless: bool) -> Isolation {
-    if rootless { Isolation::Rootless } else { Isolation::Oci }
 }
 
 fn or_default(given: &[String], default: Option<&[String]>) -> Vec<String> {

@@ -1,11 +1,16 @@
 //! The verbs through the binary, one module each: stdout, stderr and status as a user sees them.
 
 mod bad_input;
+mod commit;
+mod config;
 mod containers;
 mod debian;
+mod from;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod images;
+mod mounting;
+mod run;
 mod smoke;
 mod usage;
 mod version;

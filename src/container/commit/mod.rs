@@ -16,6 +16,7 @@ use std::path::PathBuf;
 
 use containers_storage::driver;
 use containers_storage::freeze;
+use containers_storage::lease;
 use containers_storage::store::{self, NewImage, Store};
 use containers_storage::{Digest, ImageId, LayerId};
 use jiff::Timestamp;
@@ -262,8 +263,11 @@ pub fn commit(store: &Store, name: &str, options: &Options, note: &mut dyn FnMut
     let id = image.id.clone();
     let failed = |source| Error::Store { name: container.name(), source };
     match packed {
-        Packed::InPlace(frozen, _gate) => {
+        Packed::InPlace(frozen, gate) => {
             frozen.publish(store, &image).map_err(|source| Error::Freeze { name: container.name(), source })?;
+            drop(gate);
+            // Nobody mounts an image's layer for writing; a lease that stays is collected by `check`.
+            let _ = lease::forget(&store.conf().graph_root, container.layer());
         }
         Packed::Copied(_) => {
             store.put_image(&image).map_err(failed)?;

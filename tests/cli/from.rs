@@ -1,0 +1,158 @@
+//! `from`: names, what it keeps for later runs, and what it refuses.
+
+use crate::harness::{TestEnv, skip_without};
+
+#[test]
+fn scratch_gives_a_numbered_name() {
+    let env = TestEnv::new();
+    assert_eq!(env.ok(["from", "scratch"]), "working-container");
+    assert_eq!(env.ok(["from", "scratch"]), "working-container-1");
+    env.assert_store_is_clean();
+}
+
+#[test]
+fn a_taken_name_names_its_holder() {
+    let env = TestEnv::new();
+    env.ok(["from", "--name", "c", "scratch"]);
+    insta::assert_snapshot!(env.run(["from", "--name", "c", "scratch"]), @r#"
+    ------- stderr -------
+    Error: creating container: the container name "c" is already in use by [ID]. You have to remove that container to be able to reuse that name: that name is already in use
+    [exit status: 125]
+    "#);
+}
+
+#[test]
+fn an_unknown_image_is_not_looked_for_elsewhere() {
+    let env = TestEnv::new();
+    insta::assert_snapshot!(env.run(["from", "nosuch"]), @r#"
+    ------- stderr -------
+    Error: nosuch: image not known
+    hint: only images of the local store can be used yet, pulling from registries comes later: see "coracle images"
+    [exit status: 125]
+    "#);
+    insta::assert_snapshot!(env.run(["from", "docker://nosuch"]), @r#"
+    ------- stderr -------
+    Error: docker://nosuch: the transport "docker" is not supported yet: images come from the local store only
+    [exit status: 125]
+    "#);
+}
+
+#[test]
+fn policies_that_need_a_registry_are_refused_by_name() {
+    let env = TestEnv::new();
+    for flag in ["--pull", "--pull=always", "--pull-always"] {
+        let output = env.run(["from", flag, "scratch"]);
+        assert!(output.failure(125).contains("pull policy \"always\" needs a registry"), "{flag}: {output}");
+    }
+    assert!(env.run(["from", "--pull=sometimes", "scratch"]).failure(125).contains("unrecognized pull policy \"sometimes\""));
+    assert_eq!(env.ok(["from", "--pull=never", "scratch"]), "working-container");
+}
+
+#[test]
+fn the_id_file_has_no_newline() {
+    let env = TestEnv::new();
+    let file = env.work().join("id");
+    env.ok(["from", "--cidfile", &file.to_string_lossy(), "scratch"]);
+    let id = std::fs::read_to_string(file).unwrap();
+    assert_eq!(env.ok(["containers", "-q"]), id);
+}
+
+#[test]
+fn an_image_is_found_by_short_name_id_and_prefix() {
+    let env = TestEnv::new();
+    let id = env.busybox("localhost/team/app:1");
+    for operand in ["team/app:1", "localhost/team/app:1", "app:1", &id, &id[..12], &format!("sha256:{id}")] {
+        let name = env.ok(["from", operand]);
+        let from = env.ok(["inspect", "--format", "{{.FromImage}} {{.FromImageID}}", &name]);
+        assert_eq!(from, format!("localhost/team/app:1 {id}"), "{operand}");
+        env.ok(["rm", &name]);
+    }
+}
+
+#[test]
+fn wrong_words_are_found_before_anything_is_made() {
+    let env = TestEnv::new();
+    for (flag, value) in [
+        ("--cap-add", "NOPE"),
+        ("--add-host", "db"),
+        ("--ulimit", "nofile"),
+        ("--shm-size", "much"),
+        ("--device", "null"),
+        ("--security-opt", "nope=1"),
+        ("--isolation", "vm"),
+        ("--format", "tar"),
+        ("--pid", "elsewhere"),
+    ] {
+        let output = env.run(["from", flag, value, "scratch"]);
+        assert!(output.failure(125).starts_with("Error: "), "{flag}: {output}");
+    }
+    assert_eq!(env.ok(["containers", "-q"]), "");
+}
+
+#[test]
+fn triggers_of_the_base_are_executed_once() {
+    let env = TestEnv::new();
+    env.busybox("base");
+    env.write("hello", "hello\n");
+    let container = env.ok(["from", "--format", "docker", "base"]);
+    for trigger in ["RUN echo ran > /ran", "ENV TRIGGERED=yes", "COPY hello /hello"] {
+        env.ok(["config", "--onbuild", trigger, &container]);
+    }
+    env.ok(["commit", "--format", "docker", "--rm", &container, "parent"]);
+    let output = env.run(["from", "parent"]);
+    insta::assert_snapshot!(output, @r"
+    parent-working-container
+    ------- stderr -------
+    STEP 1: RUN echo ran > /ran
+    STEP 2: ENV TRIGGERED=yes
+    STEP 3: COPY hello /hello
+    ");
+    let seen = env.ok(["run", "parent-working-container", "--", "sh", "-c", "cat /ran /hello; echo $TRIGGERED"]);
+    assert_eq!(seen, "ran\nhello\nyes");
+    assert_eq!(env.ok(["inspect", "--format", "{{len .Docker.Config.OnBuild}}", "parent-working-container"]), "0");
+}
+
+#[test]
+fn buildah_works_on_our_container_and_we_on_its() {
+    if skip_without(&["buildah"]) {
+        return;
+    }
+    let mut env = TestEnv::new();
+    // crun does not run in every test machine; chroot isolation needs nothing. Ours is never weaker than what the variable asks for.
+    env.set("BUILDAH_ISOLATION", "chroot");
+    env.busybox("base");
+    let ours = env.ok(["from", "--name", "ours", "base"]);
+    let theirs = env.tool("buildah", ["from", "--name", "theirs", "base"]).success();
+    for name in [&ours, &theirs] {
+        env.ok(["config", "--env", "A=1", name]);
+        env.tool("buildah", ["config", "--env", "B=2", "--label", "x=y", name]).success();
+        env.ok(["run", name, "--", "sh", "-c", "echo us > /us"]);
+        env.tool("buildah", ["run", "--isolation", "chroot", name, "--", "sh", "-c", "cat /us; echo them > /them"]).success();
+        assert_eq!(env.ok(["run", name, "--", "sh", "-c", "cat /them; echo $A$B"]), "them\n12", "{name}");
+        let template = "{{.OCIv1.Config.Env}} {{.Docker.Config.Labels.x}}";
+        let seen_by_them = env.tool("buildah", ["inspect", "--format", template, name]).success();
+        assert_eq!(seen_by_them, env.ok(["inspect", "--format", template, name]), "{name}");
+        env.tool("buildah", ["commit", "-q", name, &format!("{name}-1")]).success();
+        env.ok(["commit", name, &format!("{name}-2")]);
+    }
+    env.assert_store_is_clean();
+    env.tool("buildah", ["rm", &ours]).success();
+    env.ok(["rm", &theirs]);
+    // Buildah does not know of the lease that our verbs left for its container.
+    env.ok(["check", "--repair"]);
+    env.assert_store_is_clean();
+}
+
+#[test]
+fn a_container_of_podman_is_taken_with_its_images_settings() {
+    if skip_without(&["podman"]) {
+        return;
+    }
+    let env = TestEnv::new();
+    env.busybox("base");
+    env.tool("podman", ["create", "--name", "theirs", "base", "sh"]).success();
+    assert_eq!(env.ok(["run", "theirs", "--", "sh", "-c", "echo $PATH"]), "/bin");
+    assert!(env.run(["containers", "-q"]).success().is_empty());
+    env.ok(["config", "--env", "A=1", "theirs"]);
+    assert_eq!(env.ok(["run", "theirs", "--", "sh", "-c", "echo $A"]), "1");
+}
