@@ -167,7 +167,7 @@ pub trait GraphDriver: fmt::Debug + Send + Sync {
     fn unmount(&self, id: &LayerId) -> Result<(), Error>;
 
     /// Whether the layer's writable directory is part of a mount in *any* mount namespace. Leaves no trace in the layer.
-    /// Needs the same privilege as `mount_detached`.
+    /// Needs the same privilege as `mount_detached`. Takes half a second to say yes: a mount may be about to end with its last process.
     fn in_use(&self, id: &LayerId) -> Result<bool, Error>;
 }
 

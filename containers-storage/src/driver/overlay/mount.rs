@@ -15,6 +15,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
@@ -26,6 +27,9 @@ use crate::{LayerId, Root, id_map};
 
 /// fsconfig(2) refuses a longer string value.
 const MAX_VALUE: usize = 255;
+
+/// How long a mount may take to end after its last process.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Everything that one overlay mount is made of.
 struct Plan {
@@ -86,10 +90,23 @@ pub(super) fn unmount(overlay: &Overlay, id: &LayerId) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whether the upper directory is in use. With `index=on` overlayfs takes the upper directory's in-use mark or answers EBUSY; that comes
+/// Whether the upper directory is in use. A mount outlives its last process by some milliseconds, more if that one was killed with
+/// children, so "busy" is believed only when it lasts.
+pub(super) fn in_use(overlay: &Overlay, id: &LayerId) -> Result<bool, Error> {
+    let deadline = Instant::now() + PATIENCE;
+    while is_busy(overlay, id)? {
+        if Instant::now() >= deadline {
+            return Ok(true);
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Ok(false)
+}
+
+/// Whether the upper directory is in use now. With `index=on` overlayfs takes the upper directory's in-use mark or answers EBUSY; that comes
 /// before it looks at the work directory. The upper itself as work directory is always refused with EINVAL, so the attempt
 /// ends there: the mark is given back and nothing, no `origin` attribute either, has been written (seen on 6.18 as root and rootless).
-pub(super) fn in_use(overlay: &Overlay, id: &LayerId) -> Result<bool, Error> {
+fn is_busy(overlay: &Overlay, id: &LayerId) -> Result<bool, Error> {
     let diff = overlay.config.home.join(id).join("diff");
     let (spelling, _handle) = spell(&diff)?;
     let prepare = || -> Result<OwnedFd, Errno> {
