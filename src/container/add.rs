@@ -210,8 +210,9 @@ fn look(target: &Root, source: &Source<'_>, appearance: &Appearance) -> Result<L
         }
     };
     let unasked = match source {
-        Source::Host { .. } => Some(ROOT),
-        Source::Root { .. } => None,
+        Source::Root { .. } if !crate::userns::has_single_id() => None,
+        // With one id there is nobody else whose the files could be.
+        Source::Root { .. } | Source::Host { .. } => Some(ROOT),
     };
     let mode = match &appearance.chmod {
         None => None,

@@ -9,7 +9,7 @@ use super::add::{self, Appearance, Outcome, Selection, Source, Verb};
 use super::config::empty_step;
 use super::find_image::{self, find_image};
 use super::run::HistoryChoice;
-use super::{Mounted, WorkingContainer, from, mounted, state};
+use super::{Mounted, WorkingContainer, mounted, state};
 
 /// What to copy, and how.
 #[derive(Debug, Clone)]
@@ -48,9 +48,6 @@ pub enum Error {
     /// `--from` names neither a container nor an image.
     #[error(transparent)]
     Image(#[from] find_image::Error),
-    /// The image of `--from` could not be read.
-    #[error(transparent)]
-    ReadImage(#[from] from::Error),
     /// The image of `--from` has no files.
     #[error("{0:?} has no layers to copy from")]
     NoLayers(String),

@@ -43,6 +43,12 @@ pub fn is_rootless() -> bool {
     !matches!(current(), State::RealRoot) || outer_variable("_CONTAINERS_ROOTLESS_UID").is_some_and(|uid| uid != 0)
 }
 
+/// Whether the namespace maps one user id only, so that no file can have another owner.
+pub fn has_single_id() -> bool {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    map.lines().count() == 1 && map.split_whitespace().nth(2) == Some("1")
+}
+
 /// The ids of the person who runs us, as seen outside: what `_CONTAINERS_ROOTLESS_UID` and `_GID` say, else what the maps of
 /// the namespace say about 0, else the real ids.
 pub fn outer_ids() -> Result<Ids, Error> {

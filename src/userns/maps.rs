@@ -68,8 +68,13 @@ pub(super) fn plan(own: Ids, notices: &mut Vec<Notice>) -> Result<Plan, Error> {
     let name = users.iter().find(|(_, id)| *id == uid).map(|(name, _)| *name).or(environment.as_deref());
     let others: Vec<_> = users.iter().copied().filter(|(other, _)| Some(*other) != name).collect();
 
-    let uids = subid::select(SUBUID, &read(Path::new(SUBUID))?, Owner { name, uid, own_id: uid }, &others)?;
-    let gids = subid::select(SUBGID, &read(Path::new(SUBGID))?, Owner { name, uid, own_id: gid }, &[])?;
+    let mut uids = subid::select(SUBUID, &read(Path::new(SUBUID))?, Owner { name, uid, own_id: uid }, &others)?;
+    let mut gids = subid::select(SUBGID, &read(Path::new(SUBGID))?, Owner { name, uid, own_id: gid }, &[])?;
+    if uids.ranges.is_empty() && gids.ranges.is_empty() && name_service_has_ranges() {
+        let user = name.map_or_else(|| uid.to_string(), str::to_owned);
+        uids = subid::select(SUBUID, &ask_name_service(&[&user]), Owner { name, uid, own_id: uid }, &others)?;
+        gids = subid::select(SUBGID, &ask_name_service(&["-g", &user]), Owner { name, uid, own_id: gid }, &[])?;
+    }
     if let Some(missing) = [(SUBUID, &uids), (SUBGID, &gids)].iter().find(|(_, found)| found.ranges.is_empty()) {
         notices.push(Notice::SingleId(no_range(missing.0, name, uid)));
         return Ok(Plan::Single);
@@ -92,6 +97,30 @@ fn no_range(file: &str, name: Option<&str>, uid: u32) -> String {
         "{file} has no range for {user:?}; as root, `usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {user}`, \
          or add the line `{user}:100000:65536` to {SUBUID} and to {SUBGID}"
     )
+}
+
+/// Whether `subid:` in nsswitch.conf(5) names more than the files, which were read already.
+fn name_service_has_ranges() -> bool {
+    let settings = read(Path::new("/etc/nsswitch.conf")).unwrap_or_default();
+    let sources = settings.lines().find_map(|line| line.trim().strip_prefix("subid:"));
+    sources.is_some_and(|sources| sources.split_whitespace().any(|source| source != "files"))
+}
+
+/// What getsubids(1) says, as lines of subuid(5). The plugins of the name service are loaded by that program and not by us. A
+/// failure is no ranges: the notice then says what is missing.
+fn ask_name_service(arguments: &[&str]) -> String {
+    let Some(program) = find_program("getsubids") else { return String::new() };
+    let output = std::process::Command::new(program).args(arguments).env_clear().output();
+    output.map(|output| lines_of_getsubids(&String::from_utf8_lossy(&output.stdout))).unwrap_or_default()
+}
+
+/// `0: ann 100000 65536` is `ann:100000:65536`.
+fn lines_of_getsubids(text: &str) -> String {
+    let lines = text.lines().filter_map(|line| {
+        let (_, range) = line.split_once(": ")?;
+        Some(range.split_whitespace().collect::<Vec<_>>().join(":") + "\n")
+    });
+    lines.collect()
 }
 
 /// The content of a file of the machine's settings; one that does not exist is empty.
@@ -169,7 +198,7 @@ impl Helpers {
         let _ = File::from(errors_read).take(2048).read_to_end(&mut message);
         let done = (succeeded(uid), succeeded(gid));
         unshared?;
-        let message = String::from_utf8_lossy(&message).trim().escape_debug().to_string();
+        let message = String::from_utf8_lossy(&message).lines().collect::<Vec<_>>().join("; ").escape_debug().to_string();
         match done {
             (true, true) => Ok(Written::Both),
             (false, false) if no_map_yet() => {
@@ -280,6 +309,12 @@ mod tests {
     fn login_names_come_with_their_ids() {
         let text = "root:x:0:0:root:/root:/bin/sh\nann:x:1000:1000::/home/ann:\nbroken\nworse:x:\n:x:5:5\n";
         assert_eq!(login_names(text), [("root", 0), ("ann", 1000), ("", 5)]);
+    }
+
+    #[test]
+    fn what_getsubids_prints_is_read_as_lines_of_the_file() {
+        let text = "0: ann 100000 65536\n1: ann 300000 10\nError fetching ranges\n";
+        assert_eq!(lines_of_getsubids(text), "ann:100000:65536\nann:300000:10\n");
     }
 
     #[test]

@@ -22,7 +22,7 @@ mod join;
 mod maps;
 pub mod subid;
 
-pub use current::{Ids, State, child_environment, current, is_rootless, outer_ids};
+pub use current::{Ids, State, child_environment, current, has_single_id, is_rootless, outer_ids};
 pub use enter::{Entered, How, MountNamespace, Notice, enter, unshare_mounts};
 pub use error::Error;
 pub use join::{ProcessId, join};

@@ -48,7 +48,7 @@ pub(super) fn unpack(
     };
     let mut options = TreeOptions {
         devices: session.devices,
-        unmapped: Unmapped::Refuse,
+        unmapped: if crate::userns::has_single_id() { Unmapped::Ignore } else { Unmapped::Refuse },
         owner: owner.map(|owner| (owner.uid, owner.gid)),
         mode: look.mode,
         implied_owner: (look.default_owner.uid, look.default_owner.gid),
