@@ -5,7 +5,7 @@ mod fixture;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use containers_storage::ContainerId;
 use containers_storage::check::{self, Depth};
@@ -14,11 +14,14 @@ use containers_storage::store::{NameChange, NewContainer, Store};
 use fixture::{World, as_user, have, new_image, put_layer};
 
 const WORKER: &str = "CORACLE_TEST_WORKER";
-/// How often a test repeats; `contrib/stress` sets more.
+/// How often a worker works; unset, it does so until it is killed.
 const ROUNDS: &str = "CORACLE_TEST_ROUNDS";
+const KILLS: u32 = 80;
 
-fn rounds(default: u32) -> u32 {
-    std::env::var(ROUNDS).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+/// Whether the test that kills goes on: a number of rounds, or for as many seconds as `contrib/stress` says.
+fn goes_on(round: u32, start: Instant) -> bool {
+    let seconds = std::env::var("CORACLE_STRESS_SECONDS").ok().and_then(|text| text.parse().ok());
+    seconds.map_or(round < KILLS, |seconds| start.elapsed() < Duration::from_secs(seconds))
 }
 
 fn create(store: &Store, name: &str) -> ContainerId {
@@ -58,7 +61,8 @@ fn worker() {
     };
     let dir = Path::new(&dir);
     let store = Store::open(Conf::at(&dir.join("g"), &dir.join("r"), containers_storage::id_map::is_rootless())).unwrap();
-    let (count, mark) = (rounds(u32::MAX), std::process::id());
+    let count = std::env::var(ROUNDS).map_or(u32::MAX, |text| text.parse().unwrap());
+    let mark = std::process::id();
     println!("ready");
     std::io::stdout().flush().unwrap();
     for round in 0..count {
@@ -93,8 +97,9 @@ fn a_process_killed_at_any_moment_leaves_a_sound_store() {
     as_user("a_process_killed_at_any_moment_leaves_a_sound_store", |world| {
         let (store, kept) = prepare(world);
         let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
-        let mut dirty = 0;
-        for round in 0..rounds(80) {
+        let (mut dirty, mut round, start) = (0, 0, Instant::now());
+        while goes_on(round, start) {
+            round += 1;
             let mut child = start_worker(world, None);
             // Xorshift: the same moments in every run, as far as the machine allows.
             seed ^= seed << 13;
