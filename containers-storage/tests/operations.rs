@@ -230,7 +230,11 @@ fn a_graph_root_that_others_may_write_to_is_refused() {
         use std::os::unix::fs::PermissionsExt;
         fs::create_dir(world.graph_root()).unwrap();
         fs::set_permissions(world.graph_root(), fs::Permissions::from_mode(0o777)).unwrap();
+        fs::create_dir(world.graph_root().join("overlay-layers")).unwrap();
         assert!(matches!(Store::open(world.conf()), Err(Error::NotPrivate { .. })));
+        fs::remove_dir(world.graph_root().join("overlay-layers")).unwrap();
+        assert!(Store::open(world.conf()).is_ok());
+        assert_eq!(fs::metadata(world.graph_root()).unwrap().permissions().mode() & 0o7777, 0o700);
         fs::remove_dir(world.graph_root()).unwrap();
         fs::write(world.graph_root(), "").unwrap();
         assert!(matches!(Store::open(world.conf()), Err(Error::NotPrivate { .. })));

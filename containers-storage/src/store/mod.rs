@@ -57,7 +57,7 @@ pub struct Store {
 
 impl Store {
     /// Opens the store. Makes the graph root (0700) if it is missing; refuses one that others own or may write (known attacks,
-    /// invariant 11).
+    /// invariant 11). An empty directory of ours, such as a fresh volume, is made private instead.
     pub fn open(conf: Conf) -> Result<Self, Error> {
         let root = &conf.graph_root;
         let stat = match rustix::fs::stat(root) {
@@ -68,15 +68,16 @@ impl Store {
             answer => answer,
         };
         let stat = stat.map_err(Error::io("opening", root))?;
+        let refused = |reason| Err(Error::NotPrivate { path: root.clone(), reason });
         if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
-            return Err(Error::NotPrivate { path: root.clone(), reason: "it is no directory" });
-        }
-        if stat.st_mode & 0o022 != 0 {
-            return Err(Error::NotPrivate { path: root.clone(), reason: "others may write to it" });
+            return refused("it is no directory");
         }
         let euid = rustix::process::geteuid();
         if stat.st_uid != euid.as_raw() && stat.st_uid != 0 && !euid.is_root() {
-            return Err(Error::NotPrivate { path: root.clone(), reason: "it belongs to another user" });
+            return refused("it belongs to another user");
+        }
+        if stat.st_mode & 0o022 != 0 && !make_private_if_empty(root) {
+            return refused("others may write to it (chmod go-w)");
         }
         Ok(Self { conf, driver: OnceLock::new() })
     }
@@ -275,6 +276,12 @@ impl Store {
         read_pair(&mut records, &self.containers_dir(), "containers.json")?;
         Ok(Containers::new(records))
     }
+}
+
+/// Whether the directory is empty and could be made 0700.
+fn make_private_if_empty(root: &Path) -> bool {
+    let empty = std::fs::read_dir(root).is_ok_and(|mut entries| entries.next().is_none());
+    empty && rustix::fs::chmod(root, rustix::fs::Mode::RWXU).is_ok()
 }
 
 fn read_pair(records: &mut Records, dir: &Path, name: &str) -> Result<(), Error> {
