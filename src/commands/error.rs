@@ -6,7 +6,11 @@
 use std::error::Error;
 use std::process::ExitCode;
 
+use containers_storage::store;
+
 use super::ui::escape;
+use crate::container::mounted;
+use crate::userns;
 
 /// The exit status of every failure that carries none of its own.
 pub const FAILURE: u8 = 125;
@@ -119,7 +123,9 @@ impl CommandError {
             Kind::Several(errors) => hints.extend(errors.iter().flat_map(CommandError::hints)),
             _ => {}
         }
-        hints.dedup();
+        // A hint may be that of an error and of its cause.
+        let mut seen = std::collections::HashSet::new();
+        hints.retain(|hint| seen.insert(hint.clone()));
         hints
     }
 
@@ -127,6 +133,15 @@ impl CommandError {
     pub fn source<E: Error + 'static>(&self) -> Option<&E> {
         match &self.kind {
             Kind::Failed(error) => causes(error.as_ref()).find_map(|cause| cause.downcast_ref()),
+            _ => None,
+        }
+    }
+
+    /// The kernel's answer at the root of this, if there is one.
+    pub fn errno(&self) -> Option<i32> {
+        match &self.kind {
+            Kind::Failed(error) => causes(error.as_ref()).find_map(errno_of),
+            Kind::Several(errors) => errors.iter().find_map(CommandError::errno),
             _ => None,
         }
     }
@@ -182,24 +197,31 @@ fn lower_first(text: &str) -> String {
 fn hints_for(error: &(dyn Error + 'static)) -> Vec<String> {
     let mut hints = Vec::new();
     for cause in causes(error) {
-        if let Some(io) = cause.downcast_ref::<std::io::Error>() {
-            hints.extend(hint_for_errno(io.raw_os_error()));
-        } else if let Some(errno) = cause.downcast_ref::<nix::errno::Errno>() {
-            hints.extend(hint_for_errno(Some(*errno as i32)));
-        } else if let Some(errno) = cause.downcast_ref::<rustix::io::Errno>() {
-            hints.extend(hint_for_errno(Some(errno.raw_os_error())));
+        if let Some(error) = cause.downcast_ref::<mounted::Error>() {
+            hints.extend(error.hints());
+        } else if let Some(error) = cause.downcast_ref::<userns::Error>() {
+            hints.extend(error.hints());
+        } else if let Some(store::Error::Corrupt { .. }) = cause.downcast_ref() {
+            hints.push("\"coracle check\" says what is damaged; the file was left as it is".to_owned());
+        } else if let Some(errno) = errno_of(cause) {
+            hints.extend(hint_for_errno(errno));
         }
     }
     hints
 }
 
-fn hint_for_errno(errno: Option<i32>) -> Option<String> {
-    let hint = match errno? {
-        libc::ENOSPC => {
-            "a file system is full: \"coracle info\" shows where the graph root is, \"coracle prune --all\" removes unused images"
-        }
-        libc::EDQUOT => "your disk quota is used up: \"coracle prune --all\" removes unused images",
-        libc::EROFS => "the file system is read-only: another store can be given with --root and --runroot",
+/// The kernel's answer, if the error is one.
+fn errno_of(error: &(dyn Error + 'static)) -> Option<i32> {
+    let io = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error);
+    let nix = || error.downcast_ref::<nix::errno::Errno>().map(|errno| *errno as i32);
+    let rustix = || error.downcast_ref::<rustix::io::Errno>().map(|errno| errno.raw_os_error());
+    io.or_else(nix).or_else(rustix)
+}
+
+fn hint_for_errno(errno: i32) -> Option<String> {
+    let hint = match errno {
+        libc::ENOSPC | libc::EDQUOT => "\"coracle prune --all\" removes unused images",
+        libc::EROFS => "another store can be given with --root and --runroot",
         libc::EMFILE | libc::ENFILE => "too many open files: see \"ulimit -n\"",
         _ => return None,
     };
@@ -263,6 +285,6 @@ mod tests {
         }
         let error = CommandError::from(Outer { source: std::io::Error::from_raw_os_error(libc::ENOSPC) });
         assert!(!error.text().contains(['\u{1b}', '\n']), "{}", error.text());
-        assert!(error.hints().iter().any(|hint| hint.contains("full")));
+        assert!(error.hints().iter().any(|hint| hint.contains("prune")));
     }
 }

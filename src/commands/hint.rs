@@ -1,4 +1,4 @@
-//! Hints that need a look into the store: the name that was probably meant. Only computed after a failure.
+//! Hints that need the store: the name that was probably meant, the place that is full. Only computed after a failure.
 //!
 //! The unknown name is taken from the error's text. Its two phrases are fixed, since scripts look for them, and every verb
 //! wraps the errors that carry them in its own type.
@@ -6,8 +6,21 @@
 use super::error::nearest;
 use super::{CommandError, Context};
 
+/// Adds what the store knows about an error.
+pub(super) fn from_store(context: &Context, error: CommandError) -> CommandError {
+    let error = with_nearest_name(context, error);
+    let hint = match error.errno() {
+        Some(libc::ENOSPC | libc::EDQUOT | libc::EROFS) => context.opened_store().map(|store| {
+            let conf = store.conf();
+            format!("the graph root is {}, the run root is {}", conf.graph_root.display(), conf.run_root.display())
+        }),
+        _ => None,
+    };
+    error.hinting(hint)
+}
+
 /// Adds the nearest known name to an error about an image or a container that is not known.
-pub(super) fn with_nearest_name(context: &Context, error: CommandError) -> CommandError {
+fn with_nearest_name(context: &Context, error: CommandError) -> CommandError {
     let text = error.text();
     // Verbs that take both look for an image last, so that its error is the one that is left.
     let hint = unknown_image(&text)

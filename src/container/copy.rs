@@ -43,16 +43,16 @@ pub enum Origin {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The container could not be read.
-    #[error(transparent)]
+    #[error("{0}")]
     State(#[from] state::Error),
     /// `--from` names neither a container nor an image.
-    #[error(transparent)]
+    #[error("{0}")]
     Image(#[from] find_image::Error),
     /// The image of `--from` has no files.
     #[error("{0:?} has no layers to copy from")]
     NoLayers(String),
     /// A file system could not be mounted.
-    #[error(transparent)]
+    #[error("{0}")]
     Mount(#[from] mounted::Error),
     /// Copying failed.
     #[error("adding content to container {container:?}")]

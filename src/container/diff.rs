@@ -14,13 +14,13 @@ use super::{mounted, state};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The container could not be read.
-    #[error(transparent)]
+    #[error("{0}")]
     State(#[from] state::Error),
     /// The image could not be found.
-    #[error(transparent)]
+    #[error("{0}")]
     Image(#[from] find_image::Error),
     /// The user namespace could not be entered.
-    #[error(transparent)]
+    #[error("{0}")]
     Mount(#[from] mounted::Error),
     /// The layers could not be compared.
     #[error("comparing {name:?} with its parent")]

@@ -86,7 +86,7 @@ pub enum Error {
     #[error("pull policy {0:?} needs a registry, and coracle does not talk to registries yet: use \"missing\" or \"never\"")]
     NeedsRegistry(&'static str),
     /// The image is not in the store.
-    #[error(transparent)]
+    #[error("{0}")]
     Image(#[from] find_image::Error),
     /// The image's documents cannot be read.
     #[error("reading image {id}")]
@@ -119,7 +119,7 @@ pub enum Error {
         source: config::Error,
     },
     /// The wanted name is none.
-    #[error(transparent)]
+    #[error("{0}")]
     Name(#[from] InvalidName),
     /// The wanted name is taken. Scripts look for this phrase.
     #[error(

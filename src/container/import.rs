@@ -22,10 +22,10 @@ pub enum Error {
     #[error("it was not made by a build tool, and it has no image to take a configuration from")]
     NoImage,
     /// Its image cannot be found.
-    #[error(transparent)]
+    #[error("{0}")]
     Image(#[from] find_image::Error),
     /// Its image cannot be read.
-    #[error(transparent)]
+    #[error("{0}")]
     ReadImage(#[from] Box<from::Error>),
 }
 

@@ -14,13 +14,13 @@ use crate::image::{Draft, Format};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The container could not be read.
-    #[error(transparent)]
+    #[error("{0}")]
     State(#[from] state::Error),
     /// The image could not be found.
-    #[error(transparent)]
+    #[error("{0}")]
     Image(#[from] find_image::Error),
     /// The image could not be read.
-    #[error(transparent)]
+    #[error("{0}")]
     ReadImage(#[from] from::Error),
     /// A document of the container or image is damaged.
     #[error("{name:?} is damaged")]

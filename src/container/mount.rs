@@ -18,7 +18,7 @@ use crate::userns;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The container could not be read.
-    #[error(transparent)]
+    #[error("{0}")]
     State(#[from] state::Error),
     /// `umount` of an unknown container. Scripts look for this phrase.
     #[error("error unmounting container {name}: container not known")]
@@ -41,7 +41,7 @@ pub enum Error {
         pid: u32,
     },
     /// Mounting failed.
-    #[error(transparent)]
+    #[error("{0}")]
     Mount(#[from] mounted::Error),
     /// The lease could not be read or changed.
     #[error("mounting {name:?}")]

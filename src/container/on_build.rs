@@ -19,7 +19,7 @@ use crate::image::Change;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The container could not be read or changed.
-    #[error(transparent)]
+    #[error("{0}")]
     State(#[from] state::Error),
     /// The trigger is no instruction.
     #[error("ONBUILD {trigger:?}")]

@@ -16,8 +16,8 @@ pub enum Error {
         name: String,
     },
     /// The store could not be read.
-    #[error(transparent)]
-    State(state::Error),
+    #[error("{0}")]
+    State(#[source] state::Error),
     /// A process of ours uses it.
     #[error("removing container {name:?}: process {pid} uses it")]
     InUse {

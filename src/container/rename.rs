@@ -10,13 +10,13 @@ use super::{WorkingContainer, state};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The container could not be found, or its state not be written.
-    #[error(transparent)]
+    #[error("{0}")]
     State(#[from] state::Error),
     /// It has that name already.
     #[error("renaming a container with the same name as its current name")]
     SameName,
     /// The new name is no name.
-    #[error(transparent)]
+    #[error("{0}")]
     Invalid(#[from] InvalidName),
     /// Another container has that name.
     #[error("the container name {name:?} is already in use by container {:?}", .holder.as_str())]

@@ -121,7 +121,7 @@ pub struct Names {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The container could not be read.
-    #[error(transparent)]
+    #[error("{0}")]
     State(#[from] state::Error),
     /// What `from` keeps for later runs is damaged.
     #[error("the state of container {name:?} is damaged")]
@@ -135,10 +135,10 @@ pub enum Error {
     #[error("{0}")]
     Word(String),
     /// The container could not be mounted.
-    #[error(transparent)]
+    #[error("{0}")]
     Mount(#[from] mounted::Error),
     /// The user is unknown.
-    #[error(transparent)]
+    #[error("{0}")]
     User(#[from] users::Error),
     /// A directory for one of the image's volumes could not be made.
     #[error("creating volume {path:?}")]
@@ -149,7 +149,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// The process could not be run.
-    #[error(transparent)]
+    #[error("{0}")]
     Run(#[from] run::Error),
 }
 

@@ -2,4 +2,5 @@
 
 #[path = "../harness/mod.rs"]
 mod harness;
+mod output;
 mod paths;

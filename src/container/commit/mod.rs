@@ -142,7 +142,7 @@ pub struct Outcome {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The container could not be read.
-    #[error(transparent)]
+    #[error("{0}")]
     State(#[from] state::Error),
     /// The state is damaged.
     #[error("the state of container {name:?} is damaged")]
@@ -178,7 +178,7 @@ pub enum Error {
     #[error("{0} seconds since 1970 is no time that an image can bear")]
     Time(i64),
     /// The namespace could not be entered, or the container not be mounted.
-    #[error(transparent)]
+    #[error("{0}")]
     Mount(#[from] mounted::Error),
     /// The layer could not be packed.
     #[error("committing {name:?}")]
