@@ -120,16 +120,20 @@ impl Table {
         quoted.strip_prefix('"')?.strip_suffix('"')
     }
 
-    /// The record at `index`, parsed.
+    /// The record at `index`, parsed. One without an ID, or with an escape in it, is damaged: look-ups would not find it.
     pub fn parse<T: DeserializeOwned>(&self, index: usize) -> Result<T, Error> {
+        let start = match self.records.get(index) {
+            Some(Slot::Read(range)) => range.start,
+            _ => 0,
+        };
+        let corrupt = |offset, problem| Error::Corrupt { path: self.path.clone(), offset, problem };
+        if self.id(index).is_none_or(|id| id.contains('\\')) {
+            return Err(corrupt(start, "a record without a plain ID".to_owned()));
+        }
         serde_json::from_str(self.raw(index)).map_err(|error| {
-            let start = match self.records.get(index) {
-                Some(Slot::Read(range)) => range.start,
-                _ => 0,
-            };
             // Records are one line in every tool's output; then the column is the offset.
             let within = if error.line() <= 1 { error.column().saturating_sub(1) } else { 0 };
-            Error::Corrupt { path: self.path.clone(), offset: start + within, problem: error.to_string() }
+            corrupt(start + within, error.to_string())
         })
     }
 
@@ -331,8 +335,11 @@ mod tests {
     fn damage_is_named_with_file_and_place() {
         let error = Table::from_bytes(Path::new("/store/t.json"), b"[{\"id\":\"a\"},{\"id\"".to_vec()).unwrap_err();
         assert!(error.to_string().starts_with("\"/store/t.json\" is damaged at byte 17"), "{error}");
-        let error = table(r#"[{"id":"a"},{"id":7}]"#).parse::<Row>(1).unwrap_err();
-        assert!(error.to_string().contains("byte 18"), "{error}");
+        let error = table(r#"[{"id":"a"},{"id":"b","names":7}]"#).parse::<Row>(1).unwrap_err();
+        assert!(error.to_string().contains("byte 30"), "{error}");
+        for id in [r#"[{"names":[]}]"#, r#"[{"id":"\u0061"}]"#] {
+            assert!(matches!(table(id).parse::<Row>(0), Err(Error::Corrupt { offset: 1, .. })), "{id}");
+        }
         let error = Table::from_bytes(Path::new("/t"), b"[{\"a\":\"\xff\"}]".to_vec()).unwrap_err();
         assert!(error.to_string().contains("byte 7"), "{error}");
     }
