@@ -121,7 +121,7 @@ pub fn finish(made: BorrowedFd<'_>, metadata: &Metadata<'_>) -> io::Result<Vec<V
     let owner = metadata.owner;
     let mut mode = now.st_mode & 0o7777;
     if (now.st_uid, now.st_gid) != (owner.uid, owner.gid) {
-        rustix::fs::fchown(made, Some(rustix::fs::Uid::from_raw(owner.uid)), Some(rustix::fs::Gid::from_raw(owner.gid)))?;
+        chown(made, owner)?;
         mode = !metadata.mode;
     }
     if mode != metadata.mode {
@@ -143,7 +143,7 @@ pub fn finish(made: BorrowedFd<'_>, metadata: &Metadata<'_>) -> io::Result<Vec<V
 pub fn finish_node(handle: BorrowedFd<'_>, metadata: &Metadata<'_>) -> io::Result<()> {
     let owner = metadata.owner;
     let (uid, gid) = (rustix::fs::Uid::from_raw(owner.uid), rustix::fs::Gid::from_raw(owner.gid));
-    rustix::fs::chownat(handle, "", Some(uid), Some(gid), AtFlags::EMPTY_PATH)?;
+    rustix::fs::chownat(handle, "", Some(uid), Some(gid), AtFlags::EMPTY_PATH).map_err(|errno| chown_error(errno, owner))?;
     // fchmod(2) refuses a bare handle; its name below /proc/self/fd is the same inode.
     let path = format!("/proc/self/fd/{}", handle.as_raw_fd());
     rustix::fs::chmodat(CWD, path.as_str(), Mode::from_raw_mode(metadata.mode), AtFlags::empty())?;
@@ -156,10 +156,29 @@ pub fn finish_symlink(directory: BorrowedFd<'_>, name: &OsStr, metadata: &Metada
     Ok(rustix::fs::utimensat(directory, name, &metadata.times(), AtFlags::SYMLINK_NOFOLLOW)?)
 }
 
+/// Owner of an open file or directory.
+pub fn chown(made: BorrowedFd<'_>, owner: Owner) -> io::Result<()> {
+    let (uid, gid) = (rustix::fs::Uid::from_raw(owner.uid), rustix::fs::Gid::from_raw(owner.gid));
+    rustix::fs::fchown(made, Some(uid), Some(gid)).map_err(|errno| chown_error(errno, owner))
+}
+
 /// Owner of a link itself.
 pub fn chown_link(directory: BorrowedFd<'_>, name: &OsStr, owner: Owner) -> io::Result<()> {
     let (uid, gid) = (rustix::fs::Uid::from_raw(owner.uid), rustix::fs::Gid::from_raw(owner.gid));
-    Ok(rustix::fs::chownat(directory, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?)
+    rustix::fs::chownat(directory, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
+        .map_err(|errno| chown_error(errno, owner))
+}
+
+/// An id without a mapping is an invalid argument (user_namespaces(7)), which tells people nothing.
+fn chown_error(errno: Errno, owner: Owner) -> io::Error {
+    match errno {
+        Errno::INVAL => {
+            let text =
+                format!("the owner {}:{} is not in the user namespace, whose ids /etc/subuid gives", owner.uid, owner.gid);
+            io::Error::new(io::ErrorKind::InvalidInput, text)
+        }
+        errno => errno.into(),
+    }
 }
 
 /// Times of an open directory, once all is in it.

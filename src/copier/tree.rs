@@ -25,6 +25,7 @@ use rustix::fs::{Mode, OFlags, Timespec};
 use super::content::Mover;
 use super::digest::SourceKind;
 use super::ignore::Ignore;
+use super::make;
 use super::names::{Names, Owner};
 
 /// A level takes three descriptors, and a process usually has 1024.
@@ -150,7 +151,7 @@ pub fn open_directory(handle: BorrowedFd<'_>) -> io::Result<OwnedFd> {
 
 /// A directory that has no source: 0755, and the time that was asked for.
 pub fn finish_new_directory(made: BorrowedFd<'_>, owner: Owner, time: Option<i64>) -> io::Result<()> {
-    rustix::fs::fchown(made, Some(rustix::fs::Uid::from_raw(owner.uid)), Some(rustix::fs::Gid::from_raw(owner.gid)))?;
+    make::chown(made, owner)?;
     rustix::fs::fchmod(made, Mode::from_raw_mode(0o755))?;
     if let Some(seconds) = time {
         let at = Timespec { tv_sec: seconds, tv_nsec: 0 };
