@@ -6,6 +6,7 @@ use std::path::Path;
 use super::{Report, Tables};
 use crate::containers::Container;
 use crate::driver::GraphDriver;
+use crate::freeze;
 use crate::images::{Image, big_data_file};
 use crate::layers::Layer;
 use crate::store::{Error, Store};
@@ -27,9 +28,13 @@ pub(super) fn check(store: &Store, tables: &Tables, report: &mut Report) -> Resu
         .chain(containers.iter().map(|container| &container.layer))
         .chain(layers.iter().filter_map(|layer| layer.parent.as_ref()))
         .collect();
+    let moving = half_frozen(&graph, &layers, report);
     for layer in &layers {
         if layer.is_incomplete() {
             report.garbage(format!("layer {} is incomplete", layer.id));
+            continue;
+        }
+        if moving.contains(&layer.id) {
             continue;
         }
         if !tables.layers.is_read_only(&layer.id) {
@@ -44,6 +49,20 @@ pub(super) fn check(store: &Store, tables: &Tables, report: &mut Report) -> Resu
     }
     check_image_names(&images, report);
     check_containers(tables, &graph, &containers, report)
+}
+
+/// The layers whose freeze was interrupted, under both their IDs: one directory for the two records, which the next command that
+/// changes the store gives to one of them.
+fn half_frozen(graph: &Graph<'_>, layers: &[Layer], report: &mut Report) -> HashSet<LayerId> {
+    let mut moving = HashSet::new();
+    for layer in layers {
+        let Some(own) = layer.flags.get(freeze::FLAG).and_then(|own| own.as_str()?.parse::<LayerId>().ok()) else { continue };
+        if graph.driver.exists(&own) || graph.driver.exists(&layer.id) {
+            report.garbage(format!("commit --rm of layer {own} was interrupted"));
+            moving.extend([own, layer.id.clone()]);
+        }
+    }
+    moving
 }
 
 /// Parents by layer.
