@@ -3,6 +3,7 @@
 //! Invariant: files are merged key by key, the later one wins; a list that holds `{append=true}` adds to what was there, and so
 //! do the lists of the files after it. Keys that we do not read are ignored, since other tools own them.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -144,6 +145,16 @@ struct Merger {
     appending: BTreeMap<&'static str, bool>,
 }
 
+/// Debian's file is 24 kB of comments around twenty lines, and the parser is four times as long about it. Lines stay lines, so that
+/// an error still names the right one. In a multi-line string a `#` at the beginning of a line is no comment.
+fn without_comments(text: &str) -> Cow<'_, str> {
+    if text.contains("\"\"\"") || text.contains("'''") {
+        return Cow::Borrowed(text);
+    }
+    let keep = |line: &str| !line.trim_start().starts_with('#');
+    Cow::Owned(text.split('\n').map(|line| if keep(line) { line } else { "" }).collect::<Vec<_>>().join("\n"))
+}
+
 impl Merger {
     fn add_with_drop_ins(&mut self, path: &Path, presence: Presence) -> Result<(), Error> {
         self.add(path, presence)?;
@@ -155,8 +166,9 @@ impl Merger {
 
     fn add(&mut self, path: &Path, presence: Presence) -> Result<(), Error> {
         let Some(text) = read_file(path, presence)? else { return Ok(()) };
-        let tables: Table = text.parse().map_err(|error: toml::de::Error| {
-            let line = error.span().map_or(1, |span| text.get(..span.start).unwrap_or_default().matches('\n').count() + 1);
+        let plain = without_comments(&text);
+        let tables: Table = plain.parse().map_err(|error: toml::de::Error| {
+            let line = error.span().map_or(1, |span| plain.get(..span.start).unwrap_or_default().matches('\n').count() + 1);
             Error::Parse { path: path.to_owned(), message: format!("line {line}: {}", error.message()) }
         })?;
         for (name, table) in tables {
