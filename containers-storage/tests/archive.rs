@@ -13,7 +13,7 @@ use containers_storage::archive::pack::{OnDisk, Options, Outcome, Output, Times,
 use containers_storage::archive::{Compression, OverlayXattrs, unpack};
 use containers_storage::{Digest, Root, tar_split};
 use proptest::prelude::*;
-use tarsmith::{Tar, layer_options, listing, unpack_layer};
+use tarsmith::{Tar, installed, layer_options, listing, unpack_layer};
 
 fn options() -> Options {
     Options {
@@ -124,6 +124,9 @@ fn gnu_tar_and_python_read_what_is_packed() {
     let args = ["--xattrs", "--xattrs-include=*", "-p", "-xf"];
     assert!(Command::new("tar").args(args).arg(&file).arg("-C").arg(&gnu).status().unwrap().success());
     assert!(pack_dir(&gnu).tar == packed.tar);
+    if !installed(&["python3"]) {
+        return;
+    }
     let script = "import sys,tarfile\nt=tarfile.open(sys.argv[1],'r:')\nprint(len(t.getmembers()))";
     let count = Command::new("python3").args(["-c", script]).arg(&file).output().unwrap();
     assert_eq!(String::from_utf8(count.stdout).unwrap().trim(), packed.outcome.entries.to_string());
@@ -304,7 +307,7 @@ fn make(at: &Path, node: &Node) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn any_tree_survives(tree in node()) {

@@ -338,17 +338,15 @@ fn describe(header: &Header, extensions: Extensions) -> Result<Described, (Vec<u
         if header.dialect() == Dialect::Gnu {
             header.check_gnu_times()?;
         }
-        let mtime = match pax.mtime {
-            Some(mtime) => mtime,
-            None => Time::from_seconds(header.mtime()?),
-        };
+        // Fields that PAX overrides must be numbers all the same: others give up at them.
+        let mtime = Time::from_seconds(header.mtime()?);
         let entry = Entry {
             path: clean_path(&name)?,
             kind,
             mode: header.mode()?,
-            uid: owner(pax.uid, header.uid())?,
-            gid: owner(pax.gid, header.gid())?,
-            mtime,
+            uid: owner(pax.uid, header.uid()?)?,
+            gid: owner(pax.gid, header.gid()?)?,
+            mtime: pax.mtime.unwrap_or(mtime),
             size: stored,
             xattrs: pax.xattrs,
             name,
@@ -376,7 +374,8 @@ fn resolve_name(header: &Header, extensions: &Extensions) -> Result<Vec<u8>, Ref
 fn stored_size(header: &Header, pax: Option<u64>) -> Result<u64, Refusal> {
     const LARGEST_OCTAL: u64 = 0o77_777_777_777;
     let Some(size) = pax else { return header.size() };
-    if size > LARGEST_OCTAL || header.size()? == size {
+    let in_header = header.size()?;
+    if size > LARGEST_OCTAL || in_header == size {
         return Ok(size);
     }
     Err(Refusal::Ambiguous("the PAX size is not the header's"))
@@ -386,6 +385,9 @@ fn kind(header: &Header, name: &[u8], link: Vec<u8>, stored: u64) -> Result<Kind
     let slash = name.ends_with(b"/");
     let kind = match header.flag() {
         b'0' if slash => return Err(Refusal::Ambiguous("a regular file whose name ends in a slash")),
+        0 if slash != header.name().ends_with(b"/") => {
+            return Err(Refusal::Ambiguous("an old directory whose two names disagree about the slash"));
+        }
         0 if slash => Kind::Directory,
         b'0' | 0 | b'S' => return Ok(Kind::File),
         b'1' => Kind::HardLink(link),
@@ -417,12 +419,8 @@ fn kind(header: &Header, name: &[u8], link: Vec<u8>, stored: u64) -> Result<Kind
 }
 
 /// An owner: 2³²−1 means "unchanged" to the kernel (chown(2)) and is nobody's number.
-fn owner(pax: Option<i64>, header: Result<i64, Refusal>) -> Result<u32, Refusal> {
-    let id = match pax {
-        Some(id) => id,
-        None => header?,
-    };
-    match u32::try_from(id) {
+fn owner(pax: Option<i64>, header: i64) -> Result<u32, Refusal> {
+    match u32::try_from(pax.unwrap_or(header)) {
         Ok(id) if id != u32::MAX => Ok(id),
         _ => Err(Refusal::Header("an owner out of range")),
     }

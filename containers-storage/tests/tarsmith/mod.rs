@@ -4,10 +4,20 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::process::Command;
 
 use containers_storage::Root;
 use containers_storage::archive::unpack::{Devices, LayerOptions, LayerOutcome, TreeOptions, TreeOutcome, Unmapped};
 use containers_storage::archive::{Error, OverlayXattrs, unpack};
+
+/// Whether all of these programs are installed; says so if not.
+pub fn installed(tools: &[&str]) -> bool {
+    let missing = tools.iter().find(|tool| Command::new(tool).arg("--version").output().is_err());
+    if let Some(tool) = missing {
+        println!("skipped: {tool} is not installed");
+    }
+    missing.is_none()
+}
 
 /// A tar being written.
 #[derive(Default, Clone)]

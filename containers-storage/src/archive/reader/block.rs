@@ -89,8 +89,10 @@ impl Header {
 
     /// The mode without the bits of the file type, which old writers of the containers tools left in.
     pub(super) fn mode(&self) -> Result<u32, Refusal> {
-        let mode = number(&self.fields.as_old().mode)?;
-        u32::try_from(mode & 0o7777).map_err(|_| Refusal::Header("a bad mode"))
+        match u32::try_from(number(&self.fields.as_old().mode)?) {
+            Ok(mode) if mode <= 0o177_777 => Ok(mode & 0o7777),
+            _ => Err(Refusal::Header("a bad mode")),
+        }
     }
 
     /// The owner's number, not yet checked for its range.
@@ -151,25 +153,19 @@ pub(super) fn text(field: &[u8]) -> &[u8] {
     field.split(|&byte| byte == 0).next().unwrap_or(&[])
 }
 
-/// A numeric field: octal, or base-256 (two's complement, big-endian, first bit set) where GNU and star extend it.
+/// A numeric field: octal, or base-256 (two's complement, big-endian) behind a byte 0x80 or 0xff. Others would be beyond any
+/// use, and Python takes them for octal.
 pub(super) fn number(field: &[u8]) -> Result<i64, Refusal> {
-    match field.first() {
-        Some(&first) if first & 0x80 != 0 => {
-            let negative = first & 0x40 != 0;
-            // The mark bit is not part of the number; the sign is carried to the left. 12 bytes fit 128 bits.
-            let mut value: i128 = if negative { -1 } else { 0 };
-            for (at, &byte) in field.iter().enumerate() {
-                let byte = match (at, negative) {
-                    (0, true) => byte,
-                    (0, false) => byte & 0x7f,
-                    _ => byte,
-                };
-                value = (value << 8) | i128::from(byte);
-            }
-            i64::try_from(value).map_err(|_| Refusal::Header("a number out of range"))
-        }
-        _ => octal(field),
-    }
+    let (&first, rest) = field.split_first().ok_or(Refusal::Header("an empty number"))?;
+    let start: i128 = match first {
+        0x80 => 0,
+        0xff => -1,
+        _ if first & 0x80 != 0 => return Err(Refusal::Header("a number out of range")),
+        _ => return octal(field),
+    };
+    // At most eleven bytes: they fit.
+    let value = rest.iter().fold(start, |value, &byte| (value << 8) | i128::from(byte));
+    i64::try_from(value).map_err(|_| Refusal::Header("a number out of range"))
 }
 
 /// An octal number between blanks or NULs; an empty field is 0.

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use super::super::{Refusal, Time};
 use super::sparse::PaxSparse;
 
-/// What an extended header says about the next member. An empty value means "as in the header block" and is absent here.
+/// What an extended header says about the next member. An empty attribute is absent, as Go has it.
 #[derive(Debug, Default)]
 pub(super) struct Pax {
     pub(super) path: Option<Vec<u8>>,
@@ -35,6 +35,9 @@ impl Pax {
             }
             if !value.is_empty() {
                 pax.apply(key, value)?;
+            } else if matches!(key, b"path" | b"linkpath" | b"size" | b"uid" | b"gid" | b"mtime") {
+                // Go keeps the header's value, GNU tar takes an empty one.
+                return Err(Refusal::Ambiguous("a PAX keyword without a value"));
             }
         }
         Ok(pax)
@@ -198,8 +201,9 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_value_is_absent() {
-        assert!(Pax::parse(b"8 path=\n").unwrap().path.is_none());
+    fn an_empty_attribute_is_absent_and_an_empty_name_refused() {
+        assert!(Pax::parse(b"22 SCHILY.xattr.user=\n").unwrap().xattrs.is_empty());
+        assert!(Pax::parse(b"8 path=\n").is_err());
     }
 
     #[test]
