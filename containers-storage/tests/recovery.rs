@@ -133,3 +133,19 @@ fn a_note_that_someone_else_wrote_is_no_order() {
         assert_eq!(layer_ids(&store), [o.base.id, o.top.id, o.container.layer]);
     });
 }
+
+#[test]
+fn an_image_that_is_put_takes_the_dead_away() {
+    as_user("an_image_that_is_put_takes_the_dead_away", |world| {
+        let store = world.store();
+        let base = put_layer(&store, None, &[("base", "1")]);
+        for parent in [store.temp_dirs(), store.layers_dir().join("tmp")] {
+            fs::create_dir_all(parent.join("temp-dir-7/x")).unwrap();
+            fs::write(parent.join("lock-7"), "").unwrap();
+        }
+        let live = store.stage_layer().unwrap();
+        store.put_image(&new_image(&[base], "a", &[])).unwrap();
+        let report = check::check(&store, Depth::Content).unwrap();
+        assert!(report.findings.is_empty() && live.tree().exists(), "{:#?}", report.findings);
+    });
+}

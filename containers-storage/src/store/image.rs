@@ -45,7 +45,7 @@ impl Store {
     /// top layer.
     pub fn put_image(&self, new: &NewImage) -> Result<Image, Error> {
         // Shared, and held to the end: nobody can delete the top layer in between, or take the note for a dead process's.
-        let _layers_lock = self.lock(Rank::Layers, Access::Shared)?;
+        let layers_lock = self.lock(Rank::Layers, Access::Shared)?;
         let layers = self.load_layers()?;
         if let Some(layer) = new.layer.as_ref().filter(|layer| !layers.contains(layer)) {
             return Err(Error::NoLayer(layer.clone()));
@@ -55,6 +55,9 @@ impl Store {
         let image = self.record_image(&mut images, new)?;
         images.save()?;
         noted.done();
+        drop((images, layers_lock));
+        // What killed commits left goes with the next one, which mostly has the namespace that deleting it needs.
+        let _ = self.collect_dead();
         Ok(image)
     }
 
