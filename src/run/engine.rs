@@ -1,15 +1,16 @@
 //! From a request to a running process: gathers what the machine decides, builds the specification, hands it to the engine.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use containers_storage::Root;
 use nix::sys::resource::{Resource, getrlimit};
+use rustix::fs::{CWD, Mode, OFlags};
 
 use super::mount_args::MountKind;
 use super::network::Connection;
 use super::spec::{self, Facts};
-use super::{Error, Isolation, Request, Status, Terminal, native, network, network_helper, seccomp};
+use super::{Error, Isolation, Request, Status, Terminal, native, network, network_helper, ownership, seccomp};
 use crate::sys;
 
 /// The Landlock version that can scope abstract unix sockets (landlock(7)).
@@ -37,10 +38,12 @@ pub(super) fn run(rootfs: &Root, request: &Request) -> Result<Status, Error> {
         Connection::Helper(program) => network_helper::start(program, namespace).map(Some),
         _ => Ok(None),
     };
+    let sources = pinned_sources(request)?;
+    ownership::prepare(&request.mounts.requests, &sources, &request.process.user)?;
     native::execute(native::Job {
         rootfs,
         spec: &spec,
-        sources: pinned_sources(request)?,
+        sources,
         files: super::etc_files::generate(&request.files, &connection, request.process.hostname.as_deref())?,
         filter,
         root_change: request.root_change,
@@ -62,20 +65,21 @@ fn processor_paths() -> Vec<String> {
     (0..).map(path).take_while(|path| Path::new(path).exists()).collect()
 }
 
-/// Bind sources that are relative: found below the context directory, by handle, and never outside it.
+/// The sources of binds, each looked up once: a relative one below the context directory, by handle, and never outside it.
 fn pinned_sources(request: &Request) -> Result<Vec<(PathBuf, OwnedFd)>, Error> {
     let mut pinned = Vec::new();
     for mount in &request.mounts.requests {
         let MountKind::Bind { source, .. } = &mount.kind else { continue };
-        if source.is_absolute() {
-            continue;
-        }
-        let Some(context) = &request.mounts.context_dir else {
-            return Err(Error::Request(format!("bind source {source:?} is relative; it needs --contextdir")));
+        let failed = |error| Error::prepare(format!("{source:?} for a mount at {:?}", mount.target), error);
+        let handle = match &request.mounts.context_dir {
+            _ if source.is_absolute() => {
+                let flags = OFlags::PATH | OFlags::CLOEXEC;
+                rustix::fs::openat(CWD, source, flags, Mode::empty()).map_err(|errno| failed(errno.into()))?
+            }
+            Some(context) => Root::open(context).and_then(|root| root.resolve(source)).map_err(failed)?,
+            None => return Err(Error::Request(format!("bind source {source:?} is relative; it needs --contextdir"))),
         };
-        let failed = |error| Error::prepare(format!("{source:?} of {context:?} for a mount"), error);
-        let found = Root::open(context).and_then(|root| root.resolve(source)).map_err(failed)?;
-        pinned.push((mount.target.clone(), found.as_fd().try_clone_to_owned().map_err(failed)?));
+        pinned.push((spec::lexically_clean(&mount.target), handle));
     }
     Ok(pinned)
 }

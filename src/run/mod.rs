@@ -23,6 +23,7 @@ pub mod namespaces;
 mod native;
 pub mod network;
 mod network_helper;
+mod ownership;
 pub mod seccomp;
 pub mod security;
 pub mod spec;

@@ -5,7 +5,7 @@
 
 mod defaults;
 
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
 
 use oci_spec::runtime::{
@@ -266,8 +266,8 @@ fn requested_mount(request: &MountRequest) -> Result<Mount, Error> {
 }
 
 /// Drops `.` and resolves `..` in the text. Only for what is compared and ordered: the kernel resolves the path itself.
-fn lexically_clean(path: &Path) -> std::path::PathBuf {
-    let mut clean = std::path::PathBuf::from("/");
+pub(super) fn lexically_clean(path: &Path) -> PathBuf {
+    let mut clean = PathBuf::from("/");
     for component in path.components() {
         match component {
             Component::Normal(name) => clean.push(name),

@@ -1,0 +1,157 @@
+//! `:U` and `:z`/`:Z` of a volume: what is done to the source before it is mounted.
+//!
+//! Invariant: the walk goes by handle, changes links themselves and never what they name (CVE-2021-43816's class); a directory
+//! that the system or the caller's whole home lives in is refused.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, Uid};
+use rustix::io::Errno;
+
+use super::mount_args::{MountKind, MountRequest};
+use super::spec::lexically_clean;
+use super::{Error, ProcessUser};
+
+/// Directories that are never given away, nor what is directly in the first one.
+const REFUSED: &[&str] = &[
+    "/bin",
+    "/boot",
+    "/dev",
+    "/etc",
+    "/home",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/media",
+    "/mnt",
+    "/opt",
+    "/proc",
+    "/root",
+    "/run",
+    "/sbin",
+    "/srv",
+    "/sys",
+    "/tmp",
+    "/usr",
+    "/var",
+    "/var/lib",
+    "/var/log",
+    "/var/tmp",
+    "/usr/bin",
+    "/usr/lib",
+    "/usr/local",
+];
+
+/// Directories below a volume.
+const DEPTH_LIMIT: usize = 1024;
+
+/// Does what the options of `requests` ask for. `pinned` has their sources, by target.
+pub(super) fn prepare(requests: &[MountRequest], pinned: &[(PathBuf, OwnedFd)], user: &ProcessUser) -> Result<(), Error> {
+    for request in requests {
+        let MountKind::Bind { source, chown, relabel, .. } = &request.kind else { continue };
+        if relabel.is_some() && Path::new("/sys/fs/selinux/enforce").exists() {
+            return Err(Error::Request(format!("volume {source:?}: SELinux labels (z, Z) cannot be set by this version")));
+        }
+        if !chown {
+            continue;
+        }
+        let failed = |error: io::Error| Error::prepare(format!("the owner of volume {source:?}"), error);
+        let target = lexically_clean(&request.target);
+        let Some((_, handle)) = pinned.iter().find(|(known, _)| *known == target) else { continue };
+        refuse_system_directory(handle, source)?;
+        give(handle.as_fd(), user, DEPTH_LIMIT).map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// By the name that the kernel has for the handle, so that a link to `/etc` is `/etc`.
+fn refuse_system_directory(handle: &OwnedFd, source: &Path) -> Result<(), Error> {
+    use std::os::fd::AsRawFd;
+    let failed = |error: Errno| Error::prepare(format!("the volume {source:?}"), error.into());
+    let link = format!("/proc/self/fd/{}", handle.as_raw_fd());
+    let name = rustix::fs::readlinkat(CWD, link, Vec::new()).map_err(failed)?;
+    let path = PathBuf::from(OsString::from_vec(name.into_bytes()));
+    let home = std::env::var_os("HOME").map(PathBuf::from);
+    let system =
+        path == Path::new("/") || REFUSED.iter().any(|refused| path == Path::new(refused)) || home.as_deref() == Some(&path);
+    let inside =
+        ["/etc", "/usr", "/bin", "/sbin", "/lib", "/boot", "/dev", "/proc", "/sys"].iter().any(|dir| path.starts_with(dir));
+    if system || inside {
+        return Err(Error::Request(format!("volume {source:?}: the owner of {path:?} is not changed: the system lives there")));
+    }
+    Ok(())
+}
+
+fn give(handle: BorrowedFd<'_>, user: &ProcessUser, depth: usize) -> io::Result<()> {
+    let depth = depth.checked_sub(1).ok_or(Errno::LOOP)?;
+    let stat = rustix::fs::fstat(handle)?;
+    if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let directory = rustix::fs::openat(handle, ".", flags, Mode::empty())?;
+        for entry in Dir::read_from(&directory)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            if name == c"." || name == c".." {
+                continue;
+            }
+            match rustix::fs::openat(&directory, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()) {
+                Ok(child) => give(child.as_fd(), user, depth)?,
+                // Gone since the directory was read.
+                Err(Errno::NOENT) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+    let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
+    Ok(rustix::fs::chownat(handle, "", Some(uid), Some(gid), AtFlags::EMPTY_PATH)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt, symlink};
+
+    use super::*;
+
+    fn volume(source: &Path) -> MountRequest {
+        MountRequest::parse_volume(&format!("{}:/v:U", source.display())).unwrap()
+    }
+
+    fn prepared(source: &Path) -> Result<(), Error> {
+        let handle = rustix::fs::openat(CWD, source, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).unwrap();
+        prepare(&[volume(source)], &[(PathBuf::from("/v"), handle)], &me())
+    }
+
+    fn me() -> ProcessUser {
+        let (uid, gid) = (nix::unistd::getuid().as_raw(), nix::unistd::getgid().as_raw());
+        ProcessUser { uid, gid, groups: Vec::new(), home: "/".into(), keep_groups: false }
+    }
+
+    #[test]
+    fn system_directories_are_refused_also_through_a_link() {
+        let dir = tempfile::tempdir().unwrap();
+        symlink("/etc", dir.path().join("link")).unwrap();
+        for source in [Path::new("/"), Path::new("/etc"), Path::new("/usr/share"), &dir.path().join("link"), Path::new("/tmp")]
+        {
+            assert!(prepared(source).is_err(), "{source:?}");
+        }
+    }
+
+    #[test]
+    fn the_tree_is_given_away_and_what_links_name_is_not_touched() {
+        let (dir, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        fs::create_dir(dir.path().join("sub")).unwrap();
+        fs::write(dir.path().join("sub/file"), "").unwrap();
+        symlink(outside.path(), dir.path().join("out")).unwrap();
+        let before = fs::metadata(outside.path()).unwrap().ctime_nsec();
+        let changed = fs::metadata(dir.path().join("sub/file")).unwrap().ctime_nsec();
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        prepared(dir.path()).unwrap();
+        assert_ne!(fs::metadata(dir.path().join("sub/file")).unwrap().ctime_nsec(), changed);
+        assert_eq!(fs::metadata(outside.path()).unwrap().ctime_nsec(), before);
+    }
+}
