@@ -2,5 +2,8 @@
 
 #[path = "../harness/mod.rs"]
 mod harness;
+mod mounts;
 mod output;
 mod paths;
+mod probe;
+mod process;

@@ -12,15 +12,15 @@ use std::time::{Duration, Instant};
 use crate::harness::TestEnv;
 
 /// A tree of the user's own beside the store, which nothing may change or read.
-struct Canary {
-    path: PathBuf,
+pub struct Canary {
+    pub path: PathBuf,
     before: Vec<(PathBuf, u32, u32, i64, u64)>,
 }
 
 const SECRET: &str = "the canary's secret";
 
 impl Canary {
-    fn new(env: &TestEnv) -> Self {
+    pub fn new(env: &TestEnv) -> Self {
         env.write("canary/secret", SECRET);
         env.write("canary/sub/file", SECRET);
         let path = env.work().join("canary");
@@ -45,7 +45,7 @@ impl Canary {
     }
 
     #[track_caller]
-    fn assert_untouched(&self) {
+    pub fn assert_untouched(&self) {
         assert_eq!(Self::state(&self.path), self.before, "the canary was changed");
         assert_eq!(fs::read_to_string(self.path.join("secret")).expect("the secret"), SECRET);
     }
