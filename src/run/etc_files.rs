@@ -214,8 +214,9 @@ fn resolv_conf(dns: &Dns, connection: &Connection, host: &str) -> Result<String,
         if !given.is_empty() {
             return given.join(" ");
         }
-        let lines = host.lines().filter_map(|line| line.trim().strip_prefix(key).filter(|rest| rest.starts_with([' ', '\t'])));
-        lines.last().map(|rest| rest.trim().to_string()).unwrap_or_default()
+        let mut lines =
+            host.lines().filter_map(|line| line.trim().strip_prefix(key).filter(|rest| rest.starts_with([' ', '\t'])));
+        lines.next_back().map(|rest| rest.trim().to_string()).unwrap_or_default()
     };
     let mut text = String::new();
     for (key, value) in [("search", listed(&dns.search, "search")), ("options", listed(&dns.options, "options"))] {

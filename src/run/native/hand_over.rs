@@ -26,10 +26,10 @@ pub(super) fn receive_descriptor(socket: BorrowedFd<'_>) -> io::Result<Option<Ow
     let flags = MsgFlags::MSG_CMSG_CLOEXEC;
     let message = nix::sys::socket::recvmsg::<()>(socket.as_raw_fd(), &mut slices, Some(&mut space), flags)?;
     for control in message.cmsgs()? {
-        if let ControlMessageOwned::ScmRights(descriptors) = control {
-            if let Some(descriptor) = descriptors.first() {
-                return Ok(Some(crate::sys::descriptors::received(*descriptor)));
-            }
+        if let ControlMessageOwned::ScmRights(descriptors) = control
+            && let Some(descriptor) = descriptors.first()
+        {
+            return Ok(Some(crate::sys::descriptors::received(*descriptor)));
         }
     }
     Ok(None)
