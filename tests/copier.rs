@@ -28,6 +28,7 @@ const CASES: &[Case] = &[
     ("patterns and literal names", patterns),
     ("ignored files are not reached by another name", ignored_by_any_name),
     ("what is excluded stays away", exclusions),
+    ("the ignore file of a context is found and read inside it", own_ignore_file),
     ("files replace links and directories", replacements),
     ("a link to a directory in the way is followed below the root", links_in_the_way),
     ("parents are kept from the pivot on", parents),
@@ -381,6 +382,24 @@ fn ignored_by_any_name() {
     }
     fixture.copy_with(&["."], "/out/", selection, Appearance::default()).expect("copied");
     assert_eq!(fixture.names(), ["out", "out/dl", "out/l", "out/x", "out/x/other"]);
+}
+
+/// Known attacks A07, A14.
+fn own_ignore_file() {
+    let fixture = Fixture::new();
+    fixture.write("secret", "");
+    fixture.write("f", "");
+    fixture.write(".dockerignore", "secret\n");
+    assert!(message(&fixture.copy(&["secret"], "/x").expect_err("ignored")).contains("/context/.dockerignore)"));
+    fixture.copy(&["f"], "/f").expect("copied");
+    fixture.write(".containerignore", "f\n");
+    fixture.copy(&["secret"], "/x").expect("the other file decides");
+    for target in [fixture.canary().join("secret"), PathBuf::from("nowhere"), PathBuf::from("/dev/zero")] {
+        fs::remove_file(fixture.context(".containerignore")).expect("removed");
+        symlink(&target, fixture.context(".containerignore")).expect("linked");
+        let text = message(&fixture.copy(&["f"], "/f").expect_err("refused"));
+        assert!(text.contains("reading ignore file") && !text.contains("the secret"), "{text}");
+    }
 }
 
 fn exclusions() {

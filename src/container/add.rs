@@ -81,7 +81,8 @@ pub enum Wildcards {
 pub struct Selection {
     /// `--exclude`: ignore patterns, relative to the source.
     pub exclude: Vec<String>,
-    /// `--ignorefile`: a file of the host with such patterns, which are relative to the context directory.
+    /// `--ignorefile`: a file of the host with such patterns, which are relative to the context directory. Without it, the
+    /// `.containerignore` or else `.dockerignore` of the context directory is taken.
     pub ignore_file: Option<PathBuf>,
     /// `--no-follow-symlinks`.
     pub links: Links,
@@ -161,7 +162,7 @@ pub struct Outcome {
 pub fn add(target: &Root, sources: &[OsString], destination: Option<&Path>, options: &Options<'_>) -> Result<Outcome, Error> {
     sources::refuse_network(sources)?;
     let origin = Origin::open(&options.source)?;
-    let ignore = context_ignore(&options.selection, &options.source)?;
+    let (ignore, ignore_file) = context_ignore(&options.selection, &options.source, &origin)?;
     let exclude = Ignore::new(options.selection.exclude.iter().map(String::as_str)).map_err(Error::Excludes)?;
     let groups = sources.iter().map(|spec| origin.expand(spec, &options.selection)).collect::<Result<Vec<_>, _>>()?;
     let look = look(target, &options.source, &options.appearance)?;
@@ -176,6 +177,7 @@ pub fn add(target: &Root, sources: &[OsString], destination: Option<&Path>, opti
         origin: &origin,
         options,
         arranged: &arranged,
+        ignore_file: ignore_file.as_deref(),
         digests: Composite::default(),
     };
     for group in &groups {
@@ -190,14 +192,20 @@ pub fn add(target: &Root, sources: &[OsString], destination: Option<&Path>, opti
     Ok(Outcome { digest, kind, warnings: job.session.warnings })
 }
 
-/// The patterns of the context: `--ignorefile`, which needs a context directory.
-fn context_ignore(selection: &Selection, source: &Source<'_>) -> Result<Ignore, Error> {
-    let Some(path) = &selection.ignore_file else { return Ok(Ignore::default()) };
-    if !matches!(source, Source::Host { context: Some(_) }) {
-        return Err(Error::IgnoreFileWithoutContext);
-    }
-    let text = sources::read_host_file(path).map_err(|source| Error::IgnoreFile { path: path.clone(), source })?;
-    Ignore::parse_file(&text).map_err(Error::Excludes)
+/// The patterns of the context, and the file they are from: `--ignorefile`, or what lies in the context directory.
+fn context_ignore(selection: &Selection, source: &Source<'_>, origin: &Origin<'_>) -> Result<(Ignore, Option<PathBuf>), Error> {
+    let in_context = matches!(source, Source::Host { context: Some(_) });
+    let (path, text) = match &selection.ignore_file {
+        Some(_) if !in_context => return Err(Error::IgnoreFileWithoutContext),
+        Some(path) => (path.clone(), sources::read_host_file(path)),
+        None if in_context => match origin.own_ignore_file() {
+            Some((path, text)) => (path, text),
+            None => return Ok((Ignore::default(), None)),
+        },
+        None => return Ok((Ignore::default(), None)),
+    };
+    let text = text.map_err(|source| Error::IgnoreFile { path: path.clone(), source })?;
+    Ok((Ignore::parse_file(&text).map_err(Error::Excludes)?, Some(path)))
 }
 
 fn look(target: &Root, source: &Source<'_>, appearance: &Appearance) -> Result<Look, Error> {
@@ -239,6 +247,7 @@ struct Job<'j, 'o> {
     origin: &'j Origin<'o>,
     options: &'j Options<'o>,
     arranged: &'j Target,
+    ignore_file: Option<&'j Path>,
     digests: Composite,
 }
 
@@ -260,7 +269,7 @@ impl Job<'_, '_> {
         }
         let may_be_empty = self.options.selection.wildcards == Wildcards::ExpandMaybeEmpty;
         if copied == 0 && !(group.items.is_empty() && may_be_empty) {
-            let using = self.options.selection.ignore_file.as_ref().map(|path| format!(" using {}", path.display()));
+            let using = self.ignore_file.map(|path| format!(" using {}", path.display()));
             return Err(Error::Filtered {
                 glob: group.spec.clone(),
                 count: group.items.len(),

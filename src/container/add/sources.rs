@@ -111,6 +111,15 @@ impl<'a> Origin<'a> {
         }
     }
 
+    /// The ignore file at the top of a context directory: its name, and its text or why it can't be read. It is read below the
+    /// directory and only if it is a regular file, since a context may be foreign (CVE-2022-4122).
+    pub(super) fn own_ignore_file(&self) -> Option<(PathBuf, io::Result<String>)> {
+        let name = [".containerignore", ".dockerignore"].into_iter().map(Path::new);
+        let name = name.into_iter().find(|name| self.root.symlink_metadata(name).is_ok())?;
+        let bytes = self.root.read_file(name, LONGEST_IGNORE_FILE);
+        Some((self.shown(name), bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned())))
+    }
+
     /// A name below the root as people would write it.
     pub(super) fn shown(&self, path: &Path) -> PathBuf {
         self.shown.join(path)
