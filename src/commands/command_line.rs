@@ -373,3 +373,85 @@ pub(super) fn words_of(error: &clap::Error) -> String {
         _ => error.to_string().lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn list_values_are_records_of_csv() {
+        let cases: [(&str, Option<&[&str]>); 11] = [
+            ("", Some(&[])),
+            ("a", Some(&["a"])),
+            ("a,b", Some(&["a", "b"])),
+            (",", Some(&["", ""])),
+            ("a, b", Some(&["a", " b"])),
+            ("\"a,b\",c", Some(&["a,b", "c"])),
+            ("\"a\"\"b\"", Some(&["a\"b"])),
+            ("k=\"v\"", None),
+            ("\"a", None),
+            ("\"a\"b", None),
+            ("a\\,b", Some(&["a\\", "b"])),
+        ];
+        for (text, want) in cases {
+            let want = want.map(|want| want.iter().map(|item| (*item).to_owned()).collect::<Vec<_>>());
+            assert_eq!(split_csv(text).ok(), want, "{text:?}");
+        }
+    }
+
+    fn parser() -> clap::Command {
+        clap::Command::new("verb")
+            .arg(Arg::new("all").short('a').long("all").action(ArgAction::SetTrue))
+            .arg(Arg::new("quiet").short('q').long("quiet").action(ArgAction::SetTrue))
+            .arg(Arg::new("filter").short('f').long("filter").action(ArgAction::Append).value_delimiter(','))
+            .arg(Arg::new("env").short('e').long("env").action(ArgAction::Append))
+            .arg(Arg::new("pull").long("pull").num_args(0..=1).require_equals(true).default_missing_value("always"))
+            .arg(Arg::new("tty").short('t').long("terminal").alias("tty").action(ArgAction::SetTrue))
+    }
+
+    fn sorted(order: Order, words: &[&str]) -> Result<(String, String), String> {
+        let words = words.iter().map(OsString::from).collect();
+        let sorted = sort(&parser(), "verb", order, words).map_err(|error| error.text())?;
+        let join = |words: Vec<OsString>| words.join(OsStr::new(" ")).to_string_lossy().into_owned();
+        Ok((join(sorted.flags), join(sorted.operands)))
+    }
+
+    #[test]
+    fn words_are_sorted_by_the_rules_of_pflag() {
+        use Order::{FlagsFirst, Mixed, Verbatim};
+        let cases: [(Order, &[&str], (&str, &str)); 14] = [
+            (FlagsFirst, &["-aq", "x"], ("--all --quiet", "x")),
+            (FlagsFirst, &["-f", "x", "y"], ("--filter=x", "y")),
+            (FlagsFirst, &["-fx", "y"], ("--filter=x", "y")),
+            (FlagsFirst, &["-f=x,z", "y"], ("--filter=x --filter=z", "y")),
+            (FlagsFirst, &["-af", "x"], ("--all --filter=x", "")),
+            (FlagsFirst, &["--filter", "-a", "y"], ("--filter=-a", "y")),
+            (FlagsFirst, &["-e", "a,b"], ("--env=a,b", "")),
+            (FlagsFirst, &["--all", "--all=false", "x"], ("", "x")),
+            (FlagsFirst, &["--pull", "x"], ("--pull", "x")),
+            (FlagsFirst, &["--pull=never", "x"], ("--pull=never", "x")),
+            (FlagsFirst, &["--", "x", "y"], ("", "x y")),
+            (Mixed, &["x", "-a", "y", "--", "-q"], ("--all", "x y -q")),
+            (Verbatim, &["-a", "x", "ls", "-q", "--", "z"], ("--all", "x ls -q -- z")),
+            (Verbatim, &["--tty", "x"], ("--terminal", "x")),
+        ];
+        for (order, words, (flags, operands)) in cases {
+            assert_eq!(sorted(order, words), Ok((flags.to_owned(), operands.to_owned())), "{words:?}");
+        }
+    }
+
+    #[test]
+    fn what_pflag_refuses_is_refused_in_its_words() {
+        let cases: [(&[&str], &str); 6] = [
+            (&["--nosuch"], "unknown flag: --nosuch"),
+            (&["-az"], "unknown shorthand flag: 'z' in -az"),
+            (&["--filter"], "flag needs an argument: --filter"),
+            (&["-f"], "flag needs an argument: 'f' in -f"),
+            (&["x", "-a"], "no options (-a) can be specified after the image or container name"),
+            (&["--all=x"], "invalid argument \"x\" for \"-a, --all\" flag: strconv.ParseBool: parsing \"x\": invalid syntax"),
+        ];
+        for (words, want) in cases {
+            assert_eq!(sorted(Order::FlagsFirst, words), Err(want.to_owned()), "{words:?}");
+        }
+    }
+}
