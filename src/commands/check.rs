@@ -14,7 +14,8 @@ const DAMAGED: u8 = 1;
 /// Check the store
 ///
 /// Looks for references that lead nowhere, wrong links and sizes, and files that nothing refers to. The exit status is 1 if
-/// damage was found; garbage that an interrupted command left is listed, and harmless. Nothing is changed without --repair, which removes only what is provably garbage.
+/// damage was found; garbage that an interrupted command left is listed, and harmless. Nothing is changed without --repair,
+/// which removes only what is provably garbage.
 #[derive(Debug, clap::Args)]
 pub(crate) struct CheckArgs {
     #[arg(hide = true)]

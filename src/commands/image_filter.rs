@@ -7,6 +7,7 @@ use containers_storage::images::Image;
 use jiff::Timestamp;
 
 use crate::container::find_image::find_image;
+use crate::copier::pattern::Pattern;
 use crate::image::{Reference, setting};
 
 use super::image_set::ImageSet;
@@ -220,73 +221,13 @@ fn name_matches(pattern: &str, name: &str) -> bool {
         .any(|form| path_match(pattern, form) || path_match(pattern, &format!("{form}{suffix}")))
 }
 
-/// Go's `path.Match`: `*` and `?` stop at slashes, `[a-z]` and `[^a]` are classes, `\` quotes. A malformed pattern matches
-/// nothing.
+/// Go's `path.Match`: wildcards stop at slashes. A malformed pattern matches nothing.
 fn path_match(pattern: &str, text: &str) -> bool {
-    let pattern: Vec<char> = pattern.chars().collect();
-    let text: Vec<char> = text.chars().collect();
-    let (mut at, mut on) = (0, 0);
-    // Where to take up again when a character does not fit: after the last star, one character further.
-    let mut star: Option<(usize, usize)> = None;
-    loop {
-        let step = match pattern.get(at) {
-            None if on == text.len() => return true,
-            Some('*') => {
-                star = Some((at + 1, on));
-                at += 1;
-                continue;
-            }
-            None => None,
-            Some(_) => text.get(on).and_then(|&letter| match_one(&pattern[at..], letter)),
-        };
-        match (step, star) {
-            (Some(used), _) => {
-                at += used;
-                on += 1;
-            }
-            (None, Some((after, from))) if text.get(from).is_some_and(|&letter| letter != '/') => {
-                star = Some((after, from + 1));
-                at = after;
-                on = from + 1;
-            }
-            _ => return false,
-        }
-    }
-}
-
-/// How many characters of the pattern stand for `letter`, if the first element does.
-fn match_one(pattern: &[char], letter: char) -> Option<usize> {
-    match pattern.first()? {
-        '?' => (letter != '/').then_some(1),
-        '\\' => (*pattern.get(1)? == letter).then_some(2),
-        '[' => match_class(pattern, letter),
-        other => (*other == letter).then_some(1),
-    }
-}
-
-fn match_class(pattern: &[char], letter: char) -> Option<usize> {
-    let negated = pattern.get(1) == Some(&'^');
-    let mut at = if negated { 2 } else { 1 };
-    let mut found = false;
-    let mut first = true;
-    loop {
-        if pattern.get(at)? == &']' && !first {
-            return (found != negated && letter != '/').then_some(at + 1);
-        }
-        first = false;
-        let (low, next) = class_member(pattern, at)?;
-        let (high, next) = if pattern.get(next) == Some(&'-') { class_member(pattern, next + 1)? } else { (low, next) };
-        found |= low <= letter && letter <= high;
-        at = next;
-    }
-}
-
-fn class_member(pattern: &[char], at: usize) -> Option<(char, usize)> {
-    match pattern.get(at)? {
-        '\\' => Some((*pattern.get(at + 1)?, at + 2)),
-        ']' | '-' => None,
-        letter => Some((*letter, at + 1)),
-    }
+    pattern.split('/').count() == text.split('/').count()
+        && pattern
+            .split('/')
+            .zip(text.split('/'))
+            .all(|(pattern, part)| Pattern::parse(pattern).is_ok_and(|pattern| pattern.matches(part)))
 }
 
 #[cfg(test)]

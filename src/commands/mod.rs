@@ -13,6 +13,7 @@ pub mod args;
 mod columns;
 pub mod command_line;
 pub mod context;
+mod csv;
 pub mod error;
 mod hint;
 mod human;

@@ -129,10 +129,14 @@ fn check_finds_damage_and_removes_garbage() {
         None,
     )
     .ok();
-    let output = env.run(["check"]);
-    assert_eq!(output.code, Some(1), "{output}");
-    assert!(output.out().contains(&"ab".repeat(6)), "{output}");
+    let found = env.ok(["check"]);
+    assert!(found.contains(&"ab".repeat(32)), "garbage is listed, and no damage: {found}");
     env.ok(["check", "--repair"]);
     assert!(!orphan.exists());
-    env.assert_store_is_clean();
+    assert_eq!(env.ok(["check"]), "");
+    let images = env.graph_root().join("overlay-images/images.json");
+    let text = std::fs::read_to_string(&images).expect("the table");
+    std::fs::write(&images, text.replace("\"layer\":\"", "\"layer\":\"00")).expect("the table");
+    let output = env.run(["check"]);
+    assert_ne!(output.code, Some(0), "damage is told by the exit status: {output}");
 }
