@@ -54,8 +54,7 @@ pub(super) fn create(overlay: &Overlay, id: &LayerId, parent: Option<&LayerId>, 
     if parent.is_none() {
         make_dir(&dir.join("empty"), 0o700, &look)?;
     }
-    let link = make_link(&overlay.config.home, id)?;
-    write_new(&dir.join("link"), &link)?;
+    make_link(&overlay.config.home, id, &dir)?;
     if !chain.ids.is_empty() {
         let ids: Vec<&str> = chain.ids.iter().map(LayerId::as_str).collect();
         write_new(&dir.join("lower"), &chain.links.join(":"))?;
@@ -189,18 +188,13 @@ fn dress(path: &Path, mode: u32, look: &Look) -> Result<(), Error> {
     Ok(())
 }
 
-/// Makes `l/<LINK>`. A clash, one in 2^130, draws again.
-fn make_link(home: &Path, id: &LayerId) -> Result<String, Error> {
-    let target = format!("../{id}/diff");
-    loop {
-        let name = link_name().map_err(Error::io("drawing a link name in", home))?;
-        let path = home.join("l").join(&name);
-        match rustix::fs::symlinkat(&target, CWD, &path) {
-            Ok(()) => return Ok(name),
-            Err(Errno::EXIST) => {}
-            Err(errno) => return Err(Error::io("creating", &path)(errno)),
-        }
-    }
+/// Makes the layer's file `link`, then `l/<LINK>`: killed in between, the directory still tells of all that was made. A clash of
+/// names, one in 2^130, is an error.
+fn make_link(home: &Path, id: &LayerId, dir: &Path) -> Result<(), Error> {
+    let name = link_name().map_err(Error::io("drawing a link name in", home))?;
+    write_new(&dir.join("link"), &name)?;
+    let path = home.join("l").join(&name);
+    rustix::fs::symlinkat(format!("../{id}/diff"), CWD, &path).map_err(Error::io("creating", &path))
 }
 
 /// 17 random bytes in base32, cut to 26 characters (format 2.2).
