@@ -193,7 +193,33 @@ impl Gate {
     }
 }
 
+/// Proof that no other process uses the mount, and that none arrives, until it is dropped.
+#[derive(Debug)]
+pub struct Alone<'a> {
+    file: &'a LeaseFile,
+}
+
+impl Drop for Alone<'_> {
+    fn drop(&mut self) {
+        // From exclusive to shared is always granted.
+        let _ = self.file.try_lock(libc::F_RDLCK, USERS);
+        let _ = self.file.try_lock(libc::F_UNLCK, GATE);
+    }
+}
+
 impl Lease {
+    /// Whether this process is the only user. Waits for nobody: with somebody just arriving, it is not.
+    pub fn alone(&self) -> Option<Alone<'_>> {
+        if !self.file.try_lock(libc::F_WRLCK, GATE).unwrap_or(false) {
+            return None;
+        }
+        if self.file.try_lock(libc::F_WRLCK, USERS).unwrap_or(false) {
+            return Some(Alone { file: &self.file });
+        }
+        let _ = self.file.try_lock(libc::F_UNLCK, GATE);
+        None
+    }
+
     /// The layer that is leased.
     pub fn layer(&self) -> &LayerId {
         &self.file.layer

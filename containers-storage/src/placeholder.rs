@@ -1,16 +1,16 @@
 //! Placeholders of mounts: empty files and directories that `run` makes in a container's layer to mount something on, and that are
 //! no part of any image.
 //!
-//! `run` removes its own when it ends. While it runs, or after it was killed, they lie in the layer: an extended attribute says what they are, so that
+//! `run` removes its own when it ends, unless others use the container then. Meanwhile, or after it was killed, they lie in the layer: an extended attribute says what they are, so that
 //! commits and lists of changes can leave them out. What has got content is somebody's data and counts, whatever the attribute says.
 //!
 //! Must not: take a directory for a placeholder that holds anything but placeholders.
 
 use std::ffi::{CStr, OsStr};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{FileType, XattrFlags};
+use rustix::fs::{FileType, Mode, OFlags, XattrFlags};
 use rustix::io::Errno;
 
 use crate::rooted;
@@ -20,9 +20,10 @@ pub const ATTRIBUTE: &CStr = c"user.coracle.placeholder";
 /// Placeholders are made for paths of a few components; deeper nesting is somebody's tree.
 const MAX_DEPTH: u32 = 32;
 
-/// Marks what `handle` (a bare one will do) stands for. A file system that can't is no error: then a killed `run` leaves an empty file.
-pub fn mark(handle: BorrowedFd<'_>) -> io::Result<()> {
-    match rustix::fs::setxattr(path_of(handle), ATTRIBUTE, b"1", XattrFlags::empty()) {
+/// Marks the entry `name` of the open directory `dir`, a file or directory that was just made. A file system that can't is no error: then
+/// a killed `run` leaves an empty file.
+pub fn mark(dir: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
+    match rustix::fs::fsetxattr(open(dir, name)?, ATTRIBUTE, b"1", XattrFlags::empty()) {
         Ok(()) | Err(Errno::OPNOTSUPP | Errno::PERM | Errno::ACCESS | Errno::ROFS) => Ok(()),
         Err(errno) => Err(errno.into()),
     }
@@ -43,7 +44,7 @@ fn entry(dir: BorrowedFd<'_>, name: &OsStr, depth: u32) -> io::Result<bool> {
     let stat = rustix::fs::fstat(&handle)?;
     let kind = FileType::from_raw_mode(stat.st_mode);
     let empty_file = kind == FileType::RegularFile && stat.st_size == 0;
-    if !(empty_file || kind == FileType::Directory) || !is_marked(handle.as_fd())? {
+    if !(empty_file || kind == FileType::Directory) || !is_marked(dir, name)? {
         return Ok(false);
     }
     Ok(empty_file || holds_only_placeholders(handle.as_fd(), depth)?)
@@ -61,17 +62,23 @@ fn holds_only_placeholders(dir: BorrowedFd<'_>, depth: u32) -> io::Result<bool> 
     Ok(true)
 }
 
-fn is_marked(handle: BorrowedFd<'_>) -> io::Result<bool> {
-    match rustix::fs::getxattr(path_of(handle), ATTRIBUTE, &mut [0u8; 8][..]) {
+/// Whether the entry `name`, known to be a file or directory, carries the mark. It may have got content since.
+pub fn is_marked(dir: BorrowedFd<'_>, name: &OsStr) -> io::Result<bool> {
+    let file = match open(dir, name) {
+        Err(Errno::ACCESS | Errno::PERM | Errno::LOOP) => return Ok(false),
+        other => other?,
+    };
+    match rustix::fs::fgetxattr(file, ATTRIBUTE, &mut [0u8; 8][..]) {
         Ok(_) | Err(Errno::RANGE) => Ok(true),
         Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::PERM | Errno::ACCESS) => Ok(false),
         Err(errno) => Err(errno.into()),
     }
 }
 
-/// Attributes can't be had through a bare handle, but through its name.
-fn path_of(handle: BorrowedFd<'_>) -> String {
-    format!("/proc/self/fd/{}", handle.as_raw_fd())
+/// Opened for real: a bare handle would need /proc to get at attributes, and a container that is being set up has none.
+fn open(dir: BorrowedFd<'_>, name: &OsStr) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    rustix::fs::openat(dir, name, flags, Mode::empty())
 }
 
 #[cfg(test)]
@@ -91,7 +98,8 @@ mod tests {
             fs::write(tmp.path().join(name), "").unwrap();
         }
         for name in ["etc", "etc/sub", "etc/hosts", "etc/sub/f", "full"] {
-            mark(root.resolve(name.as_ref()).unwrap().as_fd()).unwrap();
+            let (parent, name) = root.parent(name.as_ref()).unwrap();
+            mark(parent.as_fd(), &name).unwrap();
         }
         fs::write(tmp.path().join("full"), "data").unwrap();
         let is = |name: &str| is_placeholder(root.as_fd(), name.as_ref()).unwrap();

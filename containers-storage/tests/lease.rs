@@ -130,6 +130,33 @@ fn a_lease_that_is_dropped_is_free_again_and_unlisted() {
 }
 
 #[test]
+fn only_the_last_user_is_alone_and_nobody_arrives_meanwhile() {
+    let tmp = tempfile::tempdir().unwrap();
+    let layer = LayerId::random();
+    let Arrival::Free(gate) = arrive(tmp.path(), &layer) else { panic!("free") };
+    let lease = gate.enter().unwrap();
+    let (other, _) = Holder::start(tmp.path(), &layer);
+    assert!(lease.alone().is_none());
+    other.kill();
+    let alone = lease.alone().expect("the other one died");
+    let arrived = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            let (holder, word) = Holder::start(tmp.path(), &layer);
+            arrived.store(true, std::sync::atomic::Ordering::SeqCst);
+            holder.kill();
+            word
+        });
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        assert!(!arrived.load(std::sync::atomic::Ordering::SeqCst), "the gate is shut");
+        drop(alone);
+        assert_eq!(thread.join().unwrap(), format!("held {}", std::process::id()));
+    });
+    drop(lease);
+    assert!(matches!(arrive(tmp.path(), &layer), Arrival::Free(_)));
+}
+
+#[test]
 fn a_session_is_listed_without_holding_the_lease_until_it_dies_or_leaves() {
     let tmp = tempfile::tempdir().unwrap();
     let layer = LayerId::random();

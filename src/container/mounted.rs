@@ -11,11 +11,12 @@
 //! working directory, which stays the same directory. The mount ends with the process and its children; `mount` is the verb that
 //! leaves one behind.
 
+use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
 
 use containers_storage::driver::overlay::{self, Overlay};
 use containers_storage::driver::{self, Access, GraphDriver, MountOptions};
-use containers_storage::lease::{self, Arrival, Gate, Lease};
+use containers_storage::lease::{self, Alone, Arrival, Gate, Lease};
 use containers_storage::store::Store;
 use containers_storage::{LayerId, Root};
 
@@ -97,7 +98,8 @@ pub struct Mounted {
     root: Root,
     path: PathBuf,
     notices: Vec<Notice>,
-    _lease: Option<Lease>,
+    /// Never dropped: a mount that is private to this process ends with the process, and not before.
+    lease: Option<ManuallyDrop<Lease>>,
 }
 
 impl Mounted {
@@ -108,7 +110,7 @@ impl Mounted {
         let driver = open_driver(store).map_err(|source| Error::Driver { name: name.clone(), source })?;
         let (path, gate, notices) = arrive(store, &driver, container)?;
         let lease = gate.enter().map_err(|source| Error::Lease { name, source })?;
-        Ok(Self { root: open_root(&path)?, path, notices, _lease: Some(lease) })
+        Ok(Self { root: open_root(&path)?, path, notices, lease: Some(ManuallyDrop::new(lease)) })
     }
 
     /// Mounts `layer` and what is below it, unchangeable, in this process's mount namespace: an image's root file system. Does
@@ -118,7 +120,7 @@ impl Mounted {
         let driver = open_driver(store).map_err(failed)?;
         let options = MountOptions { access: Access::Read, ..MountOptions::default() };
         let mount = driver.mount_detached(layer, &options).map_err(failed)?;
-        Ok(Self { root: Root::from(mount), path: driver.mount_point(layer), notices: Vec::new(), _lease: None })
+        Ok(Self { root: Root::from(mount), path: driver.mount_point(layer), notices: Vec::new(), lease: None })
     }
 
     /// The root directory of the container.
@@ -129,6 +131,11 @@ impl Mounted {
     /// Where it is mounted: `<graph root>/overlay/<layer>/merged`.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Proof that nobody else uses the container, and that nobody arrives before it is dropped; `None` if somebody does.
+    pub fn alone(&self) -> Option<Alone<'_>> {
+        self.lease.as_ref().and_then(|lease| lease.alone())
     }
 
     /// What the person should know about the namespace: one line of standard error each.
@@ -155,12 +162,26 @@ pub fn open_driver(store: &Store) -> Result<Overlay, driver::Error> {
     })
 }
 
-/// Gets this process to where `container` is mounted. The gate is held and waits for `enter`.
+/// Gets this process to where `container` is mounted. The gate is held and waits for `enter`. A process that ends while it is being
+/// joined is no error: its lease is free then, or somebody else's.
 pub(super) fn arrive(
     store: &Store,
     driver: &Overlay,
     container: &WorkingContainer,
 ) -> Result<(PathBuf, Gate, Vec<Notice>), Error> {
+    let mut attempts = 0;
+    loop {
+        attempts += 1;
+        match try_arrive(store, driver, container) {
+            Err(Error::Join { pid, .. }) if attempts < 200 && has_ended(pid) => {
+                std::thread::sleep(std::time::Duration::from_millis(2));
+            }
+            other => return other,
+        }
+    }
+}
+
+fn try_arrive(store: &Store, driver: &Overlay, container: &WorkingContainer) -> Result<(PathBuf, Gate, Vec<Notice>), Error> {
     let name = container.name();
     let mount_point = driver.mount_point(container.layer());
     let arrival = lease::arrive(&store.conf().graph_root, container.layer(), &mount_point);
@@ -228,6 +249,12 @@ fn join(name: &str, pid: u32) -> Result<(), Error> {
     let failed = |source| Error::Join { name: name.to_owned(), pid, source };
     let start_time = start_time(pid).ok_or_else(|| failed(userns::Error::Gone { pid }))?;
     userns::join(ProcessId { pid, start_time }).map_err(failed)
+}
+
+/// Whether the process is gone, or about to be: then its namespaces are gone already.
+fn has_ended(pid: u32) -> bool {
+    let namespace = std::fs::read_link(format!("/proc/{pid}/ns/mnt"));
+    namespace.is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
 }
 
 /// Field 22 of `/proc/<pid>/stat` (proc_pid_stat(5)); the command's name before it may hold blanks and parentheses.

@@ -20,7 +20,9 @@ use crate::run::etc_files::{self, Hostname, Hosts};
 use crate::run::limits::{self, Rlimit};
 use crate::run::mount_args::MountRequest;
 use crate::run::namespaces::{self, Namespace};
-use crate::run::{self, Isolation, MountOptions, ProcessOptions, Request, RootChange, Status, Terminal, security, users};
+use crate::run::{
+    self, Isolation, MountOptions, MountPoints, ProcessOptions, Request, RootChange, Status, Terminal, security, users,
+};
 
 /// Seccomp profiles that are the machine's default: Buildah notes the path at `from`.
 const DEFAULT_PROFILES: [&str; 2] = ["/etc/containers/seccomp.json", "/usr/share/containers/seccomp.json"];
@@ -179,7 +181,13 @@ pub fn run(
     make_volumes(mounted.root(), settings)?;
     let groups: Vec<String> = kept.group_add.iter().chain(&options.confinement.groups).cloned().collect();
     request.process.user = users::resolve(mounted.root(), options.user.as_deref().unwrap_or(&settings.user), &groups)?;
-    let status = run::run(mounted.root(), &request)?;
+    let mut made = MountPoints::default();
+    let status = run::run(mounted.root(), &request, &mut made);
+    // The last one in the container tidies up.
+    if let Some(_alone) = mounted.alone() {
+        made.remove();
+    }
+    let status = status?;
     if options.history == HistoryChoice::Note && status == Status::Exited(0) {
         note_history(store, &container, &options.command)?;
     }

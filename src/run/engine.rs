@@ -16,7 +16,7 @@ use crate::sys;
 /// The Landlock version that can scope abstract unix sockets (landlock(7)).
 const SCOPES_SINCE: u32 = 6;
 
-pub(super) fn run(rootfs: &Root, request: &Request) -> Result<Status, Error> {
+pub(super) fn run(rootfs: &Root, request: &Request, made: &mut native::Placeholders) -> Result<Status, Error> {
     let Isolation::Native = request.isolation;
     let connection = network::connect(&request.namespaces.network, &request.namespaces.helper_dirs)?;
     let capabilities = request.security.capabilities.resolve().map_err(Error::Request)?;
@@ -40,7 +40,7 @@ pub(super) fn run(rootfs: &Root, request: &Request) -> Result<Status, Error> {
     };
     let sources = pinned_sources(request)?;
     ownership::prepare(&request.mounts.requests, &sources, &request.process.user)?;
-    native::execute(native::Job {
+    let job = native::Job {
         rootfs,
         spec: &spec,
         sources,
@@ -52,7 +52,8 @@ pub(super) fn run(rootfs: &Root, request: &Request) -> Result<Status, Error> {
         keep_groups: request.process.user.keep_groups,
         no_input: request.process.terminal == Terminal::NoInput,
         network: matches!(connection, Connection::Helper(_)).then_some(&serve),
-    })
+    };
+    native::execute(job, made)
 }
 
 fn all_terminals() -> bool {

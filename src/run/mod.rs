@@ -250,10 +250,25 @@ impl Error {
     }
 }
 
+/// Mount points that runs made in a root file system: empty files and directories, each with a mark, so that commits leave them
+/// out. Dropped, they stay.
+#[derive(Debug, Default)]
+pub struct MountPoints(native::Placeholders);
+
+impl MountPoints {
+    /// Removes those that are still empty. Only while nobody else uses the root file system: removing a mount point takes the
+    /// mounts of other namespaces on it away (mount_namespaces(7)).
+    pub fn remove(self) {
+        self.0.remove();
+    }
+}
+
 /// Runs one process in `rootfs`, which is attached in the caller's mount namespace, and waits for its end.
+///
+/// What it makes there to mount something on is added to `made`.
 ///
 /// # Errors
 /// When it could not be started; how it ended is no error.
-pub fn run(rootfs: &Root, request: &Request) -> Result<Status, Error> {
-    engine::run(rootfs, request)
+pub fn run(rootfs: &Root, request: &Request, made: &mut MountPoints) -> Result<Status, Error> {
+    engine::run(rootfs, request, &mut made.0)
 }

@@ -61,21 +61,23 @@ pub(super) struct Job<'a> {
     pub network: Option<&'a dyn Fn(OwnedFd) -> Result<Option<Service>, Error>>,
 }
 
-/// Mount points that were made, removed when it is dropped.
-struct Placeholders(Vec<targets::Placeholder>);
+/// Mount points that were made in the root file system.
+#[derive(Debug, Default)]
+pub(super) struct Placeholders(Vec<targets::Placeholder>);
 
-impl Drop for Placeholders {
-    fn drop(&mut self) {
-        targets::remove(std::mem::take(&mut self.0));
+impl Placeholders {
+    /// Removes those that are still what was made, and empty.
+    pub(super) fn remove(self) {
+        targets::remove(self.0);
     }
 }
 
 /// Runs the specification and waits for its end.
-pub(super) fn execute(job: Job<'_>) -> Result<Status, Error> {
+pub(super) fn execute(job: Job<'_>, made: &mut Placeholders) -> Result<Status, Error> {
     let Some(process) = job.spec.process() else { return Err(Error::Request("the specification has no process".into())) };
     let plan = plan::plan(job.rootfs.as_fd(), job.spec, &job.sources, job.files.clone())?;
     refuse_links(job.rootfs, &plan)?;
-    let _placeholders = make_targets(job.rootfs, &plan)?;
+    make_targets(job.rootfs, &plan, made)?;
     let signals = Signals::block().map_err(|source| Error::prepare("signals", source))?;
     let pid_is_shared = !plan.new.contains(CloneFlags::CLONE_NEWPID);
     if pid_is_shared {
@@ -203,8 +205,7 @@ fn refuse_links(rootfs: &Root, plan: &Plan) -> Result<(), Error> {
 }
 
 /// Makes the mount points that lie in the root file system itself; those in other mounts are the child's.
-fn make_targets(rootfs: &Root, plan: &Plan) -> Result<Placeholders, Error> {
-    let mut made = Placeholders(Vec::new());
+fn make_targets(rootfs: &Root, plan: &Plan, made: &mut Placeholders) -> Result<(), Error> {
     for (index, mount) in plan.mounts.iter().enumerate() {
         let below = |other: &plan::PlannedMount| mount.target.starts_with(&other.target);
         if plan.mounts.iter().take(index).any(below) {
@@ -213,7 +214,7 @@ fn make_targets(rootfs: &Root, plan: &Plan) -> Result<Placeholders, Error> {
         targets::find_or_make(rootfs.as_fd(), &mount.target, mount.shape, &mut made.0)
             .map_err(|source| Error::prepare(format!("the mount point {:?}", mount.target), source))?;
     }
-    Ok(made)
+    Ok(())
 }
 
 /// Without a pid namespace the command sees this process: it must not attach to it (CVE-2016-9962), and what it leaves behind

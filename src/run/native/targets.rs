@@ -13,6 +13,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Component, Path, PathBuf};
 
+use containers_storage::placeholder;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, Timespec, Timestamps};
 use rustix::io::Errno;
 
@@ -26,7 +27,7 @@ pub(super) enum Shape {
     File,
 }
 
-/// An inode that was made for a mount.
+/// An inode that was made for a mount, by this run or another one.
 #[derive(Debug)]
 pub(super) struct Placeholder {
     parent: OwnedFd,
@@ -48,7 +49,7 @@ pub(super) fn find_or_make(
     let mut left: VecDeque<OsString> = path.components().filter_map(step).collect();
     // The directories from the root down to where the walk is; `..` goes back along them and never above the root.
     let mut stack = vec![root.try_clone_to_owned()?];
-    let mut links = 0;
+    let (mut links, mut rounds) = (0, 0);
     while let Some(name) = left.pop_front() {
         if name == ".." {
             if stack.len() > 1 {
@@ -73,13 +74,27 @@ pub(super) fn find_or_make(
                         left.push_front(component);
                     }
                 }
-                FileType::Directory => stack.push(next),
-                _ if last && shape == Shape::File => return Ok(next),
+                FileType::Directory => {
+                    adopt(here, &name, Shape::Directory, &next, made)?;
+                    stack.push(next);
+                }
+                _ if last && shape == Shape::File => {
+                    adopt(here, &name, Shape::File, &next, made)?;
+                    return Ok(next);
+                }
                 _ => return Err(Errno::NOTDIR.into()),
             },
             Err(Errno::NOENT) => {
                 let kind = if last { shape } else { Shape::Directory };
-                let next = make(here, &name, kind, made)?;
+                let next = match make(here, &name, kind, made) {
+                    // Another run in this container was faster: what it made is looked at in the next round.
+                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists && rounds < LINK_LIMIT => {
+                        rounds += 1;
+                        left.push_front(name);
+                        continue;
+                    }
+                    other => other?,
+                };
                 if kind == Shape::File {
                     return Ok(next);
                 }
@@ -93,6 +108,22 @@ pub(super) fn find_or_make(
         (Some(found), Shape::Directory) => Ok(found),
         (None, _) => Err(Errno::NOENT.into()),
     }
+}
+
+/// What another run made as a mount point, and could not remove or was killed, is removed with what this one made.
+fn adopt(parent: BorrowedFd<'_>, name: &OsStr, shape: Shape, found: &OwnedFd, made: &mut Vec<Placeholder>) -> io::Result<()> {
+    if !placeholder::is_marked(parent, name)? {
+        return Ok(());
+    }
+    let stat = rustix::fs::fstat(found)?;
+    let is_known = |known: &Placeholder| {
+        rustix::fs::fstat(&known.made).is_ok_and(|known| (known.st_dev, known.st_ino) == (stat.st_dev, stat.st_ino))
+    };
+    if !made.iter().any(is_known) {
+        let (parent, parent_before) = (parent.try_clone_to_owned()?, rustix::fs::fstat(parent)?);
+        made.push(Placeholder { parent, name: name.to_os_string(), shape, made: found.try_clone()?, parent_before });
+    }
+    Ok(())
 }
 
 fn step(component: Component<'_>) -> Option<OsString> {
@@ -114,7 +145,7 @@ fn make(parent: BorrowedFd<'_>, name: &OsStr, shape: Shape, made: &mut Vec<Place
     }
     let handle = rustix::fs::openat(parent, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
     // A commit beside this process, or after it was killed, leaves it out.
-    containers_storage::placeholder::mark(handle.as_fd())?;
+    placeholder::mark(parent, name)?;
     let (parent, name) = (parent.try_clone_to_owned()?, name.to_os_string());
     made.push(Placeholder { parent, name, shape, made: handle.try_clone()?, parent_before });
     Ok(handle)
