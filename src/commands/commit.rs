@@ -4,7 +4,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::from::{format, write_id};
+use super::run_environment::conf_environment;
 use super::{CommandError, Context, Ui};
+use crate::conf::Policy;
+use crate::conf::policy::Verdict;
 use crate::container::commit::{self, Afterwards, Clock, Documents, Edit, HistoryPolicy, LayerPolicy, Outcome};
 use crate::image::{Change, setting};
 
@@ -94,6 +97,7 @@ pub(crate) fn commit(ctx: &Context, ui: &mut Ui, args: &CommitArgs) -> Result<Ex
         return Err(CommandError::usage("too many arguments specified"));
     }
     let options = options(ctx, args)?;
+    require_policy(ctx)?;
     let outcome = commit::commit(ctx.store()?, container, &options, &mut |line| ui.note(line))?;
     for warning in &outcome.warnings {
         ui.note(format!("warning: {warning}"));
@@ -106,6 +110,19 @@ pub(crate) fn commit(ctx: &Context, ui: &mut Ui, args: &CommitArgs) -> Result<Ex
         None => ui.data(&outcome.id)?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A policy that rejects images of the local store holds for those that are made there, as with Buildah.
+fn require_policy(ctx: &Context) -> Result<(), CommandError> {
+    let rootless = ctx.store()?.conf().rootless;
+    let policy = Policy::load(&conf_environment(ctx, rootless), ctx.global().signature_policy.as_deref())?;
+    match policy.local_store() {
+        Verdict::Accept => Ok(()),
+        Verdict::Reject => Err(CommandError::usage("Source image rejected: images of the local store are rejected by policy")),
+        Verdict::Unsupported => {
+            Err(CommandError::usage("the policy wants signatures of images in the local store, which cannot be checked yet"))
+        }
+    }
 }
 
 fn options(ctx: &Context, args: &CommitArgs) -> Result<commit::Options, CommandError> {

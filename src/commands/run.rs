@@ -131,12 +131,11 @@ fn failed(error: run::Error) -> CommandError {
         run::Error::Run(error) => error.exit_code(),
         _ => super::error::FAILURE,
     };
-    let hints = match &error {
-        run::Error::Run(error) => error.hint().into_iter().collect(),
-        run::Error::Mount(error) => error.hints(),
-        _ => Vec::new(),
+    let hint = match &error {
+        run::Error::Run(error) => error.hint(),
+        _ => None,
     };
-    hints.into_iter().fold(CommandError::from(error), |error, hint| error.hinting(Some(hint))).with_status(status)
+    CommandError::from(error).hinting(hint).with_status(status)
 }
 
 fn options(ctx: &Context, args: &RunArgs, command: &[String]) -> Result<run::Options, CommandError> {

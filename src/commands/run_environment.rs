@@ -76,8 +76,13 @@ pub(super) struct RunEnvironmentArgs {
 
 /// Reads containers.conf.
 pub(super) fn containers_conf(ctx: &Context, rootless: bool) -> Result<ContainersConf, CommandError> {
+    Ok(ContainersConf::load(&conf_environment(ctx, rootless))?)
+}
+
+/// Where settings files are looked for.
+pub(super) fn conf_environment(ctx: &Context, rootless: bool) -> conf::Environment {
     let variable = |name: &str| ctx.environment().get(name).map(OsString::from);
-    Ok(ContainersConf::load(&conf::Environment::from_process(&variable, rootless))?)
+    conf::Environment::from_process(&variable, rootless)
 }
 
 impl RunEnvironmentArgs {

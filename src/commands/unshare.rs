@@ -31,10 +31,7 @@ pub(crate) fn unshare(ctx: &Context, ui: &mut Ui, args: &UnshareArgs) -> Result<
     };
     // The store is found as the caller sees it: inside, the user is root and its defaults would be root's.
     let store = if args.mount.is_empty() { None } else { Some(ctx.store()?) };
-    let entered = userns::enter(MountNamespace::Private).map_err(|error| {
-        let hints = error.hints();
-        hints.into_iter().fold(CommandError::from(error), |error, hint| error.hinting(Some(hint)))
-    })?;
+    let entered = userns::enter(MountNamespace::Private)?;
     entered.notices.iter().for_each(|notice| ui.note(notice));
     let mut command = Command::new(&program);
     command.args(arguments).envs(userns::child_environment(entered.outer));

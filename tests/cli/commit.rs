@@ -217,3 +217,15 @@ fn other_places_and_bad_names_are_refused() {
     let signed = env.run(["commit", "--sign-by", "me", &container, "x"]).failure(125);
     assert!(signed.contains("--sign-by") && signed.contains("not implemented"), "{signed}");
 }
+
+#[test]
+fn a_policy_that_rejects_the_store_holds() {
+    let env = TestEnv::new();
+    let container = env.ok(["from", "scratch"]);
+    env.write_home(".config/containers/policy.json", "{\"default\":[{\"type\":\"reject\"}]}\n");
+    insta::assert_snapshot!(env.run(["commit", &container, "x"]), @r"
+    ------- stderr -------
+    Error: Source image rejected: images of the local store are rejected by policy
+    [exit status: 125]
+    ");
+}

@@ -111,3 +111,23 @@ fn files_of_other_owners_are_removed_too() {
     env.ok(["rm", &container]);
     env.assert_store_is_clean();
 }
+
+#[test]
+fn a_container_that_another_tool_mounted_is_not_mounted_twice() {
+    if crate::harness::skip_without(&["buildah"]) {
+        return;
+    }
+    let env = TestEnv::new();
+    env.busybox("base");
+    let container = env.ok(["from", "base"]);
+    let script = format!(
+        "buildah unshare sh -euc 'buildah mount {container} >/dev/null; touch mounted; while [ ! -e done ]; do sleep 0.02; done' &
+         while [ ! -e mounted ]; do sleep 0.02; done
+         coracle run {container} -- true || echo refused; touch done; wait"
+    );
+    let output = env.shell(&script);
+    assert_eq!(output.success(), "refused");
+    let said = output.err();
+    assert!(said.contains("is mounted by another process outside coracle") && said.contains("hint: wait until"), "{said}");
+    assert_eq!(env.ok(["run", &container, "--", "echo", "free"]), "free");
+}

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
 use base64::Engine;
@@ -256,7 +256,19 @@ pub(super) fn lock(directory: &Path) -> Result<OwnedFd, Error> {
     let failed =
         |source: rustix::io::Errno| Error::File { action: "locking", path: directory.to_owned(), source: source.into() };
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let fd = rustix::fs::openat(CWD, directory, flags, Mode::empty()).map_err(failed)?;
+    let open = || rustix::fs::openat(CWD, directory, flags, Mode::empty());
+    let fd = match open() {
+        // A container of another tool need not have one yet.
+        Err(rustix::io::Errno::NOENT) => {
+            std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(|source| Error::File {
+                action: "creating",
+                path: directory.to_owned(),
+                source,
+            })?;
+            open().map_err(failed)?
+        }
+        other => other.map_err(failed)?,
+    };
     loop {
         match rustix::fs::flock(&fd, FlockOperation::LockExclusive) {
             Err(rustix::io::Errno::INTR) => {}
