@@ -6,51 +6,6 @@ use std::str::FromStr;
 
 use oci_spec::runtime::{Capabilities, Capability};
 
-/// Every capability, at the place of its number (capabilities(7), `linux/capability.h`).
-pub const NAMES: &[&str] = &[
-    "CAP_CHOWN",
-    "CAP_DAC_OVERRIDE",
-    "CAP_DAC_READ_SEARCH",
-    "CAP_FOWNER",
-    "CAP_FSETID",
-    "CAP_KILL",
-    "CAP_SETGID",
-    "CAP_SETUID",
-    "CAP_SETPCAP",
-    "CAP_LINUX_IMMUTABLE",
-    "CAP_NET_BIND_SERVICE",
-    "CAP_NET_BROADCAST",
-    "CAP_NET_ADMIN",
-    "CAP_NET_RAW",
-    "CAP_IPC_LOCK",
-    "CAP_IPC_OWNER",
-    "CAP_SYS_MODULE",
-    "CAP_SYS_RAWIO",
-    "CAP_SYS_CHROOT",
-    "CAP_SYS_PTRACE",
-    "CAP_SYS_PACCT",
-    "CAP_SYS_ADMIN",
-    "CAP_SYS_BOOT",
-    "CAP_SYS_NICE",
-    "CAP_SYS_RESOURCE",
-    "CAP_SYS_TIME",
-    "CAP_SYS_TTY_CONFIG",
-    "CAP_MKNOD",
-    "CAP_LEASE",
-    "CAP_AUDIT_WRITE",
-    "CAP_AUDIT_CONTROL",
-    "CAP_SETFCAP",
-    "CAP_MAC_OVERRIDE",
-    "CAP_MAC_ADMIN",
-    "CAP_SYSLOG",
-    "CAP_WAKE_ALARM",
-    "CAP_BLOCK_SUSPEND",
-    "CAP_AUDIT_READ",
-    "CAP_PERFMON",
-    "CAP_BPF",
-    "CAP_CHECKPOINT_RESTORE",
-];
-
 /// What a container of Buildah's may do: `CapEff` 00000000800405fb.
 pub const DEFAULT: &[&str] = &[
     "CAP_CHOWN",
@@ -93,24 +48,24 @@ impl Set {
 
     /// Every capability that this version knows.
     pub fn all() -> Self {
-        Set((1 << NAMES.len()) - 1)
+        Set(caps::all().into_iter().fold(0, |set, capability| set | capability.bitmask()))
     }
 
     /// Whether it holds the capability `name`, given with its prefix.
     pub fn has(self, name: &str) -> bool {
-        number(name).is_some_and(|number| self.0 & (1 << number) != 0)
+        caps::Capability::from_str(name).is_ok_and(|capability| self.0 & capability.bitmask() != 0)
     }
 
     /// As the runtime specification writes it.
     pub fn to_spec(self) -> Capabilities {
-        let names = NAMES.iter().enumerate().filter(|(number, _)| self.0 & (1 << number) != 0);
-        names.filter_map(|(_, name)| Capability::from_str(name.trim_start_matches("CAP_")).ok()).collect()
+        let held = caps::all().into_iter().filter(|capability| self.0 & capability.bitmask() != 0);
+        held.filter_map(|capability| Capability::from_str(capability.to_string().trim_start_matches("CAP_")).ok()).collect()
     }
 
     /// From the runtime specification.
     pub fn from_spec(capabilities: &Capabilities) -> Self {
-        let bits = capabilities.iter().filter_map(|capability| number(&format!("CAP_{capability}")));
-        Set(bits.fold(0, |set, number| set | 1 << number))
+        let known = capabilities.iter().filter_map(|capability| caps::Capability::from_str(&format!("CAP_{capability}")).ok());
+        Set(known.fold(0, |set, capability| set | capability.bitmask()))
     }
 }
 
@@ -134,14 +89,10 @@ fn combine(names: &[String]) -> Result<Set, String> {
         }
         let upper = name.to_ascii_uppercase();
         let full = if upper.starts_with("CAP_") { upper } else { format!("CAP_{upper}") };
-        let number = number(&full).ok_or_else(|| format!("invalid capability: {name:?}"))?;
-        set.0 |= 1 << number;
+        let capability = caps::Capability::from_str(&full).map_err(|_| format!("invalid capability: {name:?}"))?;
+        set.0 |= capability.bitmask();
     }
     Ok(set)
-}
-
-fn number(name: &str) -> Option<usize> {
-    NAMES.iter().position(|known| *known == name)
 }
 
 #[cfg(test)]
@@ -174,6 +125,6 @@ mod tests {
     #[test]
     fn the_runtime_specification_carries_every_capability() {
         assert_eq!(Set::from_spec(&Set::all().to_spec()), Set::all());
-        assert_eq!(Set::all().to_spec().len(), NAMES.len());
+        assert_eq!(Set::all().to_spec().len(), 41);
     }
 }

@@ -6,13 +6,15 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 
+use caps::CapSet;
+use caps::errors::CapsError;
 use nix::unistd::{Gid, Uid};
 use oci_spec::runtime::{LinuxCapabilities, Process};
 use rustix::fs::Mode;
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use super::report::{Kind, Report};
-use crate::run::capabilities::{NAMES, Set};
+use crate::run::capabilities::Set;
 use crate::sys;
 use crate::sys::seccomp::Instruction;
 
@@ -51,11 +53,7 @@ impl Privileges {
         if self.no_new_privileges {
             rustix::thread::set_no_new_privs(true).map_err(Report::step("setting no_new_privs"))?;
         }
-        for number in 0..NAMES.len() {
-            if self.bounding.0 & (1 << number) == 0 {
-                drop_from_bounding(number)?;
-            }
-        }
+        shrink_bounding(self.bounding)?;
         // Ids change below: without this the capabilities would go before the filter is in.
         rustix::thread::set_keep_capabilities(true).map_err(Report::step("keeping capabilities"))?;
         self.set_ids()?;
@@ -87,13 +85,20 @@ impl Privileges {
     }
 }
 
-fn drop_from_bounding(number: usize) -> Result<(), Report> {
-    let bit = CapabilitySet::from_bits_retain(1 << number);
-    match rustix::thread::remove_capability_from_bounding_set(bit) {
-        // A capability that this kernel does not know.
-        Ok(()) | Err(rustix::io::Errno::INVAL) => Ok(()),
-        Err(error) => Err(Report::new(Kind::Setup, error, "shrinking the capability bounding set")),
+/// A capability that the running kernel does not know is in no set, and needs no dropping.
+fn shrink_bounding(keep: Set) -> Result<(), Report> {
+    let failed = |error: CapsError| Report {
+        kind: Kind::Setup,
+        errno: libc::EPERM,
+        text: format!("shrinking the capability bounding set ({error})"),
+    };
+    for capability in caps::all() {
+        let kept = keep.0 & capability.bitmask() != 0;
+        if !kept && caps::has_cap(None, CapSet::Bounding, capability).unwrap_or(false) {
+            caps::drop(None, CapSet::Bounding, capability).map_err(failed)?;
+        }
     }
+    Ok(())
 }
 
 fn capabilities_now() -> Result<CapabilitySet, Report> {
