@@ -118,7 +118,7 @@ fn put(store: &Store, parent: Option<&LayerId>, blob: &[u8]) -> Layer {
     let staged = store.stage_layer().unwrap();
     let mut split = std::fs::File::create(staged.tar_split()).unwrap();
     let options = LayerOptions { xattrs: OverlayXattrs::User, devices: Devices::Skip, unmapped: Unmapped::Refuse };
-    let tree = Root::open(&staged.tree()).unwrap();
+    let tree = Root::open(staged.tree()).unwrap();
     let outcome = unpack::layer(&mut &blob[..], &tree, options, Some(&mut split)).unwrap();
     let content = LayerContent {
         diff_digest: outcome.diff_digest,
@@ -143,7 +143,7 @@ fn put_copy(store: &Store, parent: Option<&LayerId>, diff: &Path) -> Layer {
         owner: None,
         exclude: Default::default(),
     };
-    let copy = Root::open(&staged.tree()).unwrap();
+    let copy = Root::open(staged.tree()).unwrap();
     let output = Output { tar: None, tar_split: Some(&mut split), copy: Some(&copy) };
     let packed = pack::pack(&Root::open(diff).unwrap(), &options, &mut |_| Ok(true), output).unwrap();
     let (uids, gids) = (packed.uids.into_iter().collect(), packed.gids.into_iter().collect());
@@ -194,7 +194,8 @@ fn layers_of_ours_are_whole_to_the_other_tools() {
             ];
             let mut expected: Vec<_> = expected.iter().map(|line| (*line).to_owned()).collect();
             let mut seen: Vec<_> = seen.lines().map(str::to_owned).collect();
-            (expected.sort(), seen.sort());
+            expected.sort();
+            seen.sort();
             assert_eq!(seen, expected, "{name}");
         }
     });

@@ -142,7 +142,7 @@ impl Read for Input<'_> {
 
 enum Decoder<'a> {
     Plain(Input<'a>),
-    Gzip(flate2::bufread::MultiGzDecoder<Input<'a>>),
+    Gzip(Box<flate2::bufread::MultiGzDecoder<Input<'a>>>),
     Bzip2(bzip2::bufread::MultiBzDecoder<Input<'a>>),
     Xz(Box<lzma_rust2::XzReader<Input<'a>>>),
     Zstd(zstd::Decoder<'static, Input<'a>>),
@@ -152,7 +152,7 @@ impl<'a> Decoder<'a> {
     fn new(compression: Compression, input: Input<'a>) -> io::Result<Self> {
         Ok(match compression {
             Compression::None => Self::Plain(input),
-            Compression::Gzip => Self::Gzip(flate2::bufread::MultiGzDecoder::new(input)),
+            Compression::Gzip => Self::Gzip(Box::new(flate2::bufread::MultiGzDecoder::new(input))),
             Compression::Bzip2 => Self::Bzip2(bzip2::bufread::MultiBzDecoder::new(input)),
             Compression::Xz => Self::Xz(Box::new(lzma_rust2::XzReader::new_mem_limit(input, true, XZ_MEMORY_KIB))),
             Compression::Zstd => {

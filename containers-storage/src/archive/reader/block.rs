@@ -209,7 +209,7 @@ mod tests {
             (b"+000001\0", None),
             (b"0x00012\0", None),
             (b"12 34\0\0\0", None),
-            (b"\0\0000644\0", None),
+            (b"\x00\x000644\x00", None),
             (b"\x80\0\0\0\0\0\0\0\0\0\x01\x02", Some(258)),
             (b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", Some(-1)),
         ];

@@ -64,7 +64,7 @@ impl PaxSparse {
             }
             b"offset" | b"numbytes" => {
                 // The two alternate, offset first.
-                let expected: &[u8] = if self.map.len() % 2 == 0 { b"offset" } else { b"numbytes" };
+                let expected: &[u8] = if self.map.len().is_multiple_of(2) { b"offset" } else { b"numbytes" };
                 if keyword != expected {
                     return Err(Refusal::Header("a malformed sparse map"));
                 }
