@@ -89,10 +89,10 @@ fn search(images: &Images, lookup: &Lookup, operand: &str) -> Result<Option<Foun
             }
         }
     }
-    if let Some(prefix) = &lookup.id_prefix {
-        if let Some(image) = images.by_prefix(prefix)? {
-            return Ok(Some(by_id(image, operand)));
-        }
+    if let Some(prefix) = &lookup.id_prefix
+        && let Some(image) = images.by_prefix(prefix)?
+    {
+        return Ok(Some(by_id(image, operand)));
     }
     loosely(images, operand)
 }

@@ -34,7 +34,7 @@ pub(super) fn commit(
     let outcome = made?;
     if options.container == Afterwards::Remove {
         let removed = remove::remove(store, container.id().as_str());
-        removed.map_err(|source| Error::Remove { id: outcome.id.clone(), source })?;
+        removed.map_err(|source| Error::Remove { id: outcome.id.clone(), source: Box::new(source) })?;
     }
     Ok(outcome)
 }
@@ -100,7 +100,7 @@ fn copy_tree(container: &WorkingContainer, from: &Path, to: &Path) -> Result<(),
     // Every opaque mark is wanted in the copy; whether the lower directory exists matters for the tar only, which nobody keeps.
     pack::pack(&source, &how, &mut |_| Ok(true), Output { copy: Some(&target), ..Output::default() })
         .map(drop)
-        .map_err(|source| Error::Squash { name: container.name(), source })
+        .map_err(|source| Error::Squash { name: container.name(), source: Box::new(source) })
 }
 
 fn add_one(mounted: &Mounted, container: &WorkingContainer, source: &Path, path: &Path) -> Result<(), Error> {
@@ -112,5 +112,5 @@ fn add_one(mounted: &Mounted, container: &WorkingContainer, source: &Path, path:
         appearance: Appearance::default(),
     };
     let added = add::add(mounted.root(), &[source.into()], Some(path), &how);
-    added.map(drop).map_err(|error| Error::AddFile { name: container.name(), path: source.to_owned(), source: error })
+    added.map(drop).map_err(|error| Error::AddFile { name: container.name(), path: source.to_owned(), source: Box::new(error) })
 }

@@ -60,7 +60,7 @@ pub(super) fn pack(
         return squash(store, container, times, note).map(Packed::Copied);
     }
     let how = freeze::Options { times, ..freeze::Options::default() };
-    let failed = |source| Error::Freeze { name: container.name(), source };
+    let failed = |source| Error::Freeze { name: container.name(), source: Box::new(source) };
     if options.container == Afterwards::Remove {
         if let Some(gate) = exclusive(store, &driver, container, note)? {
             let frozen = freeze::in_place(store, &driver, container.record(), &how).map_err(failed)?;
@@ -118,7 +118,7 @@ fn squash(store: &Store, container: &WorkingContainer, times: Times, note: &mut 
     };
     let output = Output { tar: None, tar_split: Some(&mut tar_split), copy: Some(&tree) };
     let packed = pack::pack(mounted.root(), &how, &mut |_| Ok(false), output)
-        .map_err(|source| Error::Squash { name: container.name(), source })?;
+        .map_err(|source| Error::Squash { name: container.name(), source: Box::new(source) })?;
     let content = LayerContent {
         compressed_digest: packed.diff_digest.clone(),
         compressed_size: packed.diff_size,

@@ -186,7 +186,7 @@ pub enum Error {
         /// The container.
         name: String,
         /// What failed.
-        source: freeze::Error,
+        source: Box<freeze::Error>,
     },
     /// The driver could not be used.
     #[error("committing {name:?}")]
@@ -202,7 +202,7 @@ pub enum Error {
         /// The container.
         name: String,
         /// What failed.
-        source: containers_storage::archive::Error,
+        source: Box<containers_storage::archive::Error>,
     },
     /// A file of `--add-file` could not be added.
     #[error("committing {name:?}: adding {path:?}")]
@@ -212,7 +212,7 @@ pub enum Error {
         /// The file on the host.
         path: PathBuf,
         /// What failed.
-        source: super::add::Error,
+        source: Box<super::add::Error>,
     },
     /// A file of the new layer could not be used.
     #[error("{action} {path:?}")]
@@ -241,7 +241,7 @@ pub enum Error {
         /// The new image.
         id: ImageId,
         /// What failed.
-        source: remove::Error,
+        source: Box<remove::Error>,
     },
 }
 
@@ -264,7 +264,9 @@ pub fn commit(store: &Store, name: &str, options: &Options, note: &mut dyn FnMut
     let failed = |source| Error::Store { name: container.name(), source };
     match packed {
         Packed::InPlace(frozen, gate) => {
-            frozen.publish(store, &image).map_err(|source| Error::Freeze { name: container.name(), source })?;
+            frozen
+                .publish(store, &image)
+                .map_err(|source| Error::Freeze { name: container.name(), source: Box::new(source) })?;
             drop(gate);
             // Nobody mounts an image's layer for writing; a lease that stays is collected by `check`.
             let _ = lease::forget(&store.conf().graph_root, container.layer());
@@ -273,7 +275,7 @@ pub fn commit(store: &Store, name: &str, options: &Options, note: &mut dyn FnMut
             store.put_image(&image).map_err(failed)?;
             if options.container == Afterwards::Remove {
                 let removed = remove::remove(store, &container.id().to_string());
-                removed.map_err(|source| Error::Remove { id: id.clone(), source })?;
+                removed.map_err(|source| Error::Remove { id: id.clone(), source: Box::new(source) })?;
             }
         }
     }

@@ -173,7 +173,7 @@ impl State {
     /// container's layer is: a power cut now costs a container in which nothing was done.
     pub fn create(&mut self, directory: &Path) -> Result<(), Error> {
         let path = directory.join(NAME);
-        let bytes = self.to_bytes().map_err(damaged(&path))?;
+        let bytes = self.serialise().map_err(damaged(&path))?;
         let created = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
         let written = created.and_then(|mut file| file.write_all(&bytes));
         written.map_err(|source| Error::File { action: "writing", path, source })
@@ -181,11 +181,11 @@ impl State {
 
     /// Replaces the state file at `path`.
     pub fn write(&mut self, path: &Path) -> Result<(), Error> {
-        let bytes = self.to_bytes().map_err(damaged(path))?;
+        let bytes = self.serialise().map_err(damaged(path))?;
         replace(path, &bytes).map_err(|source| Error::File { action: "writing", path: path.to_owned(), source })
     }
 
-    fn to_bytes(&mut self) -> serde_json::Result<Vec<u8>> {
+    fn serialise(&mut self) -> serde_json::Result<Vec<u8>> {
         let format = match self.draft.format {
             Format::Oci => manifest::OCI_MANIFEST,
             Format::Docker => manifest::DOCKER_MANIFEST,
