@@ -29,7 +29,7 @@ pub enum Invocation {
         /// The verb.
         verb: &'static Verb,
         /// Flags that every verb takes.
-        global: GlobalArgs,
+        global: Box<GlobalArgs>,
         /// The verb's own flags and operands.
         matches: ArgMatches,
     },
@@ -71,7 +71,7 @@ pub fn read(arguments: Vec<OsString>) -> Result<Invocation, CommandError> {
     let line = before.flags.into_iter().chain(after.flags).chain([OsString::from("--")]).chain(after.operands);
     let matches = parser.try_get_matches_from(line).map_err(|error| CommandError::usage(words_of(&error)))?;
     let global = GlobalArgs::from_arg_matches(&matches).map_err(|error| CommandError::usage(words_of(&error)))?;
-    Ok(Invocation::Run { verb, global, matches })
+    Ok(Invocation::Run { verb, global: Box::new(global), matches })
 }
 
 fn find_verb(name: &OsStr) -> Result<&'static Verb, CommandError> {

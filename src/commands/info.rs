@@ -153,7 +153,7 @@ fn driver_name(conf: &Conf) -> &'static str {
 fn graph_status(conf: &Conf) -> Value {
     let magic = rustix::fs::statfs(&conf.graph_root).map(|stat| stat.f_type).unwrap_or_default();
     map([
-        ("Backing Filesystem", file_system(i64::from(magic)).into()),
+        ("Backing Filesystem", file_system(magic).into()),
         // Layers are always packed from their own directory.
         ("Native Overlay Diff", "true".into()),
         ("Supports d_type", "true".into()),
@@ -162,8 +162,8 @@ fn graph_status(conf: &Conf) -> Value {
 }
 
 /// The names that containers/storage gives to file systems, by the magic numbers of statfs(2).
-fn file_system(magic: i64) -> String {
-    const NAMES: [(i64, &str); 9] = [
+fn file_system(magic: rustix::fs::FsWord) -> String {
+    const NAMES: [(rustix::fs::FsWord, &str); 9] = [
         (0xEF53, "extfs"),
         (0x5846_5342, "xfs"),
         (0x9123_683E, "btrfs"),

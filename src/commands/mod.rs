@@ -82,7 +82,7 @@ fn execute(ui: &mut Ui, arguments: Vec<OsString>) -> Result<ExitCode, CommandErr
         Invocation::HelpOf(verb) => help::of_verb(ui, verb),
         Invocation::Run { verb, global, matches } => {
             logger::start(&global)?;
-            let context = Context::new(global);
+            let context = Context::new(*global);
             (verb.run)(&context, ui, &matches).map_err(|error| hint::from_store(&context, error))
         }
     }
