@@ -13,6 +13,7 @@
 
 use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use containers_storage::driver::overlay::{self, Overlay};
 use containers_storage::driver::{self, Access, GraphDriver, MountOptions};
@@ -162,48 +163,48 @@ pub fn open_driver(store: &Store) -> Result<Overlay, driver::Error> {
     })
 }
 
-/// Gets this process to where `container` is mounted. The gate is held and waits for `enter`. A process that ends while it is being
-/// joined is no error: its lease is free then, or somebody else's.
-pub(super) fn arrive(
-    store: &Store,
-    driver: &Overlay,
-    container: &WorkingContainer,
-) -> Result<(PathBuf, Gate, Vec<Notice>), Error> {
-    let mut attempts = 0;
+/// How often a process that ends while we join it is replaced by another one.
+const ATTEMPTS: u32 = 200;
+/// How long it is given to end; what is left of a process takes about as long.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// Gets this process to where `container` is mounted. The gate is held and waits for `enter`.
+fn arrive(store: &Store, driver: &Overlay, container: &WorkingContainer) -> Result<(PathBuf, Gate, Vec<Notice>), Error> {
+    let name = container.name();
+    let mount_point = driver.mount_point(container.layer());
+    let mut attempt = 0;
     loop {
-        attempts += 1;
-        match try_arrive(store, driver, container) {
-            Err(Error::Join { pid, .. }) if attempts < 200 && has_ended(pid) => {
-                std::thread::sleep(std::time::Duration::from_millis(2));
-            }
-            other => return other,
+        attempt += 1;
+        let arrival = lease::arrive(&store.conf().graph_root, container.layer(), &mount_point);
+        match arrival.map_err(|source| Error::Lease { name: name.clone(), source })? {
+            Arrival::MountedHere { path, gate } => return Ok((path, gate, Vec::new())),
+            Arrival::HeldBy { pid, gate } => match join(&name, pid) {
+                Ok(()) => return Ok((mount_point, gate, Vec::new())),
+                // It ended between the look at the lease and now: whoever is left, or nobody, is found by looking again.
+                Err(_) if is_ending(pid) && attempt < ATTEMPTS => {
+                    drop(gate);
+                    std::thread::sleep(PAUSE);
+                }
+                Err(error) => return Err(error),
+            },
+            Arrival::Free(gate) => return enter_and_mount(driver, container, gate),
         }
     }
 }
 
-fn try_arrive(store: &Store, driver: &Overlay, container: &WorkingContainer) -> Result<(PathBuf, Gate, Vec<Notice>), Error> {
+/// Mounts a container that no verb of ours holds, or joins the session that does.
+fn enter_and_mount(driver: &Overlay, container: &WorkingContainer, gate: Gate) -> Result<(PathBuf, Gate, Vec<Notice>), Error> {
     let name = container.name();
     let mount_point = driver.mount_point(container.layer());
-    let arrival = lease::arrive(&store.conf().graph_root, container.layer(), &mount_point);
-    match arrival.map_err(|source| Error::Lease { name: name.clone(), source })? {
-        Arrival::MountedHere { path, gate } => Ok((path, gate, Vec::new())),
-        Arrival::HeldBy { pid, gate } => {
-            join(&name, pid)?;
-            Ok((mount_point, gate, Vec::new()))
-        }
-        Arrival::Free(gate) => {
-            // The shell of `coracle unshare` in which `coracle mount` ran holds no lock, but is listed. It is joined before a
-            // namespace of our own is entered: from there its namespace could not be entered any more (user_namespaces(7)).
-            if let Some(pid) = gate.sessions().into_iter().find(|&pid| has_mount(pid, &mount_point)) {
-                join(&name, pid)?;
-                return Ok((mount_point, gate, Vec::new()));
-            }
-            let entered = userns::enter(MountNamespace::Private);
-            let entered = entered.map_err(|source| Error::Namespace { name: name.clone(), source })?;
-            let path = mount_free(driver, container)?;
-            Ok((path, gate, entered.notices))
-        }
+    // The shell of `coracle unshare` in which `coracle mount` ran holds no lock, but is listed. It is joined before a namespace
+    // of our own is entered: from there its namespace could not be entered any more (user_namespaces(7)).
+    if let Some(pid) = gate.sessions().into_iter().find(|&pid| has_mount(pid, &mount_point)) {
+        join(&name, pid)?;
+        return Ok((mount_point, gate, Vec::new()));
     }
+    let entered = userns::enter(MountNamespace::Private).map_err(|source| Error::Namespace { name, source })?;
+    let path = mount_free(driver, container)?;
+    Ok((path, gate, entered.notices))
 }
 
 /// Mounts a container whose lease is free, unless some other process has it mounted.
@@ -262,6 +263,14 @@ fn start_time(pid: u32) -> Option<u64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, fields) = stat.rsplit_once(')')?;
     fields.split_ascii_whitespace().nth(19)?.parse().ok()
+}
+
+/// Whether the process `pid` has gone, or has no namespaces any more: a process that ends gives them up before it is reaped.
+fn is_ending(pid: u32) -> bool {
+    match std::fs::read_link(format!("/proc/{pid}/ns/mnt")) {
+        Ok(_) => start_time(pid).is_none(),
+        Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+    }
 }
 
 fn open_root(path: &Path) -> Result<Root, Error> {

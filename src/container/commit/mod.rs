@@ -152,6 +152,14 @@ pub enum Error {
         /// What is wrong.
         source: serde_json::Error,
     },
+    /// Another tool added layers beside the container's own.
+    #[error(
+        "container {name:?} has linked layers of another tool (copy --link), which cannot be committed here: use that tool"
+    )]
+    LinkedLayers {
+        /// The container.
+        name: String,
+    },
     /// The name for the image is none. Scripts look for the words.
     #[error("cannot parse input: {text:?}: {reason}")]
     Destination {
@@ -252,6 +260,7 @@ pub fn commit(store: &Store, name: &str, options: &Options, note: &mut dyn FnMut
     if !options.add_files.is_empty() {
         return add_file::commit(store, &container, options, note);
     }
+    refuse_linked_layers(&container)?;
     let base = container.state().base().map_err(|source| Error::Damaged { name: name.to_owned(), source })?;
     let (draft, warnings) = edited(&container, options)?;
     let created = created(options.documents.clock)?;
@@ -287,6 +296,15 @@ pub fn commit(store: &Store, name: &str, options: &Options, note: &mut dyn FnMut
         name: destination.map(|name| name.to_string()),
         warnings: warnings.iter().map(ToString::to_string).collect(),
     })
+}
+
+/// Newer Buildahs keep what `copy --link` made as layers beside the container. A commit without them would lose it.
+fn refuse_linked_layers(container: &WorkingContainer) -> Result<(), Error> {
+    let members = container.state().members();
+    let any = ["PrependedLinkedLayers", "AppendedLinkedLayers"]
+        .iter()
+        .any(|key| members.raw(key).is_some_and(|value| value.get() != "[]"));
+    if any { Err(Error::LinkedLayers { name: container.name() }) } else { Ok(()) }
 }
 
 /// The name that the new image gets. Other places than the store are refused by name.
