@@ -130,7 +130,7 @@ impl Images {
     /// The image that has this normalised name. Should a damaged table have two, the later one, as with the other tools.
     pub fn by_name(&self, name: &str) -> Result<Option<Image>, Error> {
         let has_name = |place: &Place| self.names(*place).iter().any(|other| other == name);
-        let mut own = self.records.places();
+        let mut own = self.records.mentioning(name);
         // Additional stores come after this one in the list, and behind it in rank.
         own.sort_by_key(|place| (self.records.origin(*place) != Origin::Additional, *place));
         own.into_iter().rev().find(has_name).map(|place| self.image(place)).transpose()
@@ -139,7 +139,7 @@ impl Images {
     /// Every image with this digest: its own, or that of any of its manifests (format, section 3.4).
     pub fn by_digest(&self, digest: &Digest) -> Result<Vec<Image>, Error> {
         let mut found = Vec::new();
-        for place in self.records.places() {
+        for place in self.records.mentioning(digest.as_str()) {
             let image = self.image(place)?;
             if image.has_digest(digest) {
                 found.push(image);
@@ -162,13 +162,13 @@ impl Images {
                     .member::<Vec<String>>(*place, "mapped-layers")
                     .is_some_and(|ids| ids.iter().any(|id| id == layer.as_str()))
         };
-        let places = self.records.places().into_iter().filter(uses);
+        let places = self.records.mentioning(layer.as_str()).into_iter().filter(uses);
         places.map(|place| self.records.id(place).to_owned()).collect()
     }
 
     /// IDs of the images of this store, other than `except`, that have `name`.
     pub(crate) fn other_owners(&self, name: &str, except: &ImageId) -> Vec<ImageId> {
-        let own = self.records.places().into_iter().filter(|place| self.records.origin(*place) != Origin::Additional);
+        let own = self.records.mentioning(name).into_iter().filter(|place| self.records.origin(*place) != Origin::Additional);
         let owners = own.filter(|place| self.names(*place).iter().any(|other| other == name));
         owners.filter_map(|place| self.records.id(place).parse().ok()).filter(|id| id != except).collect()
     }

@@ -261,7 +261,7 @@ impl Layers {
     /// The layer that `text` stands for: ID, then name, then unique prefix of an ID.
     pub fn resolve(&self, text: &str) -> Result<Option<Layer>, Error> {
         let by_id = self.records.find(text);
-        let by_name = || self.records.places().into_iter().find(|place| self.names(*place).iter().any(|name| name == text));
+        let by_name = || self.records.mentioning(text).into_iter().find(|place| self.names(*place).iter().any(|name| name == text));
         let place = match by_id.or_else(by_name) {
             Some(place) => Some(place),
             None => self.records.by_prefix(text)?,
@@ -326,18 +326,14 @@ impl Layers {
 
     /// Every layer directly above `parent`.
     pub fn children(&self, parent: &LayerId) -> Result<Vec<LayerId>, Error> {
-        let places = self.records.places().into_iter();
+        let places = self.records.mentioning(parent.as_str()).into_iter();
         let children = places.filter(|place| self.records.member::<&str>(*place, "parent") == Some(parent.as_str()));
         Ok(children.filter_map(|place| self.records.id(place).parse().ok()).collect())
     }
 
     /// IDs of the layers of this store whose flags hold `flag` with any value but `false`.
     pub(crate) fn flagged(&self, flag: &str) -> Vec<LayerId> {
-        // Nearly always nothing is flagged; then no record is looked at.
-        if !self.records.mentions(flag) {
-            return Vec::new();
-        }
-        let own = self.records.places().into_iter().filter(|place| self.records.origin(*place) != Origin::Additional);
+        let own = self.records.mentioning(flag).into_iter().filter(|place| self.records.origin(*place) != Origin::Additional);
         let flags = |place| self.records.member::<Map<String, Value>>(place, "flags").unwrap_or_default();
         let flagged = own.filter(|place| flags(*place).get(flag).is_some_and(|value| value != &Value::Bool(false)));
         flagged.filter_map(|place| self.records.id(place).parse().ok()).collect()
@@ -353,7 +349,7 @@ impl Layers {
     }
 
     fn with_member(&self, name: &str, value: &str) -> Result<Vec<Layer>, Error> {
-        let places = self.records.places().into_iter();
+        let places = self.records.mentioning(value).into_iter();
         let found = places.filter(|place| self.records.member::<&str>(*place, name) == Some(value));
         found.map(|place| self.records.parse(place)).collect()
     }

@@ -140,13 +140,10 @@ impl<'a> ImageSet<'a> {
     /// The images that were made on top of `image`.
     pub(super) fn children(&self, image: &Image) -> Result<Vec<&Image>, CommandError> {
         let Some(top) = &image.layer else { return Ok(Vec::new()) };
-        let mut children = Vec::new();
-        for other in self.images.iter().filter(|other| other.id != image.id) {
-            if self.is_one_above(other, top)? && continues(&self.config(image), &self.config(other)) {
-                children.push(other);
-            }
-        }
-        Ok(children)
+        let above = self.layers()?.children(top)?;
+        let is_near = |other: &&Image| other.layer.as_ref().is_some_and(|layer| layer == top || above.contains(layer));
+        let near = self.images.iter().filter(|other| other.id != image.id).filter(is_near);
+        Ok(near.filter(|other| continues(&self.config(image), &self.config(other))).collect())
     }
 
     /// The image that `image` was made from, if it is in the store.

@@ -85,9 +85,20 @@ impl Table {
         self.records.is_empty()
     }
 
-    /// Whether `needle` occurs anywhere in what was read: a quick way to know that no record can have it.
-    pub fn mentions(&self, needle: &str) -> bool {
-        self.text.contains(needle)
+    /// Indexes of the records in whose text `needle` occurs: all that can have it as a value, found without looking into each. A
+    /// value that is written with escapes is not recognised; no tool writes IDs, digests and names so.
+    pub fn mentioning(&self, needle: &str) -> Vec<usize> {
+        let finder = memchr::memmem::Finder::new(needle);
+        // Records that were read lie in the text in their order: one pass over it serves them all.
+        let mut hits = finder.find_iter(self.text.as_bytes()).peekable();
+        let mut mentions = |slot: &Slot| match slot {
+            Slot::Read(range) => {
+                while hits.next_if(|at| *at < range.start).is_some() {}
+                hits.peek().is_some_and(|at| *at < range.end)
+            }
+            Slot::Written(text) => finder.find(text.as_bytes()).is_some(),
+        };
+        self.records.iter().enumerate().filter_map(|(index, slot)| mentions(slot).then_some(index)).collect()
     }
 
     /// The record at `index` as JSON text; empty if there is none.
@@ -323,6 +334,16 @@ mod tests {
         assert_eq!(t.raw(0), r#"{"id":"a","future":{"x" : 1.50}}"#);
         t.update(1, |_: &mut Row| {}).unwrap();
         assert_eq!(t.raw(1), r#"{"odd":1e3,"id":"b"}"#);
+    }
+
+    #[test]
+    fn records_are_found_by_what_they_mention() {
+        let mut t = table(r#"[{"id":"a","p":"x1"},{"id":"b"},{"id":"c","p":["x1","x1"]},{"id":"d","p":"x2"}]"#);
+        assert_eq!((t.mentioning("x1"), t.mentioning("x"), t.mentioning("y")), (vec![0, 2], vec![0, 2, 3], vec![]));
+        t.update(1, |row: &mut Row| row.names.push("x1".into())).unwrap();
+        t.remove(0);
+        t.push(&Row { id: "x1".into(), names: vec![] }).unwrap();
+        assert_eq!(t.mentioning("x1"), [0, 1, 3]);
     }
 
     #[test]

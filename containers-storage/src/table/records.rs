@@ -43,7 +43,7 @@ impl Records {
 
     /// The place of every record. A repeated ID is left out.
     pub fn places(&self) -> Vec<Place> {
-        let several = self.sources.iter().filter(|source| !source.table.is_empty()).count() > 1;
+        let several = self.have_several_files();
         let mut seen = std::collections::HashSet::new();
         let mut places = Vec::new();
         for (source, table) in self.sources.iter().enumerate() {
@@ -53,6 +53,21 @@ impl Records {
                 }
             }
         }
+        places
+    }
+
+    fn have_several_files(&self) -> bool {
+        self.sources.iter().filter(|source| !source.table.is_empty()).count() > 1
+    }
+
+    /// The places of the records that mention `needle`, as `Table::mentioning` finds them. A repeated ID is left out.
+    pub fn mentioning(&self, needle: &str) -> Vec<Place> {
+        let several = self.have_several_files();
+        let mut places = Vec::new();
+        for (source, table) in self.sources.iter().enumerate() {
+            places.extend(table.table.mentioning(needle).into_iter().map(|index| (source, index)));
+        }
+        places.retain(|place| !several || self.find(self.id(*place)) == Some(*place));
         places
     }
 
@@ -104,11 +119,6 @@ impl Records {
                 candidates: several.iter().map(|place| self.id(*place).to_owned()).collect(),
             }),
         }
-    }
-
-    /// Whether `needle` occurs in the text of a file of this store, as it was read.
-    pub fn mentions(&self, needle: &str) -> bool {
-        self.sources.iter().any(|source| source.origin != Origin::Additional && source.table.mentions(needle))
     }
 
     /// Appends a record to the stable file.
@@ -181,6 +191,7 @@ mod tests {
         assert_eq!(values, [Some(1), Some(3)]);
         assert_eq!(r.find("aa"), Some((0, 0)));
         assert_eq!(r.find("ab"), Some((1, 1)));
+        assert_eq!(r.mentioning("\"v\""), [(0, 0), (1, 1)]);
     }
 
     #[test]

@@ -169,37 +169,17 @@ fn skip_nested(bytes: &[u8], start: usize) -> Result<usize, ScanError> {
     Err(ScanError { offset: bytes.len(), problem: "the text ends within an object or array" })
 }
 
-/// The offset behind the string that starts with the quote at `start`. Nearly all bytes of a table are in strings, so this looks
-/// at eight of them at a time.
+/// The offset behind the string that starts with the quote at `start`. Nearly all bytes of a table are in strings.
 fn skip_string(bytes: &[u8], start: usize) -> Result<usize, ScanError> {
     let mut at = start + 1;
-    loop {
-        while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
-            match first_special(u64::from_le_bytes(*chunk)) {
-                Some(offset) => {
-                    at += offset;
-                    break;
-                }
-                None => at += 8,
-            }
-        }
-        match bytes.get(at) {
-            Some(b'"') => return Ok(at + 1),
-            Some(b'\\') => at += 2,
-            Some(_) => at += 1,
-            None => return Err(ScanError { offset: bytes.len(), problem: "the text ends within a string" }),
+    while let Some(rest) = bytes.get(at..) {
+        match memchr::memchr2(b'"', b'\\', rest) {
+            Some(offset) if rest[offset] == b'"' => return Ok(at + offset + 1),
+            Some(offset) => at += offset + 2,
+            None => break,
         }
     }
-}
-
-/// Index of the first quote or backslash among the eight bytes of `word` (lowest byte first).
-fn first_special(word: u64) -> Option<usize> {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGH: u64 = 0x8080_8080_8080_8080;
-    // A byte is zero after the xor iff it was the one sought; the lowest flagged byte of this test is always a true hit.
-    let zero_byte = |word: u64| word.wrapping_sub(ONES) & !word & HIGH;
-    let hits = zero_byte(word ^ (ONES * u64::from(b'"'))) | zero_byte(word ^ (ONES * u64::from(b'\\')));
-    if hits == 0 { None } else { Some(hits.trailing_zeros() as usize / 8) }
+    Err(ScanError { offset: bytes.len(), problem: "the text ends within a string" })
 }
 
 #[cfg(test)]
