@@ -148,7 +148,8 @@ impl Containers {
     /// The container that `text` stands for: ID, then name, then layer ID, then unique prefix of an ID. Several that start so:
     /// `Error::Ambiguous`.
     pub fn resolve(&self, text: &str) -> Result<Option<Container>, Error> {
-        let by_layer = || self.records.mentioning(text).into_iter().find(|place| self.records.member(*place, "layer") == Some(text));
+        let by_layer =
+            || self.records.mentioning(text).into_iter().find(|place| self.records.member(*place, "layer") == Some(text));
         let exact = self.records.find(text).or_else(|| self.place_of_name(text)).or_else(by_layer);
         let place = match exact {
             Some(place) => Some(place),
@@ -188,7 +189,8 @@ impl Containers {
     }
 
     fn with_member(&self, name: &str, value: &str) -> Vec<ContainerId> {
-        let places = self.records.mentioning(value).into_iter().filter(|place| self.records.member(*place, name) == Some(value));
+        let places =
+            self.records.mentioning(value).into_iter().filter(|place| self.records.member(*place, name) == Some(value));
         places.filter_map(|place| self.records.id(place).parse().ok()).collect()
     }
 }

@@ -261,7 +261,8 @@ impl Layers {
     /// The layer that `text` stands for: ID, then name, then unique prefix of an ID.
     pub fn resolve(&self, text: &str) -> Result<Option<Layer>, Error> {
         let by_id = self.records.find(text);
-        let by_name = || self.records.mentioning(text).into_iter().find(|place| self.names(*place).iter().any(|name| name == text));
+        let by_name =
+            || self.records.mentioning(text).into_iter().find(|place| self.names(*place).iter().any(|name| name == text));
         let place = match by_id.or_else(by_name) {
             Some(place) => Some(place),
             None => self.records.by_prefix(text)?,
