@@ -17,6 +17,9 @@ use super::document::LayerInfo;
 use super::{Afterwards, Clock, Error, LayerPolicy, Options};
 use crate::container::{Mounted, WorkingContainer, mounted};
 
+/// How often a container that changes meanwhile is packed before that is an error.
+const ATTEMPTS: u32 = 5;
+
 /// The new image's top layer.
 pub(super) enum Packed {
     /// The container's own layer, which becomes the image's when it is published. Nobody can mount it while the gate is held.
@@ -69,7 +72,20 @@ pub(super) fn pack(
     } else {
         enter(container, note)?;
     }
+    for _ in 1..ATTEMPTS {
+        match freeze::copy(store, &driver, container.record(), &how) {
+            Err(error) if is_vanished_file(&error) => {}
+            other => return other.map_err(failed).map(Packed::Copied),
+        }
+    }
     freeze::copy(store, &driver, container.record(), &how).map_err(failed).map(Packed::Copied)
+}
+
+/// Whether a file went away while it was packed: a command that runs in the container removes its own.
+fn is_vanished_file(error: &freeze::Error) -> bool {
+    std::iter::successors(Some(error as &(dyn std::error::Error + 'static)), |error| error.source())
+        .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
+        .any(|cause| cause.kind() == std::io::ErrorKind::NotFound)
 }
 
 fn times(clock: Clock) -> Times {
