@@ -252,12 +252,6 @@ fn join(name: &str, pid: u32) -> Result<(), Error> {
     userns::join(ProcessId { pid, start_time }).map_err(failed)
 }
 
-/// Whether the process is gone, or about to be: then its namespaces are gone already.
-fn has_ended(pid: u32) -> bool {
-    let namespace = std::fs::read_link(format!("/proc/{pid}/ns/mnt"));
-    namespace.is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
-}
-
 /// Field 22 of `/proc/<pid>/stat` (proc_pid_stat(5)); the command's name before it may hold blanks and parentheses.
 fn start_time(pid: u32) -> Option<u64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;

@@ -8,6 +8,7 @@ use std::path::Path;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rustix::fs::{CWD, FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
 use serde_json::value::RawValue;
 
 use super::{Error, Members, RunEnvironment};
@@ -251,30 +252,28 @@ impl State {
     }
 }
 
-/// Takes the container's lock, which is one on its directory: nothing is left behind, and `rm` needs no step for it.
-pub(super) fn lock(directory: &Path) -> Result<OwnedFd, Error> {
-    let failed =
-        |source: rustix::io::Errno| Error::File { action: "locking", path: directory.to_owned(), source: source.into() };
+/// Takes the container's lock, which is one on its directory: nothing is left behind, and `rm` needs no step for it. `None`: there
+/// is no such directory.
+pub(super) fn lock(directory: &Path) -> Result<Option<OwnedFd>, Error> {
+    let failed = |source: Errno| Error::File { action: "locking", path: directory.to_owned(), source: source.into() };
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let open = || rustix::fs::openat(CWD, directory, flags, Mode::empty());
-    let fd = match open() {
-        // A container of another tool need not have one yet.
-        Err(rustix::io::Errno::NOENT) => {
-            std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(|source| Error::File {
-                action: "creating",
-                path: directory.to_owned(),
-                source,
-            })?;
-            open().map_err(failed)?
-        }
+    let fd = match rustix::fs::openat(CWD, directory, flags, Mode::empty()) {
+        Err(Errno::NOENT) => return Ok(None),
         other => other.map_err(failed)?,
     };
     loop {
         match rustix::fs::flock(&fd, FlockOperation::LockExclusive) {
-            Err(rustix::io::Errno::INTR) => {}
-            other => return other.map(|()| fd).map_err(failed),
+            Err(Errno::INTR) => {}
+            other => return other.map(|()| Some(fd)).map_err(failed),
         }
     }
+}
+
+/// The same where the directory is still to be made.
+pub(super) fn create_and_lock(directory: &Path) -> Result<OwnedFd, Error> {
+    let failed = |source| Error::File { action: "creating", path: directory.to_owned(), source };
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed)?;
+    lock(directory)?.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))
 }
 
 fn read_limited(path: &Path) -> io::Result<Vec<u8>> {

@@ -91,6 +91,10 @@ impl WorkingContainer {
     /// gets a state from its image, in memory.
     pub fn open(store: &Store, name: &str) -> Result<Self, Error> {
         let record = find(store, name)?;
+        Self::of_record(store, record, name)
+    }
+
+    fn of_record(store: &Store, record: Container, name: &str) -> Result<Self, Error> {
         let directory = store.container_dir(&record.id);
         let state = match State::read(&directory.join(file::NAME))? {
             Some(state) => state,
@@ -107,8 +111,15 @@ impl WorkingContainer {
     ) -> Result<T, E> {
         let record = find(store, name)?;
         let directory = store.container_dir(&record.id);
-        let _lock = file::lock(&directory)?;
-        let mut container = Self::open(store, &record.id.to_string())?;
+        let _lock = match file::lock(&directory)? {
+            Some(lock) => lock,
+            None => {
+                // Removed meanwhile, or another tool's, which need not have a directory yet.
+                find(store, record.id.as_str())?;
+                file::create_and_lock(&directory)?
+            }
+        };
+        let mut container = Self::of_record(store, record, name)?;
         let answer = change(&mut container)?;
         container.state.write(&container.directory.join(file::NAME))?;
         Ok(answer)
