@@ -21,7 +21,7 @@ pub use peers::{have, skip_without};
 #[allow(unused_imports)]
 pub use render::CommandOutput;
 #[allow(unused_imports)]
-pub use user::{TestUser, am_root, binary, test_user};
+pub use user::{TestUser, am_root, binary, busybox_tar, test_user};
 
 /// A private home, store and working directory. All of it is removed when the value is dropped.
 pub struct TestEnv {

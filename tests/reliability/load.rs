@@ -83,3 +83,38 @@ fn coracle_podman_buildah_and_skopeo_share_a_store() {
     }
     env.assert_store_is_clean();
 }
+
+#[test]
+fn a_store_that_podman_made_and_runs_a_container_in_is_shared() {
+    if skip_without(&["podman", "runc"]) {
+        return;
+    }
+    let env = TestEnv::new();
+    let tar = crate::harness::busybox_tar();
+    env.tool("podman", ["import", "-q", &tar.to_string_lossy(), "localhost/base:1"]).success();
+    let runtime = ["--cgroup-manager", "cgroupfs", "--runtime", "runc"];
+    let podman = |words: &[&str]| env.tool("podman", runtime.iter().chain(words));
+    podman(&["create", "--name", "created", "localhost/base:1", "/bin/true"]).success();
+    let started = podman(&["run", "-d", "--name", "runs", "--network", "host", "localhost/base:1", "/bin/sleep", "600"]);
+    // Where the machine's cgroups are refused by the runtime, podman's container stays created; the store is shared all the same.
+    let runs = started.code == Some(0);
+    if !runs {
+        eprintln!("podman cannot run a container here: {started}");
+    }
+
+    let container = env.ok(["from", "base:1"]);
+    env.ok(["run", &container, "--", "/bin/sh", "-c", "echo ours > /ours"]);
+    let id = env.ok(["commit", "-q", "--rm", &container, "made"]);
+    assert!(env.ok(["containers", "-a"]).contains("created"));
+    let refused = env.run(["rmi", "base:1"]).failure(125);
+    assert!(refused.contains("in use by a container"), "{refused}");
+    assert!(podman(&["images", "-q", "--no-trunc"]).success().contains(&id));
+    if runs {
+        assert_eq!(podman(&["inspect", "--format", "{{.State.Status}}", "runs"]).success(), "running");
+        assert_eq!(podman(&["run", "--rm", "--network", "host", "localhost/made", "/bin/cat", "/ours"]).success(), "ours");
+        podman(&["rm", "-f", "-t", "0", "runs"]).success();
+    }
+    podman(&["rm", "created"]).success();
+    env.assert_store_is_clean();
+    env.ok(["rmi", "base:1", "made"]);
+}
