@@ -208,7 +208,7 @@ impl RunEnvironment {
         members.set("NamespaceOptions", &self.namespaces)?;
         members.set("ConfigureNetwork", &self.network_policy.number())?;
         members.set("Capabilities", &self.capabilities)?;
-        members.set("GroupAdd", &self.group_add)?;
+        members.set("GroupAdd", &(!self.group_add.is_empty()).then_some(&self.group_add))?;
         members.set("DeviceSpecs", &self.devices)?;
         members.set("CommonBuildOpts", &self.common)
     }

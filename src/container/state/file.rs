@@ -70,11 +70,33 @@ struct IdMappingOptions {
     #[serde(rename = "GIDMap")]
     gid_map: [u32; 0],
     auto_user_ns: bool,
+    auto_user_ns_opts: AutoUserNsOptions,
+}
+
+/// Members of `IDMappingOptions` that mean nothing without `AutoUserNs`, but which Buildah shows.
+#[derive(Default, serde::Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct AutoUserNsOptions {
+    size: u32,
+    initial_size: u32,
+    passwd_file: &'static str,
+    group_file: &'static str,
+    #[serde(rename = "AdditionalUIDMappings")]
+    additional_uid_mappings: Option<()>,
+    #[serde(rename = "AdditionalGIDMappings")]
+    additional_gid_mappings: Option<()>,
 }
 
 impl Default for IdMappingOptions {
     fn default() -> Self {
-        Self { host_uid_mapping: true, host_gid_mapping: true, uid_map: [], gid_map: [], auto_user_ns: false }
+        Self {
+            host_uid_mapping: true,
+            host_gid_mapping: true,
+            uid_map: [],
+            gid_map: [],
+            auto_user_ns: false,
+            auto_user_ns_opts: AutoUserNsOptions::default(),
+        }
     }
 }
 
@@ -330,4 +352,86 @@ fn damaged(path: &Path) -> impl FnOnce(serde_json::Error) -> Error {
 fn config_damaged(path: &Path) -> impl FnOnce(crate::image::config::Error) -> Error {
     let path = path.to_owned();
     move |source| Error::Config { path, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::Change;
+
+    fn base() -> Base {
+        Base {
+            name: "localhost/base:latest".into(),
+            id: "ab".repeat(32),
+            digest: format!("sha256:{}", "cd".repeat(32)),
+            config: b"{\"os\":\"linux\"}".to_vec(),
+            manifest: b"{\"schemaVersion\":2}".to_vec(),
+            top_layer: "ef".repeat(32),
+        }
+    }
+
+    fn written(directory: &Path) -> State {
+        let mut draft = Draft { format: Format::Docker, created_by: "hand".into(), ..Draft::default() };
+        draft.apply(&Change::SetEnv { name: "A".into(), value: "1".into() });
+        draft.apply(&Change::SetAnnotation { key: "k".into(), value: "v".into() });
+        let environment = RunEnvironment { capabilities: vec!["CAP_KILL".into()], ..RunEnvironment::default() };
+        let mut state = State::new("c1", "name", &base(), draft, &environment);
+        state.history_before.push(History { created_by: "step".into(), empty_layer: true, ..History::default() });
+        state.create(directory).unwrap();
+        State::read(&directory.join(NAME)).unwrap().unwrap()
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = written(directory.path());
+        assert_eq!(state.base().unwrap(), base());
+        assert_eq!(
+            (state.name.as_str(), state.draft.format, state.draft.created_by.as_str()),
+            ("name", Format::Docker, "hand")
+        );
+        assert_eq!(state.draft.config.config.env, ["A=1"]);
+        assert_eq!(state.draft.annotations.get("k").map(String::as_str), Some("v"));
+        assert_eq!(state.history_before[0].created_by, "step");
+        assert_eq!(state.environment().unwrap().capabilities, ["CAP_KILL"]);
+    }
+
+    #[test]
+    fn both_formats_hold_the_same_settings() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = written(directory.path());
+        let settings = |key: &str| -> serde_json::Value {
+            state.members().get::<serde_json::Value>(key).unwrap()["config"]["Env"].clone()
+        };
+        assert_eq!(settings("ociv1"), serde_json::json!(["A=1"]));
+        assert_eq!(settings("docker"), settings("ociv1"));
+        let docker: serde_json::Value = state.members().get("docker").unwrap();
+        assert_eq!(docker["container_config"], docker["config"]);
+    }
+
+    #[test]
+    fn a_file_of_another_kind_is_no_state_and_a_damaged_one_an_error() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(NAME);
+        assert!(State::read(&path).unwrap().is_none());
+        std::fs::write(&path, "{\"type\":\"something else\"}").unwrap();
+        assert!(State::read(&path).unwrap().is_none());
+        for text in ["", "[]", "{\"type\":1}", "{\"type\":\"buildah 0.0.1\",\"ociv1\":7}"] {
+            std::fs::write(&path, text).unwrap();
+            assert!(State::read(&path).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_of_the_first_buildahs_gets_the_defaults_of_later_members() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(NAME);
+        let text = r#"{"type":"buildah 0.0.1","container-name":"old","CommonBuildOpts":{"AddHost":null,"HTTPProxy":false}}"#;
+        std::fs::write(&path, text).unwrap();
+        let state = State::read(&path).unwrap().unwrap();
+        let environment = state.environment().unwrap();
+        assert!(!environment.common.http_proxy);
+        assert_eq!((environment.common.add_host.len(), environment.common.shm_size.as_str()), (0, "65536k"));
+        assert_eq!(state.draft.format, Format::Oci);
+    }
 }
