@@ -181,7 +181,7 @@ impl TestEnv {
     #[track_caller]
     pub fn assert_store_is_clean(&self) {
         let report = self.run(["check"]);
-        assert_eq!(report.code, Some(0), "coracle check:\n{report}");
+        assert_eq!((report.code, report.out().as_str()), (Some(0), ""), "coracle check:\n{report}");
     }
 
     fn own(&self, path: &Path) {
