@@ -5,6 +5,9 @@ Run by contrib/bench, which prepares the machine. Each row makes its working con
 command is timed, from its start to its end as a parent process sees it.
 """
 
+import base64
+import copy
+import hashlib
 import json
 import os
 import random
@@ -13,6 +16,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 TOOLS = ("coracle", "buildah")
@@ -29,29 +33,39 @@ def run(tool, *words, check=True):
     return done.stdout.strip()
 
 
-def timed(tool, *words):
-    """Milliseconds that one command takes."""
-    argv = [tool, *STORE, *words]
-    start = time.perf_counter()
-    done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    took = (time.perf_counter() - start) * 1000
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(argv)}: {done.stderr.decode()}")
+def spawned(argv):
+    """Milliseconds from start to end of one process. posix_spawn, since subprocess itself takes more than a fast verb does."""
+    with tempfile.TemporaryFile() as errors:
+        null = [(os.POSIX_SPAWN_OPEN, fd, "/dev/null", os.O_RDWR, 0) for fd in (0, 1)]
+        start = time.perf_counter()
+        pid = os.posix_spawnp(argv[0], argv, os.environ, file_actions=[*null, (os.POSIX_SPAWN_DUP2, errors.fileno(), 2)])
+        _, status = os.waitpid(pid, 0)
+        took = (time.perf_counter() - start) * 1000
+        if status:
+            errors.seek(0)
+            raise RuntimeError(f"{' '.join(argv)}: {errors.read().decode()}")
     return took
 
 
-class Row:
-    """One line of the table: what to prepare (returns the words of the timed command) and what to clean up."""
+def timed(tool, *words):
+    """Milliseconds that one command takes."""
+    return spawned([tool, *STORE, *words])
 
-    def __init__(self, label, prepare, clean=None, rounds=15):
-        self.label, self.prepare, self.clean = label, prepare, clean
+
+class Row:
+    """One line of the table: what to prepare (returns the words of the timed command), what to clean up, and who can do it here."""
+
+    def __init__(self, label, prepare, clean=None, rounds=15, tools=TOOLS):
+        self.label, self.prepare, self.clean, self.tools = label, prepare, clean, tools
         self.rounds = max(2, rounds // 4) if QUICK else rounds
+        # The first round only warms the caches; a row of few, long rounds has had that from its preparation.
+        self.warming = 1 if rounds > 5 else 0
 
     def measure(self):
         """Medians in milliseconds by tool; None where the tool can't do it here."""
         times = {tool: [] for tool in TOOLS}
-        broken = set()
-        for turn in range(self.rounds + 1):
+        broken = set(TOOLS) - set(self.tools)
+        for turn in range(self.warming + self.rounds):
             for tool in random.sample(TOOLS, len(TOOLS)):
                 if tool in broken:
                     continue
@@ -62,7 +76,7 @@ class Row:
                     print(f"# {self.label}: {error}", file=sys.stderr)
                     broken.add(tool)
                     continue
-                if turn:  # the first round only warms the caches
+                if turn >= self.warming:
                     times[tool].append(took)
                 if self.clean:
                     self.clean(tool)
@@ -78,8 +92,9 @@ def container(image="base"):
     return state["c"]
 
 
-def drop(_tool=None):
-    run("coracle", "rm", state.pop("c"), check=False)
+def drop(_tool):
+    if "c" in state:
+        run("coracle", "rm", state.pop("c"), check=False)
     run("coracle", "rmi", "-f", "out", check=False)
 
 
@@ -97,18 +112,22 @@ def isolation(tool):
     return state["isolation"]
 
 
-def run_row(network):
-    def prepare(tool):
-        flags = isolation(tool)
-        if "chroot" in flags and network != "host":
-            raise SystemExit("unreachable")
-        return ["run", *flags, "--network", network, container(), "true"]
-    return prepare
+def run_rows():
+    """`run` with each kind of network. Buildah's chroot isolation has no network of its own to compare with."""
+    tools = {"host": TOOLS, "none": TOOLS if "chroot" not in isolation("buildah") else TOOLS[:1]}
+    if shutil.which("pasta") or shutil.which("slirp4netns"):
+        tools["private"] = tools["none"]
+    for network in tools:
+        prepare = lambda tool, network=network: ["run", *isolation(tool), "--network", network, container(), "true"]
+        yield Row(f"run true, network {network}", prepare, drop, 15, tools[network])
 
 
 def with_new(words, image="base"):
-    """The words of a command on a fresh container, whose name replaces {}."""
-    return lambda _tool: [word.replace("{}", container(image)) if "{}" in word else word for word in words]
+    """The words of a command, with the name of a fresh container in place of {}."""
+    def prepare(_tool):
+        c = container(image)
+        return [word.replace("{}", c) for word in words]
+    return prepare
 
 
 def copied(source, words):
@@ -175,18 +194,122 @@ def commit_variant(name, base):
     run("coracle", "commit", "-q", "--rm", c, name)
 
 
+class Tables:
+    """The JSON tables of the store, for writing many images at once: to commit them would take longer than all that is measured."""
+
+    LAYERS, IMAGES = f"{HOME}/root/overlay-layers/layers.json", f"{HOME}/root/overlay-images/images.json"
+
+    def __init__(self, base):
+        with open(self.LAYERS) as layers, open(self.IMAGES) as images:
+            self.layers, self.images = json.load(layers), json.load(images)
+        self.image = next(image for image in self.images if f"localhost/{base}:latest" in (image.get("names") or []))
+        self.layer = next(layer for layer in self.layers if layer["id"] == self.image["layer"])
+        self.manifest = json.loads(self.data("manifest"))
+        self.config = json.loads(self.data(self.manifest["config"]["digest"]))
+
+    @staticmethod
+    def file(image, key):
+        name = key if key == "manifest" else "=" + base64.b64encode(key.encode()).decode()
+        return f"{HOME}/root/overlay-images/{image}/{name}"
+
+    def data(self, key):
+        with open(self.file(self.image["id"], key), "rb") as file:
+            return file.read()
+
+    def add(self, name, depth):
+        """An image with `depth` layers, each with the base's digest."""
+        parent = None
+        for step in range(depth):
+            ident = hashlib.sha256(f"{name} {step}".encode()).hexdigest()
+            layer = copy.deepcopy(self.layer) | {"id": ident}
+            layer.pop("names", None)
+            if parent:
+                layer["parent"] = parent
+            self.layers.append(layer)
+            home, parent = f"{HOME}/root/overlay/{ident}", ident
+            os.makedirs(f"{home}/diff")
+            link = base64.b32encode(bytes.fromhex(ident)).decode()[:26]
+            with open(f"{home}/link", "w") as file:
+                file.write(link)
+            os.symlink(f"../{ident}/diff", f"{HOME}/root/overlay/l/{link}")
+        config, manifest = copy.deepcopy(self.config), copy.deepcopy(self.manifest)
+        config.setdefault("config", {})["Labels"] = {"name": name}
+        config["rootfs"]["diff_ids"] *= depth
+        config["history"] *= depth
+        config = json.dumps(config).encode()
+        digest = "sha256:" + hashlib.sha256(config).hexdigest()
+        manifest["config"] |= {"digest": digest, "size": len(config)}
+        manifest["layers"] *= depth
+        self.record(name, parent, digest, config, json.dumps(manifest).encode())
+
+    def record(self, name, layer, digest, config, manifest):
+        own = "sha256:" + hashlib.sha256(manifest).hexdigest()
+        data = {digest: config, f"manifest-{own}": manifest, "manifest": manifest}
+        image = copy.deepcopy(self.image) | {
+            "id": digest.removeprefix("sha256:"), "digest": own, "layer": layer,
+            "names": [f"localhost/{name}:latest"], "names-history": [f"localhost/{name}:latest"],
+            "big-data-names": list(data), "big-data-sizes": {key: len(text) for key, text in data.items()},
+            "big-data-digests": {key: "sha256:" + hashlib.sha256(text).hexdigest() for key, text in data.items()},
+        }
+        os.makedirs(f"{HOME}/root/overlay-images/{image['id']}")
+        for key, text in data.items():
+            with open(self.file(image["id"], key), "wb") as file:
+                file.write(text)
+        self.images.append(image)
+
+    def save(self):
+        for path, records in ((self.LAYERS, self.layers), (self.IMAGES, self.images)):
+            with open(path, "w") as file:
+                json.dump(records, file, separators=(",", ":"))
+
+
+def floors(path):
+    """What the work on one big file can't be cheaper than, from the page cache: hashing it, and copying it beside that."""
+    def digest():
+        with open(path, "rb") as file:
+            hashlib.file_digest(file, "sha256")
+
+    def seconds(*works):
+        started = time.perf_counter()
+        threads = [threading.Thread(target=work) for work in works]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return time.perf_counter() - started
+
+    alone = statistics.median(seconds(digest) for _ in range(3))
+    beside = []
+    for _ in range(3):
+        beside.append(seconds(digest, lambda: shutil.copyfile(path, f"{path}.copy")))
+        os.remove(f"{path}.copy")
+    print(f"\nSHA-256 of the file takes {alone:.2f} s; copying it beside that {statistics.median(beside):.2f} s.", flush=True)
+
+
 def main():
     print(f"{run('coracle', '--version')}; {run('buildah', '--version')}; {os.cpu_count()} cores, Linux {os.uname().release}")
+    print(f"\nStarting and ending `true` takes {statistics.median(spawned(['true']) for _ in range(25)):.1f} ms in all times below.")
     make_base()
-    rounds = 25
-    table("5 images in the store", cheap_rows("base", rounds))
-    networks = ["host"] if "chroot" in isolation("buildah") else ["host", "none", "private"]
-    table("run true", [Row(f"run true, network {n}", run_row(n), drop, 15) for n in networks])
-    for network in {"none", "private"} - set(networks):
-        ours = statistics.median(sorted(timed("coracle", "run", "--network", network, container(), "true") + 0 * bool(drop()) for _ in range(15)))
-        print(f"| run true, network {network} | {ours:.1f} ms | - (needs a runtime) | - |", flush=True)
+    table("5 images in the store", cheap_rows("base", 25))
+    table("run true", run_rows())
     if QUICK:
         return
+    big_rows()
+    tables = Tables("base")
+    for number in range(495):
+        tables.add(f"many{number}", 5)
+    tables.save()
+    table("500 images and 2,480 layers in the store", cheap_rows("base", 9))
+    previous = "base"
+    for number in range(119):
+        c = run("coracle", "from", previous)
+        run("coracle", "copy", "-q", c, f"{HOME}/one", f"/layer{number}")
+        run("coracle", "commit", "-q", "--rm", c, f"deep{number}")
+        previous = f"deep{number}"
+    table("the same, and 120 layers below", cheap_rows(previous, 9))
+
+
+def big_rows():
     many = f"{HOME}/many"
     for directory in range(200):
         os.makedirs(f"{many}/{directory}")
@@ -204,18 +327,9 @@ def main():
             Row("commit", copied(source, ["commit", "-q", "{}", "out"]), drop, 3),
             Row("commit --rm", copied(source, ["commit", "-q", "--rm", "{}", "out"]), drop, 3),
         ])
+    floors(big)
     shutil.rmtree(many)
     os.remove(big)
-    for number in range(495):
-        commit_variant(f"many{number}", "base")
-    table("500 images in the store", cheap_rows("base", 9))
-    previous = "base"
-    for number in range(119):
-        c = run("coracle", "from", previous)
-        run("coracle", "copy", "-q", c, f"{HOME}/one", f"/layer{number}")
-        run("coracle", "commit", "-q", "--rm", c, f"deep{number}")
-        previous = f"deep{number}"
-    table("500 images in the store, 120 layers below", cheap_rows(previous, 9))
 
 
 try:
