@@ -298,7 +298,8 @@ impl LeaseFile {
 
     /// The entries that may be alive, in the order of arrival.
     fn live(&self) -> Result<Vec<Entry>, Error> {
-        let mut text = vec![0; MAX_TEXT];
+        let length = self.file.metadata().map_err(|error| self.io("reading", error))?.len();
+        let mut text = vec![0; MAX_TEXT.min(usize::try_from(length).unwrap_or(MAX_TEXT))];
         let mut filled = 0;
         while let Some(rest) = text.get_mut(filled..).filter(|rest| !rest.is_empty()) {
             match self.file.read_at(rest, filled as u64) {
