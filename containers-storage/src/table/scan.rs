@@ -174,7 +174,7 @@ fn skip_string(bytes: &[u8], start: usize) -> Result<usize, ScanError> {
     let mut at = start + 1;
     while let Some(rest) = bytes.get(at..) {
         match memchr::memchr2(b'"', b'\\', rest) {
-            Some(offset) if rest[offset] == b'"' => return Ok(at + offset + 1),
+            Some(offset) if rest.get(offset) == Some(&b'"') => return Ok(at + offset + 1),
             Some(offset) => at += offset + 2,
             None => break,
         }
