@@ -56,7 +56,10 @@ pub(super) fn overview(ui: &mut Ui) -> Result<ExitCode, CommandError> {
 
 /// The help of `verb`.
 pub(super) fn of_verb(ui: &mut Ui, verb: &Verb) -> Result<ExitCode, CommandError> {
-    let parser = <GlobalArgs as clap::Args>::augment_args(verb.parser());
+    let parser = verb.parser();
+    // Each group of arguments that is added puts its own description in the place of the verb's.
+    let about = parser.get_about().cloned().unwrap_or_default();
+    let parser = <GlobalArgs as clap::Args>::augment_args(parser).about(about).long_about(None);
     let usage = format!("coracle {} [flags] {}", verb.name, verb.operands);
     let text = parser.bin_name(format!("coracle {}", verb.name)).override_usage(usage).render_long_help().to_string();
     ui.exact(text.as_bytes())?;

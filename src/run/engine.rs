@@ -28,6 +28,7 @@ pub(super) fn run(rootfs: &Root, request: &Request, made: &mut native::Placehold
         terminal: spec::wants_terminal(request.process.terminal, all_terminals()),
         seccomp: seccomp::filter(&request.security.seccomp, capabilities)?,
         processor_paths: processor_paths(),
+        message_queues: Path::new("/dev/mqueue").is_dir(),
     };
     let filter = facts.seccomp.as_ref().map(seccomp::compile).transpose()?;
     let spec = spec::build(request, Path::new("/"), facts)?;

@@ -76,10 +76,11 @@ fn slirp4netns(program: &HelperProgram, namespace: &OwnedFd) -> io::Result<Pid> 
     let mut byte = [0u8; 1];
     match rustix::io::read(&read, &mut byte) {
         Ok(1) => Ok(pid),
-        other => {
-            let status = waitpid(pid, None);
-            Err(io::Error::other(format!("it did not become ready ({other:?}, {status:?})")))
-        }
+        _ => Err(io::Error::other(match waitpid(pid, None) {
+            Ok(WaitStatus::Exited(_, code)) => format!("it ended with status {code} before the network was there"),
+            Ok(WaitStatus::Signaled(_, signal, _)) => format!("{signal} ended it before the network was there"),
+            _ => "it ended before the network was there".to_string(),
+        })),
     }
 }
 

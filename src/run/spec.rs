@@ -35,6 +35,8 @@ pub struct Facts {
     pub seccomp: Option<LinuxSeccomp>,
     /// Directories that exist once per processor and tell about the machine's load: hidden as well (known attack A75).
     pub processor_paths: Vec<String>,
+    /// Whether this machine has `/dev/mqueue` mounted, for a command that shares its queues.
+    pub message_queues: bool,
 }
 
 /// Builds the specification of `request` with the root file system at `root`.
@@ -202,7 +204,7 @@ fn namespaces(request: &Request, connection: &Connection) -> Result<Vec<LinuxNam
 /// The default mounts, then what was asked for; parents before what lies below them. A request for the place of a default
 /// mount replaces it.
 fn mounts(request: &Request, facts: &Facts) -> Result<Vec<Mount>, Error> {
-    let mut mounts = defaults::mounts(request, &facts.connection)?;
+    let mut mounts = defaults::mounts(request, facts)?;
     let mut requested = Vec::new();
     for mount in &request.mounts.requests {
         requested.push(requested_mount(mount)?);

@@ -160,3 +160,32 @@ fn one_container_runs_many_commands_at_once() {
     assert_eq!(env.ok(["run", &container, "--", "sh", "-c", "cat /n?"]), "1\n2\n3\n4\n5\n6");
     env.assert_store_is_clean();
 }
+
+#[test]
+fn namespaces_of_the_machine_can_be_shared_one_by_one() {
+    let env = TestEnv::new();
+    let container = running(&env);
+    let own = |kind: &str| std::fs::read_link(format!("/proc/self/ns/{kind}")).unwrap().display().to_string();
+    for kind in ["pid", "ipc", "uts"] {
+        for network in ["none", "host"] {
+            let flag = format!("--{kind}");
+            let link = format!("/proc/self/ns/{kind}");
+            let seen = env.ok(["run", &flag, "host", "--network", network, &container, "readlink", &link]);
+            assert_eq!(seen, own(kind), "{flag} host --network {network}");
+        }
+    }
+    // With whatever network this machine gives by itself, a user-mode one included.
+    assert_eq!(env.ok(["run", "--pid", "host", &container, "echo", "started"]), "started");
+}
+
+#[test]
+fn the_keys_of_the_terminal_reach_all_that_the_command_runs() {
+    let env = TestEnv::new();
+    let container = running(&env);
+    let inner = format!("coracle run {container} -- sh -c 'trap \"echo caught; exit 3\" INT; sleep 20' </dev/null");
+    env.write("inner.sh", inner);
+    let before = std::time::Instant::now();
+    let seen = env.shell("(sleep 2; printf '\\003'; sleep 3) | script -qec 'sh inner.sh' /dev/null");
+    assert!(seen.to_string().contains("caught"), "{seen}");
+    assert!(before.elapsed().as_secs() < 15, "the shell waited for its child");
+}

@@ -15,6 +15,7 @@ const CASES: &[(&[&str], i32, &str)] = &[
     (&["-h"], 0, "Working containers:"),
     (&["help", "images"], 0, "--digests"),
     (&["images", "--help"], 0, "Usage: coracle images"),
+    (&["run", "--help"], 0, "Run a command in a working container\n\nUsage: coracle run"),
     (&["images", "-qh"], 0, "Usage: coracle images"),
     // Flags.
     (&["images", "--nosuch"], 125, "Error: unknown flag: --nosuch\n"),

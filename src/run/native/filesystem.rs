@@ -30,7 +30,7 @@ pub(super) struct Tree {
     staging: OwnedFd,
     /// A verified `/dev/null`, attached in this namespace, to mask files with.
     null: Option<OwnedFd>,
-    /// Our own procfs, once mounted: kernel parameters are written through it and through nothing that the image could provide.
+    /// Our own procfs, or the machine's where that is shared, once mounted: kernel parameters are written through it and through nothing that the image could provide.
     pub proc: Option<OwnedFd>,
     /// Our own `/dev`, once mounted.
     dev: Option<OwnedFd>,
@@ -94,10 +94,13 @@ impl Tree {
         if let Source::FileSystem(kind) = &planned.source {
             match (kind.as_str(), planned.target.to_str()) {
                 ("tmpfs", Some("/dev")) => self.fill_dev(plan, mount)?,
-                ("proc", Some("/proc")) => self.proc = Some(mount.try_clone_to_owned()?),
                 ("devpts", Some("/dev/pts")) => self.pts = Some(mount.try_clone_to_owned()?),
                 _ => {}
             }
+        }
+        // With the machine's processes it is the machine's procfs, which shows the network of this process just as well.
+        if planned.target == Path::new("/proc") && rustix::fs::fstatfs(mount)?.f_type == rustix::fs::PROC_SUPER_MAGIC {
+            self.proc = Some(mount.try_clone_to_owned()?);
         }
         Ok(())
     }

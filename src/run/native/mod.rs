@@ -81,7 +81,10 @@ pub(super) fn execute(job: Job<'_>, made: &mut Placeholders) -> Result<Status, E
     let signals = Signals::block().map_err(|source| Error::prepare("signals", source))?;
     let pid_is_shared = !plan.new.contains(CloneFlags::CLONE_NEWPID);
     if pid_is_shared {
-        share_processes()?;
+        adopt_orphans()?;
+        if job.network.is_none() {
+            hide()?;
+        }
     }
     let (started, service) = start(&job, &plan, process, &signals)?;
     let status = supervise::watch(started.pid, &signals, started.console);
@@ -140,7 +143,7 @@ fn start(job: &Job<'_>, plan: &Plan, process: &Process, signals: &Signals) -> Re
     drop(report_write);
     drop(console_inner);
     drop(link_inner);
-    let connected = connect(job, link_outer);
+    let connected = connect(job, plan.new, link_outer);
     let answer = connected.and_then(|service| {
         supervise::await_answer(report_read.as_fd(), signals).map_err(failed)?;
         attend(job, pid, report_read, console_outer).map(|started| (started, service))
@@ -152,12 +155,17 @@ fn start(job: &Job<'_>, plan: &Plan, process: &Process, signals: &Signals) -> Re
 }
 
 /// Connects the child's network namespace, if it is one that has to be.
-fn connect(job: &Job<'_>, link: Option<OwnedFd>) -> Result<Option<Service>, Error> {
+///
+/// The program that serves it finds it through this process, which may hide only after that. The command still waits.
+fn connect(job: &Job<'_>, new: CloneFlags, link: Option<OwnedFd>) -> Result<Option<Service>, Error> {
     let failed = |source: io::Error| Error::prepare("connecting the network", source);
     let (Some(serve), Some(link)) = (job.network, link) else { return Ok(None) };
     // Without a descriptor the child has failed, and its report says why.
     let Some(namespace) = receive_descriptor(link.as_fd()).map_err(failed)? else { return Ok(None) };
     let service = serve(namespace)?;
+    if !new.contains(CloneFlags::CLONE_NEWPID) {
+        hide()?;
+    }
     rustix::io::write(&link, b"r").map_err(|errno| failed(errno.into()))?;
     Ok(service)
 }
@@ -217,12 +225,16 @@ fn make_targets(rootfs: &Root, plan: &Plan, made: &mut Placeholders) -> Result<(
     Ok(())
 }
 
-/// Without a pid namespace the command sees this process: it must not attach to it (CVE-2016-9962), and what it leaves behind
-/// must come to us.
-fn share_processes() -> Result<(), Error> {
-    let failed = |errno: rustix::io::Errno| Error::prepare("hiding from the container", errno.into());
-    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable).map_err(failed)?;
-    rustix::process::set_child_subreaper(Some(rustix::process::getpid())).map_err(failed)
+/// Without a pid namespace the command sees this process: it must not attach to it (CVE-2016-9962).
+fn hide() -> Result<(), Error> {
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
+        .map_err(|errno| Error::prepare("hiding from the container", errno.into()))
+}
+
+/// Without a pid namespace what the command leaves behind must come to us.
+fn adopt_orphans() -> Result<(), Error> {
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
+        .map_err(|errno| Error::prepare("adopting orphans", errno.into()))
 }
 
 /// Calls `fork` so that its child is created in the pid namespace `namespace`.

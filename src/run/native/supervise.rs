@@ -20,6 +20,9 @@ use crate::run::Status;
 const FORWARDED: &[Signal] =
     &[Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGUSR1, Signal::SIGUSR2];
 
+/// Origin of a signal that the kernel sent: the terminal's keys (sigaction(2), `si_code`).
+const SI_KERNEL: i32 = 0x80;
+
 /// Signals that arrive here while it lives; dropping it gives the caller its mask back.
 pub(super) struct Signals {
     descriptor: SignalFd,
@@ -95,6 +98,8 @@ pub(super) fn watch(pid: Pid, signals: &Signals, console: Option<OwnedFd>) -> io
             match Signal::try_from(number) {
                 Ok(Signal::SIGCHLD) | Err(_) => {}
                 Ok(Signal::SIGWINCH) => relay.iter().for_each(Relay::resize),
+                // Ctrl-C is for all that the command runs in the foreground, as if this process were not in between.
+                Ok(signal) if info.ssi_code == SI_KERNEL && handles(pid, signal) => send(group(pid), signal),
                 Ok(signal) => forward(pid, signal),
             }
         }
@@ -124,8 +129,17 @@ fn reap(pid: Pid) -> io::Result<Option<Status>> {
 /// user who presses Ctrl-C wants `sleep` to end all the same, so such a process is killed.
 fn forward(pid: Pid, signal: Signal) {
     let immune = !matches!(signal, Signal::SIGUSR1 | Signal::SIGUSR2) && !handles(pid, signal);
+    send(pid, if immune { Signal::SIGKILL } else { signal });
+}
+
+fn send(to: Pid, signal: Signal) {
     // It may just have ended.
-    let _ = kill(pid, if immune { Signal::SIGKILL } else { signal });
+    let _ = kill(to, signal);
+}
+
+/// The process group of the command, which leads a session of its own (kill(2)).
+fn group(pid: Pid) -> Pid {
+    Pid::from_raw(-pid.as_raw())
 }
 
 /// Whether `pid` catches or ignores `signal` (proc_pid_status(5): `SigIgn`, `SigCgt`).

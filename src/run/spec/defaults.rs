@@ -6,6 +6,7 @@ use oci_spec::runtime::{Mount, MountBuilder};
 
 use crate::run::namespaces::Namespace;
 use crate::run::network::Connection;
+use crate::run::spec::Facts;
 use crate::run::{Error, Request};
 
 /// Open files and processes, where the caller's own hard limits allow it.
@@ -40,7 +41,7 @@ pub(super) fn mount(destination: &Path, typ: &str, source: &Path, options: &[&st
         .build()?)
 }
 
-pub(super) fn mounts(request: &Request, connection: &Connection) -> Result<Vec<Mount>, Error> {
+pub(super) fn mounts(request: &Request, facts: &Facts) -> Result<Vec<Mount>, Error> {
     let options = &request.namespaces;
     let size = format!("size={}", request.limits.shm_size);
     let mut mounts = Vec::with_capacity(8);
@@ -59,12 +60,14 @@ pub(super) fn mounts(request: &Request, connection: &Connection) -> Result<Vec<M
     add("/dev/pts", "devpts", "devpts", &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"])?;
     if options.ipc == Namespace::Host {
         add("/dev/shm", "bind", "/dev/shm", &shared)?;
-        add("/dev/mqueue", "bind", "/dev/mqueue", &shared)?;
+        if facts.message_queues {
+            add("/dev/mqueue", "bind", "/dev/mqueue", &shared)?;
+        }
     } else {
         add("/dev/shm", "tmpfs", "shm", &["nosuid", "noexec", "nodev", "mode=1777", &size])?;
         add("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"])?;
     }
-    match connection {
+    match facts.connection {
         // sysfs belongs to a network namespace: only the owner of it may mount one.
         Connection::Host | Connection::Fallback | Connection::Path(_) => {
             add("/sys", "bind", "/sys", &["rbind", "rprivate", "nosuid", "noexec", "nodev", "ro"])?;

@@ -33,6 +33,7 @@ fn built(request: &Request, connection: Connection) -> Result<Spec, Error> {
         terminal: false,
         seccomp: None,
         processor_paths: vec!["/sys/devices/system/cpu/cpu0/thermal_throttle".into()],
+        message_queues: true,
     };
     build(request, Path::new("/r"), facts)
 }
