@@ -83,6 +83,7 @@ pub struct MountPoint {
 /// Mounts the container `name` in this mount namespace and leaves it there.
 pub fn mount(store: &Store, name: &str) -> Result<MountPoint, Error> {
     let container = WorkingContainer::open(store, name)?;
+    container.require_unshifted()?;
     let failed = |source| Error::Driver { name: name.to_owned(), source };
     let driver = mounted::open_driver(store).map_err(failed)?;
     if userns::current() == userns::State::Outside {

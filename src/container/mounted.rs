@@ -21,12 +21,15 @@ use containers_storage::lease::{self, Alone, Arrival, Gate, Lease};
 use containers_storage::store::Store;
 use containers_storage::{LayerId, Root};
 
-use super::WorkingContainer;
+use super::{WorkingContainer, state};
 use crate::userns::{self, MountNamespace, Notice, ProcessId};
 
 /// Why a container could not be mounted.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// The container's owners are shifted.
+    #[error("{0}")]
+    State(#[from] state::Error),
     /// A process that is not ours has the container mounted.
     #[error("container {name:?} is mounted by another process outside coracle")]
     InUse {
@@ -107,6 +110,7 @@ impl Mounted {
     /// Enters the user namespace if need be and mounts `container`. After this call, files of the host that are owned by
     /// subordinate IDs can be read, and the process is root within its namespace.
     pub fn new(store: &Store, container: &WorkingContainer) -> Result<Self, Error> {
+        container.require_unshifted()?;
         let name = container.name();
         let driver = open_driver(store).map_err(|source| Error::Driver { name: name.clone(), source })?;
         let (path, gate, notices) = arrive(store, &driver, container)?;

@@ -78,9 +78,14 @@ pub fn remove(store: &Store, name: &str) -> Result<ContainerId, Error> {
         return Err(Error::InUse { name: name.to_owned(), pid });
     }
     let failed = |source| Error::Store { name: name.to_owned(), source };
+    let enter = || mounted::enter(name).map(drop).map_err(|source| Error::Namespace { name: name.to_owned(), source });
+    if state::is_shifted(&record) {
+        // The layer's directory itself belongs to another ID (--userns of other tools): from outside it cannot even be moved.
+        enter()?;
+    }
     let mut deleted = store.delete_container(&record.id).map_err(failed)?;
     if !deleted.finish().map_err(failed)? {
-        mounted::enter(name).map_err(|source| Error::Namespace { name: name.to_owned(), source })?;
+        enter()?;
         deleted.finish().map_err(failed)?;
     }
     // What is left of a lease is worth no failure: nobody can use it any more.

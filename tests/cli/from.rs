@@ -156,3 +156,20 @@ fn a_container_of_podman_is_taken_with_its_images_settings() {
     env.ok(["config", "--env", "A=1", "theirs"]);
     assert_eq!(env.ok(["run", "theirs", "--", "sh", "-c", "echo $A"]), "1");
 }
+
+#[test]
+fn a_container_with_id_maps_of_its_own_is_not_written_to() {
+    if skip_without(&["buildah"]) {
+        return;
+    }
+    let env = TestEnv::new();
+    env.busybox("base");
+    let maps = ["--userns-uid-map", "0:1000:1000", "--userns-gid-map", "0:1000:1000"];
+    env.tool("buildah", ["from", "--name", "mapped", maps[0], maps[1], maps[2], maps[3], "base"]).success();
+    for words in [&["run", "mapped", "true"][..], &["commit", "mapped", "x"], &["copy", "mapped", "/etc/hosts", "/x"]] {
+        let output = env.run(words);
+        assert!(output.failure(125).contains("has ID maps of its own (--userns), which are not supported yet"), "{output}");
+    }
+    env.ok(["config", "--env", "A=1", "mapped"]);
+    env.ok(["rm", "mapped"]);
+}

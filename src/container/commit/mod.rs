@@ -257,6 +257,7 @@ pub enum Error {
 pub fn commit(store: &Store, name: &str, options: &Options, note: &mut dyn FnMut(String)) -> Result<Outcome, Error> {
     let destination = options.destination.as_deref().map(destination).transpose()?;
     let container = WorkingContainer::open(store, name)?;
+    container.require_unshifted()?;
     if !options.add_files.is_empty() {
         return add_file::commit(store, &container, options, note);
     }

@@ -42,6 +42,12 @@ pub enum Error {
         /// Why not.
         source: import::Error,
     },
+    /// Another tool gave the container owners of its own.
+    #[error("container {name:?} has ID maps of its own (--userns), which are not supported yet")]
+    Mapped {
+        /// The container.
+        name: String,
+    },
     /// The state file could not be read or written.
     #[error("{action} {path:?}")]
     File {
@@ -145,6 +151,11 @@ impl WorkingContainer {
         self.record.names.first().cloned().unwrap_or_else(|| self.record.id.to_string())
     }
 
+    /// Refuses a container whose owners on disk are shifted: what we write would belong to nobody in it.
+    pub(super) fn require_unshifted(&self) -> Result<(), Error> {
+        if is_shifted(&self.record) { Err(Error::Mapped { name: self.name() }) } else { Ok(()) }
+    }
+
     /// The directory `userdata` of the graph root, which holds the state file.
     pub fn directory(&self) -> &Path {
         &self.directory
@@ -166,4 +177,9 @@ pub fn find(store: &Store, name: &str) -> Result<Container, Error> {
     let failed = |source| Error::Store { name: name.to_owned(), source };
     let found = store.containers().map_err(failed)?.resolve(name).map_err(failed)?;
     found.ok_or_else(|| Error::NotKnown { name: name.to_owned() })
+}
+
+/// Whether owners of the container's files are others on disk than inside.
+pub(super) fn is_shifted(record: &Container) -> bool {
+    record.uid_map.iter().chain(&record.gid_map).any(|entry| entry.container_id != entry.host_id)
 }
