@@ -1,11 +1,11 @@
 //! `coracle unshare`: a command as root of the store's user namespace.
 
 use std::ffi::OsString;
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitCode};
 
 use super::{CommandError, Context, Ui};
-use crate::container::mount;
+use crate::container::{mount, umount};
 use crate::userns::{self, MountNamespace};
 
 /// Run a command in the user namespace of the store
@@ -45,15 +45,18 @@ pub(crate) fn unshare(ctx: &Context, ui: &mut Ui, args: &UnshareArgs) -> Result<
         }
     }
     ui.finish()?;
-    let status = command
-        .status()
-        .map_err(|error| CommandError::from(error).context(format!("running {}", program.to_string_lossy())).with_status(1))?;
-    if let Some(store) = store {
-        for word in &args.mount {
-            let name = word.split_once('=').map_or(word.as_str(), |(_, name)| name);
-            // The namespace goes with this process; what is left of the entry says so by itself.
-            let _ = crate::container::umount::umount(store, name);
-        }
+    let failed = |error: std::io::Error| {
+        CommandError::from(error).context(format!("running {}", program.to_string_lossy())).with_status(1)
+    };
+    let Some(store) = store else {
+        // Nothing is left to do afterwards: the command takes this process's place, and with it its signals and its terminal.
+        return Err(failed(command.exec()));
+    };
+    let status = command.status().map_err(failed)?;
+    for word in &args.mount {
+        let name = word.split_once('=').map_or(word.as_str(), |(_, name)| name);
+        // The namespace goes with this process; what is left of the entry says so by itself.
+        let _ = umount::umount(store, name);
     }
     match status.code() {
         Some(0) => Ok(ExitCode::SUCCESS),
