@@ -134,7 +134,8 @@ pub fn arrive(graph_root: &Path, layer: &LayerId, mount_point: &Path) -> Result<
 /// The live processes that are listed for `layer`, without waiting or entering: for `containers` and `check`. No lease file: none.
 pub fn users(graph_root: &Path, layer: &LayerId) -> Result<Vec<u32>, Error> {
     let path = path_of(graph_root, layer);
-    match File::open(&path) {
+    let opened = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(&path);
+    match opened.and_then(crate::lock::regular) {
         Ok(file) => {
             let file = LeaseFile { layer: layer.clone(), path, file, opener: 0 };
             Ok(file.live()?.into_iter().filter(Entry::is_here).map(|entry| entry.pid).collect())
@@ -255,7 +256,11 @@ impl LeaseFile {
     fn open_gated(graph_root: &Path, layer: &LayerId) -> Result<Self, Error> {
         let path = path_of(graph_root, layer);
         loop {
-            let opened = || OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
+            let opened = || {
+                let mut options = OpenOptions::new();
+                options.read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(libc::O_NOFOLLOW);
+                crate::lock::regular(options.open(&path)?)
+            };
             let file = match opened() {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     let dir = path.parent().unwrap_or(graph_root);

@@ -170,21 +170,30 @@ fn whole_file(kind: libc::c_int) -> libc::flock {
 fn open_for_writing(path: &Path) -> io::Result<File> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let mode = Mode::RUSR | Mode::WUSR | Mode::RGRP | Mode::ROTH;
-    match rustix::fs::openat(CWD, path, flags, mode) {
+    let file = match rustix::fs::openat(CWD, path, flags, mode) {
         Err(Errno::NOENT) => {
             if let Some(parent) = path.parent() {
                 make_private_dir(parent)?;
             }
-            Ok(rustix::fs::openat(CWD, path, flags, mode)?.into())
+            rustix::fs::openat(CWD, path, flags, mode)?
         }
-        opened => Ok(opened?.into()),
+        opened => opened?,
+    };
+    regular(file.into())
+}
+
+/// `file`, unless it is a pipe or a device that stands in the place of a lock (known attack A127).
+pub(crate) fn regular(file: File) -> io::Result<File> {
+    if file.metadata()?.is_file() {
+        return Ok(file);
     }
+    Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"))
 }
 
 fn open_for_reading(path: &Path) -> io::Result<Option<File>> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
     match rustix::fs::openat(CWD, path, flags, Mode::empty()) {
-        Ok(file) => Ok(Some(file.into())),
+        Ok(file) => regular(file.into()).map(Some),
         Err(Errno::NOENT) => Ok(None),
         Err(error) => Err(error.into()),
     }
