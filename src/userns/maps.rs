@@ -144,15 +144,24 @@ fn login_names(passwd: &str) -> Vec<(&str, u32)> {
     passwd.lines().filter_map(user).collect()
 }
 
-/// The absolute path of a program that the machine's administrator installed. Relative entries of PATH are passed over.
+/// Where the machine's administrator installs programs, setuid ones on NixOS and Guix included. `PATH` is not asked (known
+/// attack A124): its first entry may be a directory that a build wrote to.
+const PROGRAM_DIRECTORIES: &[&str] = &[
+    "/usr/bin",
+    "/bin",
+    "/usr/local/bin",
+    "/usr/sbin",
+    "/sbin",
+    "/run/wrappers/bin",
+    "/run/privileged/bin",
+    "/run/setuid-programs",
+    "/run/current-system/sw/bin",
+];
+
+/// The absolute path of a program of the machine.
 fn find_program(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let usual = ["/usr/bin", "/bin", "/usr/local/bin", "/run/wrappers/bin"].map(PathBuf::from);
-    std::env::split_paths(&path)
-        .filter(|directory| directory.is_absolute())
-        .chain(usual)
-        .map(|directory| directory.join(name))
-        .find(|file| rustix::fs::access(file, rustix::fs::Access::EXEC_OK).is_ok())
+    let mut files = PROGRAM_DIRECTORIES.iter().map(|directory| Path::new(directory).join(name));
+    files.find(|file| rustix::fs::access(file, rustix::fs::Access::EXEC_OK).is_ok())
 }
 
 /// `newuidmap PID 0 ID 1 1 START LENGTH …`: the caller is 0, the ranges follow from 1 on without a gap.
