@@ -2,8 +2,11 @@
 
 #[path = "../harness/mod.rs"]
 mod harness;
+mod images;
 mod mounts;
+mod other_users;
 mod output;
 mod paths;
 mod probe;
 mod process;
+mod races;

@@ -17,7 +17,7 @@ pub struct Canary {
     before: Vec<(PathBuf, u32, u32, i64, u64)>,
 }
 
-const SECRET: &str = "the canary's secret";
+pub const SECRET: &str = "the canary's secret";
 
 impl Canary {
     pub fn new(env: &TestEnv) -> Self {
@@ -52,7 +52,7 @@ impl Canary {
 }
 
 /// A process in the container's mount that swaps `/d` for a link to the canary and back.
-struct Racer {
+pub struct Racer {
     child: Child,
     /// Kept open: the process says how its test ended.
     _output: BufReader<ChildStdout>,
@@ -60,11 +60,16 @@ struct Racer {
 
 impl Racer {
     /// Starts it in `container`, which gets the directory and the link, and waits until a naive program, the control, was hit.
-    fn start(env: &TestEnv, container: &str, canary: &Canary) -> Self {
+    pub fn start(env: &TestEnv, container: &str, canary: &Canary) -> Self {
+        Self::start_in(env, &format!("$(coracle mount {container})"), canary)
+    }
+
+    /// The same in a directory, which is a word of a shell script.
+    pub fn start_in(env: &TestEnv, directory: &str, canary: &Canary) -> Self {
         let program = env.write("racer", fs::read("/proc/self/exe").expect("this program"));
         fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("its mode");
         let script = format!(
-            "m=$(coracle mount {container}); mkdir $m/d; ln -s {canary} $m/link; RACER=$m CANARY={canary} \
+            "m={directory}; mkdir $m/d; ln -s {canary} $m/link; RACER=$m CANARY={canary} \
              exec {program} paths::racer_process --exact --ignored --nocapture",
             canary = canary.path.display(),
             program = program.display()
@@ -78,7 +83,7 @@ impl Racer {
         Self { child, _output: output }
     }
 
-    fn stop(mut self) {
+    pub fn stop(mut self) {
         drop(self.child.stdin.take());
         assert!(self.child.wait().expect("the racer").success());
     }
