@@ -41,7 +41,15 @@ pub fn test_user() -> TestUser {
 fn shared_dir() -> &'static Path {
     static DIR: OnceLock<PathBuf> = OnceLock::new();
     DIR.get_or_init(|| {
-        // One directory for each test program; left behind for the next start of the same program, which replaces it.
+        // One directory for each test program; nothing runs at its end, so the next one removes it.
+        for entry in fs::read_dir("/var/tmp").into_iter().flatten().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let ended = |pid: &str| pid.parse::<u32>().is_ok() && !Path::new("/proc").join(pid).exists();
+            if name.strip_prefix("coracle-tests-").is_some_and(ended) {
+                // Another test program may be removing it as well.
+                let _ = fs::remove_dir_all(entry.path());
+            }
+        }
         let dir = PathBuf::from(format!("/var/tmp/coracle-tests-{}", std::process::id()));
         fs::create_dir_all(dir.join("bin")).expect("the shared directory");
         fs::set_permissions(&dir, fs::Permissions::from_mode(0o755)).expect("its mode");
