@@ -86,9 +86,7 @@ pub fn mount(store: &Store, name: &str) -> Result<MountPoint, Error> {
     container.require_unshifted()?;
     let failed = |source| Error::Driver { name: name.to_owned(), source };
     let driver = mounted::open_driver(store).map_err(failed)?;
-    if userns::current() == userns::State::Outside {
-        return Err(Error::NotInUnshare { driver: driver.name() });
-    }
+    require_session()?;
     let mount_point = driver.mount_point(container.layer());
     let lease_failed = |source| Error::Lease { name: name.to_owned(), source };
     match lease::arrive(&store.conf().graph_root, container.layer(), &mount_point).map_err(lease_failed)? {
@@ -103,6 +101,14 @@ pub fn mount(store: &Store, name: &str) -> Result<MountPoint, Error> {
     }
     note_mount_point(store, &container, Some(&mount_point))?;
     Ok(MountPoint { id: container.id().clone(), name: container.name(), path: mount_point })
+}
+
+/// Refuses callers who could neither make nor see a mount that stays.
+pub fn require_session() -> Result<(), Error> {
+    match userns::current() {
+        userns::State::Outside => Err(Error::NotInUnshare { driver: "overlay" }),
+        userns::State::Inside | userns::State::RealRoot => Ok(()),
+    }
 }
 
 /// The working containers that are mounted in this mount namespace.

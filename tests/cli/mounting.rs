@@ -9,6 +9,7 @@ fn mount_outside_unshare_says_what_to_do() {
     }
     let env = TestEnv::new();
     let container = env.ok(["from", "scratch"]);
+    assert_eq!(env.run(["mount"]).code, Some(125));
     insta::assert_snapshot!(env.run(["mount", &container]), @r"
     ------- stderr -------
     Error: cannot mount using driver overlay in rootless mode. You need to run it in a `coracle unshare` session
