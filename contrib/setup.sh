@@ -107,10 +107,11 @@ debian_tar() {
 
 # build PROFILE: the binary, put where the unprivileged user can reach it: $work/bin/coracle.
 build() {
-    local profile=$1
+    local profile=$1 dir=$1
+    [ "$profile" != dev ] || dir=debug
     command -v cargo >/dev/null || die "cargo is not in PATH" "install a Rust toolchain first"
     (cd "$top" && cargo build --quiet --locked --profile "$profile")
     install -d -m 0755 "$work/bin"
-    install -m 755 "${CARGO_TARGET_DIR:-$top/target}/$profile/coracle" "$work/bin/coracle.part"
+    install -m 755 "${CARGO_TARGET_DIR:-$top/target}/$dir/coracle" "$work/bin/coracle.part"
     mv "$work/bin/coracle.part" "$work/bin/coracle"
 }
