@@ -43,7 +43,8 @@ const PLANTED: &[&str] = &[
 /// A library that says so when a process loads it, and the file in which it does.
 fn trap_library(env: &TestEnv, mark: &Path) -> std::path::PathBuf {
     let source = format!(
-        "#include <fcntl.h>\n#include <unistd.h>\n__attribute__((constructor)) static void trap(void) {{ close(open(\"{}\", O_CREAT | O_WRONLY, 0666)); }}\n",
+        "#include <fcntl.h>\n#include <unistd.h>\n__attribute__((constructor)) static void trap(void) {{ \
+         close(open(\"{}\", O_CREAT | O_WRONLY, 0666)); }}\n",
         mark.display()
     );
     let source = env.write("trap.c", source);

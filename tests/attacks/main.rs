@@ -1,4 +1,76 @@
-//! Known attacks of this field, one test for each entry that applies, named after its mechanism.
+//! Known attacks of this field: a test for each entry that applies to the verbs of today, named after its mechanism. After each
+//! the canary, a tree of the user's beside the store, is as it was.
+//!
+//! Where they are: `archive` is `containers-storage/tests/attacks_archive.rs`, `rooted` is
+//! `containers-storage/src/rooted/tests.rs`, `copier` is `tests/copier.rs`; `seccomp` and `conf` are unit tables of those
+//! modules, and the rest are the modules of this program.
+//! An entry that waits for a verb (`build`, `pull`, `push`, a load from an archive, git contexts) says which.
+//!
+//! | entry | tests, or why there is none |
+//! |---|---|
+//! | A01 | paths: `copies_into_and_out_of_…`, `links_of_an_image_…`; copier: `racing_destination`, `racing_source` |
+//! | A02 | races: `missing_mount_points_…`; paths: `copies_into_and_out_of_…`; copier: `racing_destination` |
+//! | A03 | paths: `copies_into_and_out_of_…`, `links_of_an_image_…`; copier: `racing_destination`, `nothing_outside` |
+//! | A04 | waits for git and tar contexts |
+//! | A05 | waits for git contexts; `add` refuses every URL |
+//! | A06 | copier: `nothing_outside`; downloaded contexts wait for `build` |
+//! | A07 | copier: `own_ignore_file` |
+//! | A08 | paths: `an_ignored_file_…`; copier: `ignored_by_any_name` |
+//! | A09 | paths: `names_never_become_paths`; ids are types that cannot hold another text |
+//! | A10 | paths: `names_never_become_paths`; archive: `a28_…` |
+//! | A11 | mounts: `a_missing_working_directory_…`; races: `missing_mount_points_…` |
+//! | A12 | paths: `owners_are_not_looked_up_…`; process: `a_user_database_…`; copier: `hostile_passwd` |
+//! | A13 | races: `provided_files_…`; mounts: `links_in_the_place_of_mount_points_…` |
+//! | A14 | paths: `a_pipe_or_device_…`; process: `a_user_database_…`; copier: `own_ignore_file` |
+//! | A15 | rooted: `kernel_and_walk_give_the_same_answers_…` and the other tables; images: `odd_spellings_of_a_link_…` |
+//! | A16 | paths: `removing_a_container_…`; rooted: `removal_under_swapped_links_…`; mounts: `mount_points_are_gone_…` |
+//! | A17 | races: `owners_are_not_given_through_links`, `directories_of_the_system_…` |
+//! | A18 | paths: `copies_into_and_out_of_…`; `push` waits |
+//! | A19, A20 | wait for `ADD` of a URL and for Dockerfiles; both kinds of name are refused |
+//! | A21–A25 | archive: `a21_…` to `a25_…` |
+//! | A26 | other_users: `another_user_reads_nothing_…` |
+//! | A27–A35 | archive: `a27_…` to `a35_…` |
+//! | A36, A38 | wait for a load from an archive and for `pull`: no image enters the store from outside |
+//! | A37, A39–A42 | archive: `a37_…` to `a42_…`; A41 also paths: `modes_do_not_depend_on_the_umask` |
+//! | A43 | process: `the_callers_binary_…` |
+//! | A44 | process: `descriptors_of_the_caller_…` |
+//! | A45 | process: `the_callers_processes_…` |
+//! | A46 | images: `planted_programs_and_libraries_…` |
+//! | A47, A51 | process: `capabilities_are_bounded_…` |
+//! | A48 | process: `supplementary_groups_…` |
+//! | A49 | other_users: `with_one_id_groups_are_kept` |
+//! | A50 | process: `what_is_no_user_…` |
+//! | A52 | process: `a_line_break_in_a_name_…` |
+//! | A53, A54 | process: `the_callers_environment_…`, `the_callers_processes_…` |
+//! | A55 | images: `labels_and_annotations_…` |
+//! | A56 | process: `keystrokes_…` |
+//! | A57, A61 | process: `a_restriction_that_is_unknown_…` |
+//! | A58–A60 | process: `refused_calls_…`; seccomp: the compiled filter, interpreted |
+//! | A62 | process: `long_words_…` |
+//! | A63 | other_users: `an_overlay_of_a_user_…`, `another_user_reads_nothing_…` |
+//! | A64 | images: `mount_options_and_programs_…`; no FUSE program is ever started |
+//! | A65 | process: `no_process_outlives_the_command` |
+//! | A66 | mounts: `links_in_the_place_of_mount_points_…`, `volumes_land_inside_…` |
+//! | A67 | races: `a_mount_below_a_shared_volume_…` |
+//! | A68 | races: `missing_mount_points_…` |
+//! | A69, A73 | mounts: `the_kernels_trees_…` |
+//! | A70 | mounts: `the_kernels_trees_…`; parallel steps wait for `build` |
+//! | A71 | mounts: `masks_hold_…` |
+//! | A72 | mounts: `the_terminal_is_bound_by_handle` |
+//! | A74 | mounts: `read_only_volumes_…` |
+//! | A75, A76 | mounts: `nothing_of_the_machine_can_be_written` |
+//! | A77, A78, A80, A82 | wait for `RUN --mount`: no mount takes another image or stage, a cache or a context |
+//! | A79 | mounts: `mount_options_ride_on_no_other`, `a_store_below_an_odd_name_works` |
+//! | A81 | mounts: `mount_points_are_gone_…` |
+//! | A83 | images: `volumes_of_an_image_…`; there are no named volumes |
+//! | A84 | mounts: `edits_of_generated_files_vanish` |
+//! | A85 | mounts: `volumes_land_inside_…`; races: `a_mount_below_a_shared_volume_…` |
+//! | A120, A123 | process: `abstract_sockets_…`, `without_a_network_…` |
+//! | A124 | images: `planted_programs_and_libraries_…` |
+//! | A125, A128 | other_users: `another_user_reads_nothing_…` |
+//! | A126 | other_users: `a_run_root_…`; conf: the table of run roots |
+//! | A127 | other_users: `locks_are_files_and_not_links` |
+//! | A143–A146 | output |
 
 #[path = "../harness/mod.rs"]
 mod harness;

@@ -20,7 +20,7 @@ fn skip_without_a_second_user() -> bool {
     !am_root()
 }
 
-/// An environment whose home, runtime and temporary directories others may enter: what keeps them out is the program's own doing.
+/// An environment whose home, runtime and temporary directories others may enter: what keeps them out is the program's doing.
 fn open_environment() -> TestEnv {
     let env = TestEnv::new();
     for (name, mode) in [("home", 0o755), ("work", 0o755), ("tmp", 0o1777), ("run", 0o755)] {

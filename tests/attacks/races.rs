@@ -35,7 +35,7 @@ fn missing_mount_points_are_made_inside_during_a_race() {
     assert_eq!(fs::read_dir(probed.env.work().join("vol")).expect("the volume").count(), 1);
 }
 
-/// A67, CVE-2021-30465: the directory that is swapped lies in a volume that two containers share, and a second mount goes below it.
+/// A67, CVE-2021-30465: the directory that is swapped lies in a volume that others share, and a second mount goes below it.
 #[test]
 fn a_mount_below_a_shared_volume_stays_inside_during_a_race() {
     let probed = Probed::new();
