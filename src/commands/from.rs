@@ -22,7 +22,7 @@ pub(crate) struct FromArgs {
     #[arg(long, value_name = "FILE")]
     cidfile: Option<PathBuf>,
 
-    /// Format of later commits: oci or docker
+    /// Format that the container notes: oci or docker (what a commit writes is its own --format)
     #[arg(short, long, value_name = "FORMAT")]
     format: Option<String>,
 

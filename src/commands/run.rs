@@ -171,18 +171,32 @@ fn variables(ctx: &Context, words: &[String]) -> Vec<String> {
         .collect()
 }
 
-/// `--isolation`, else `BUILDAH_ISOLATION`. A script's variable that asks for one of Buildah's other engines gets the built-in
-/// one, which keeps more apart than chroot and as much as oci; the flag is refused by name.
+/// `--isolation`, else `BUILDAH_ISOLATION`. A script's variable that asks for one of Buildah's other engines, or for a runtime, gets
+/// the built-in one and a line that says so: it keeps more apart than chroot and as much as oci. The flag is refused by name.
 pub(super) fn isolation(ctx: &Context, given: Option<&str>) -> Option<String> {
     let word = given.or_else(|| ctx.environment().engine("ISOLATION"))?;
-    if given.is_none() && ["oci", "chroot"].iter().any(|engine| word.eq_ignore_ascii_case(engine)) {
-        log::info!("isolation {word:?}: the built-in runtime is used");
+    if given.is_none() && is_other_engine(word) {
         return None;
     }
     Some(word.to_owned())
 }
 
+fn is_other_engine(word: &str) -> bool {
+    ["oci", "chroot"].iter().any(|engine| word.eq_ignore_ascii_case(engine))
+}
+
+/// Says which of the variables that choose an engine have no effect.
+fn tell_of_engines(ctx: &Context) {
+    if let Some(word) = ctx.environment().engine("ISOLATION").filter(|word| is_other_engine(word)) {
+        log::warn!("BUILDAH_ISOLATION={word}: not supported yet, the built-in isolation is used");
+    }
+    if let Some(runtime) = ctx.environment().engine("RUNTIME") {
+        log::warn!("BUILDAH_RUNTIME={runtime}: external runtimes are not supported yet, the built-in one is used");
+    }
+}
+
 fn confinement(ctx: &Context, args: &RunArgs) -> Confinement {
+    tell_of_engines(ctx);
     let no_pivot = args.no_pivot || ctx.environment().engine_switch("NOPIVOT");
     Confinement {
         cap_add: args.capabilities.cap_add.clone(),

@@ -31,7 +31,7 @@ pub struct Options {
     pub name: Option<String>,
     /// When the image should be looked for elsewhere.
     pub pull: PullPolicy,
-    /// The format of later commits.
+    /// The format that the state notes; a commit has its own.
     pub format: Format,
     /// What later runs get.
     pub environment: RunEnvironment,

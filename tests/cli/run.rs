@@ -189,3 +189,17 @@ fn the_keys_of_the_terminal_reach_all_that_the_command_runs() {
     assert!(seen.to_string().contains("caught"), "{seen}");
     assert!(before.elapsed().as_secs() < 15, "the shell waited for its child");
 }
+
+#[test]
+fn a_variable_that_asks_for_another_engine_is_answered_with_a_line() {
+    let mut env = TestEnv::new();
+    let container = running(&env);
+    env.set("BUILDAH_ISOLATION", "chroot");
+    env.set("BUILDAH_RUNTIME", "runc");
+    insta::assert_snapshot!(env.run(["run", &container, "--", "echo", "hi"]), @r"
+    hi
+    ------- stderr -------
+    warn: BUILDAH_ISOLATION=chroot: not supported yet, the built-in isolation is used
+    warn: BUILDAH_RUNTIME=runc: external runtimes are not supported yet, the built-in one is used
+    ");
+}
