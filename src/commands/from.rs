@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use super::info::note_driver;
 use super::run_environment::{RunEnvironmentArgs, containers_conf};
 use super::{CommandError, Context, Ui};
 use crate::container::from::{self, PullPolicy};
@@ -67,7 +68,12 @@ pub(crate) fn from(ctx: &Context, ui: &mut Ui, args: &FromArgs) -> Result<ExitCo
         format: format(ctx, args.format.as_deref())?,
         environment: args.environment.resolve(ctx, &conf, rootless)?,
     };
+    // Said once, with the first container of a store; `info` says it again.
+    let is_first = !store.conf().graph_root.join("overlay-containers").exists();
     let outcome = from::from(store, &options).map_err(hinted)?;
+    if is_first {
+        note_driver(ui, store.conf());
+    }
     if let Some(path) = &args.cidfile {
         write_id(path, outcome.id.as_str())?;
     }

@@ -51,13 +51,17 @@ pub(crate) fn info(ctx: &Context, ui: &mut Ui, args: &InfoArgs) -> Result<ExitCo
         }
         None => ui.json(&document.to_json("    ", HtmlEscape::Off))?,
     }
-    if !store.conf().driver_is_explicit && store.conf().rootless {
-        ui.note("podman and buildah of Debian 12 use the driver vfs unless told otherwise, and do not see the images of this store then");
-        ui.note(
-            "hint: put the two lines \"[storage]\" and \"driver = \\\"overlay\\\"\" into ~/.config/containers/storage.conf",
-        );
-    }
+    note_driver(ui, store.conf());
     Ok(ExitCode::SUCCESS)
+}
+
+/// Says where other tools would choose another driver, and so another store.
+pub(super) fn note_driver(ui: &mut Ui, conf: &Conf) {
+    if conf.driver_is_explicit || !conf.rootless {
+        return;
+    }
+    ui.note("podman and buildah of Debian 12 use the driver vfs unless told otherwise, and do not see the images of this store then");
+    ui.note("hint: put the two lines \"[storage]\" and \"driver = \\\"overlay\\\"\" into ~/.config/containers/storage.conf");
 }
 
 fn map<const N: usize>(members: [(&str, Value); N]) -> Value {

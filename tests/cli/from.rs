@@ -173,3 +173,19 @@ fn a_container_with_id_maps_of_its_own_is_not_written_to() {
     env.ok(["config", "--env", "A=1", "mapped"]);
     env.ok(["rm", "mapped"]);
 }
+
+#[test]
+fn the_first_container_tells_of_tools_that_would_look_elsewhere() {
+    if crate::harness::test_user().uid == 0 {
+        return;
+    }
+    let env = TestEnv::new();
+    env.write_home(".config/containers/storage.conf", "");
+    insta::assert_snapshot!(env.run(["from", "scratch"]), @r#"
+    working-container
+    ------- stderr -------
+    podman and buildah of Debian 12 use the driver vfs unless told otherwise, and do not see the images of this store then
+    hint: put the two lines "[storage]" and "driver = \"overlay\"" into ~/.config/containers/storage.conf
+    "#);
+    insta::assert_snapshot!(env.run(["from", "scratch"]), @"working-container-1");
+}
