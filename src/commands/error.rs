@@ -197,7 +197,8 @@ fn lower_first(text: &str) -> String {
 fn hints_for(error: &(dyn Error + 'static)) -> Vec<String> {
     let mut hints = Vec::new();
     for cause in causes(error) {
-        if let Some(error) = cause.downcast_ref::<mounted::Error>() {
+        let boxed = || cause.downcast_ref::<Box<mounted::Error>>().map(AsRef::as_ref);
+        if let Some(error) = cause.downcast_ref::<mounted::Error>().or_else(boxed) {
             hints.extend(error.hints());
         } else if let Some(error) = cause.downcast_ref::<userns::Error>() {
             hints.extend(error.hints());

@@ -48,7 +48,7 @@ pub enum Error {
         /// What was typed.
         name: String,
         /// What failed.
-        source: mounted::Error,
+        source: Box<mounted::Error>,
     },
     /// The store refused.
     #[error("removing container {name:?}")]
@@ -78,7 +78,8 @@ pub fn remove(store: &Store, name: &str) -> Result<ContainerId, Error> {
         return Err(Error::InUse { name: name.to_owned(), pid });
     }
     let failed = |source| Error::Store { name: name.to_owned(), source };
-    let enter = || mounted::enter(name).map(drop).map_err(|source| Error::Namespace { name: name.to_owned(), source });
+    let entering = |source| Error::Namespace { name: name.to_owned(), source: Box::new(source) };
+    let enter = || mounted::enter(name).map(drop).map_err(entering);
     if state::is_shifted(&record) {
         // The layer's directory itself belongs to another ID (--userns of other tools): from outside it cannot even be moved.
         enter()?;
