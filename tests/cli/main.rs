@@ -4,6 +4,7 @@ mod bad_input;
 mod commit;
 mod config;
 mod containers;
+mod copy;
 mod debian;
 mod from;
 #[path = "../harness/mod.rs"]

@@ -1,0 +1,96 @@
+//! `copy` and `add` through the binary: what is printed, where sources come from, what is refused. The rules of destinations and
+//! patterns are in `tests/copier.rs`, and compared with Buildah in `tests/compat`.
+
+use crate::harness::TestEnv;
+
+#[test]
+fn the_digest_is_printed_unless_quiet() {
+    let env = TestEnv::new();
+    let container = env.ok(["from", "scratch"]);
+    env.write("file", "content\n");
+    insta::assert_snapshot!(env.run(["copy", &container, "file", "/file"]), @"[ID]");
+    insta::assert_snapshot!(env.run(["copy", "--quiet", &container, "file", "/file"]), @"");
+}
+
+#[test]
+fn history_names_verb_kind_and_digest() {
+    let env = TestEnv::new();
+    let container = env.ok(["from", "scratch"]);
+    env.write("dir/file", "content\n");
+    let digests = [
+        env.ok(["copy", "--add-history", &container, "dir/file", "/file"]),
+        env.ok(["add", "--add-history", &container, "dir", "/dir"]),
+    ];
+    let lines = env.ok(["inspect", "--format", "{{range .History}}{{.CreatedBy}}|{{end}}", &container]);
+    assert_eq!(lines, format!("/bin/sh -c #(nop) COPY file:{}|/bin/sh -c #(nop) ADD dir:{}|", digests[0], digests[1]));
+}
+
+#[test]
+fn one_operand_goes_to_the_working_directory() {
+    let env = TestEnv::new();
+    let container = env.ok(["from", "scratch"]);
+    env.ok(["config", "--workingdir", "/work", &container]);
+    env.write("file", "content\n");
+    env.ok(["copy", &container, "file"]);
+    insta::assert_snapshot!(env.run(["diff", &container]), @r"
+    A          /work
+    A      8 B /work/file
+    ");
+}
+
+#[test]
+fn sources_can_be_in_an_image_or_a_container_that_runs() {
+    let env = TestEnv::new();
+    env.busybox("base");
+    let (target, other) = (env.ok(["from", "scratch"]), env.ok(["from", "base"]));
+    env.ok(["copy", "--from", "base", &target, "/etc/passwd", "/image"]);
+    let script = format!(
+        "coracle run {other} -- sh -c 'echo live > /live; touch /up; while [ ! -e /done ]; do sleep 0.02; done' &
+         until coracle run {other} -- test -e /up; do sleep 0.05; done 2>/dev/null
+         coracle copy -q --from {other} {target} /live /container; coracle run {other} -- touch /done; wait"
+    );
+    env.shell(&script).success();
+    insta::assert_snapshot!(env.run(["diff", &target]).success().lines().map(|line| &line[11..]).collect::<Vec<_>>().join(" "), @"/container /image");
+    let unknown = env.run(["copy", "--from", "nosuch", &target, "/x", "/y"]);
+    assert!(unknown.failure(125).contains("nosuch: image not known"), "{unknown}");
+    env.assert_store_is_clean();
+}
+
+#[test]
+fn an_archive_is_unpacked_by_add_and_kept_by_copy() {
+    let env = TestEnv::new();
+    let container = env.ok(["from", "scratch"]);
+    env.write("dir/file", "content\n");
+    env.shell("tar czf dir.tar.gz dir").success();
+    env.ok(["add", "-q", &container, "dir.tar.gz", "/added"]);
+    env.ok(["copy", "-q", &container, "dir.tar.gz", "/copied/"]);
+    let paths: Vec<String> = env.ok(["diff", &container]).lines().map(|line| line[11..].to_owned()).collect();
+    assert_eq!(paths, ["/added", "/added/dir", "/added/dir/file", "/copied", "/copied/dir.tar.gz"]);
+}
+
+#[test]
+fn what_is_missing_or_cannot_be_is_said() {
+    let env = TestEnv::new();
+    let container = env.ok(["from", "scratch"]);
+    env.write("file", "content\n");
+    insta::assert_snapshot!(env.run(["copy", &container]), @r"
+    ------- stderr -------
+    Error: src must be specified
+    [exit status: 125]
+    ");
+    insta::assert_snapshot!(env.run(["copy", "--ignorefile", "x", &container, "file", "/"]), @r"
+    ------- stderr -------
+    Error: --ignorefile option requires that you specify a context dir using --contextdir
+    [exit status: 125]
+    ");
+    insta::assert_snapshot!(env.run(["copy", &container, "nosuch", "/x"]), @r#"
+    ------- stderr -------
+    Error: adding content to container "working-container": checking on sources under "/": copier: stat: "[TEST]/work/nosuch": no such file or directory
+    [exit status: 125]
+    "#);
+    insta::assert_snapshot!(env.run(["copy", &container, "file", "--chown", "1:1"]), @r"
+    ------- stderr -------
+    Error: no options (--chown) can be specified after the image or container name
+    [exit status: 125]
+    ");
+}
