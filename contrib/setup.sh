@@ -105,6 +105,14 @@ debian_tar() {
     rm -rf "$root"
 }
 
+# forget_tests: what test programs that have ended left; those that run keep theirs.
+forget_tests() {
+    local dir
+    for dir in /var/tmp/coracle-tests-*; do
+        [ ! -d "$dir" ] || [ -d "/proc/${dir##*-}" ] || rm -rf "$dir"
+    done
+}
+
 # build PROFILE: the binary, put where the unprivileged user can reach it: $work/bin/coracle.
 build() {
     local profile=$1 dir=$1
