@@ -58,6 +58,11 @@ fn shared_dir() -> &'static Path {
     })
 }
 
+/// Copies by another process: a child that another test forks meanwhile would hold the copy open for writing (ETXTBSY).
+fn copy_program(from: &Path, to: &Path) {
+    assert!(Command::new("cp").arg(from).arg(to).status().expect("cp").success(), "a copy of {from:?}");
+}
+
 /// The directory that holds the binary, to be put first in PATH.
 pub fn bin_dir() -> PathBuf {
     binary().parent().expect("a directory").to_path_buf()
@@ -70,7 +75,7 @@ pub fn binary() -> &'static Path {
         let path = shared_dir().join("bin/coracle");
         // Another binary in its place (Buildah's own) judges the suite before the suite judges ours.
         let built = std::env::var_os("CORACLE_TEST_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_coracle").into());
-        fs::copy(built, &path).expect("a copy of the binary");
+        copy_program(Path::new(&built), &path);
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("its mode");
         path
     })
@@ -85,7 +90,7 @@ pub fn busybox_tar() -> &'static Path {
             fs::create_dir_all(root.join(dir)).expect("a directory of the root file system");
         }
         let busybox = ["/bin/busybox", "/usr/bin/busybox"].into_iter().find(|path| Path::new(path).exists());
-        fs::copy(busybox.expect("busybox-static is installed"), root.join("bin/busybox")).expect("busybox");
+        copy_program(Path::new(busybox.expect("busybox-static is installed")), &root.join("bin/busybox"));
         fs::set_permissions(root.join("bin/busybox"), fs::Permissions::from_mode(0o755)).expect("its mode");
         let list = Command::new(root.join("bin/busybox")).arg("--list").output().expect("the list of applets");
         for applet in String::from_utf8_lossy(&list.stdout).lines().filter(|name| *name != "busybox") {

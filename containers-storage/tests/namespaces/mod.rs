@@ -41,7 +41,8 @@ fn run(test: &str, prefix: &[&str], user: Option<&str>) {
     std::fs::set_permissions(scratch.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     // The user may not reach the build directory.
     let binary = scratch.path().join("test");
-    std::fs::copy(std::env::current_exe().unwrap(), &binary).unwrap();
+    // By another process: a child that another test forks here meanwhile would hold the copy open for writing (ETXTBSY).
+    assert!(Command::new("cp").arg(std::env::current_exe().unwrap()).arg(&binary).status().unwrap().success());
     if let Some(user) = user {
         let ok = Command::new("chown").arg(user).arg(&work).status().unwrap().success();
         assert!(ok, "chown to {user}");
