@@ -97,7 +97,8 @@ pub(super) fn connect(mode: &Mode, configured: &[PathBuf]) -> Result<Connection,
         Mode::Host => Connection::Host,
         Mode::None => Connection::None,
         Mode::Path(path) => Connection::Path(path.clone()),
-        Mode::Automatic => find(Helper::Any, configured).map_or(Connection::Fallback, Connection::Helper),
+        // Not pasta: Debian 12's gives up its rights before it opens the namespace, and a run that asked for nothing must not fail.
+        Mode::Automatic => find(Helper::Slirp4netns, configured).map_or(Connection::Fallback, Connection::Helper),
         Mode::Private(wanted) => {
             let names = match wanted {
                 Helper::Any => "pasta or slirp4netns",
@@ -112,7 +113,7 @@ pub(super) fn connect(mode: &Mode, configured: &[PathBuf]) -> Result<Connection,
 
 fn find(wanted: Helper, configured: &[PathBuf]) -> Option<HelperProgram> {
     let kinds = match wanted {
-        Helper::Any => &[(Helper::Pasta, "pasta"), (Helper::Slirp4netns, "slirp4netns")][..],
+        Helper::Any => &[(Helper::Slirp4netns, "slirp4netns"), (Helper::Pasta, "pasta")][..],
         Helper::Pasta => &[(Helper::Pasta, "pasta")],
         Helper::Slirp4netns => &[(Helper::Slirp4netns, "slirp4netns")],
     };
@@ -130,7 +131,7 @@ fn is_program(path: &Path) -> bool {
 
 /// The one line about a network that was not asked for.
 pub(super) fn announce_fallback() {
-    log::warn!("using the host's network, since neither pasta nor slirp4netns is installed (--network host or none says it)");
+    log::warn!("using the host's network, since slirp4netns is not installed (--network host or none says it)");
 }
 
 #[cfg(test)]
