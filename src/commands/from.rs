@@ -69,7 +69,7 @@ pub(crate) fn from(ctx: &Context, ui: &mut Ui, args: &FromArgs) -> Result<ExitCo
         environment: args.environment.resolve(ctx, &conf, rootless)?,
     };
     // Said once, with the first container of a store; `info` says it again.
-    let is_first = !store.conf().graph_root.join("overlay-containers").exists();
+    let is_first = !store.containers_dir().exists();
     let outcome = from::from(store, &options).map_err(hinted)?;
     if is_first {
         note_driver(ui, store.conf());

@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::process::ExitCode;
 
-use containers_storage::conf::{Conf, DriverKind};
+use containers_storage::conf::Conf;
 use containers_storage::store::Store;
 
 use nix::sys::utsname::UtsName;
@@ -133,11 +133,11 @@ fn store_section(store: &Store) -> Result<Value, CommandError> {
     let options = if conf.options.mount_options.is_empty() {
         Vec::new()
     } else {
-        vec![format!("{}.mountopt={}", driver_name(conf), conf.options.mount_options.join(","))]
+        vec![format!("{}.mountopt={}", conf.driver.name(), conf.options.mount_options.join(","))]
     };
     Ok(map([
         ("ContainerStore", number(store.containers()?.all()?.len())),
-        ("GraphDriverName", driver_name(conf).into()),
+        ("GraphDriverName", conf.driver.name().into()),
         ("GraphImageStore", "".into()),
         ("GraphOptions", options.into()),
         ("GraphRoot", path(&conf.graph_root)),
@@ -146,12 +146,6 @@ fn store_section(store: &Store) -> Result<Value, CommandError> {
         ("ImageStore", number(store.images()?.all()?.len())),
         ("RunRoot", path(&conf.run_root)),
     ]))
-}
-
-fn driver_name(conf: &Conf) -> &'static str {
-    match conf.driver {
-        DriverKind::Overlay => "overlay",
-    }
 }
 
 fn graph_status(conf: &Conf) -> Value {
@@ -189,7 +183,7 @@ fn coracle(conf: &Conf, machine: &Machine) -> Value {
         Rung::NoNamespace => "no user namespace: no run, copy or commit",
     };
     map([
-        ("driver", driver_name(conf).into()),
+        ("driver", conf.driver.name().into()),
         ("driverConfigured", conf.driver_is_explicit.into()),
         ("files", conf.files.iter().map(|file| file.to_string_lossy().into_owned()).collect::<Vec<_>>().into()),
         ("means", means.into()),

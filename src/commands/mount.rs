@@ -34,7 +34,7 @@ struct Row<'a> {
 }
 
 pub(crate) fn mount(ctx: &Context, ui: &mut Ui, args: &MountArgs) -> Result<ExitCode, CommandError> {
-    mount::require_session()?;
+    mount::require_session(ctx.store()?)?;
     let store = ctx.store()?;
     if args.operands.is_empty() {
         show(ui, args, &mount::mounted(store)?, true)?;

@@ -53,9 +53,9 @@ pub fn diff(store: &Store, name: &str) -> Result<Vec<Change>, Error> {
     };
     let Some(layer) = layer else { return Ok(Vec::new()) };
     let failed = |source| Error::Compare { name: name.to_owned(), source };
-    let driver = mounted::open_driver(store).map_err(failed)?;
+    let driver = store.driver().map_err(failed)?;
     mounted::enter(name)?;
-    let all = changes::of_layer(&driver, &layer).map_err(failed)?;
+    let all = changes::of_layer(driver, &layer).map_err(failed)?;
     let change = |change: changes::Change| Change {
         size: (change.kind != Kind::Deleted && change.file_type == FileKind::File).then_some(change.size),
         path: change.path,

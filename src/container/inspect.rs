@@ -7,7 +7,7 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use super::find_image::{self, find_image};
 use super::state::{self, Base, Isolation, Members, NetworkPolicy, RunEnvironment, State};
-use super::{WorkingContainer, from, import, mounted};
+use super::{WorkingContainer, from, import};
 use crate::image::{Draft, Format};
 
 /// Why there is nothing to show.
@@ -117,9 +117,9 @@ fn image_environment() -> RunEnvironment {
 }
 
 fn mount_point(store: &Store, container: &WorkingContainer) -> String {
-    use containers_storage::driver::{GraphDriver, is_mount_point};
+    use containers_storage::driver::is_mount_point;
     // What the state file says may be a mount of a namespace that is gone: only one that can be seen is shown.
-    let Ok(driver) = mounted::open_driver(store) else { return String::new() };
+    let Ok(driver) = store.driver() else { return String::new() };
     let path = driver.mount_point(container.layer());
     if is_mount_point(&path) { path.to_string_lossy().into_owned() } else { String::new() }
 }

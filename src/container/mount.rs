@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 
 use containers_storage::ContainerId;
-use containers_storage::driver::{self, GraphDriver};
+use containers_storage::driver;
 use containers_storage::lease::{self, Arrival};
 use containers_storage::store::{self, Store};
 
@@ -85,15 +85,15 @@ pub fn mount(store: &Store, name: &str) -> Result<MountPoint, Error> {
     let container = WorkingContainer::open(store, name)?;
     container.require_unshifted()?;
     let failed = |source| Error::Driver { name: name.to_owned(), source };
-    let driver = mounted::open_driver(store).map_err(failed)?;
-    require_session()?;
+    let driver = store.driver().map_err(failed)?;
+    require_session(store)?;
     let mount_point = driver.mount_point(container.layer());
     let lease_failed = |source| Error::Lease { name: name.to_owned(), source };
     match lease::arrive(&store.conf().graph_root, container.layer(), &mount_point).map_err(lease_failed)? {
         Arrival::MountedHere { .. } => {}
         Arrival::HeldBy { pid, .. } => return Err(Error::Elsewhere { name: name.to_owned(), pid }),
         Arrival::Free(gate) => {
-            mounted::mount_free(&driver, &container)?;
+            mounted::mount_free(driver, &container)?;
             gate.enter_session(session()).map_err(lease_failed)?;
             let noted = store.note_mount(container.layer(), &mount_point);
             noted.map_err(|source| Error::Note { name: name.to_owned(), source })?;
@@ -104,9 +104,9 @@ pub fn mount(store: &Store, name: &str) -> Result<MountPoint, Error> {
 }
 
 /// Refuses callers who could neither make nor see a mount that stays.
-pub fn require_session() -> Result<(), Error> {
+pub fn require_session(store: &Store) -> Result<(), Error> {
     match userns::current() {
-        userns::State::Outside => Err(Error::NotInUnshare { driver: "overlay" }),
+        userns::State::Outside => Err(Error::NotInUnshare { driver: store.conf().driver.name() }),
         userns::State::Inside | userns::State::RealRoot => Ok(()),
     }
 }
@@ -114,7 +114,7 @@ pub fn require_session() -> Result<(), Error> {
 /// The working containers that are mounted in this mount namespace.
 pub fn mounted(store: &Store) -> Result<Vec<MountPoint>, Error> {
     let failed = |source| Error::Driver { name: String::new(), source };
-    let driver = mounted::open_driver(store).map_err(failed)?;
+    let driver = store.driver().map_err(failed)?;
     let mut found = Vec::new();
     for listed in list::list(store, list::Scope::Working)? {
         let record = state::find(store, listed.id.as_str())?;

@@ -15,7 +15,6 @@ use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use containers_storage::driver::overlay::{self, Overlay};
 use containers_storage::driver::{self, Access, GraphDriver, MountOptions};
 use containers_storage::lease::{self, Alone, Arrival, Gate, Lease};
 use containers_storage::store::Store;
@@ -112,8 +111,8 @@ impl Mounted {
     pub fn new(store: &Store, container: &WorkingContainer) -> Result<Self, Error> {
         container.require_unshifted()?;
         let name = container.name();
-        let driver = open_driver(store).map_err(|source| Error::Driver { name: name.clone(), source })?;
-        let (path, gate, notices) = arrive(store, &driver, container)?;
+        let driver = store.driver().map_err(|source| Error::Driver { name: name.clone(), source })?;
+        let (path, gate, notices) = arrive(store, driver, container)?;
         let lease = gate.enter().map_err(|source| Error::Lease { name, source })?;
         Ok(Self { root: open_root(&path)?, path, notices, lease: Some(ManuallyDrop::new(lease)) })
     }
@@ -122,7 +121,7 @@ impl Mounted {
     /// not exclude anyone. The process must be inside its namespace (`enter`).
     pub fn read_only(store: &Store, layer: &LayerId, name: &str) -> Result<Self, Error> {
         let failed = |source| Error::Driver { name: name.to_owned(), source };
-        let driver = open_driver(store).map_err(failed)?;
+        let driver = store.driver().map_err(failed)?;
         let options = MountOptions { access: Access::Read, ..MountOptions::default() };
         let mount = driver.mount_detached(layer, &options).map_err(failed)?;
         Ok(Self { root: Root::from(mount), path: driver.mount_point(layer), notices: Vec::new(), lease: None })
@@ -155,25 +154,13 @@ pub fn enter(name: &str) -> Result<Vec<Notice>, Error> {
     Ok(entered.map_err(|source| Error::Namespace { name: name.to_owned(), source })?.notices)
 }
 
-/// The graph driver of `store`.
-pub fn open_driver(store: &Store) -> Result<Overlay, driver::Error> {
-    let conf = store.conf();
-    Overlay::open(overlay::Config {
-        home: store.driver_home(),
-        additional: conf.additional_image_stores.iter().map(|root| root.join("overlay")).collect(),
-        mount_options: conf.options.mount_options.clone(),
-        disable_volatile: conf.options.disable_volatile,
-        ..overlay::Config::default()
-    })
-}
-
 /// How often a process that ends while we join it is replaced by another one.
 const ATTEMPTS: u32 = 200;
 /// How long it is given to end; what is left of a process takes about as long.
 const PAUSE: Duration = Duration::from_millis(1);
 
 /// Gets this process to where `container` is mounted. The gate is held and waits for `enter`.
-fn arrive(store: &Store, driver: &Overlay, container: &WorkingContainer) -> Result<(PathBuf, Gate, Vec<Notice>), Error> {
+fn arrive(store: &Store, driver: &dyn GraphDriver, container: &WorkingContainer) -> Result<(PathBuf, Gate, Vec<Notice>), Error> {
     let name = container.name();
     let mount_point = driver.mount_point(container.layer());
     let mut attempt = 0;
@@ -197,7 +184,7 @@ fn arrive(store: &Store, driver: &Overlay, container: &WorkingContainer) -> Resu
 }
 
 /// Mounts a container that no verb of ours holds, or joins the session that does.
-fn enter_and_mount(driver: &Overlay, container: &WorkingContainer, gate: Gate) -> Result<(PathBuf, Gate, Vec<Notice>), Error> {
+fn enter_and_mount(driver: &dyn GraphDriver, container: &WorkingContainer, gate: Gate) -> Result<(PathBuf, Gate, Vec<Notice>), Error> {
     let name = container.name();
     let mount_point = driver.mount_point(container.layer());
     // The shell of `coracle unshare` in which `coracle mount` ran holds no lock, but is listed. It is joined before a namespace
@@ -212,7 +199,7 @@ fn enter_and_mount(driver: &Overlay, container: &WorkingContainer, gate: Gate) -
 }
 
 /// Mounts a container whose lease is free, unless some other process has it mounted.
-pub(super) fn mount_free(driver: &Overlay, container: &WorkingContainer) -> Result<PathBuf, Error> {
+pub(super) fn mount_free(driver: &dyn GraphDriver, container: &WorkingContainer) -> Result<PathBuf, Error> {
     let name = container.name();
     let failed = |source| Error::Driver { name: name.clone(), source };
     if driver.in_use(container.layer()).map_err(failed)? {

@@ -1,6 +1,6 @@
 //! `rm`: a working container, its writable layer and its state go; the image stays.
 
-use containers_storage::driver::{self, GraphDriver};
+use containers_storage::driver;
 use containers_storage::store::{self, Store};
 use containers_storage::{ContainerId, lease};
 
@@ -68,7 +68,7 @@ pub fn remove(store: &Store, name: &str) -> Result<ContainerId, Error> {
         state::Error::NotKnown { name } => Error::NotKnown { name },
         other => Error::State(other),
     })?;
-    let driver = mounted::open_driver(store).map_err(|source| Error::Driver { name: name.to_owned(), source })?;
+    let driver = store.driver().map_err(|source| Error::Driver { name: name.to_owned(), source })?;
     let graph_root = &store.conf().graph_root;
     let users = lease::users(graph_root, &record.layer).map_err(|source| Error::Lease { name: name.to_owned(), source })?;
     if driver::is_mount_point(&driver.mount_point(&record.layer)) {

@@ -1,12 +1,12 @@
 //! `umount`: takes down a mount that `mount` left in this mount namespace.
 
 use containers_storage::ContainerId;
-use containers_storage::driver::{self, GraphDriver};
+use containers_storage::driver;
 use containers_storage::lease::{self, Arrival};
 use containers_storage::store::Store;
 
 use super::mount::{Error, note_mount_point};
-use super::{WorkingContainer, mounted, state};
+use super::{WorkingContainer, state};
 
 /// Unmounts the container `name`. Returns its ID if it was mounted in this mount namespace.
 pub fn umount(store: &Store, name: &str) -> Result<Option<ContainerId>, Error> {
@@ -16,7 +16,7 @@ pub fn umount(store: &Store, name: &str) -> Result<Option<ContainerId>, Error> {
     })?;
     let failed = |source| Error::Driver { name: name.to_owned(), source };
     let lease_failed = |source| Error::Lease { name: name.to_owned(), source };
-    let driver = mounted::open_driver(store).map_err(failed)?;
+    let driver = store.driver().map_err(failed)?;
     let mount_point = driver.mount_point(container.layer());
     if !driver::is_mount_point(&mount_point) {
         return Ok(None);

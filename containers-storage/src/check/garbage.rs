@@ -107,7 +107,7 @@ fn find_record_files(store: &Store, tables: &Tables, items: &mut Vec<Item>) -> R
             items.push(Item { text: format!("data of the unknown image {id}"), what });
         }
     }
-    let run_dir = store.conf().run_root.join("overlay-containers");
+    let run_dir = store.containers_run_dir();
     for (dir, is_outside) in [(store.containers_dir(), false), (run_dir, true)] {
         for name in names(&dir)? {
             if let Ok(id) = name.parse::<ContainerId>()

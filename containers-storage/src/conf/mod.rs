@@ -46,6 +46,11 @@ impl DriverKind {
             Self::Overlay => "overlay",
         }
     }
+
+    /// `<root>/<driver>-<part>`: a directory of records, in the graph root, the run root or an additional store.
+    pub fn part(self, root: &Path, part: &str) -> PathBuf {
+        root.join(format!("{}-{part}", self.name()))
+    }
 }
 
 /// The resolved settings of a store.

@@ -16,6 +16,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use crate::LayerId;
+use crate::conf::{Conf, DriverKind};
 
 /// Why a driver could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -169,6 +170,22 @@ pub trait GraphDriver: fmt::Debug + Send + Sync {
     /// Whether the layer's writable directory is part of a mount in *any* mount namespace. Leaves no trace in the layer.
     /// Needs the same privilege as `mount_detached`. Takes half a second to say yes: a mount may be about to end with its last process.
     fn in_use(&self, id: &LayerId) -> Result<bool, Error>;
+}
+
+/// Opens the driver that the settings name. Reads next to nothing and makes nothing.
+pub fn open(conf: &Conf) -> Result<Box<dyn GraphDriver>, Error> {
+    let home = |root: &Path| root.join(conf.driver.name());
+    let additional = conf.additional_image_stores.iter().map(|root| home(root)).collect();
+    match conf.driver {
+        DriverKind::Overlay => Ok(Box::new(overlay::Overlay::open(overlay::Config {
+            home: home(&conf.graph_root),
+            additional,
+            mount_options: conf.options.mount_options.clone(),
+            disable_volatile: conf.options.disable_volatile,
+            skip_mount_home: conf.options.skip_mount_home,
+            ..overlay::Config::default()
+        })?)),
+    }
 }
 
 /// Attaches a detached mount on the directory `target`.

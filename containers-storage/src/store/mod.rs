@@ -36,8 +36,7 @@ pub use crate::layers::LayerContent;
 
 use crate::conf::Conf;
 use crate::containers::{Container, Containers};
-use crate::driver::GraphDriver;
-use crate::driver::overlay::{self, Overlay};
+use crate::driver::{self, GraphDriver};
 use crate::images::{Image, Images, big_data_file};
 use crate::layers::Layers;
 use crate::lock::{Access, Lock, Rank, make_private_dir};
@@ -92,20 +91,13 @@ impl Store {
         rustix::fs::accessat(CWD, &self.conf.graph_root, Permission::WRITE_OK, AtFlags::EACCESS).is_err()
     }
 
-    /// The graph driver, opened when it is first asked for.
-    pub fn driver(&self) -> Result<&dyn GraphDriver, Error> {
+    /// The graph driver of the settings, opened when it is first asked for.
+    pub fn driver(&self) -> Result<&dyn GraphDriver, driver::Error> {
         if let Some(driver) = self.driver.get() {
             return Ok(driver.as_ref());
         }
-        let additional = self.conf.additional_image_stores.iter();
-        let driver = Overlay::open(overlay::Config {
-            home: self.driver_home(),
-            additional: additional.map(|store| store.join("overlay")).collect(),
-            mount_options: self.conf.options.mount_options.clone(),
-            disable_volatile: self.conf.options.disable_volatile,
-            ..overlay::Config::default()
-        })?;
-        Ok(self.driver.get_or_init(|| Box::new(driver)).as_ref())
+        let driver = driver::open(&self.conf)?;
+        Ok(self.driver.get_or_init(|| driver).as_ref())
     }
 
     /// The layers, read now.
@@ -131,24 +123,24 @@ impl Store {
         self.containers()?.resolve(text)?.ok_or_else(|| Error::UnknownContainer(text.to_owned()))
     }
 
-    /// The driver's home, `<graph root>/overlay`.
+    /// The driver's home, `<graph root>/<driver>`.
     pub fn driver_home(&self) -> PathBuf {
-        self.conf.graph_root.join("overlay")
+        self.conf.graph_root.join(self.conf.driver.name())
     }
 
     /// Where the layers' tables and tar-splits are.
     pub fn layers_dir(&self) -> PathBuf {
-        self.conf.graph_root.join("overlay-layers")
+        self.conf.driver.part(&self.conf.graph_root, "layers")
     }
 
     /// Where the table of images and their big data are.
     pub fn images_dir(&self) -> PathBuf {
-        self.conf.graph_root.join("overlay-images")
+        self.conf.driver.part(&self.conf.graph_root, "images")
     }
 
     /// Where the tables of containers and their directories are.
     pub fn containers_dir(&self) -> PathBuf {
-        self.conf.graph_root.join("overlay-containers")
+        self.conf.driver.part(&self.conf.graph_root, "containers")
     }
 
     /// What is ours beside the format: leases, notes, what can be rebuilt.
@@ -174,18 +166,28 @@ impl Store {
         if self.conf.additional_image_stores.is_empty() || here.exists() {
             return here;
         }
-        let others = self.conf.additional_image_stores.iter().map(|store| store.join("overlay-layers").join(&name));
+        let others = self.conf.additional_image_stores.iter().map(|store| self.conf.driver.part(store, "layers").join(&name));
         others.into_iter().find(|path| path.exists()).unwrap_or(here)
     }
 
-    /// Where a container's own files are: `<graph root>/overlay-containers/<id>/userdata`.
+    /// Where a container's own files are: `<graph root>/<driver>-containers/<id>/userdata`.
     pub fn container_dir(&self, id: &ContainerId) -> PathBuf {
         self.containers_dir().join(id).join("userdata")
     }
 
     /// The same below the run root.
     pub fn container_run_dir(&self, id: &ContainerId) -> PathBuf {
-        self.conf.run_root.join("overlay-containers").join(id).join("userdata")
+        self.containers_run_dir().join(id).join("userdata")
+    }
+
+    /// Where the directories of containers below the run root are.
+    pub(crate) fn containers_run_dir(&self) -> PathBuf {
+        self.conf.driver.part(&self.conf.run_root, "containers")
+    }
+
+    /// Where the table of mounts is.
+    pub(crate) fn layers_run_dir(&self) -> PathBuf {
+        self.conf.driver.part(&self.conf.run_root, "layers")
     }
 
     /// The bytes stored for an image under `key`. They are checked against the digest in the record, where it has one.
@@ -209,7 +211,7 @@ impl Store {
     }
 
     fn read_image_file(&self, image: &ImageId, file: &str) -> Result<Vec<u8>, Error> {
-        let others = self.conf.additional_image_stores.iter().map(|store| store.join("overlay-images"));
+        let others = self.conf.additional_image_stores.iter().map(|store| self.conf.driver.part(store, "images"));
         let mut last = None;
         for dir in std::iter::once(self.images_dir()).chain(others) {
             let path = dir.join(image).join(file);
@@ -241,7 +243,7 @@ impl Store {
         match rank {
             Rank::Storage => self.conf.graph_root.join("storage.lock"),
             Rank::Layers => self.layers_dir().join("layers.lock"),
-            Rank::MountPoints => self.conf.run_root.join("overlay-layers/mountpoints.lock"),
+            Rank::MountPoints => self.layers_run_dir().join("mountpoints.lock"),
             Rank::Images => self.images_dir().join("images.lock"),
             Rank::Containers => self.containers_dir().join("containers.lock"),
         }
@@ -251,7 +253,7 @@ impl Store {
         let mut records = Records::default();
         read_pair(&mut records, &self.layers_dir(), "layers.json")?;
         for store in &self.conf.additional_image_stores {
-            let dir = store.join("overlay-layers");
+            let dir = self.conf.driver.part(store, "layers");
             let _lock = Lock::acquire_additional(&dir.join("layers.lock"))?;
             for name in ["layers.json", "volatile-layers.json"] {
                 records.add(Table::read(&dir.join(name))?, Origin::Additional);
@@ -264,7 +266,7 @@ impl Store {
         let mut records = Records::default();
         records.add(Table::read(&self.images_dir().join("images.json"))?, Origin::Stable);
         for store in &self.conf.additional_image_stores {
-            let dir = store.join("overlay-images");
+            let dir = self.conf.driver.part(store, "images");
             let _lock = Lock::acquire_additional(&dir.join("images.lock"))?;
             records.add(Table::read(&dir.join("images.json"))?, Origin::Additional);
         }

@@ -1,4 +1,4 @@
-//! `<run root>/overlay-layers/mountpoints.json`: the mounts that stay, as the other tools count them (format, sections 3.9 and 5.7).
+//! `<run root>/<driver>-layers/mountpoints.json`: the mounts that stay, as the other tools count them (format, sections 3.9 and 5.7).
 //!
 //! Only a mount that outlives its process is noted. What the file says of others cannot be trusted: a process that dies takes its
 //! private mounts along and leaves its count.
@@ -36,7 +36,7 @@ impl Store {
         // The lock of the mount points is taken within that of the layers only.
         let _layers = self.lock(Rank::Layers, Access::Exclusive)?;
         let lock = Lock::acquire(&self.lock_path(Rank::MountPoints), Rank::MountPoints, Access::Exclusive)?;
-        let mut table = Table::read(&self.conf.run_root.join("overlay-layers/mountpoints.json"))?;
+        let mut table = Table::read(&self.layers_run_dir().join("mountpoints.json"))?;
         let known = table.find(layer.as_str());
         match (known, path) {
             (None, None) => return Ok(()),

@@ -87,7 +87,7 @@ impl<'s> Trash<'s> {
     /// Takes the directories of a container in both roots.
     pub(crate) fn take_container_dirs(&mut self, id: &ContainerId) -> Result<(), Error> {
         self.take(&self.store.containers_dir().join(id))?;
-        self.outside.push(self.store.conf.run_root.join("overlay-containers").join(id));
+        self.outside.push(self.store.containers_run_dir().join(id));
         Ok(())
     }
 

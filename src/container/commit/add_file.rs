@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 
 use containers_storage::archive::OverlayXattrs;
 use containers_storage::archive::pack::{self, OnDisk, Output, Times, Tree};
-use containers_storage::driver::GraphDriver;
 use containers_storage::store::{NewContainer, Store};
 use containers_storage::{ContainerId, Root};
 
@@ -47,7 +46,7 @@ fn fill_and_commit(
     note: &mut dyn FnMut(String),
 ) -> Result<Outcome, Error> {
     let driver_failed = |source| Error::Driver { name: container.name(), source };
-    let driver = mounted::open_driver(store).map_err(driver_failed)?;
+    let driver = store.driver().map_err(driver_failed)?;
     mounted::enter(&container.name())?.iter().for_each(|notice| note(notice.to_string()));
     let copy = WorkingContainer::open(store, copy.as_str())?;
     let from = driver.diff_dir(container.layer()).map_err(driver_failed)?;

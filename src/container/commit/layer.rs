@@ -6,7 +6,6 @@ use std::path::Path;
 
 use containers_storage::archive::pack::{self, OnDisk, Output, Times, Tree};
 use containers_storage::driver::GraphDriver;
-use containers_storage::driver::overlay::Overlay;
 use containers_storage::freeze::{self, InPlace};
 use containers_storage::layers::{Compression, Layer};
 use containers_storage::lease::{self, Arrival, Gate};
@@ -57,7 +56,7 @@ pub(super) fn pack(
     options: &Options,
     note: &mut dyn FnMut(String),
 ) -> Result<Packed, Error> {
-    let driver = mounted::open_driver(store).map_err(|source| Error::Driver { name: container.name(), source })?;
+    let driver = store.driver().map_err(|source| Error::Driver { name: container.name(), source })?;
     let times = times(options.documents.clock);
     if options.layer == LayerPolicy::Squash {
         return squash(store, container, times, note).map(Packed::Copied);
@@ -65,20 +64,20 @@ pub(super) fn pack(
     let how = freeze::Options { times, ..freeze::Options::default() };
     let failed = |source| Error::Freeze { name: container.name(), source: Box::new(source) };
     if options.container == Afterwards::Remove {
-        if let Some(gate) = exclusive(store, &driver, container, note)? {
-            let frozen = freeze::in_place(store, &driver, container.record(), &how).map_err(failed)?;
+        if let Some(gate) = exclusive(store, driver, container, note)? {
+            let frozen = freeze::in_place(store, driver, container.record(), &how).map_err(failed)?;
             return Ok(Packed::InPlace(frozen, gate));
         }
     } else {
         enter(container, note)?;
     }
     for _ in 1..ATTEMPTS {
-        match freeze::copy(store, &driver, container.record(), &how) {
+        match freeze::copy(store, driver, container.record(), &how) {
             Err(error) if is_vanished_file(&error) => {}
             other => return other.map_err(failed).map(Packed::Copied),
         }
     }
-    freeze::copy(store, &driver, container.record(), &how).map_err(failed).map(Packed::Copied)
+    freeze::copy(store, driver, container.record(), &how).map_err(failed).map(Packed::Copied)
 }
 
 /// Whether a file went away while it was packed: a command that runs in the container removes its own.
@@ -104,7 +103,7 @@ fn enter(container: &WorkingContainer, note: &mut dyn FnMut(String)) -> Result<(
 /// Enters the namespace, and answers with the gate of the lease if nobody has the container mounted.
 fn exclusive(
     store: &Store,
-    driver: &Overlay,
+    driver: &dyn GraphDriver,
     container: &WorkingContainer,
     note: &mut dyn FnMut(String),
 ) -> Result<Option<Gate>, Error> {
