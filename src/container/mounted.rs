@@ -160,7 +160,11 @@ const ATTEMPTS: u32 = 200;
 const PAUSE: Duration = Duration::from_millis(1);
 
 /// Gets this process to where `container` is mounted. The gate is held and waits for `enter`.
-fn arrive(store: &Store, driver: &dyn GraphDriver, container: &WorkingContainer) -> Result<(PathBuf, Gate, Vec<Notice>), Error> {
+fn arrive(
+    store: &Store,
+    driver: &dyn GraphDriver,
+    container: &WorkingContainer,
+) -> Result<(PathBuf, Gate, Vec<Notice>), Error> {
     let name = container.name();
     let mount_point = driver.mount_point(container.layer());
     let mut attempt = 0;
@@ -184,7 +188,11 @@ fn arrive(store: &Store, driver: &dyn GraphDriver, container: &WorkingContainer)
 }
 
 /// Mounts a container that no verb of ours holds, or joins the session that does.
-fn enter_and_mount(driver: &dyn GraphDriver, container: &WorkingContainer, gate: Gate) -> Result<(PathBuf, Gate, Vec<Notice>), Error> {
+fn enter_and_mount(
+    driver: &dyn GraphDriver,
+    container: &WorkingContainer,
+    gate: Gate,
+) -> Result<(PathBuf, Gate, Vec<Notice>), Error> {
     let name = container.name();
     let mount_point = driver.mount_point(container.layer());
     // The shell of `coracle unshare` in which `coracle mount` ran holds no lock, but is listed. It is joined before a namespace
