@@ -1,6 +1,6 @@
 //! Coracle: a daemonless, rootless container image builder.
 //!
-//! Imports point down one ladder: `commands` → `container` → `run`, `copier` → `dockerfile`, `image`, `conf`, `template`,
+//! Imports point down one ladder: `commands` → `container` → `run`, `copier`, `transport` → `dockerfile`, `image`, `conf`, `template`,
 //! `userns` → `sys`, `golang`; modules on one rung do not import each other. `containers_storage` stands under all of it.
 #![deny(unsafe_code)]
 
@@ -15,4 +15,5 @@ pub mod run;
 #[allow(unsafe_code)]
 pub mod sys;
 pub mod template;
+pub mod transport;
 pub mod userns;

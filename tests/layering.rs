@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 const LADDER: &[&[&str]] = &[
     &["sys", "golang"],
     &["dockerfile", "image", "conf", "template", "userns"],
-    &["run", "copier"],
+    &["run", "copier", "transport"],
     &["container"],
     &["commands"],
 ];

@@ -1,0 +1,147 @@
+//! Compressing layers on their way out: gzip and zstd, on several threads.
+//!
+//! Invariant: the bytes depend on the input, the algorithm and the level, never on the number of threads or on how the input is
+//! cut into writes; a layer pushed from two machines is one blob. Memory is bounded by threads × blocks, whatever the layer's size.
+//! Must not decompress: that is the store's (`containers_storage::archive`).
+
+mod gzip;
+mod zstandard;
+
+use std::io::{self, Write};
+use std::num::NonZeroUsize;
+
+/// How blobs can be compressed that we write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Algorithm {
+    /// RFC 1952.
+    Gzip,
+    /// RFC 8878.
+    Zstd,
+}
+
+impl Algorithm {
+    /// The word of `--compression-format`, and the ending of OCI media types.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
+        }
+    }
+}
+
+/// Why a compression cannot be had.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidMethod {
+    /// No such algorithm.
+    #[error("unknown compression format {0:?}: gzip and zstd are written")]
+    Unknown(String),
+    /// Known, and not written by us.
+    #[error("compression format \"zstd:chunked\" is not written yet: plain \"zstd\" is read by the same tools")]
+    Chunked,
+    /// A level that the algorithm does not have.
+    #[error("{} has no compression level {level}: from 1 to {most}", .algorithm.name())]
+    Level {
+        /// The algorithm.
+        algorithm: Algorithm,
+        /// What was asked for.
+        level: i32,
+        /// Its highest level.
+        most: i32,
+    },
+}
+
+impl std::str::FromStr for Algorithm {
+    type Err = InvalidMethod;
+
+    fn from_str(word: &str) -> Result<Self, InvalidMethod> {
+        match word {
+            "gzip" => Ok(Self::Gzip),
+            "zstd" => Ok(Self::Zstd),
+            "zstd:chunked" => Err(InvalidMethod::Chunked),
+            _ => Err(InvalidMethod::Unknown(word.to_owned())),
+        }
+    }
+}
+
+/// An algorithm at a level that it has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Method {
+    algorithm: Algorithm,
+    level: i32,
+}
+
+impl Method {
+    /// `algorithm` at `level`; without one at its usual level (gzip 6, zstd 3). gzip has levels from 1 to 9, zstd from 1 to 20,
+    /// as `--compression-level` of the other tools.
+    pub fn new(algorithm: Algorithm, level: Option<i32>) -> Result<Self, InvalidMethod> {
+        let (usual, most) = match algorithm {
+            Algorithm::Gzip => (6, 9),
+            Algorithm::Zstd => (3, 20),
+        };
+        match level {
+            None => Ok(Self { algorithm, level: usual }),
+            Some(level) if (1..=most).contains(&level) => Ok(Self { algorithm, level }),
+            Some(level) => Err(InvalidMethod::Level { algorithm, level, most }),
+        }
+    }
+
+    /// The algorithm.
+    pub fn algorithm(self) -> Algorithm {
+        self.algorithm
+    }
+}
+
+/// More threads than this gain little beside one SHA-256, and each costs memory.
+const MOST_THREADS: usize = 8;
+
+/// As many threads as the machine lets this process use at once, within reason.
+pub fn usual_threads() -> NonZeroUsize {
+    let available = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    NonZeroUsize::new(available.min(MOST_THREADS)).unwrap_or(NonZeroUsize::MIN)
+}
+
+/// Compresses what is written to it into `W`. The stream is complete only after [`Compressor::finish`].
+pub struct Compressor<W: Write> {
+    encoder: Encoder<W>,
+}
+
+enum Encoder<W: Write> {
+    Gzip(gzip::Encoder<W>),
+    Zstd(::zstd::stream::write::Encoder<'static, W>),
+}
+
+impl<W: Write> Compressor<W> {
+    /// Starts a stream. `threads` of one works in the caller's own thread.
+    pub fn new(method: Method, threads: NonZeroUsize, sink: W) -> io::Result<Self> {
+        let encoder = match method.algorithm {
+            Algorithm::Gzip => Encoder::Gzip(gzip::Encoder::new(method.level, threads, sink)?),
+            Algorithm::Zstd => Encoder::Zstd(zstandard::encoder(method.level, threads, sink)?),
+        };
+        Ok(Self { encoder })
+    }
+
+    /// Ends the stream and gives the sink back.
+    pub fn finish(self) -> io::Result<W> {
+        match self.encoder {
+            Encoder::Gzip(encoder) => encoder.finish(),
+            Encoder::Zstd(encoder) => encoder.finish(),
+        }
+    }
+}
+
+impl<W: Write> Write for Compressor<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &mut self.encoder {
+            Encoder::Gzip(encoder) => encoder.write(bytes),
+            Encoder::Zstd(encoder) => encoder.write(bytes),
+        }
+    }
+
+    /// Does nothing: to flush would cut the stream at a place that depends on the caller.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

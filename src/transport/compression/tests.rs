@@ -1,0 +1,175 @@
+//! Any input comes back from other people's decoders, and the bytes do not depend on threads or writes.
+
+use std::io::{Read as _, Write as _};
+use std::num::NonZeroUsize;
+use std::process::{Command, Stdio};
+
+use proptest::prelude::*;
+
+use super::{Algorithm, Compressor, InvalidMethod, Method};
+
+const MIB: usize = 1 << 20;
+
+fn threads(count: usize) -> NonZeroUsize {
+    NonZeroUsize::new(count).unwrap()
+}
+
+fn compress(method: Method, count: usize, writes: &[&[u8]]) -> Vec<u8> {
+    let mut compressor = Compressor::new(method, threads(count), Vec::new()).unwrap();
+    for bytes in writes {
+        compressor.write_all(bytes).unwrap();
+        compressor.flush().unwrap();
+    }
+    compressor.finish().unwrap()
+}
+
+fn decompress(algorithm: Algorithm, bytes: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::new();
+    match algorithm {
+        // Exactly one member: what follows it would be left over.
+        Algorithm::Gzip => {
+            let mut decoder = flate2::bufread::GzDecoder::new(bytes);
+            decoder.read_to_end(&mut plain).unwrap();
+            assert_eq!(decoder.into_inner(), b"");
+        }
+        Algorithm::Zstd => plain = zstd::stream::decode_all(bytes).unwrap(),
+    }
+    plain
+}
+
+/// Bytes that compress like files do: runs, repetitions near and far, and noise.
+fn sample(length: usize, seed: u64) -> Vec<u8> {
+    let mut state = seed | 1;
+    let mut random = move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    let mut bytes = Vec::with_capacity(length + 4096);
+    while bytes.len() < length {
+        let run = (random() % 3000) as usize + 1;
+        match random() % 4 {
+            0 => bytes.resize(bytes.len() + run, (random() % 256) as u8),
+            1 => bytes.extend((0..run).map(|_| (random() % 256) as u8)),
+            _ if bytes.is_empty() => bytes.push(7),
+            _ => {
+                let start = (random() as usize) % bytes.len();
+                let end = (start + run).min(bytes.len());
+                bytes.extend_from_within(start..end);
+            }
+        }
+    }
+    bytes.truncate(length);
+    bytes
+}
+
+#[test]
+fn lengths_about_a_block_come_back_whatever_the_threads() {
+    for algorithm in [Algorithm::Gzip, Algorithm::Zstd] {
+        let method = Method::new(algorithm, Some(1)).unwrap();
+        for length in [0, 1, 5, 32 << 10, MIB - 1, MIB, MIB + 1, 4 * MIB, 9 * MIB + 17] {
+            let plain = sample(length, length as u64);
+            let one = compress(method, 1, &[&plain]);
+            assert!(decompress(algorithm, &one) == plain, "{algorithm:?}, {length} bytes");
+            for count in [2, 8] {
+                assert!(compress(method, count, &[&plain]) == one, "{algorithm:?}, {length} bytes, {count} threads");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_bytes_do_not_depend_on_how_the_input_is_cut() {
+    let plain = sample(5 * MIB + 99, 3);
+    for algorithm in [Algorithm::Gzip, Algorithm::Zstd] {
+        let method = Method::new(algorithm, None).unwrap();
+        let whole = compress(method, 3, &[&plain]);
+        for size in [4093, 70_001, MIB] {
+            let writes: Vec<&[u8]> = plain.chunks(size).collect();
+            assert!(compress(method, 2, &writes) == whole, "{algorithm:?} in writes of {size}");
+        }
+    }
+}
+
+#[test]
+fn every_level_comes_back_and_the_highest_is_smaller_than_the_lowest() {
+    let plain = sample(3 * MIB, 11);
+    for (algorithm, most) in [(Algorithm::Gzip, 9), (Algorithm::Zstd, 20)] {
+        let sizes: Vec<usize> = (1..=most)
+            .map(|level| {
+                let bytes = compress(Method::new(algorithm, Some(level)).unwrap(), 2, &[&plain]);
+                assert!(decompress(algorithm, &bytes) == plain, "{algorithm:?} at level {level}");
+                bytes.len()
+            })
+            .collect();
+        assert!(sizes.last() < sizes.first(), "{algorithm:?}: {sizes:?}");
+    }
+}
+
+#[test]
+fn levels_and_algorithms_that_do_not_exist_are_refused() {
+    let level = |algorithm, level| Method::new(algorithm, Some(level)).unwrap_err().to_string();
+    assert_eq!(level(Algorithm::Gzip, 10), "gzip has no compression level 10: from 1 to 9");
+    assert_eq!(level(Algorithm::Gzip, 0), "gzip has no compression level 0: from 1 to 9");
+    assert_eq!(level(Algorithm::Zstd, 21), "zstd has no compression level 21: from 1 to 20");
+    assert_eq!("xz".parse::<Algorithm>(), Err(InvalidMethod::Unknown("xz".to_owned())));
+    assert_eq!("zstd:chunked".parse::<Algorithm>(), Err(InvalidMethod::Chunked));
+    assert_eq!("zstd".parse(), Ok(Algorithm::Zstd));
+}
+
+#[test]
+fn a_sink_that_fails_ends_the_stream() {
+    struct Full(usize);
+    impl std::io::Write for Full {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0 = self.0.checked_sub(bytes.len()).ok_or(std::io::ErrorKind::StorageFull)?;
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let plain = sample(40 * MIB, 5);
+    for algorithm in [Algorithm::Gzip, Algorithm::Zstd] {
+        let mut compressor = Compressor::new(Method::new(algorithm, Some(1)).unwrap(), threads(4), Full(MIB)).unwrap();
+        let error = compressor.write_all(&plain).expect_err("the sink is full");
+        assert_eq!(error.kind(), std::io::ErrorKind::StorageFull, "{algorithm:?}");
+    }
+}
+
+/// The tools of the machine read what we write. A machine without one has the decoders above.
+#[test]
+fn the_programs_gzip_and_zstd_read_it() {
+    let plain = sample(3 * MIB + 1, 23);
+    for algorithm in [Algorithm::Gzip, Algorithm::Zstd] {
+        let bytes = compress(Method::new(algorithm, None).unwrap(), 4, &[&plain]);
+        let program = Command::new(algorithm.name()).arg("-dc").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        let Ok(mut child) = program else { continue };
+        let mut input = child.stdin.take().unwrap();
+        let writer = std::thread::spawn(move || input.write_all(&bytes));
+        let output = child.wait_with_output().unwrap();
+        writer.join().unwrap().unwrap();
+        assert!(output.status.success() && output.stdout == plain, "{algorithm:?}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    #[test]
+    fn any_input_comes_back_with_equal_bytes_from_one_and_eight_threads(
+        head in proptest::collection::vec(any::<u8>(), 0..2000),
+        length in 0..3 * MIB,
+        seed in any::<u64>(),
+        level in 1..=9,
+    ) {
+        let mut plain = head;
+        plain.extend(sample(length, seed));
+        for algorithm in [Algorithm::Gzip, Algorithm::Zstd] {
+            let method = Method::new(algorithm, Some(level)).unwrap();
+            let one = compress(method, 1, &[&plain]);
+            prop_assert!(decompress(algorithm, &one) == plain);
+            prop_assert!(compress(method, 8, &[&plain]) == one);
+        }
+    }
+}
