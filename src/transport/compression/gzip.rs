@@ -151,8 +151,7 @@ struct Workers {
 impl Workers {
     fn start(level: u32, threads: NonZeroUsize) -> io::Result<Self> {
         let most_owed = threads.get() * BLOCKS_PER_THREAD;
-        let mut workers =
-            Self { jobs: None, threads: Vec::new(), owed: VecDeque::new(), own: Deflate::new(level), most_owed };
+        let mut workers = Self { jobs: None, threads: Vec::new(), owed: VecDeque::new(), own: Deflate::new(level), most_owed };
         if threads.get() > 1 {
             let (jobs, queue) = mpsc::channel();
             let queue = Arc::new(Mutex::new(queue));
