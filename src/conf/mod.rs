@@ -27,12 +27,15 @@ pub struct Environment {
     pub policy_json: Option<PathBuf>,
     /// The user is not root: the files in the home directory count.
     pub rootless: bool,
+    /// The calling user, outside of every user namespace of ours.
+    pub uid: Option<u32>,
 }
 
 impl Environment {
     /// Takes what is needed from the process's variables.
     pub fn from_process(variable: &dyn Fn(&str) -> Option<std::ffi::OsString>, rootless: bool) -> Self {
         let path = |name: &str| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let outer = variable("_CONTAINERS_ROOTLESS_UID").and_then(|uid| uid.to_str()?.parse().ok());
         Self {
             home: path("HOME"),
             xdg_config_home: path("XDG_CONFIG_HOME"),
@@ -40,11 +43,10 @@ impl Environment {
             containers_conf_override: path("CONTAINERS_CONF_OVERRIDE"),
             policy_json: path("CONTAINERS_POLICY_JSON"),
             rootless,
+            uid: Some(outer.unwrap_or_else(|| rustix::process::getuid().as_raw())),
         }
     }
-}
 
-impl Environment {
     /// `$XDG_CONFIG_HOME`, else `~/.config`.
     fn config_home(&self) -> Option<PathBuf> {
         self.xdg_config_home.clone().or_else(|| self.home.as_ref().map(|home| home.join(".config")))
@@ -71,12 +73,14 @@ pub enum Error {
         message: String,
     },
     /// A setting has a value that does not exist.
-    #[error("{path:?}: {key}: {message}")]
+    #[error("{path:?}: line {line}: {key}: {message}")]
     Value {
         /// The file.
         path: PathBuf,
+        /// The line that the setting begins in, from 1.
+        line: usize,
         /// The setting, `table.key`.
-        key: &'static str,
+        key: String,
         /// What is wrong.
         message: String,
     },
@@ -119,14 +123,19 @@ fn read_file(path: &Path, presence: Presence) -> Result<Option<String>, Error> {
 fn read_drop_ins(path: &Path) -> Result<Vec<PathBuf>, Error> {
     let mut directory = path.as_os_str().to_owned();
     directory.push(".d");
-    let entries = match std::fs::read_dir(&directory) {
+    drop_ins_of(Path::new(&directory))
+}
+
+/// The `*.conf` files in `directory`, in the order of their names.
+fn drop_ins_of(directory: &Path) -> Result<Vec<PathBuf>, Error> {
+    let entries = match std::fs::read_dir(directory) {
         Ok(entries) => entries,
         // What cannot be listed has no files for us; the file beside it was read or reported already.
         Err(_) => return Ok(Vec::new()),
     };
     let mut paths = Vec::new();
     for entry in entries {
-        let entry = entry.map_err(|source| Error::Read { path: directory.clone().into(), source })?;
+        let entry = entry.map_err(|source| Error::Read { path: directory.to_owned(), source })?;
         if entry.path().extension().is_some_and(|extension| extension == "conf") {
             paths.push(entry.path());
         }
