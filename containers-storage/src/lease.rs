@@ -119,9 +119,9 @@ pub fn arrive(graph_root: &Path, layer: &LayerId, mount_point: &Path) -> Result<
     }
     // A holder may be on its way out: its entry is dead already, its lock is not yet gone.
     for _ in 0..50 {
-        let joinable = file.live()?.into_iter().rev().find(|entry| entry.is_here());
+        let joinable = file.live()?.into_iter().rev().find(|entry| entry.process.is_here());
         if let Some(entry) = joinable {
-            return Ok(Arrival::HeldBy { pid: entry.pid, gate: Gate { file } });
+            return Ok(Arrival::HeldBy { pid: entry.process.pid, gate: Gate { file } });
         }
         std::thread::sleep(Duration::from_millis(2));
         if file.try_alone()? {
@@ -138,7 +138,7 @@ pub fn users(graph_root: &Path, layer: &LayerId) -> Result<Vec<u32>, Error> {
     match opened.and_then(crate::lock::regular) {
         Ok(file) => {
             let file = LeaseFile { layer: layer.clone(), path, file, opener: 0 };
-            Ok(file.live()?.into_iter().filter(Entry::is_here).map(|entry| entry.pid).collect())
+            Ok(file.live_here()?)
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         Err(source) => Err(Error::Io { action: "opening", path, source }),
@@ -157,14 +157,14 @@ pub fn forget(graph_root: &Path, layer: &LayerId) -> Result<(), Error> {
 impl Gate {
     /// Other live processes in whose namespaces the mount may be, newest first: those that hold the lease, and sessions.
     pub fn candidates(&self) -> Vec<u32> {
-        let listed = self.file.live().unwrap_or_default().into_iter().rev().filter(Entry::is_here);
-        listed.map(|entry| entry.pid).filter(|pid| *pid != std::process::id()).collect()
+        let listed = self.file.live_here().unwrap_or_default().into_iter().rev();
+        listed.filter(|pid| *pid != std::process::id()).collect()
     }
 
     /// Live sessions that are listed although they hold no lock (`coracle mount` inside `coracle unshare`), newest first.
     pub fn sessions(&self) -> Vec<u32> {
         let listed = self.file.live().unwrap_or_default().into_iter().rev();
-        listed.filter(|entry| entry.kind == Kind::Session && entry.is_here()).map(|entry| entry.pid).collect()
+        listed.filter(|entry| entry.kind == Kind::Session && entry.process.is_here()).map(|entry| entry.process.pid).collect()
     }
 
     /// Lists this process as a user, holds the users lock for its life, and opens the gate.
@@ -314,7 +314,12 @@ impl LeaseFile {
             }
         }
         text.truncate(filled);
-        Ok(entries::parse(&String::from_utf8_lossy(&text)).into_iter().filter(Entry::may_live).collect())
+        Ok(entries::parse(&String::from_utf8_lossy(&text)).into_iter().filter(|entry| entry.process.may_live()).collect())
+    }
+
+    /// The pids of those of them that mean something here.
+    fn live_here(&self) -> Result<Vec<u32>, Error> {
+        Ok(self.live()?.into_iter().filter(|entry| entry.process.is_here()).map(|entry| entry.process.pid).collect())
     }
 
     /// Rewrites the list, dead entries left out. Only with the gate held. A kill in between leaves half a line, which is skipped.

@@ -16,6 +16,7 @@ pub mod layers;
 pub mod lease;
 pub mod lock;
 pub mod placeholder;
+mod process;
 pub mod rooted;
 pub mod store;
 pub mod table;

@@ -8,7 +8,7 @@ use std::path::Path;
 use containers_storage::check::{self, Depth};
 use containers_storage::containers::Container;
 use containers_storage::layers::Layer;
-use containers_storage::store::{NewContainer, Store};
+use containers_storage::store::{Life, NewContainer, Store};
 use containers_storage::{ImageId, LayerId};
 use fixture::{as_user, new_image, put_layer};
 
@@ -147,5 +147,75 @@ fn an_image_that_is_put_takes_the_dead_away() {
         store.put_image(&new_image(&[base], "a", &[])).unwrap();
         let report = check::check(&store, Depth::Content).unwrap();
         assert!(report.findings.is_empty() && live.tree().exists(), "{:#?}", report.findings);
+    });
+}
+
+/// What a process writes that a reboot has ended.
+const DEAD: &str = "7 1 another-boot 1";
+
+fn claim(store: &Store, layer: &LayerId) -> std::path::PathBuf {
+    store.private_dir().join("unclaimed").join(layer)
+}
+
+#[test]
+fn layers_of_a_process_that_died_before_its_image_are_collected_from_the_top() {
+    as_user("layers_of_a_process_that_died_before_its_image_are_collected_from_the_top", |world| {
+        let store = world.store();
+        let base = put_layer(&store, None, &[("base", "1")]);
+        let top = put_layer(&store, Some(&base.id), &[("top", "1")]);
+        // As long as the maker lives, here this process, it may still record its image.
+        assert!(check::repair(&store).unwrap().findings.is_empty());
+        assert_eq!(layer_ids(&store), [base.id.clone(), top.id.clone()]);
+        for layer in [&base, &top] {
+            fs::write(claim(&store, &layer.id), format!("{DEAD}\n")).unwrap();
+        }
+        let found = check::check(&store, Depth::Structure).unwrap();
+        assert!(found.is_sound() && found.findings.len() == 2 && found.findings.iter().all(|f| f.repairable), "{found:#?}");
+        assert_eq!(check::repair(&store).unwrap().findings.len(), 2);
+        assert_eq!(layer_ids(&store), []);
+        assert!(check::check(&store, Depth::Content).unwrap().findings.is_empty());
+        assert!(!store.driver().unwrap().exists(&base.id) && !claim(&store, &base.id).exists());
+    });
+}
+
+#[test]
+fn abandoned_layers_stay_where_something_uses_them() {
+    as_user("abandoned_layers_stay_where_something_uses_them", |world| {
+        let store = world.store();
+        let o = objects(&store);
+        assert!(!claim(&store, &o.base.id).exists() && !claim(&store, &o.top.id).exists(), "the image claims its layers");
+        let above_container = put_layer(&store, Some(&o.top.id), &[("x", "1")]);
+        let by_another_tool = put_layer(&store, None, &[("y", "1")]);
+        fs::remove_file(claim(&store, &by_another_tool.id)).unwrap();
+        let taken_up = put_layer(&store, None, &[("z", "1")]);
+        for layer in [&o.base.id, &o.top.id, &o.container.layer, &above_container.id, &taken_up.id] {
+            fs::write(claim(&store, layer), format!("{DEAD}\n")).unwrap();
+        }
+        // Another process is making the same layer.
+        assert_eq!(put_layer(&store, None, &[("z", "1")]).id, taken_up.id);
+        check::repair(&store).unwrap();
+        let expected = [o.base.id, o.top.id, o.container.layer, by_another_tool.id, taken_up.id.clone()];
+        assert_eq!(layer_ids(&store), expected);
+        let files: Vec<_> = fs::read_dir(store.private_dir().join("unclaimed")).unwrap().map(|f| f.unwrap().file_name()).collect();
+        assert_eq!(files, [taken_up.id.as_str()]);
+    });
+}
+
+#[test]
+fn a_container_of_use_to_one_process_goes_with_it() {
+    as_user("a_container_of_use_to_one_process_goes_with_it", |world| {
+        let store = world.store();
+        let o = objects(&store);
+        let new = NewContainer { parent: Some(o.top.id.clone()), life: Life::WithThisProcess, ..NewContainer::default() };
+        let made = store.create_container(&new, &mut |_| Some("copy".into()), &mut |_, _| Ok(())).unwrap();
+        assert!(check::repair(&store).unwrap().findings.is_empty(), "its process lives");
+        let table = store.containers_dir().join("containers.json");
+        let own = made.flags.values().filter_map(|value| value.as_str()).find(|text| text.contains(' ')).unwrap();
+        fs::write(&table, fs::read_to_string(&table).unwrap().replace(own, DEAD)).unwrap();
+        assert_eq!(check::repair(&store).unwrap().findings.len(), 1);
+        assert!(store.containers().unwrap().find(&made.id).unwrap().is_none());
+        assert!(!store.driver().unwrap().exists(&made.layer) && !store.container_dir(&made.id).exists());
+        assert_eq!(store.container("web").unwrap(), o.container);
+        assert!(check::check(&store, Depth::Content).unwrap().findings.is_empty());
     });
 }

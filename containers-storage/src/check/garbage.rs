@@ -1,5 +1,6 @@
-//! What no record knows: what killed processes left.
+//! What killed processes left: what no record knows, and records that were of use to the dead process only.
 //!
+//! Records are judged by the process that made them and is dead (`store::unclaimed`, `Life::WithThisProcess`); those of other tools never.
 //! A directory or file counts as garbage only under the locks of the tables that could name it: whoever makes one holds such a lock until
 //! its record is written. Only names that the format gives to layers, images and containers are looked at; what else lies in the
 //! store may be another component's.
@@ -10,7 +11,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{Finding, Report, Severity, Tables};
-use crate::store::{Error, Store};
+use crate::containers::Container;
+use crate::store::{self, AllMut, Error, Store};
 use crate::{ContainerId, ImageId, LayerId, lease, temp_dir};
 
 /// Something that can go.
@@ -22,6 +24,10 @@ pub(super) struct Item {
 enum What {
     /// All files of a layer.
     Layer(LayerId),
+    /// A layer with its record.
+    Recorded(LayerId),
+    /// A container with its record and its layer, which nothing else uses.
+    Container(Container),
     /// A directory or file on the file system of the graph root.
     Entry(PathBuf),
     /// A file that is deleted at once.
@@ -38,12 +44,22 @@ enum What {
 pub fn repair(store: &Store) -> Result<Report, Error> {
     let before = super::check(store, super::Depth::Structure)?;
     // Taking the locks recovers what notes, incomplete layers and half-done freezes tell of.
-    let all = store.lock_all()?;
+    let mut all = store.lock_all()?;
     let tables = super::load(store)?;
+    let items = find(store, &tables)?;
+    drop_records(&mut all, &items)?;
     let mut trash = store.trash();
-    for item in find(store, &tables)? {
+    for item in items {
         match item.what {
             What::Layer(id) => trash.take_layer(&id)?,
+            What::Recorded(id) => {
+                trash.take_layer(&id)?;
+                remove_file(&store.claim_file(&id))?;
+            }
+            What::Container(container) => {
+                trash.take_layer(&container.layer)?;
+                trash.take_container_dirs(&container.id)?;
+            }
             What::Entry(path) => trash.take(&path)?,
             What::File(path) => remove_file(&path)?,
             What::Outside(path) => trash.take_outside(path),
@@ -58,12 +74,31 @@ pub fn repair(store: &Store) -> Result<Report, Error> {
     Ok(Report { findings: removed.map(|finding| Finding { severity: Severity::Notice, ..finding }).collect() })
 }
 
+/// Takes the records of what is to go out of the tables: containers before their layers, layers before their parents.
+fn drop_records(all: &mut AllMut, items: &[Item]) -> Result<(), Error> {
+    for item in items {
+        if let What::Container(container) = &item.what {
+            all.containers.remove(&container.id);
+        }
+    }
+    all.containers.save()?;
+    for item in items {
+        match &item.what {
+            What::Container(container) => all.layers.remove(&container.layer),
+            What::Recorded(layer) => all.layers.remove(layer),
+            _ => {}
+        }
+    }
+    all.layers.save()
+}
+
 /// Everything that can go, as it is under the locks that the caller holds.
 pub(super) fn find(store: &Store, tables: &Tables) -> Result<Vec<Item>, Error> {
     let mut items = Vec::new();
     find_layers(store, tables, &mut items)?;
     find_record_files(store, tables, &mut items)?;
     find_leftovers(store, &mut items)?;
+    find_abandoned(store, tables, &mut items)?;
     find_ours(store, tables, &mut items)?;
     Ok(items)
 }
@@ -138,6 +173,30 @@ fn find_leftovers(store: &Store, items: &mut Vec<Item>) -> Result<(), Error> {
             items.push(Item { text: format!("temporary directory {path:?} of a dead process"), what: What::Temporary });
         }
     }
+    Ok(())
+}
+
+/// What processes recorded that have died before it was of use.
+fn find_abandoned(store: &Store, tables: &Tables, items: &mut Vec<Item>) -> Result<(), Error> {
+    for container in tables.containers.all()?.into_iter().filter(Container::is_abandoned) {
+        let (layer, id) = (&container.layer, &container.id);
+        let is_shared = !tables.images.users_of(layer).is_empty() || !tables.layers.children(layer)?.is_empty();
+        if !is_shared {
+            let text = format!("container {id} was of use only to a process that has died");
+            items.push(Item { text, what: What::Container(container) });
+        }
+    }
+    let abandoned = store.abandoned_layers()?;
+    let unused = store::unused(&abandoned, &tables.layers, &tables.images, &tables.containers)?;
+    let mut stale: Vec<&LayerId> = abandoned.iter().filter(|id| !unused.contains(id)).collect();
+    stale.sort();
+    for id in stale {
+        let path = store.claim_file(id);
+        items.push(Item { text: format!("note {path:?} of a process that has died"), what: What::File(path) });
+    }
+    items.extend(unused.into_iter().map(|id| {
+        Item { text: format!("layer {id} was made for an image that a killed process never recorded"), what: What::Recorded(id) }
+    }));
     Ok(())
 }
 

@@ -83,7 +83,9 @@ impl InPlace {
 }
 
 /// Ends or undoes the half-done freezes that killed processes left. Called by the store whenever it locks its layers and finds the flag.
-pub(crate) fn recover(store: &Store, all: &mut AllMut) -> Result<(), store::Error> {
+/// Answers with the containers that are gone with it.
+pub(crate) fn recover(store: &Store, all: &mut AllMut) -> Result<Vec<ContainerId>, store::Error> {
+    let mut released = Vec::new();
     for target in all.layers.flagged(FLAG) {
         let flag = all.layers.get(&target)?.flags.get(FLAG).and_then(Value::as_str).and_then(|id| id.parse().ok());
         let own: LayerId = match flag {
@@ -98,12 +100,13 @@ pub(crate) fn recover(store: &Store, all: &mut AllMut) -> Result<(), store::Erro
             roll_back(store, all, &own, &target)?;
         } else {
             store.driver()?.rename(&own, &target)?;
+            released.extend(all.containers.of_layer(&own));
             // What is left of the container's directories after another kill is found by `check`.
             let _deleted = release_container(store, all, &own)?;
             drop_own(all, &own, &target)?;
         }
     }
-    Ok(())
+    Ok(released)
 }
 
 /// A layer can be frozen if only its container knows it.
@@ -143,6 +146,7 @@ pub(super) fn record_image(store: &Store, all: &mut AllMut, image: &NewImage) ->
     let noted = store.note(&Note { images: vec![image.id.clone()], ..Note::default() })?;
     let recorded = store.record_image(&mut all.images, image)?;
     all.images.save()?;
+    store.claim_layers(&all.layers, image.layer.as_ref());
     noted.done();
     Ok(recorded)
 }

@@ -126,6 +126,20 @@ fn killed_after_the_image_was_recorded_it_is_rolled_forward() {
 }
 
 #[test]
+fn a_container_that_a_killed_freeze_was_to_remove_can_be_removed() {
+    let world = World::new();
+    let (store, container, frozen) = world.packed();
+    let mut all = store.lock_all().unwrap();
+    frozen.record_layer(&store, &mut all).unwrap();
+    publish::record_image(&store, &mut all, &image(frozen.layer())).unwrap();
+    drop(all);
+    assert!(store.delete_container(&container.id).unwrap().finish().unwrap());
+    assert_image(&world, &container);
+    // The second removal is nobody's any more.
+    assert!(matches!(store.delete_container(&container.id), Err(store::Error::NoContainer(_))));
+}
+
+#[test]
 fn killed_after_the_container_went_it_is_rolled_forward() {
     let world = World::new();
     let (store, container, frozen) = world.packed();

@@ -23,6 +23,18 @@ pub struct NewContainer {
     pub metadata: String,
     /// Options for mounts of the container, in place of the configured ones.
     pub mount_options: Vec<String>,
+    /// How long it is of use.
+    pub life: Life,
+}
+
+/// How long a container is of use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Life {
+    /// Until it is deleted.
+    #[default]
+    Lasting,
+    /// Until this process ends; should it not have deleted the container by then, `check::repair` does.
+    WithThisProcess,
 }
 
 impl Store {
@@ -63,6 +75,9 @@ impl Store {
         let mut container = Container::new(new.image.clone(), LayerId::random());
         container.names.push(free_name(&containers, name)?);
         container.metadata.clone_from(&new.metadata);
+        if new.life == Life::WithThisProcess {
+            container.tie_to_this_process();
+        }
         if !new.mount_options.is_empty() {
             container.flags.insert("MountOpts".to_owned(), Value::from(new.mount_options.clone()));
         }
@@ -85,9 +100,13 @@ impl Store {
         Ok(container)
     }
 
-    /// Deletes a container and its writable layer; the layer stays if an image or another layer has come to use it.
+    /// Deletes a container and its writable layer; the layer stays if an image or another layer has come to use it. One whose deletion
+    /// a killed process had begun is deleted by taking the locks, and that counts.
     pub fn delete_container(&self, id: &ContainerId) -> Result<Deleted, Error> {
         let mut all = self.lock_all()?;
+        if all.ended.contains(id) {
+            return Ok(Deleted::default());
+        }
         let container = all.containers.get(id)?;
         all.containers.remove(id);
         let layer = container.layer;

@@ -54,6 +54,7 @@ impl Store {
         let noted = self.note(&Note { images: vec![new.id.clone()], ..Note::default() })?;
         let image = self.record_image(&mut images, new)?;
         images.save()?;
+        self.claim_layers(&layers, new.layer.as_ref());
         noted.done();
         drop((images, layers_lock));
         // What killed commits left goes with the next one, which mostly has the namespace that deleting it needs.

@@ -54,7 +54,7 @@ impl Store {
     }
 
     /// Makes a staged tree the layer over `parent`, under the ID of `LayerId::of_image_layer`. If that layer exists it is used,
-    /// and the staged one deleted.
+    /// and the staged one deleted. Should this process die before an image on the layer is recorded, `check::repair` collects it.
     pub fn put_layer(&self, staged: StagedLayer, parent: Option<&LayerId>, content: &LayerContent) -> Result<Layer, Error> {
         let put = self.try_put_layer(&staged, parent, content);
         if put.is_err() {
@@ -68,6 +68,7 @@ impl Store {
         let id = LayerId::of_image_layer(parent, &content.diff_digest);
         let mut layers = self.lock_layers()?;
         if let Some(layer) = layers.find(&id)? {
+            self.join_announcement(&id)?;
             return Ok(layer);
         }
         if let Some(parent) = parent {
@@ -79,6 +80,7 @@ impl Store {
         private_file(&staged.tar_split).map_err(Error::io("reading", &staged.tar_split))?;
         std::fs::rename(&staged.tar_split, &tar_split).map_err(Error::io("creating", &tar_split))?;
         self.sync_layers()?;
+        self.announce_layer(&id)?;
         let mut layer = Layer::new(id, parent.cloned());
         layer.set_content(Some(content));
         layers.push(&layer)?;

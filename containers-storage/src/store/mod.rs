@@ -5,6 +5,7 @@
 //! mod      Store: paths, reading        tables    the tables under their exclusive locks
 //! layer    stage, put                   pending   notes of what is half done, and their recovery
 //! container, image                      trash     what was taken out and waits for deletion
+//!                                       unclaimed layers that no image names yet
 //! mount_points   mounts that stay
 //! ```
 //!
@@ -19,19 +20,20 @@ mod mount_points;
 mod pending;
 mod tables;
 mod trash;
+mod unclaimed;
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use rustix::fs::{Access as Permission, AtFlags, CWD, FileType};
 
-pub use self::container::NewContainer;
+pub use self::container::{Life, NewContainer};
 pub use self::error::Error;
 pub use self::image::{NameChange, NewImage};
 pub use self::layer::StagedLayer;
 pub use self::tables::{AllMut, ContainersMut, ImagesMut, LayersMut};
 pub use self::trash::Deleted;
-pub(crate) use self::{pending::Note, trash::Trash};
+pub(crate) use self::{pending::Note, trash::Trash, unclaimed::unused};
 pub use crate::layers::LayerContent;
 
 use crate::conf::Conf;

@@ -12,6 +12,7 @@ use crate::containers::Containers;
 use crate::images::Images;
 use crate::layers::{INCOMPLETE, Layers};
 use crate::lock::{Access, Lock, Rank};
+use crate::ContainerId;
 
 macro_rules! guard {
     ($(#[$doc:meta])* $name:ident, $table:ty) => {
@@ -71,26 +72,33 @@ pub struct AllMut {
     pub images: ImagesMut,
     /// The containers.
     pub containers: ContainersMut,
+    /// The containers whose removal a killed process had begun and this one has ended.
+    pub(super) ended: Vec<ContainerId>,
 }
 
 impl Store {
     /// Locks the layers. What killed processes left half done (layers under construction, pending notes, half-done freezes) is
     /// recovered first.
     pub(crate) fn lock_layers(&self) -> Result<LayersMut, Error> {
-        let mut layers = self.lock_layers_as_they_are()?;
+        Ok(self.lock_recovered()?.0)
+    }
+
+    /// The locked layers, and the containers whose removal was ended on the way.
+    fn lock_recovered(&self) -> Result<(LayersMut, Vec<ContainerId>), Error> {
+        let layers = self.lock_layers_as_they_are()?;
         let notes = self.pending_notes()?;
         let freezing = !layers.flagged(crate::freeze::FLAG).is_empty();
         if notes.is_empty() && !freezing && layers.flagged(INCOMPLETE).is_empty() {
-            return Ok(layers);
+            return Ok((layers, Vec::new()));
         }
-        let mut all = AllMut { layers, images: self.lock_images()?, containers: self.lock_containers()? };
+        let (images, containers) = (self.lock_images()?, self.lock_containers()?);
+        let mut all = AllMut { layers, images, containers, ended: Vec::new() };
         if freezing {
-            crate::freeze::recover(self, &mut all)?;
+            all.ended = crate::freeze::recover(self, &mut all)?;
         }
         self.recover_pending(&mut all, notes)?;
         self.delete_incomplete(&mut all)?;
-        layers = all.layers;
-        Ok(layers)
+        Ok((all.layers, all.ended))
     }
 
     /// Locks the layers and recovers nothing.
@@ -113,7 +121,8 @@ impl Store {
 
     /// Locks all tables, in order; recovers as `lock_layers` does.
     pub(crate) fn lock_all(&self) -> Result<AllMut, Error> {
-        Ok(AllMut { layers: self.lock_layers()?, images: self.lock_images()?, containers: self.lock_containers()? })
+        let (layers, ended) = self.lock_recovered()?;
+        Ok(AllMut { layers, images: self.lock_images()?, containers: self.lock_containers()?, ended })
     }
 
     /// Holds all tables still, for reading. The tables that `load_all` reads then belong together.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use containers_storage::archive::OverlayXattrs;
 use containers_storage::archive::pack::{self, OnDisk, Output, Times, Tree};
-use containers_storage::store::{NewContainer, Store};
+use containers_storage::store::{Life, NewContainer, Store};
 use containers_storage::{ContainerId, Root};
 
 use super::layer::io_failed;
@@ -27,7 +27,7 @@ pub(super) fn commit(
     let copy = copy_record(store, container)?;
     let made = fill_and_commit(store, container, &copy, options, note);
     if made.is_err() {
-        // The failure is what the person should hear about; `rm --all` collects what this cannot.
+        // The failure is what the person should hear about; `check --repair` and `prune` collect what this cannot.
         let _ = remove::remove(store, copy.as_str());
     }
     let outcome = made?;
@@ -67,7 +67,12 @@ fn fill_and_commit(
 fn copy_record(store: &Store, container: &WorkingContainer) -> Result<ContainerId, Error> {
     let failed = |source| Error::Store { name: container.name(), source };
     let layer = store.layers().and_then(|layers| layers.get(container.layer())).map_err(failed)?;
-    let new = NewContainer { image: container.record().image.clone(), parent: layer.parent, ..NewContainer::default() };
+    let new = NewContainer {
+        image: container.record().image.clone(),
+        parent: layer.parent,
+        life: Life::WithThisProcess,
+        ..NewContainer::default()
+    };
     let stem = format!("{}-commit", container.name());
     let mut name = |attempt: u32| Some(if attempt == 0 { stem.clone() } else { format!("{stem}-{attempt}") });
     let mut failure = None;
