@@ -196,7 +196,8 @@ fn abandoned_layers_stay_where_something_uses_them() {
         check::repair(&store).unwrap();
         let expected = [o.base.id, o.top.id, o.container.layer, by_another_tool.id, taken_up.id.clone()];
         assert_eq!(layer_ids(&store), expected);
-        let files: Vec<_> = fs::read_dir(store.private_dir().join("unclaimed")).unwrap().map(|f| f.unwrap().file_name()).collect();
+        let files: Vec<_> =
+            fs::read_dir(store.private_dir().join("unclaimed")).unwrap().map(|f| f.unwrap().file_name()).collect();
         assert_eq!(files, [taken_up.id.as_str()]);
     });
 }

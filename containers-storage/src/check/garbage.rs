@@ -194,8 +194,9 @@ fn find_abandoned(store: &Store, tables: &Tables, items: &mut Vec<Item>) -> Resu
         let path = store.claim_file(id);
         items.push(Item { text: format!("note {path:?} of a process that has died"), what: What::File(path) });
     }
-    items.extend(unused.into_iter().map(|id| {
-        Item { text: format!("layer {id} was made for an image that a killed process never recorded"), what: What::Recorded(id) }
+    items.extend(unused.into_iter().map(|id| Item {
+        text: format!("layer {id} was made for an image that a killed process never recorded"),
+        what: What::Recorded(id),
     }));
     Ok(())
 }

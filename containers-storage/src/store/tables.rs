@@ -8,11 +8,11 @@
 use std::ops::{Deref, DerefMut};
 
 use super::{Error, Store};
+use crate::ContainerId;
 use crate::containers::Containers;
 use crate::images::Images;
 use crate::layers::{INCOMPLETE, Layers};
 use crate::lock::{Access, Lock, Rank};
-use crate::ContainerId;
 
 macro_rules! guard {
     ($(#[$doc:meta])* $name:ident, $table:ty) => {
