@@ -29,4 +29,4 @@ mod xattrs;
 pub use decompress::Compression;
 pub use entry::{Entry, Kind, Time};
 pub use error::{Error, Escaped, Refusal};
-pub use whiteout::OverlayXattrs;
+pub use whiteout::{Marks, OverlayXattrs, Whiteouts};

@@ -20,7 +20,7 @@ use self::pipeline::{Onward, Tap};
 use super::decompress::{Blob, Decompressor};
 use super::reader::Reader;
 use super::sink::{self, BUFFERS, Hash, Outputs};
-use super::{Compression, Entry, Error, OverlayXattrs};
+use super::{Compression, Entry, Error, Marks, Whiteouts};
 use crate::{Digest, Root};
 
 /// What is done with block and character devices.
@@ -45,8 +45,8 @@ pub enum Unmapped {
 /// How a layer is unpacked.
 #[derive(Debug, Clone, Copy)]
 pub struct LayerOptions {
-    /// The family of the opaque mark.
-    pub xattrs: OverlayXattrs,
+    /// How deletions are kept.
+    pub whiteouts: Whiteouts,
     /// Devices.
     pub devices: Devices,
     /// Owners without a mapping.
@@ -72,6 +72,8 @@ pub struct LayerOutcome {
     pub gids: BTreeSet<u32>,
     /// Members read.
     pub entries: u64,
+    /// What it says about the layers below, for `Whiteouts::Listed`.
+    pub marks: Marks,
 }
 
 /// Unpacks the layer `input` (compressed or not) into the empty directory `diff`, whose own owner and mode stay. The gzip'd
@@ -109,6 +111,7 @@ pub fn layer(
         uids: found.uids,
         gids: found.gids,
         entries: found.entries,
+        marks: found.marks,
     })
 }
 

@@ -1,5 +1,8 @@
 //! The names and marks by which a layer says that something of a lower layer is gone.
 
+use std::collections::HashSet;
+use std::path::PathBuf;
+
 /// Which family of extended attributes the overlay driver's marks use (overlayfs documentation, "User xattr").
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OverlayXattrs {
@@ -25,6 +28,26 @@ impl OverlayXattrs {
             Self::Trusted => "trusted.overlay.opaque",
         }
     }
+}
+
+/// How an unpacked layer keeps what it says about the layers below.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whiteouts {
+    /// As overlayfs does: devices and attributes of this family in the layer's own tree.
+    OnDisk(OverlayXattrs),
+    /// In a list, for a driver whose layers are whole trees. Works where neither device nor attribute can be made.
+    Listed,
+}
+
+/// What a layer says about the layers below it, where its own tree does not say it. Paths are below the root, clean, without a leading slash.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Marks {
+    /// Gone, with all below them; what the layer itself has there stays.
+    pub whiteouts: HashSet<PathBuf>,
+    /// Directories of the layer that show nothing of the layers below.
+    pub opaque: HashSet<PathBuf>,
+    /// Directories that the archive does not hold, but something below them: where a lower layer has one, that one's owner, mode and time count.
+    pub implied: HashSet<PathBuf>,
 }
 
 /// What the last component of a member's name means in a layer (OCI image specification, "Whiteouts").

@@ -16,6 +16,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use crate::LayerId;
+use crate::archive::Whiteouts;
 use crate::conf::{Conf, DriverKind};
 
 /// Why a driver could not do what it was asked.
@@ -118,6 +119,9 @@ pub struct MountOptions {
 pub trait GraphDriver: fmt::Debug + Send + Sync {
     /// `overlay`, `vfs`.
     fn name(&self) -> &'static str;
+
+    /// How a layer's own tree keeps what it deletes of those below.
+    fn whiteouts(&self) -> Whiteouts;
 
     /// The driver's home, `<graph root>/<name>`.
     fn home(&self) -> &Path;

@@ -23,7 +23,8 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use super::{Access, Error, GraphDriver, MountOptions};
-use crate::LayerId;
+use crate::archive::{OverlayXattrs, Whiteouts};
+use crate::{LayerId, id_map};
 
 /// What the driver needs to know from storage.conf and the command line.
 #[derive(Debug, Clone, Default)]
@@ -88,6 +89,10 @@ impl Overlay {
 impl GraphDriver for Overlay {
     fn name(&self) -> &'static str {
         "overlay"
+    }
+
+    fn whiteouts(&self) -> Whiteouts {
+        Whiteouts::OnDisk(if id_map::is_rootless() { OverlayXattrs::User } else { OverlayXattrs::Trusted })
     }
 
     fn home(&self) -> &Path {

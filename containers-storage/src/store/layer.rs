@@ -1,11 +1,16 @@
 //! Putting image layers (format, section 8.1, staged): the tree is assembled where no other tool looks, and moved in under the lock.
 
+use std::fs::OpenOptions;
+use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::pending::Note;
 use super::{Error, LayerContent, Store};
-use crate::LayerId;
+use crate::archive::unpack::{self, Devices, LayerOptions, Unmapped};
+use crate::archive::{self, Marks, Whiteouts};
 use crate::layers::Layer;
+use crate::{LayerId, Root, id_map};
 use crate::temp_dir::TempDir;
 
 /// A layer that is being assembled: a tree and its tar-split. Dropped, it is deleted.
@@ -15,6 +20,9 @@ pub struct StagedLayer {
     beside_table: TempDir,
     tree: PathBuf,
     tar_split: PathBuf,
+    whiteouts: Whiteouts,
+    unmapped: Unmapped,
+    marks: Marks,
 }
 
 impl StagedLayer {
@@ -26,6 +34,34 @@ impl StagedLayer {
     /// Where the tar-split (gzip'd) is to be written; does not exist yet.
     pub fn tar_split(&self) -> &Path {
         &self.tar_split
+    }
+
+    /// Unpacks the tar `input`, compressed or not, as the content of the layer: tree, tar-split, and what is to be recorded of it.
+    /// `unmapped` says what becomes of owners that this user namespace lacks, unless the settings say that already.
+    ///
+    /// Starts threads, so that namespaces must be entered before. After an error nothing but dropping makes sense.
+    pub fn unpack(&mut self, input: &mut (dyn Read + Send), unmapped: Unmapped) -> Result<LayerContent, archive::Error> {
+        let devices = if id_map::is_rootless() { Devices::Skip } else { Devices::Create };
+        let unmapped = if self.unmapped == Unmapped::Ignore { Unmapped::Ignore } else { unmapped };
+        let options = LayerOptions { whiteouts: self.whiteouts, devices, unmapped };
+        let mut tar_split = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&self.tar_split)
+            .map_err(archive::Error::Write)?;
+        let tree = Root::open(&self.tree).map_err(archive::Error::Write)?;
+        let unpacked = unpack::layer(input, &tree, options, Some(&mut tar_split))?;
+        self.marks = unpacked.marks;
+        Ok(LayerContent {
+            diff_digest: unpacked.diff_digest,
+            diff_size: unpacked.diff_size,
+            compressed_digest: unpacked.blob_digest,
+            compressed_size: unpacked.blob_size,
+            compression: unpacked.compression.into(),
+            uids: unpacked.uids.into_iter().collect(),
+            gids: unpacked.gids.into_iter().collect(),
+        })
     }
 
     /// Deletes it now. `Err` if that needs another user namespace: it is collected later.
@@ -50,7 +86,9 @@ impl Store {
         let beside_table = create(self.temp_dirs_outside_home())?;
         let (tree, tar_split) = (in_home.path().join("0-addition"), beside_table.path().join("0-addition"));
         std::fs::create_dir(&tree).map_err(Error::io("creating", &tree))?;
-        Ok(StagedLayer { in_home, beside_table, tree, tar_split })
+        let unmapped = if self.conf.options.ignore_chown_errors { Unmapped::Ignore } else { Unmapped::Refuse };
+        let (whiteouts, marks) = (self.driver()?.whiteouts(), Marks::default());
+        Ok(StagedLayer { in_home, beside_table, tree, tar_split, whiteouts, unmapped, marks })
     }
 
     /// Makes a staged tree the layer over `parent`, under the ID of `LayerId::of_image_layer`. If that layer exists it is used,

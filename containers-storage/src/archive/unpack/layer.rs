@@ -13,9 +13,9 @@ use super::super::entry::{clean_path, split_path};
 use super::super::inode::NewFile;
 use super::super::reader::Reader;
 use super::super::whiteout::{Meaning, meaning};
-use super::super::{Entry, Error, Kind, Refusal};
+use super::super::{Entry, Error, Kind, Marks, OverlayXattrs, Refusal, Whiteouts};
 use super::pipeline::Tap;
-use super::target::{Made, Target, open_directory};
+use super::target::{Made, Target, as_path, open_directory};
 use super::{Devices, LayerOptions};
 use crate::Root;
 
@@ -25,6 +25,7 @@ pub(super) struct Found {
     pub(super) uids: BTreeSet<u32>,
     pub(super) gids: BTreeSet<u32>,
     pub(super) entries: u64,
+    pub(super) marks: Marks,
 }
 
 struct Whiteout {
@@ -82,7 +83,10 @@ impl<'a> Layer<'a> {
             }
             self.member(entry, &mut reader)?;
         }
-        self.make_marks()?;
+        match self.options.whiteouts {
+            Whiteouts::OnDisk(family) => self.make_marks(family)?,
+            Whiteouts::Listed => self.list_marks(),
+        }
         self.target.finish()?;
         Ok(self.found)
     }
@@ -171,8 +175,16 @@ impl<'a> Layer<'a> {
         components.find(|meaning| *meaning != Meaning::Ordinary).unwrap_or(Meaning::Ordinary)
     }
 
-    fn make_marks(&mut self) -> Result<(), Error> {
-        let family = self.options.xattrs;
+    fn list_marks(&mut self) {
+        let paths = |paths: &mut dyn Iterator<Item = &Vec<u8>>| paths.map(|path| as_path(path).to_path_buf()).collect();
+        self.found.marks = Marks {
+            whiteouts: paths(&mut self.whiteouts.iter().map(|whiteout| &whiteout.path)),
+            opaque: paths(&mut self.opaque.iter()),
+            implied: paths(&mut self.target.implied().iter()),
+        };
+    }
+
+    fn make_marks(&mut self, family: OverlayXattrs) -> Result<(), Error> {
         for path in std::mem::take(&mut self.opaque) {
             let made = self.target.make_opaque(&path, family);
             made.map_err(|source| Error::entry(&path, "making the directory opaque", source))?;

@@ -3,6 +3,7 @@
 //! Invariant: a member's directory is resolved once, by `Root`; everything else is one component below that handle. Directories
 //! get mode and time at the very end, and only if they are still the inode that was made (known attacks A25).
 
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -38,6 +39,8 @@ pub(super) struct Target<'a> {
     /// The directory of the last member and its path.
     cached: Option<(Vec<u8>, Root)>,
     pending: Vec<Pending>,
+    /// Directories that were made for what is below them, and not described since.
+    implied: HashSet<Vec<u8>>,
 }
 
 /// Opens a directory by name for its metadata.
@@ -49,11 +52,16 @@ pub(super) fn as_path(bytes: &[u8]) -> &Path {
 
 impl<'a> Target<'a> {
     pub(super) fn new(root: &'a Root, unmapped: Unmapped, implied_owner: (u32, u32)) -> Self {
-        Self { root, unmapped, implied_owner, cached: None, pending: Vec::new() }
+        Self { root, unmapped, implied_owner, cached: None, pending: Vec::new(), implied: HashSet::new() }
     }
 
     pub(super) fn root(&self) -> &'a Root {
         self.root
+    }
+
+    /// Paths of the directories that the archive implies only.
+    pub(super) fn implied(&self) -> &HashSet<Vec<u8>> {
+        &self.implied
     }
 
     /// What was looked up may have been replaced.
@@ -76,7 +84,7 @@ impl<'a> Target<'a> {
         }
     }
 
-    fn make_parents(&self, path: &[u8]) -> io::Result<Root> {
+    fn make_parents(&mut self, path: &[u8]) -> io::Result<Root> {
         let mut at = PathBuf::new();
         let mut directory = self.root.try_clone()?;
         for component in path.split(|&byte| byte == b'/').filter(|component| !component.is_empty()) {
@@ -91,6 +99,7 @@ impl<'a> Target<'a> {
                         other => other?,
                     }
                     rustix::fs::fchmod(&made, Mode::from_raw_mode(IMPLIED_MODE))?;
+                    self.implied.insert(at.as_os_str().as_bytes().to_vec());
                     self.root.subdir(&at)?
                 }
                 found => found?,
@@ -119,6 +128,7 @@ impl<'a> Target<'a> {
         xattrs::set(fd, &entry.xattrs).map_err(failed)?;
         let stat = rustix::fs::fstat(fd).map_err(|error| failed(error.into()))?;
         let identity = (stat.st_dev, stat.st_ino);
+        self.implied.remove(path);
         self.pending.push(Pending { path: path.to_vec(), identity, mode: entry.mode, mtime: entry.mtime });
         Ok(())
     }
