@@ -9,9 +9,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use containers_storage::archive::{OverlayXattrs, Whiteouts};
 use containers_storage::archive::pack::{self, OnDisk, Options, Output, Times, Tree};
 use containers_storage::archive::unpack::{self, Devices, LayerOptions, Unmapped};
+use containers_storage::archive::{OverlayXattrs, Whiteouts};
 use containers_storage::check::{self, Depth};
 use containers_storage::conf::Conf;
 use containers_storage::layers::{Compression, Layer, LayerContent};
@@ -117,7 +117,8 @@ fn upper_layer() -> Vec<u8> {
 fn put(store: &Store, parent: Option<&LayerId>, blob: &[u8]) -> Layer {
     let staged = store.stage_layer().unwrap();
     let mut split = std::fs::File::create(staged.tar_split()).unwrap();
-    let options = LayerOptions { whiteouts: Whiteouts::OnDisk(OverlayXattrs::User), devices: Devices::Skip, unmapped: Unmapped::Refuse };
+    let options =
+        LayerOptions { whiteouts: Whiteouts::OnDisk(OverlayXattrs::User), devices: Devices::Skip, unmapped: Unmapped::Refuse };
     let tree = Root::open(staged.tree()).unwrap();
     let outcome = unpack::layer(&mut &blob[..], &tree, options, Some(&mut split)).unwrap();
     let content = LayerContent {

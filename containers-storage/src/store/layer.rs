@@ -10,8 +10,8 @@ use super::{Error, LayerContent, Store};
 use crate::archive::unpack::{self, Devices, LayerOptions, Unmapped};
 use crate::archive::{self, Marks, Whiteouts};
 use crate::layers::Layer;
-use crate::{LayerId, Root, id_map};
 use crate::temp_dir::TempDir;
+use crate::{LayerId, Root, id_map};
 
 /// A layer that is being assembled: a tree and its tar-split. Dropped, it is deleted.
 #[derive(Debug)]
@@ -44,12 +44,8 @@ impl StagedLayer {
         let devices = if id_map::is_rootless() { Devices::Skip } else { Devices::Create };
         let unmapped = if self.unmapped == Unmapped::Ignore { Unmapped::Ignore } else { unmapped };
         let options = LayerOptions { whiteouts: self.whiteouts, devices, unmapped };
-        let mut tar_split = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&self.tar_split)
-            .map_err(archive::Error::Write)?;
+        let mut tar_split =
+            OpenOptions::new().write(true).create_new(true).mode(0o600).open(&self.tar_split).map_err(archive::Error::Write)?;
         let tree = Root::open(&self.tree).map_err(archive::Error::Write)?;
         let unpacked = unpack::layer(input, &tree, options, Some(&mut tar_split))?;
         self.marks = unpacked.marks;
