@@ -16,6 +16,8 @@ enum Kind {
     Time,
     List,
     Map,
+    /// A map whose values say nothing (Go's `struct{}`).
+    Set,
     Struct(&'static [Member]),
     Structs(&'static [Member]),
 }
@@ -29,7 +31,7 @@ enum Zero {
     Omitted,
 }
 
-use Kind::{List, Map, Number, Struct, Structs, Text, Time, Truth};
+use Kind::{List, Map, Number, Set, Struct, Structs, Text, Time, Truth};
 use Zero::{Omitted, Written};
 
 const BUILDER: &[Member] = &[
@@ -78,11 +80,11 @@ const OCI: &[Member] = &[
 
 const OCI_CONFIG: &[Member] = &[
     ("User", "User", Text, Omitted),
-    ("ExposedPorts", "ExposedPorts", Map, Omitted),
+    ("ExposedPorts", "ExposedPorts", Set, Omitted),
     ("Env", "Env", List, Omitted),
     ("Entrypoint", "Entrypoint", List, Omitted),
     ("Cmd", "Cmd", List, Omitted),
-    ("Volumes", "Volumes", Map, Omitted),
+    ("Volumes", "Volumes", Set, Omitted),
     ("WorkingDir", "WorkingDir", Text, Omitted),
     ("Labels", "Labels", Map, Omitted),
     ("StopSignal", "StopSignal", Text, Omitted),
@@ -126,7 +128,7 @@ const DOCKER_CONFIG: &[Member] = &[
     ("AttachStdin", "AttachStdin", Truth, Written),
     ("AttachStdout", "AttachStdout", Truth, Written),
     ("AttachStderr", "AttachStderr", Truth, Written),
-    ("ExposedPorts", "ExposedPorts", Map, Omitted),
+    ("ExposedPorts", "ExposedPorts", Set, Omitted),
     ("Tty", "Tty", Truth, Written),
     ("OpenStdin", "OpenStdin", Truth, Written),
     ("StdinOnce", "StdinOnce", Truth, Written),
@@ -135,7 +137,7 @@ const DOCKER_CONFIG: &[Member] = &[
     ("Healthcheck", "Healthcheck", Struct(HEALTHCHECK), Omitted),
     ("ArgsEscaped", "ArgsEscaped", Truth, Omitted),
     ("Image", "Image", Text, Written),
-    ("Volumes", "Volumes", Map, Written),
+    ("Volumes", "Volumes", Set, Written),
     ("WorkingDir", "WorkingDir", Text, Written),
     ("Entrypoint", "Entrypoint", List, Written),
     ("NetworkDisabled", "NetworkDisabled", Truth, Omitted),
@@ -177,6 +179,10 @@ fn member(kind: Kind, json: &Json) -> Value {
         Time => json.as_str().and_then(|text| text.parse().ok()).map_or(Value::Null, Value::Time),
         List if json.is_null() => Value::List(Vec::new()),
         Map if json.is_null() => Value::Map(Default::default()),
+        Set => {
+            let members = json.as_object().into_iter().flatten();
+            Value::Map(members.map(|(key, _)| (key.clone(), Value::Struct(Vec::new()))).collect())
+        }
         List | Map => Value::from_json(json),
         Struct(_) if json.is_null() => Value::Null,
         Struct(members) => structure(members, json),
@@ -200,11 +206,13 @@ mod tests {
 
     #[test]
     fn members_have_their_go_names_and_zero_values() {
-        let json = serde_json::json!({"OCIv1": {"os": "linux", "config": {"Env": ["A=b"]}, "rootfs": {"type": "layers", "diff_ids": []}}});
+        let json = serde_json::json!({"OCIv1": {"os": "linux", "config": {"Env": ["A=b"], "Volumes": {"/v": {}}}, "rootfs": {"type": "layers", "diff_ids": []}}});
         let value = value(&json);
         let oci = field(&value, "OCIv1");
         assert_eq!(field(oci, "OS"), &Value::Str("linux".to_owned()));
         assert_eq!(field(field(oci, "Config"), "Env"), &Value::from(vec!["A=b"]));
+        let volumes = Value::Map([("/v".to_owned(), Value::Struct(Vec::new()))].into());
+        assert_eq!(field(field(oci, "Config"), "Volumes"), &volumes);
         assert_eq!(field(field(oci, "Config"), "User"), &Value::Str(String::new()));
         assert_eq!(field(&value, "FromImageID"), &Value::Str(String::new()));
     }

@@ -26,6 +26,7 @@ const SCRIPTS: &[&str] = &[
     "$B inspect --type image --format '{{.OCIv1.Config.Cmd}} {{.Docker.Config.Env}} {{.FromImage}}' busybox",
     "$B inspect --type image --format '{{range .OCIv1.Config.Env}}<{{.}}>{{end}}' busybox",
     "c=$($B from busybox); $B config --label a=b --env X=y $c; $B inspect --format '{{.OCIv1.Config.Labels}} {{len .OCIv1.Config.Env}}' $c",
+    "c=$($B from busybox); $B config --volume /v --port 80 $c; $B inspect --format '{{.OCIv1.Config.Volumes}} {{.Docker.Config.ExposedPorts}}' $c",
     "$B inspect nosuch",
     "$B inspect --format nothing busybox",
     // Copies.
@@ -34,6 +35,7 @@ const SCRIPTS: &[&str] = &[
     "c=$($B from busybox); $B copy $c 'no*' /x",
     "c=$($B from busybox); $B copy $c f --chown 1:1 /x",
     "c=$($B from busybox); $B copy -q $c f; $B add $c a.tar /; $B add -q $c a.tar /b",
+    "c=$($B from busybox); for s in $PWD/t/a /b $PWD/t; do $B copy -q --contextdir $PWD/t $c $s /in/; done; $B run $F $c ls /in",
     "$B copy nosuch f /",
     // Config.
     "c=$($B from busybox); $B config --env NOVALUE_X $c",

@@ -145,6 +145,11 @@ impl<'a> Origin<'a> {
 
     /// An operand below the root, and how many of its components `--parents` does not keep.
     fn below_root(&self, spec: &Path) -> (PathBuf, usize) {
+        // Buildah takes an absolute name both ways: as the host knows it, if that is in the context, else as below the context.
+        let spec = match spec.strip_prefix(&self.shown) {
+            Ok(inside) if spec.is_absolute() && self.shown != Path::new("/") => inside,
+            _ => spec,
+        };
         let bytes = spec.as_os_str().as_bytes();
         let base = if spec.is_absolute() { Path::new("") } else { self.base.as_path() };
         let full = base.join(relative(spec));
