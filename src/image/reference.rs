@@ -70,6 +70,16 @@ impl Reference {
         Ok(parts.in_domain(parts.domain.unwrap_or(LOCALHOST))?.with_one_selector())
     }
 
+    /// A name as Docker completes it: a short one becomes `docker.io/library/…`, no tag becomes `latest`; of tag and digest together
+    /// the digest stays.
+    pub fn normalized(text: &str) -> Result<Self, Error> {
+        if is_full_id(text) {
+            return Err(Error::IdAsName(text.to_owned()));
+        }
+        let parts = Parts::split(text)?;
+        Ok(parts.in_domain(parts.domain.unwrap_or(DOCKER_HUB))?.with_one_selector())
+    }
+
     /// The domain: `docker.io`, `localhost`, `registry.example:5000`.
     pub fn domain(&self) -> &str {
         &self.domain

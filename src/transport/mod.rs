@@ -1,3 +1,170 @@
-//! Images outside of the store: read, written, and copied between there and the store.
+//! Transports: images between the store, directories and archives.
+//!
+//! ```text
+//! Location ── open_source ──────▶ Source ───────┐
+//!                                               ├─ copy ─▶ Outcome
+//! Location ── open_destination ─▶ Destination ──┘
+//!
+//! storage/         containers-storage:, the store      dir             dir:
+//! oci_layout/      oci:, oci-archive:                   docker_archive/ docker-archive:
+//! tarball          tarball:, read only                 tar_file, tar_writer   members of a tar, by name
+//! copy/            one image or all of an index         blob            streams that are verified as they pass
+//! compression/     gzip and zstd                        error
+//! ```
+//!
+//! Invariants: documents are bytes first; what was not changed is copied byte for byte. Each blob is verified against the digest and
+//! the size that named it while it streams, and nothing is visible at the destination before all of it was verified (known attacks,
+//! invariant 8). Whatever comes from a source has a limit.
+//!
+//! Must not: print; enter a namespace. The caller is in the store's user namespace (`container::mounted::enter`) before a source or
+//! destination in the store is opened, because owners in layers mean those of that namespace, and threads are started here.
 
+pub mod blob;
 pub mod compression;
+pub mod copy;
+mod error;
+
+use std::path::Path;
+
+use containers_storage::store::Store;
+use containers_storage::{Digest, ImageId};
+
+pub use self::blob::BlobStream;
+pub use self::copy::{CopyOptions, Instances, Outcome, Progress, copy};
+pub use self::error::Error;
+use crate::image::manifest::Descriptor;
+use crate::image::{Format, Location, Manifest};
+
+/// A manifest or index as it was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RawManifest {
+    /// Its bytes; at most `image::manifest::MAX_BYTES`.
+    pub bytes: Vec<u8>,
+    /// What named it says it is, if anything does.
+    pub media_type: Option<String>,
+}
+
+/// Where an image is read from. Blobs may be read by several threads at once.
+pub trait Source: Send + Sync {
+    /// What a person calls it, `transport:rest`.
+    fn name(&self) -> String;
+
+    /// Scopes of policy.json(5) that the image is in, the narrowest first, without the transport's own (`""`).
+    fn policy_scopes(&self) -> Vec<String>;
+
+    /// The name of the transport, as policy.json has it.
+    fn transport(&self) -> &'static str;
+
+    /// The names that the image gets in a store when it is pulled from here, as Buildah gives them; none for an unnamed one.
+    fn names(&self) -> Vec<String>;
+
+    /// The manifest or index; with `instance` the manifest of that digest, which the index names.
+    fn manifest(&self, instance: Option<&Digest>) -> Result<RawManifest, Error>;
+
+    /// What stands here for the layers of `manifest`, lowest first: the same descriptors, or others for the same diffs (a store
+    /// has most layers uncompressed). `diff_ids` are those of the config.
+    fn layers(&self, manifest: &Manifest, diff_ids: &[Digest]) -> Result<Vec<Descriptor>, Error> {
+        let _ = diff_ids;
+        Ok(manifest.layers.clone())
+    }
+
+    /// The bytes of a config or layer. Nothing was verified yet: that is `BlobStream`'s.
+    fn blob(&self, blob: &Descriptor) -> Result<BlobStream, Error>;
+}
+
+/// How a destination wants layers when nothing was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LayerForm {
+    /// As they are.
+    Preserve,
+    /// Compressed: an uncompressed one is compressed on the way.
+    Compress,
+    /// Uncompressed tar files.
+    Decompress,
+}
+
+/// What a destination can take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Accepts {
+    /// The formats of manifests; the first is preferred when the image's own is not among them.
+    pub formats: &'static [Format],
+    /// Layers.
+    pub layers: LayerForm,
+    /// Whether it can hold an index with several instances.
+    pub indexes: bool,
+    /// How many layers may be written at once.
+    pub parallel: usize,
+}
+
+/// A layer on its way.
+#[derive(Debug, Clone, Copy)]
+pub struct LayerRequest<'a> {
+    /// Its place in the image, 0 for the lowest.
+    pub index: usize,
+    /// What the source calls it.
+    pub blob: &'a Descriptor,
+    /// The diff IDs of all layers of the image, lowest first.
+    pub diff_ids: &'a [Digest],
+}
+
+impl LayerRequest<'_> {
+    /// The diff ID of this layer.
+    pub fn diff_id(&self) -> Option<&Digest> {
+        self.diff_ids.get(self.index)
+    }
+}
+
+/// Where an image is written to. Layers come first, in any order and from several threads; then the config, then the manifest, once
+/// for each instance; then the index, if there is one; then `complete`. Dropped without, it leaves nothing.
+pub trait Destination: Send + Sync {
+    /// What a person calls it, `transport:rest`.
+    fn name(&self) -> String;
+
+    /// What it takes.
+    fn accepts(&self) -> Accepts;
+
+    /// Whether the layer is there already and need not be sent. The answer describes the blob that is there, which may be another
+    /// one than was asked for where the destination does not keep the form (`LayerForm::Decompress`).
+    fn has_layer(&self, layer: &LayerRequest<'_>) -> Result<Option<Descriptor>, Error>;
+
+    /// Takes a layer. The stream is read to its end.
+    fn put_layer(&self, layer: &LayerRequest<'_>, stream: BlobStream) -> Result<(), Error>;
+
+    /// Takes a config.
+    fn put_config(&self, digest: &Digest, bytes: &[u8]) -> Result<(), Error>;
+
+    /// Takes the manifest of an image; `instance` says that an index will name it.
+    fn put_manifest(&self, manifest: &Manifest, instance: InIndex) -> Result<(), Error>;
+
+    /// Takes an index, whose instances were put before.
+    fn put_index(&self, bytes: &[u8], media_type: &str) -> Result<(), Error>;
+
+    /// Makes everything visible. The ID is that of the image in a store.
+    fn complete(self: Box<Self>) -> Result<Option<ImageId>, Error>;
+}
+
+/// Whether a manifest is what the destination is named for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InIndex {
+    /// It is the image.
+    Alone,
+    /// It is one of the images of an index that follows.
+    Instance,
+}
+
+/// Opens the image at `location` for reading. `store` is the one in use, for `containers-storage:` names without brackets; temporary
+/// files are made in `temp_dir` (containers.conf `image_copy_tmp_dir`, `TMPDIR`, else /var/tmp).
+pub fn open_source<'s>(location: &Location, store: &'s Store, temp_dir: &Path) -> Result<Box<dyn Source + 's>, Error> {
+    let _ = (store, temp_dir);
+    Err(Error::ReadUnsupported { location: location.to_string() })
+}
+
+/// Opens `location` for a new image. Nothing is visible there before `Destination::complete`.
+pub fn open_destination<'s>(
+    location: &Location,
+    store: &'s Store,
+    temp_dir: &Path,
+) -> Result<Box<dyn Destination + 's>, Error> {
+    let _ = (store, temp_dir);
+    Err(Error::WriteUnsupported { location: location.to_string() })
+}

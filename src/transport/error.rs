@@ -1,0 +1,190 @@
+//! What can go wrong on the way of an image, in words for people.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use containers_storage::{Digest, archive, driver, store, tar_split};
+
+use crate::image::{config, manifest};
+
+/// Why an image could not be read, written or copied.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A place that images cannot be read from.
+    #[error("{location}: images cannot be read from there")]
+    ReadUnsupported {
+        /// The place.
+        location: String,
+    },
+    /// A place that images cannot be written to.
+    #[error("{location}: images cannot be written there")]
+    WriteUnsupported {
+        /// The place.
+        location: String,
+    },
+    /// A file or directory cannot be used.
+    #[error("{action} {path:?}")]
+    Io {
+        /// What was tried, as "reading".
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// A manifest or index is not one.
+    #[error("{place}")]
+    Manifest {
+        /// Where it is.
+        place: String,
+        /// What is wrong with it.
+        source: manifest::Error,
+    },
+    /// A config is not one.
+    #[error("the config of {place}")]
+    Config {
+        /// Where it is.
+        place: String,
+        /// What is wrong with it.
+        source: config::Error,
+    },
+    /// A document other than manifest and config is not what it should be.
+    #[error("{place}: {problem}")]
+    Document {
+        /// The file or entry.
+        place: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A blob is not what was announced.
+    #[error("{place}: the blob {digest} {problem}")]
+    Blob {
+        /// Where it was read.
+        place: String,
+        /// What it was to be.
+        digest: Digest,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A layer's content is not what the config says.
+    #[error("{place}: layer {index} has the diff ID {found}, the config says {expected}")]
+    DiffId {
+        /// Where it was read.
+        place: String,
+        /// Which layer, counted from 0.
+        index: usize,
+        /// What it is.
+        found: Digest,
+        /// What it was to be.
+        expected: Digest,
+    },
+    /// Manifest and config disagree about the layers.
+    #[error("{place}: the manifest has {layers} layers, the config {diff_ids}")]
+    LayerCount {
+        /// Where they were read.
+        place: String,
+        /// In the manifest.
+        layers: usize,
+        /// In the config.
+        diff_ids: usize,
+    },
+    /// There is no such image.
+    #[error("{place}: {reason}")]
+    NoImage {
+        /// Where it was looked for.
+        place: String,
+        /// What there is instead.
+        reason: String,
+    },
+    /// An index has no instance for this platform.
+    #[error("{place}: no image found in manifest list for architecture {architecture:?}, variant {variant:?}, OS {os:?}")]
+    NoInstance {
+        /// Where the index is.
+        place: String,
+        /// What was looked for.
+        architecture: String,
+        /// What was looked for.
+        variant: String,
+        /// What was looked for.
+        os: String,
+    },
+    /// The destination has something else already.
+    #[error("{place}: {reason}")]
+    Occupied {
+        /// Where.
+        place: String,
+        /// What is there.
+        reason: String,
+    },
+    /// The policy rejects the source. Scripts look for the words.
+    #[error("Source image rejected: Running image {place} is rejected by policy.")]
+    Rejected {
+        /// The source.
+        place: String,
+    },
+    /// The policy wants what cannot be checked.
+    #[error("Source image rejected: the policy wants signatures of {place}, which cannot be checked yet")]
+    Signatures {
+        /// The source.
+        place: String,
+    },
+    /// An index to a place that holds single images.
+    #[error("copying multiple images to {place}: it holds one image only")]
+    OneImageOnly {
+        /// The destination.
+        place: String,
+    },
+    /// Two wishes that exclude each other.
+    #[error("{0}")]
+    Impossible(String),
+    /// An archive is not what it should be.
+    #[error("{place}")]
+    Archive {
+        /// The file.
+        place: String,
+        /// What is wrong with it.
+        source: Box<archive::Error>,
+    },
+    /// The tar of a stored layer cannot be put together.
+    #[error("layer {layer} of the store")]
+    TarSplit {
+        /// The layer.
+        layer: String,
+        /// What is wrong.
+        source: tar_split::Error,
+    },
+    /// A layer of the store cannot be used.
+    #[error("layer {layer} of the store")]
+    Driver {
+        /// The layer.
+        layer: String,
+        /// What is wrong.
+        source: driver::Error,
+    },
+    /// The store refused.
+    #[error("{place}")]
+    Store {
+        /// The source or destination.
+        place: String,
+        /// What failed.
+        source: store::Error,
+    },
+    /// A stream broke off.
+    #[error("{action} {place}")]
+    Stream {
+        /// What was tried, as "writing".
+        action: &'static str,
+        /// The blob.
+        place: String,
+        /// The cause.
+        source: io::Error,
+    },
+}
+
+impl Error {
+    /// An `Io` error, for `map_err`.
+    pub(super) fn io<E: Into<io::Error>>(action: &'static str, path: &Path) -> impl FnOnce(E) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { action, path, source: source.into() }
+    }
+}
