@@ -79,8 +79,8 @@ fn find_verb(name: &OsStr) -> Result<&'static Verb, CommandError> {
     if let Some(verb) = Verb::find(&name) {
         return Ok(verb);
     }
-    if let Some(reason) = later::verb(&name) {
-        return Err(CommandError::usage(format!("{name} is not available in this version of coracle: {reason}")));
+    if let Some(refusal) = later::verb(&name) {
+        return Err(refusal.error(&name));
     }
     let known = VERBS.iter().flat_map(|verb| std::iter::once(verb.name).chain(verb.aliases.iter().copied()));
     let failure = CommandError::usage(format!("unknown command {name:?} for \"coracle\""));
@@ -183,8 +183,8 @@ fn short_flags(
             return Ok(());
         }
         let Some(flag) = parser.get_arguments().find(|arg| is_short(arg, letter)) else {
-            if let Some(reason) = later::short_flag(verb, letter) {
-                return Err(later_flag(&format!("-{letter}"), verb, reason));
+            if let Some(refusal) = later::short_flag(verb, letter) {
+                return Err(refusal.error(&flag_of(&format!("-{letter}"), verb)));
             }
             return Err(CommandError::usage(format!("unknown shorthand flag: '{}' in {whole}", letter.escape_debug())));
         };
@@ -290,17 +290,18 @@ fn split_list(flag: &Arg, value: &OsStr) -> Result<Vec<String>, CommandError> {
 }
 
 fn unknown_long(parser: &clap::Command, verb: &str, name: &str) -> CommandError {
-    if let Some(reason) = later::flag(verb, name) {
-        return later_flag(&format!("--{name}"), verb, reason);
+    if let Some(refusal) = later::flag(verb, name) {
+        return refusal.error(&flag_of(&format!("--{name}"), verb));
     }
     let known = parser.get_arguments().filter(|arg| !arg.is_hide_set()).filter_map(Arg::get_long);
     let near = error::nearest(name, known).map(|near| format!("did you mean --{near}?"));
     CommandError::usage(format!("unknown flag: --{name}")).hinting(near)
 }
 
-fn later_flag(flag: &str, verb: &str, reason: &str) -> CommandError {
+/// A flag and its place, for a refusal.
+fn flag_of(flag: &str, verb: &str) -> String {
     let place = if verb.is_empty() { String::new() } else { format!(" of \"coracle {verb}\"") };
-    CommandError::usage(format!("flag {flag}{place} is not available in this version of coracle: {reason}"))
+    format!("flag {flag}{place}")
 }
 
 /// The words for what clap did not accept.

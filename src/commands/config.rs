@@ -72,7 +72,7 @@ pub(crate) struct ConfigArgs {
     label: Vec<String>,
 
     /// Instruction for builds on top of the image (docker format only, can be repeated)
-    #[arg(long, value_name = "INSTRUCTION")]
+    #[arg(long, value_name = "INSTRUCTION", value_delimiter = ',')]
     onbuild: Vec<String>,
 
     /// Operating system of the programs inside
@@ -88,7 +88,7 @@ pub(crate) struct ConfigArgs {
     os_version: Option<String>,
 
     /// Port that containers listen on: PORT[/PROTOCOL], PORT- or - (can be repeated)
-    #[arg(short, long, value_name = "PORT")]
+    #[arg(short, long, value_name = "PORT", value_delimiter = ',')]
     port: Vec<String>,
 
     /// Shell that runs commands written as text (docker format only)
@@ -108,7 +108,7 @@ pub(crate) struct ConfigArgs {
     variant: Option<String>,
 
     /// Path whose content is no part of the image: PATH, PATH- or - (can be repeated)
-    #[arg(short, long, value_name = "PATH")]
+    #[arg(short, long, value_name = "PATH", value_delimiter = ',')]
     volume: Vec<String>,
 
     /// Directory that the command starts in
@@ -186,7 +186,7 @@ fn changes(args: &ConfigArgs, caller: &dyn Fn(&str) -> Option<String>) -> Result
         all.push(setting::shell(words)?);
     }
     all.extend(args.stop_signal.clone().map(Change::StopSignal));
-    all.extend(elements(&args.port).iter().map(|word| setting::port(word)));
+    all.extend(args.port.iter().map(|word| setting::port(word)));
     for word in &args.env {
         all.push(setting::env(word, caller)?);
     }
@@ -194,7 +194,7 @@ fn changes(args: &ConfigArgs, caller: &dyn Fn(&str) -> Option<String>) -> Result
     if let Some(words) = &args.cmd {
         all.push(setting::cmd(words)?);
     }
-    all.extend(elements(&args.volume).iter().map(|word| setting::volume(word)));
+    all.extend(args.volume.iter().map(|word| setting::volume(word)));
     all.extend(health_changes(&args.health)?);
     all.extend(args.label.iter().map(|word| setting::label(word)));
     all.extend(args.unsetlabel.iter().cloned().map(Change::UnsetLabel));
@@ -204,15 +204,10 @@ fn changes(args: &ConfigArgs, caller: &dyn Fn(&str) -> Option<String>) -> Result
     text(&args.history_comment, Change::HistoryComment);
     text(&args.domainname, Change::Domainname);
     text(&args.hostname, Change::Hostname);
-    all.extend(elements(&args.onbuild).iter().map(|word| setting::onbuild(word)));
+    all.extend(args.onbuild.iter().map(|word| setting::onbuild(word)));
     all.extend(args.annotation.iter().map(|word| setting::annotation(word)));
     all.extend(args.unsetannotation.iter().cloned().map(Change::UnsetAnnotation));
     Ok(all)
-}
-
-/// The elements of a flag that is a list, and can be repeated.
-fn elements(values: &[String]) -> Vec<String> {
-    values.iter().flat_map(|value| setting::list(value)).collect()
 }
 
 fn health_changes(args: &HealthArgs) -> Result<Vec<Change>, CommandError> {
@@ -243,15 +238,14 @@ fn history(args: &ConfigArgs) -> Vec<String> {
     flag("USER", &args.user);
     flag("SHELL", &args.shell);
     flag("STOPSIGNAL", &args.stop_signal);
-    let ports = elements(&args.port);
-    if !ports.is_empty() {
-        step("EXPOSE", &ports.join(" "));
+    if !args.port.is_empty() {
+        step("EXPOSE", &args.port.join(" "));
     }
     step("ENV", &args.env.join(" "));
     let mut flag = |keyword: &str, value: &Option<String>| value.iter().for_each(|text| step(keyword, text));
     flag("ENTRYPOINT", &args.entrypoint);
     flag("CMD", &args.cmd);
-    elements(&args.volume).iter().for_each(|path| step("VOLUME", path));
+    args.volume.iter().for_each(|path| step("VOLUME", path));
     if let Some(text) = health_words(&args.health) {
         step("HEALTHCHECK", &text);
     }
@@ -259,7 +253,7 @@ fn history(args: &ConfigArgs) -> Vec<String> {
         step("LABEL", &args.label.join(" "));
     }
     args.workingdir.iter().for_each(|dir| step("WORKDIR", dir));
-    elements(&args.onbuild).iter().filter(|text| !text.is_empty()).for_each(|text| step("ONBUILD", text));
+    args.onbuild.iter().filter(|text| !text.is_empty()).for_each(|text| step("ONBUILD", text));
     lines
 }
 

@@ -31,7 +31,7 @@ pub(crate) struct InfoArgs {
     details: bool,
 
     /// Print by a Go template
-    #[arg(short, long, value_name = "TEMPLATE")]
+    #[arg(long, value_name = "TEMPLATE")]
     format: Option<String>,
 }
 

@@ -1,116 +1,209 @@
-//! What Buildah has and this version has not: verbs and flags that are refused by name, with the reason, so that nobody takes
-//! one for a typing error or, worse, believes that it had an effect.
+//! Buildah's verbs and flags that this program has not: each is refused by name, with the reason, so that nobody takes one for
+//! a typing error or, worse, believes that it had an effect.
+//!
+//! The list is `man/buildah-flags.tsv`, every verb and flag of the newest Buildah. What our own parsers know is never looked up
+//! here, so a verb or flag that is implemented needs no change in this file. `tests/buildah_table.rs` keeps both in step with
+//! `man/coracle-buildah.7`.
 
-const REGISTRY: &str = "it speaks to no registry yet";
-const BUILD: &str = "it builds no Dockerfile yet";
+use super::CommandError;
+
+/// Every verb and flag of the newest Buildah, as text.
+const TABLE: &str = include_str!("../../man/buildah-flags.tsv");
+
+/// One line of the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Row {
+    /// Its number in the file, from 1.
+    pub line: usize,
+    /// The verb, with its subverb after a blank; empty for the flags before any verb.
+    pub verb: &'static str,
+    /// The flag without dashes; empty for the verb itself.
+    pub flag: &'static str,
+    /// Its letter; empty if it has none.
+    pub short: &'static str,
+    /// `verb`, `alias of X`, or the kind of value with its default: `switch =true`, `list`, `text (hidden)`.
+    pub kind: &'static str,
+    /// `1.28` if Debian 12 has it, else `newer`.
+    pub since: &'static str,
+    /// What it belongs to; empty for what every version of this program must have.
+    pub topic: &'static str,
+}
+
+/// All lines of the table.
+pub fn rows() -> impl Iterator<Item = Row> {
+    TABLE.lines().enumerate().filter(|(_, line)| !line.starts_with('#')).filter_map(|(at, line)| {
+        let mut cells = line.split('\t').map(|cell| if cell == "-" { "" } else { cell });
+        let mut next = || cells.next();
+        let (verb, flag, short) = (next()?, next()?, next()?);
+        Some(Row { line: at + 1, verb, flag, short, kind: next()?, since: next()?, topic: next()? })
+    })
+}
+
+/// Why a verb or flag of Buildah's is not here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// A later version has it.
+    Coming {
+        /// What this version lacks.
+        reason: &'static str,
+    },
+    /// No version will.
+    Never {
+        /// Why it makes no sense here.
+        reason: &'static str,
+        /// What serves the same end.
+        instead: &'static str,
+    },
+}
+
+impl Refusal {
+    /// The error for `what`, as in `flag --x of "coracle run"`.
+    pub(super) fn error(self, what: &str) -> CommandError {
+        match self {
+            Self::Coming { reason } => {
+                CommandError::usage(format!("{what} is not available in this version of coracle: {reason}"))
+            }
+            Self::Never { reason, instead } => {
+                CommandError::usage(format!("{what} is not part of coracle: {reason}")).hinting(Some(instead.to_owned()))
+            }
+        }
+    }
+}
+
+/// The topics of the table and what is said about each.
+pub const TOPICS: &[(&str, Refusal)] = &[
+    ("registry", coming("it speaks to no registry yet")),
+    ("transports", coming("it moves images to and from no other place yet")),
+    ("build", coming("it builds no Dockerfile yet")),
+    ("manifest", coming("manifest lists are not implemented yet")),
+    ("encryption", coming("encrypted layers are not implemented yet")),
+    ("signing", coming("signing is not implemented yet")),
+    ("sbom", coming("it runs no scanner yet; a file that a scanner wrote can be added with copy")),
+    ("platform", coming("images of other platforms are not chosen by flags yet")),
+    ("stores", coming("images and containers live in one store")),
+    ("userns", coming("user namespaces are mapped from the subordinate ids only")),
+    ("mounts", coming("mounts.conf is not read yet")),
+    ("cgroup", coming("it sets no limits through control groups yet")),
+    ("runtime", coming("commands run in the built-in runtime only")),
+    ("compression", coming("the store keeps layers uncompressed")),
+    ("merge", coming("a configuration is changed by --change only")),
+    ("times", coming("--timestamp and --source-date-epoch set times")),
+    ("history", coming("config adds no history of its own yet")),
+    ("link", coming("layers are not linked yet")),
+    (
+        "cw",
+        never(
+            "it makes no images for confidential virtual machines, which need libkrun and its kernel on the machine that builds",
+            "commit the image without it, and convert that with \"buildah mkcw\", which reads the same store",
+        ),
+    ),
+    (
+        "mkcw",
+        never(
+            "it makes no images for confidential virtual machines, which need libkrun and its kernel on the machine that builds",
+            "\"buildah mkcw\" reads the same store",
+        ),
+    ),
+    (
+        "cdi",
+        never(
+            "devices are named by their paths, and no file outside of the command line changes what a container sees",
+            "give the device with --device and what belongs to it with --volume and --env",
+        ),
+    ),
+    (
+        "blob-cache",
+        never(
+            "the store keeps what it needs to push a blob again as it was pulled, so that a second copy would be of no use",
+            "leave the flag out",
+        ),
+    ),
+    (
+        "source",
+        never(
+            "source images are an experiment of Buildah's that other tools do not read",
+            "keep sources beside the image: a directory or archive added with \"coracle add\" to an image of its own",
+        ),
+    ),
+    (
+        "dumpbolt",
+        never(
+            "it reads no database of podman's, and none of the store's files is one",
+            "the store's tables are JSON files; see \"coracle info\" for the place",
+        ),
+    ),
+    (
+        "rpc",
+        never(
+            "there is no service: each verb does its work and ends",
+            "call the verbs themselves, as \"coracle from\" and \"coracle run\"",
+        ),
+    ),
+    ("suffix", never("it is an aid of Buildah's own tests", "give the name with --name")),
+    ("profile", never("it has no profiler of its own", "perf record or strace -f shows where the time goes")),
+];
+
+const fn coming(reason: &'static str) -> Refusal {
+    Refusal::Coming { reason }
+}
+
+const fn never(reason: &'static str, instead: &'static str) -> Refusal {
+    Refusal::Never { reason, instead }
+}
+
+/// What is said about a topic.
+pub fn refusal(topic: &str) -> Option<Refusal> {
+    TOPICS.iter().find(|(name, _)| *name == topic).map(|(_, refusal)| *refusal)
+}
 
 /// Why the verb `name` is refused; `None` if it is no verb of Buildah's.
-pub(super) fn verb(name: &str) -> Option<&'static str> {
-    match name {
-        "pull" | "push" | "login" | "logout" | "source" => Some(REGISTRY),
-        "build" | "bud" | "build-using-dockerfile" => Some(BUILD),
-        "manifest" => Some("manifest lists are not implemented yet"),
-        "mkcw" => Some("confidential workloads are not implemented"),
-        "rpc" => Some("the service for build scripts is not implemented"),
-        "dumpbolt" => Some("it reads no podman database"),
-        _ => None,
-    }
+pub(super) fn verb(name: &str) -> Option<Refusal> {
+    rows().find(|row| row.flag.is_empty() && row.verb == name).and_then(|row| refusal(row.topic))
 }
 
 /// Why the flag `--name` of `verb` (empty: before any verb) is refused; `None` if Buildah does not have it there either.
-pub(super) fn flag(verb: &str, name: &str) -> Option<&'static str> {
-    match name {
-        "imagestore" => return Some("images and containers live in one store"),
-        "transient-store" => return Some("the records of containers live in the graph root"),
-        "userns-uid-map" | "userns-gid-map" => return Some("user namespaces are mapped from the subordinate ids only"),
-        "cpu-profile" | "memory-profile" => return Some("it has no profiler"),
-        "default-mounts-file" => return Some("mounts.conf is not read"),
-        _ => {}
-    }
-    of_verb(verb).iter().find(|(names, _)| names.contains(&name)).map(|(_, reason)| *reason)
+pub(super) fn flag(verb: &str, name: &str) -> Option<Refusal> {
+    let here = rows().find(|row| row.verb == verb && row.flag == name);
+    let row = here.or_else(|| rows().find(|row| row.verb.is_empty() && row.flag == name))?;
+    refusal(row.topic)
 }
 
 /// Why the flag `-letter` of `verb` is refused.
-pub(super) fn short_flag(verb: &str, letter: char) -> Option<&'static str> {
-    let long = match (verb, letter) {
-        ("from", 'm') => "memory",
-        ("from", 'c') => "cpu-shares",
-        ("commit", 'D') => "disable-compression",
-        _ => return None,
-    };
-    flag(verb, long)
+pub(super) fn short_flag(verb: &str, letter: char) -> Option<Refusal> {
+    let row = rows().find(|row| row.verb == verb && row.short.chars().eq([letter]))?;
+    refusal(row.topic)
 }
 
-/// Flags with one reason.
-type Refusal = (&'static [&'static str], &'static str);
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Asked only for flags that the verb does not have: those that it gets one day need not be taken away here.
-fn of_verb(verb: &str) -> &'static [Refusal] {
-    match verb {
-        "from" => &[ACCESS, RESOURCES, RUNTIME, USER_NAMESPACE, PLATFORM],
-        "run" => &[RUNTIME],
-        "copy" | "add" => &[ACCESS, (&["checksum"], "it fetches no URLs yet"), (&["link"], "layers are not linked yet")],
-        "commit" => &[
-            ACCESS,
-            (
-                &["compression-format", "compression-level", "force-compression", "disable-compression"],
-                "the store keeps layers uncompressed",
-            ),
-            (&["encrypt-layer", "encryption-key"], "encrypted layers are not implemented"),
-            (&["sign-by"], "signing is not implemented"),
-            (&["manifest"], "manifest lists are not implemented yet"),
-            (&["cw"], "confidential workloads are not implemented"),
-            (SBOM, "it runs no scanner"),
-            (&["config"], "a configuration is changed by --change only"),
-            (
-                &["rewrite-timestamp", "created-annotation", "omit-timestamp", "reference-time"],
-                "--timestamp and --source-date-epoch set times",
-            ),
-        ],
-        "config" => &[(&["add-history"], "config adds no history of its own")],
-        _ => &[],
+    #[test]
+    fn the_table_is_whole() {
+        assert!(rows().count() > 550);
+        for row in rows() {
+            assert!(["1.28", "newer"].contains(&row.since), "line {}: since {:?}", row.line, row.since);
+            assert!(row.topic.is_empty() || refusal(row.topic).is_some(), "line {}: no topic {:?}", row.line, row.topic);
+            let twin = rows().any(|other| other.line != row.line && (other.verb, other.flag) == (row.verb, row.flag));
+            assert!(!twin, "line {}: {} {} is listed twice", row.line, row.verb, row.flag);
+            let kind = row.kind.split([' ', '(']).next().unwrap_or_default();
+            let kinds: &[&str] = if row.flag.is_empty() {
+                &["verb", "alias"]
+            } else {
+                &["switch", "text", "number", "repeated", "list", "numbers", "alias"]
+            };
+            assert!(kinds.contains(&kind), "line {}: kind {:?}", row.line, row.kind);
+        }
+    }
+
+    #[test]
+    fn refusals_say_why_and_what_to_do() {
+        let text = |refusal: Option<Refusal>| refusal.map(|refusal| refusal.error("it").text()).unwrap_or_default();
+        assert!(text(verb("login")).starts_with("it is not available in this version of coracle: it speaks to no registry"));
+        assert!(text(flag("commit", "cw")).starts_with("it is not part of coracle: "));
+        assert!(verb("source").is_some_and(|refusal| !refusal.error("source").hints().is_empty()));
+        assert_eq!((verb("frobnicate"), flag("commit", "frobnicate"), short_flag("commit", 'Z')), (None, None, None));
+        assert_eq!(flag("images", "cpu-profile"), flag("", "cpu-profile"));
+        assert_eq!(short_flag("from", 'm'), flag("from", "memory"));
     }
 }
-
-const ACCESS: Refusal = (
-    &[
-        "authfile",
-        "cert-dir",
-        "creds",
-        "tls-verify",
-        "decryption-key",
-        "retry",
-        "retry-delay",
-        "blob-cache",
-        "signature-policy",
-        "remove-signatures",
-    ],
-    REGISTRY,
-);
-
-const RESOURCES: Refusal = (
-    &["cgroup-parent", "cpu-period", "cpu-quota", "cpu-shares", "cpuset-cpus", "cpuset-mems", "memory", "memory-swap"],
-    "it sets no limits through control groups yet",
-);
-
-const RUNTIME: Refusal =
-    (&["isolation", "runtime", "runtime-flag", "hooks-dir", "cdi-config-dir"], "commands run in the built-in runtime only");
-
-const USER_NAMESPACE: Refusal =
-    (&["userns", "userns-uid-map-user", "userns-gid-map-group"], "user namespaces are mapped from the subordinate ids only");
-
-const PLATFORM: Refusal = (&["platform", "arch", "os", "variant"], "images of other platforms are not chosen by flags yet");
-
-const SBOM: &[&str] = &[
-    "sbom",
-    "sbom-scanner-image",
-    "sbom-scanner-command",
-    "sbom-merge-strategy",
-    "sbom-output",
-    "sbom-image-output",
-    "sbom-purl-output",
-    "sbom-image-purl-output",
-    "pull",
-    "pull-always",
-    "pull-never",
-];

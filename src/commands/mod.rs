@@ -19,7 +19,7 @@ mod hint;
 mod human;
 mod image_filter;
 mod image_set;
-mod later;
+pub mod later;
 mod logger;
 mod removal;
 pub mod ui;

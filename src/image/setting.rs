@@ -130,27 +130,6 @@ pub fn healthcheck(text: &str) -> Result<Change, Error> {
     }
 }
 
-/// Splits the value of a list flag (`--port`, `--volume`, `--onbuild`) at commas. An element that has a comma itself is put in
-/// double quotes, a quote in it doubled, as in CSV. Nothing gives no elements.
-pub fn list(text: &str) -> Vec<String> {
-    let mut items = vec![String::new()];
-    let mut quoted = false;
-    let mut characters = text.chars().peekable();
-    while let Some(c) = characters.next() {
-        let Some(item) = items.last_mut() else { break };
-        match c {
-            '"' if quoted && characters.peek() == Some(&'"') => {
-                characters.next();
-                item.push('"');
-            }
-            '"' if quoted || item.is_empty() => quoted = !quoted,
-            ',' if !quoted => items.push(String::new()),
-            c => item.push(c),
-        }
-    }
-    if text.is_empty() { Vec::new() } else { items }
-}
-
 /// What a value without `=` removes.
 enum Removal<'a> {
     All,
@@ -308,22 +287,6 @@ mod tests {
         assert_eq!(healthcheck("NONE"), test(&["NONE"]));
         assert_eq!(healthcheck("CMD-SHELL a \"b c\"  d"), test(&["CMD-SHELL", "a", "b c", "d"]));
         assert_eq!(healthcheck(""), Ok(Change::Healthcheck(None)));
-    }
-
-    #[test]
-    fn lists_split_at_commas() {
-        let cases = [
-            ("", &[][..]),
-            ("80", &["80"]),
-            ("80,81/tcp", &["80", "81/tcp"]),
-            ("RUN a,b", &["RUN a", "b"]),
-            (r#""RUN a,b",c"#, &["RUN a,b", "c"]),
-            (r#""say ""x""",y"#, &["say \"x\"", "y"]),
-            ("a,", &["a", ""]),
-        ];
-        for (text, result) in cases {
-            assert_eq!(list(text), strings(result), "{text:?}");
-        }
     }
 
     #[test]
