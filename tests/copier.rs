@@ -109,6 +109,7 @@ impl Fixture {
         let options = Options {
             verb,
             source: Source::Host { context: Some(self.context("")) },
+            landing: Default::default(),
             workdir: PathBuf::from("/work"),
             selection,
             appearance,
@@ -689,6 +690,7 @@ fn racing_source() {
         let options = Options {
             verb: Verb::Copy,
             source: Source::Root { root: &root },
+            landing: Default::default(),
             workdir: PathBuf::from("/"),
             selection: Selection::default(),
             appearance: Appearance::default(),

@@ -108,6 +108,17 @@ impl Root {
         Ok(Self::new(self.look_up(path, Want::Directory)?))
     }
 
+    /// The name below the root, without a leading slash, of what `handle` stands for, as the kernel tells it now (proc_pid_fd(5)).
+    /// For what has been moved out of the root, or deleted, there is none.
+    pub fn name_of(&self, handle: BorrowedFd<'_>) -> io::Result<PathBuf> {
+        let name = |fd: BorrowedFd<'_>| std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd()));
+        let (root, name) = (name(self.fd.as_fd())?, name(handle)?);
+        match name.strip_prefix(&root) {
+            Ok(inside) => Ok(inside.to_path_buf()),
+            Err(_) => Err(io::Error::new(io::ErrorKind::NotFound, "it is not below the root")),
+        }
+    }
+
     /// The metadata of `path`, links followed within the root.
     pub fn metadata(&self, path: &Path) -> io::Result<Stat> {
         Ok(rustix::fs::fstat(self.resolve(path)?)?)

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use super::{CommandError, Context, Ui};
 use crate::container::add::{Appearance, Links, Selection, Verb, Wildcards};
-use crate::container::copy::{self, Options, Origin};
+use crate::container::copy::{self, Layering, Options, Origin};
 use crate::container::run::HistoryChoice;
 
 /// Copy files into a working container
@@ -75,7 +75,7 @@ struct TransferArgs {
     #[arg(long, value_name = "FILE")]
     ignorefile: Option<PathBuf>,
 
-    /// Accepted for scripts: a step of a script is never cached
+    /// Make a layer of its own of what is copied, which does not depend on what is below
     #[arg(long)]
     link: bool,
 
@@ -120,6 +120,7 @@ fn transfer(ctx: &Context, ui: &mut Ui, verb: Verb, args: &TransferArgs, parents
         origin: args.from.clone().map_or_else(|| Origin::Host(args.contextdir.clone()), Origin::Named),
         selection: selection(args, parents),
         appearance: Appearance { chown: args.chown.clone(), chmod: args.chmod.clone(), timestamp: args.timestamp },
+        layering: if args.link { Layering::Linked } else { Layering::Container },
         history: if history { HistoryChoice::Note } else { HistoryChoice::Silent },
     };
     let container = container.to_string_lossy();

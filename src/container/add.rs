@@ -21,6 +21,8 @@ use std::path::{Path, PathBuf};
 
 use containers_storage::archive::unpack::Devices;
 use containers_storage::{Digest, Root};
+use jiff::Timestamp;
+use rustix::fs::{Timespec, Timestamps};
 
 use crate::copier::digest::{Composite, SourceKind, Total};
 use crate::copier::ignore::Ignore;
@@ -103,6 +105,17 @@ pub struct Appearance {
     pub timestamp: Option<i64>,
 }
 
+/// Where the copies are made.
+#[derive(Debug, Clone, Copy, Default)]
+pub enum Landing<'a> {
+    /// In the container.
+    #[default]
+    Container,
+    /// `--link`: in an empty tree that becomes a layer of its own. The container says only what is a directory there and who
+    /// has which name; no link of it is followed, and nothing depends on its owners and modes.
+    Layer(&'a Root),
+}
+
 /// How `add` works.
 #[derive(Debug)]
 pub struct Options<'a> {
@@ -110,6 +123,8 @@ pub struct Options<'a> {
     pub verb: Verb,
     /// Where the sources are.
     pub source: Source<'a>,
+    /// Where the copies are made.
+    pub landing: Landing<'a>,
     /// The container's working directory: what a relative destination is below.
     pub workdir: PathBuf,
     /// Which files.
@@ -150,6 +165,8 @@ pub struct Outcome {
     pub digest: Option<Digest>,
     /// Its type word in history.
     pub kind: Kind,
+    /// The latest time of change among the sources themselves; `None` if all were left out.
+    pub latest: Option<Timestamp>,
     /// What was left out (a socket, a device): one line of standard error each, escaped.
     pub warnings: Vec<String>,
 }
@@ -168,20 +185,28 @@ pub fn add(target: &Root, sources: &[OsString], destination: Option<&Path>, opti
     let look = look(target, &options.source, &options.appearance)?;
     let shape = destination::Shape::of(sources.len(), groups.first().and_then(|group| group.items.first()), options.verb);
     let arranged = destination::arrange(target, destination, &options.workdir, shape)?;
+    let (landing, arranged) = match options.landing {
+        Landing::Container => (target, arranged),
+        Landing::Layer(tree) => (tree, arranged.cleaned()),
+    };
 
     let names = Names::read(&origin.root).map_err(|source| Error::Owners { source })?;
     let filter = Filter { context: Some(&ignore).filter(|i| !i.is_empty()), source: Some(&exclude).filter(|e| !e.is_empty()) };
     let devices = if crate::userns::is_rootless() { Devices::Skip } else { Devices::Create };
     let mut job = Job {
-        session: Session::new(target, &names, look, filter, devices),
+        session: Session::new(landing, &names, look, filter, devices),
         origin: &origin,
         options,
         arranged: &arranged,
         ignore_file: ignore_file.as_deref(),
         digests: Composite::default(),
+        latest: None,
     };
     for group in &groups {
         job.copy_group(group)?;
+    }
+    if let Landing::Layer(tree) = options.landing {
+        job.date_directories(tree)?;
     }
     let (kind, digest) = match job.digests.complete() {
         Total::Nothing => (Kind::Empty, None),
@@ -189,7 +214,12 @@ pub fn add(target: &Root, sources: &[OsString], destination: Option<&Path>, opti
         Total::One(SourceKind::Dir, digest) => (Kind::Dir, Some(digest)),
         Total::Multi(digest) => (Kind::Multi, Some(digest)),
     };
-    Ok(Outcome { digest, kind, warnings: job.session.warnings })
+    Ok(Outcome { digest, kind, latest: job.latest, warnings: job.session.warnings })
+}
+
+/// `destination` as the history entry of a layer of its own names it.
+pub(super) fn destination_in_history(destination: Option<&Path>, workdir: &Path, operands: usize) -> PathBuf {
+    destination::in_history(destination, workdir, operands)
 }
 
 /// The patterns of the context, and the file they are from: `--ignorefile`, or what lies in the context directory.
@@ -249,6 +279,7 @@ struct Job<'j, 'o> {
     arranged: &'j Target,
     ignore_file: Option<&'j Path>,
     digests: Composite,
+    latest: Option<Timestamp>,
 }
 
 impl Job<'_, '_> {
@@ -263,6 +294,7 @@ impl Job<'_, '_> {
             if excluded && !(item.is_directory && self.session.filter.context.is_some_and(Ignore::takes_back)) {
                 continue;
             }
+            self.latest = self.latest.max(item.modified);
             // An empty directory is something that was copied; what is left of a directory that is excluded may be nothing.
             copied += u64::from(item.is_directory && !excluded);
             copied += self.copy_item(item, &source)?;
@@ -311,5 +343,22 @@ impl Job<'_, '_> {
             tree::finish_new_directory(directory.as_fd(), default_owner, time)
         });
         made.map_err(|source| Error::EnsureDirectory { path: path.to_path_buf(), source })
+    }
+
+    /// The directories that lead to the copies in a layer of its own get the time that was asked for, or that of the latest
+    /// source: the present would make each layer another one.
+    fn date_directories(&self, tree: &Root) -> Result<(), Error> {
+        let asked = self.options.appearance.timestamp.map(|seconds| Timespec { tv_sec: seconds, tv_nsec: 0 });
+        let latest = self.latest.map(|time| Timespec { tv_sec: time.as_second(), tv_nsec: time.subsec_nanosecond().into() });
+        let Some(time) = asked.or(latest) else { return Ok(()) };
+        let times = Timestamps { last_access: time, last_modification: time };
+        for path in self.arranged.directories() {
+            let dated = tree.subdir(path).and_then(|directory| {
+                let directory = tree::open_directory(directory.as_fd())?;
+                Ok(rustix::fs::futimens(&directory, &times)?)
+            });
+            dated.map_err(|source| Error::EnsureDirectory { path: path.to_path_buf(), source })?;
+        }
+        Ok(())
     }
 }

@@ -4,12 +4,16 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use containers_storage::store::Store;
+use jiff::Timestamp;
 
-use super::add::{self, Appearance, Outcome, Selection, Source, Verb};
+use super::add::{self, Appearance, Landing, Outcome, Selection, Source, Verb};
 use super::config::empty_step;
 use super::find_image::{self, find_image};
 use super::run::HistoryChoice;
+use super::state::StagedTree;
 use super::{Mounted, WorkingContainer, mounted, state};
+use crate::image::Time;
+use crate::image::config::History;
 
 /// What to copy, and how.
 #[derive(Debug, Clone)]
@@ -26,8 +30,20 @@ pub struct Options {
     pub selection: Selection,
     /// How they look afterwards.
     pub appearance: Appearance,
+    /// Whether they become a layer of their own.
+    pub layering: Layering,
     /// Add the step to the history.
     pub history: HistoryChoice,
+}
+
+/// `--link`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Layering {
+    /// The copies are made in the container and are part of its layer.
+    #[default]
+    Container,
+    /// The copies are kept beside the container; the next commits add them as a layer that does not depend on what is below.
+    Linked,
 }
 
 /// Where the sources are.
@@ -88,15 +104,23 @@ pub fn copy(store: &Store, name: &str, options: &Options, note: &mut dyn FnMut(S
         (Origin::Host(context), ..) => Source::Host { context: context.clone() },
         (Origin::Named(name), ..) => return Err(Error::NoLayers(name.clone())),
     };
+    let staged = match options.layering {
+        Layering::Container => None,
+        Layering::Linked => Some(StagedTree::create(store, name)?),
+    };
     let how = add::Options {
         verb: options.verb,
         source,
-        workdir: workdir(&container.state().draft.config.config.working_dir),
+        landing: staged.as_ref().map_or(Landing::Container, |staged| Landing::Layer(staged.root())),
+        workdir: workdir(&container),
         selection: options.selection.clone(),
         appearance: options.appearance.clone(),
     };
     let outcome = add::add(mounted.root(), &options.sources, options.destination.as_deref(), &how)
         .map_err(|source| Error::Add { container: name.to_owned(), source })?;
+    if let Some(staged) = staged {
+        link(store, &container, options, &outcome, staged)?;
+    }
     if options.history == HistoryChoice::Note {
         note_history(store, &container, options.verb, &outcome)?;
     }
@@ -115,20 +139,50 @@ fn other(store: &Store, name: &str) -> Result<Other, Error> {
     }
 }
 
-fn workdir(text: &str) -> PathBuf {
-    PathBuf::from("/").join(text)
+fn workdir(container: &WorkingContainer) -> PathBuf {
+    PathBuf::from("/").join(&container.state().draft.config.config.working_dir)
+}
+
+/// Makes the tree a layer to come. Its history entry is written whether history was asked for or not: without one, history and
+/// layers would not agree.
+fn link(
+    store: &Store,
+    container: &WorkingContainer,
+    options: &Options,
+    outcome: &Outcome,
+    staged: StagedTree,
+) -> Result<(), state::Error> {
+    let place = add::destination_in_history(options.destination.as_deref(), &workdir(container), options.sources.len());
+    let asked = options.appearance.timestamp.and_then(|seconds| Timestamp::from_second(seconds).ok());
+    let created = asked.or(outcome.latest).unwrap_or(Timestamp::UNIX_EPOCH);
+    let history = History {
+        created: Some(Time::from_timestamp(created)),
+        // Buildah has a blank at the end, before what a build would add.
+        created_by: format!("/bin/sh -c #(nop) {} --link {} in {} ", keyword(options.verb), summary(outcome), place.display()),
+        comment: container.state().draft.history_comment.clone(),
+        ..History::default()
+    };
+    WorkingContainer::edit(store, container.id().as_str(), |container| staged.attach(container, history))
 }
 
 fn note_history(store: &Store, container: &WorkingContainer, verb: Verb, outcome: &Outcome) -> Result<(), state::Error> {
-    let keyword = match verb {
-        Verb::Add => "ADD",
-        Verb::Copy => "COPY",
-    };
-    let digest = outcome.digest.as_ref().map(|digest| digest.hex()).unwrap_or_default();
-    let separator = if outcome.kind.word().is_empty() { "" } else { ":" };
-    let created_by = format!("/bin/sh -c #(nop) {keyword} {}{separator}{digest}", outcome.kind.word());
+    let created_by = format!("/bin/sh -c #(nop) {} {}", keyword(verb), summary(outcome));
     WorkingContainer::edit(store, container.id().as_str(), |container| {
         container.state_mut().history_before.push(empty_step(&created_by));
         Ok(())
     })
+}
+
+fn keyword(verb: Verb) -> &'static str {
+    match verb {
+        Verb::Add => "ADD",
+        Verb::Copy => "COPY",
+    }
+}
+
+/// The digest of what was copied, after its kind.
+fn summary(outcome: &Outcome) -> String {
+    let digest = outcome.digest.as_ref().map(|digest| digest.hex()).unwrap_or_default();
+    let separator = if outcome.kind.word().is_empty() { "" } else { ":" };
+    format!("{}{separator}{digest}", outcome.kind.word())
 }

@@ -137,6 +137,7 @@ fn execute_copy(
         origin: copy::Origin::Host(None),
         selection: Selection::default(),
         appearance: Appearance::default(),
+        layering: copy::Layering::Container,
         history: HistoryChoice::Silent,
     };
     let failed = |source| Error::Copy { trigger: trigger.to_owned(), source: Box::new(source) };

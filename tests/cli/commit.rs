@@ -72,9 +72,9 @@ fn history_names_the_base_once() {
         .collect();
     insta::assert_snapshot!(texts.join("\n"), @r##"
     "by hand" / "note " / null
-    "/bin/sh -c #(nop) ENV " / null / true
+    "/bin/sh -c #(nop) ENV " / "FROM localhost/base:latest" / true
     "/bin/sh -c #(nop) LABEL a=b" / null / true
-    "/bin/sh" / "FROM localhost/base:latest" / null
+    "/bin/sh" / null / null
     "##);
     assert_eq!(manifest(&env, "app")["annotations"]["org.opencontainers.image.base.name"], "localhost/base:latest");
 }

@@ -10,6 +10,7 @@ mod from;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod images;
+mod linked;
 mod mounting;
 mod run;
 mod smoke;

@@ -10,6 +10,7 @@ use super::trash::Trash;
 use super::{Deleted, Error, Store};
 use crate::containers::Container;
 use crate::layers::Layer;
+use crate::temp_dir::TempDir;
 use crate::{ContainerId, ImageId, LayerId};
 
 /// What a new container is.
@@ -139,6 +140,13 @@ impl Store {
         let container = containers.update(id, |container| container.names = vec![name.to_owned()])?;
         containers.save()?;
         Ok(container)
+    }
+
+    /// A temporary directory on the file system of the containers' own directories, for what is put together first and then
+    /// renamed into one of them. Deleted when it is dropped, or collected after a kill.
+    pub fn stage_beside_containers(&self) -> Result<TempDir, Error> {
+        let parent = self.temp_dirs_outside_home();
+        TempDir::create(&parent).map_err(Error::io("making a temporary directory in", &parent))
     }
 
     /// Changes the opaque text of a container's record.

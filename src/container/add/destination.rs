@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use containers_storage::Root;
 use rustix::fs::FileType;
@@ -49,6 +49,16 @@ impl Target {
         }
     }
 
+    /// The same place as it is written, without a look at links: for a tree of its own.
+    pub(super) fn cleaned(self) -> Self {
+        Self { directory: cleaned(&self.directory), ..self }
+    }
+
+    /// The directory that sources go into and all above it but the root, deepest first.
+    pub(super) fn directories(&self) -> impl Iterator<Item = &Path> {
+        self.directory.ancestors().filter(|path| path.file_name().is_some())
+    }
+
     /// The name of a file: that of the destination, or its own.
     pub(super) fn name_for(&self, item: &Item) -> OsString {
         let own = || item.path.file_name().unwrap_or_default().to_os_string();
@@ -89,6 +99,33 @@ fn full_path(destination: Option<&Path>, workdir: &Path) -> (PathBuf, bool) {
     (path, as_directory)
 }
 
+/// The destination as Buildah's history names it: absolute, and with a slash at its end where a relative one is a directory.
+pub(super) fn in_history(destination: Option<&Path>, workdir: &Path, operands: usize) -> PathBuf {
+    let given = destination.unwrap_or(Path::new(""));
+    if given.is_absolute() {
+        return given.to_path_buf();
+    }
+    let bytes = given.as_os_str().as_bytes();
+    let mut path = cleaned(&Path::new("/").join(workdir).join(given));
+    if bytes.is_empty() || operands > 1 || bytes.ends_with(b"/") || bytes.ends_with(b"/.") {
+        path.as_mut_os_string().push("/");
+    }
+    path
+}
+
+/// An absolute path without `.`, and with what a `..` takes back left out.
+fn cleaned(path: &Path) -> PathBuf {
+    let mut clean = PathBuf::from("/");
+    for component in path.components() {
+        match component {
+            Component::Normal(name) => clean.push(name),
+            Component::ParentDir => drop(clean.pop()),
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
+        }
+    }
+    clean
+}
+
 fn decide(path: PathBuf, there: There, needs_directory: bool) -> Result<Target, Error> {
     if there == There::Other && needs_directory {
         return Err(Error::NotADirectory(path.display().to_string().escape_debug().to_string()));
@@ -126,6 +163,30 @@ mod tests {
             let found = full_path(given.map(Path::new), Path::new(workdir));
             assert_eq!(found, (PathBuf::from(path), as_directory), "{given:?} {workdir:?}");
         }
+    }
+
+    #[test]
+    fn history_has_the_absolute_destination() {
+        let cases = [
+            (None, "/w", 1, "/w/"),
+            (Some("x"), "/w", 1, "/w/x"),
+            (Some("x"), "/w", 2, "/w/x/"),
+            (Some("x/"), "/w", 1, "/w/x/"),
+            (Some("../x/."), "/w", 1, "/x/"),
+            (Some("/x/../y/"), "/w", 1, "/x/../y/"),
+            (Some("/x"), "/w", 2, "/x"),
+        ];
+        for (given, workdir, operands, path) in cases {
+            let found = in_history(given.map(Path::new), Path::new(workdir), operands);
+            assert_eq!(found, PathBuf::from(path), "{given:?} {workdir:?} {operands}");
+        }
+    }
+
+    #[test]
+    fn a_cleaned_place_never_leaves_its_root() {
+        let place = |path: &str| Target { directory: path.into(), name: None }.cleaned().directory;
+        assert_eq!(place("/a/../../b/./c/"), PathBuf::from("/b/c"));
+        assert_eq!(place("/../.."), PathBuf::from("/"));
     }
 
     #[test]

@@ -5,11 +5,12 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 use containers_storage::Root;
+use jiff::Timestamp;
 use rustix::fs::FileType;
 
 use super::error::Error;
@@ -64,6 +65,8 @@ pub(super) struct Item {
     pub(super) is_directory: bool,
     /// Whether it is a regular file.
     pub(super) is_regular: bool,
+    /// When its content last changed; `None` for a time that no calendar has.
+    pub(super) modified: Option<Timestamp>,
     /// A bare handle on it as it was looked at.
     pub(super) handle: OwnedFd,
 }
@@ -178,7 +181,9 @@ impl<'a> Origin<'a> {
             kept = whole;
         }
         let is_regular = kind == FileType::RegularFile;
-        Ok(Item { path, kept, keeps_parents: selection.parents, is_directory, is_regular, handle })
+        let nanoseconds = i32::try_from(stat.st_mtime_nsec).unwrap_or(0);
+        let modified = Timestamp::new(stat.st_mtime, nanoseconds).ok();
+        Ok(Item { path, kept, keeps_parents: selection.parents, is_directory, is_regular, modified, handle })
     }
 
     fn open_path(&self, path: &Path, links: Links) -> Result<OwnedFd, Error> {
@@ -198,12 +203,8 @@ impl<'a> Origin<'a> {
 
     /// The name that an item really has below the root, whatever way led there.
     pub(super) fn real_path(&self, item: &Item) -> PathBuf {
-        let name_of = |fd: i32| std::fs::read_link(format!("/proc/self/fd/{fd}"));
-        let names = (name_of(self.root.as_fd().as_raw_fd()), name_of(item.handle.as_raw_fd()));
-        if let (Ok(root), Ok(name)) = names
-            && let Ok(inside) = name.strip_prefix(&root)
-        {
-            return inside.to_path_buf();
+        if let Ok(inside) = self.root.name_of(item.handle.as_fd()) {
+            return inside;
         }
         relative(&item.path)
     }

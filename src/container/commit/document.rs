@@ -38,6 +38,8 @@ pub(super) struct Origin<'a> {
     pub before: &'a [History],
     /// See `before`.
     pub after: &'a [History],
+    /// Entries of the layers above the new one, in their order.
+    pub above: &'a [History],
 }
 
 /// The two documents.
@@ -89,23 +91,34 @@ fn docker_config(draft: &mut Draft, origin: &Origin<'_>, fixed: bool) -> Vec<u8>
 }
 
 fn history(draft: &Draft, origin: &Origin<'_>, documents: &Documents, layer: LayerPolicy) -> Vec<History> {
-    if documents.history == HistoryPolicy::Omit {
+    // With entries for the new layers only, nobody could tell which layers they are about.
+    let base_has_none = draft.config.history.is_empty() && !draft.config.diff_ids.is_empty();
+    if documents.history == HistoryPolicy::Omit || base_has_none {
         return Vec::new();
     }
-    let at = |entry: &History| match documents.clock {
-        Clock::Now => entry.clone(),
+    let at = |entry: &History| match (documents.clock, &entry.created) {
+        (Clock::Now, Some(_)) => entry.clone(),
         _ => History { created: Some(origin.created.clone()), ..entry.clone() },
     };
-    let mut all = if layer == LayerPolicy::Squash { Vec::new() } else { draft.config.history.clone() };
-    all.extend(origin.before.iter().map(at));
-    all.push(History {
+    let own = History {
         created: Some(origin.created.clone()),
         created_by: if draft.created_by.is_empty() { shell(draft) } else { draft.created_by.clone() },
         author: draft.config.author.clone(),
-        comment: comment(draft, origin),
+        comment: draft.history_comment.clone(),
         empty_layer: false,
-    });
-    all.extend(origin.after.iter().map(at));
+    };
+    let mut new: Vec<History> = origin.before.iter().map(at).collect();
+    new.push(own);
+    // A squashed layer has no others above it.
+    if layer == LayerPolicy::Append {
+        new.extend(origin.above.iter().map(at));
+    }
+    new.extend(origin.after.iter().map(at));
+    if let Some(first) = new.first_mut() {
+        first.comment = comment(&first.comment, origin);
+    }
+    let mut all = if layer == LayerPolicy::Squash { Vec::new() } else { draft.config.history.clone() };
+    all.extend(new);
     all
 }
 
@@ -116,11 +129,13 @@ fn shell(draft: &Draft) -> String {
     }
 }
 
-fn comment(draft: &Draft, origin: &Origin<'_>) -> String {
+/// The comment of the first entry of this image, which names the base.
+fn comment(comment: &str, origin: &Origin<'_>) -> String {
     if origin.base_id.is_empty() || origin.base_name.is_empty() || origin.base_name == origin.base_id {
-        return draft.history_comment.clone();
+        return comment.to_owned();
     }
-    format!("{}FROM {}", draft.history_comment, origin.base_name)
+    let separator = if comment.is_empty() { "" } else { " " };
+    format!("{comment}{separator}FROM {}", origin.base_name)
 }
 
 fn manifest(draft: &Draft, config: &[u8], layers: &[LayerInfo]) -> Manifest {
@@ -158,7 +173,7 @@ mod tests {
 
     fn origin<'a>(before: &'a [History]) -> Origin<'a> {
         let created = time("2026-01-02T03:04:05Z");
-        Origin { created, container: "c1".into(), base_id: "ab12", base_name: "localhost/base:latest", before, after: &[] }
+        Origin { created, container: "c1".into(), base_id: "ab12", base_name: "localhost/base:latest", before, after: &[], above: &[] }
     }
 
     fn draft(format: Format) -> Draft {
@@ -181,7 +196,8 @@ mod tests {
         let texts: Vec<&str> = config.history.iter().map(|entry| entry.created_by.as_str()).collect();
         assert_eq!(texts, ["old", "step", "/bin/sh"]);
         let last = config.history.last().unwrap();
-        assert_eq!((last.author.as_str(), last.comment.as_str()), ("me", "FROM localhost/base:latest"));
+        assert_eq!((last.author.as_str(), last.comment.as_str()), ("me", ""));
+        assert_eq!(config.history[1].comment, "FROM localhost/base:latest");
         assert_eq!(config.diff_ids, [layer(1).digest, layer(2).digest]);
         assert!(config.config.labels.contains_key(IDENTITY_LABEL));
         assert_eq!(written.manifest.annotations.get(CREATED).map(String::as_str), Some("2026-01-02T03:04:05Z"));

@@ -7,14 +7,15 @@ use std::path::Path;
 use containers_storage::archive::pack::{self, OnDisk, Output, Times, Tree};
 use containers_storage::driver::GraphDriver;
 use containers_storage::freeze::{self, InPlace};
-use containers_storage::layers::{Compression, Layer};
+use containers_storage::layers::Layer;
 use containers_storage::lease::{self, Arrival, Gate};
 use containers_storage::store::{LayerContent, Store};
 use containers_storage::{Digest, LayerId, Root};
 
 use super::document::LayerInfo;
-use super::{Afterwards, Clock, Error, LayerPolicy, Options};
+use super::{Afterwards, Clock, Error, LayerPolicy, Options, extra};
 use crate::container::{Mounted, WorkingContainer, mounted};
+use crate::image::Time;
 
 /// How often a container that changes meanwhile is packed before that is an error.
 const ATTEMPTS: u32 = 5;
@@ -49,21 +50,23 @@ impl Packed {
     }
 }
 
-/// Makes the layer.
+/// Makes the layer. With `--squash` it holds the extra trees as well.
 pub(super) fn pack(
     store: &Store,
     container: &WorkingContainer,
     options: &Options,
+    created: &Time,
     note: &mut dyn FnMut(String),
 ) -> Result<Packed, Error> {
+    if options.layer == LayerPolicy::Squash {
+        return squash(store, container, options, created, note).map(Packed::Copied);
+    }
     let driver = store.driver().map_err(|source| Error::Driver { name: container.name(), source })?;
     let times = times(options.documents.clock);
-    if options.layer == LayerPolicy::Squash {
-        return squash(store, container, times, note).map(Packed::Copied);
-    }
     let how = freeze::Options { times, ..freeze::Options::default() };
     let failed = |source| Error::Freeze { name: container.name(), source: Box::new(source) };
-    if options.container == Afterwards::Remove {
+    // Layers above it have to be on a layer that is there: they are put on a copy.
+    if options.container == Afterwards::Remove && !extra::any(container, options) {
         if let Some(gate) = exclusive(store, driver, container, note)? {
             let frozen = freeze::in_place(store, driver, container.record(), &how).map_err(failed)?;
             return Ok(Packed::InPlace(frozen, gate));
@@ -87,7 +90,7 @@ fn is_vanished_file(error: &freeze::Error) -> bool {
         .any(|cause| cause.kind() == std::io::ErrorKind::NotFound)
 }
 
-fn times(clock: Clock) -> Times {
+pub(super) fn times(clock: Clock) -> Times {
     match clock {
         Clock::Now | Clock::Epoch(_) => Times::Keep,
         Clock::Timestamp(seconds) => Times::Force(seconds),
@@ -116,14 +119,36 @@ fn exclusive(
     Ok((!busy).then_some(gate))
 }
 
-/// One layer with everything that the container sees.
-fn squash(store: &Store, container: &WorkingContainer, times: Times, note: &mut dyn FnMut(String)) -> Result<Layer, Error> {
+/// One layer with everything that the container sees, and the extra trees over it.
+fn squash(
+    store: &Store,
+    container: &WorkingContainer,
+    options: &Options,
+    created: &Time,
+    note: &mut dyn FnMut(String),
+) -> Result<Layer, Error> {
     let mounted = Mounted::new(store, container)?;
     mounted.notices().iter().for_each(|notice| note(notice.to_string()));
+    let times = times(options.documents.clock);
+    let merged = || mounted.root().try_clone().map_err(io_failed("opening", mounted.path()));
+    let extras = extra::stage(store, container, options, created, &merged)?;
     let store_failed = |source| Error::Store { name: container.name(), source };
     let staged = store.stage_layer().map_err(store_failed)?;
     let mut tar_split = create_private(staged.tar_split())?;
     let tree = Root::open(staged.tree()).map_err(io_failed("opening", staged.tree()))?;
+    let packed = if extras.is_empty() {
+        pack_merged(container, mounted.root(), times, Output { tar_split: Some(&mut tar_split), copy: Some(&tree), tar: None })?
+    } else {
+        pack_merged(container, mounted.root(), times, Output { copy: Some(&tree), ..Output::default() })?;
+        extra::lay_over(&tree, &extras, times)?;
+        pack_merged(container, &tree, times, Output { tar_split: Some(&mut tar_split), ..Output::default() })?
+    };
+    let (uids, gids) = (packed.uids.into_iter().collect(), packed.gids.into_iter().collect());
+    let content = LayerContent::of_tar(packed.diff_digest, packed.diff_size, uids, gids);
+    store.put_layer(staged, None, &content).map_err(store_failed)
+}
+
+fn pack_merged(container: &WorkingContainer, root: &Root, times: Times, output: Output<'_>) -> Result<pack::Outcome, Error> {
     let how = pack::Options {
         tree: Tree::Merged,
         times,
@@ -131,22 +156,11 @@ fn squash(store: &Store, container: &WorkingContainer, times: Times, note: &mut 
         owner: None,
         exclude: std::collections::HashSet::new(),
     };
-    let output = Output { tar: None, tar_split: Some(&mut tar_split), copy: Some(&tree) };
-    let packed = pack::pack(mounted.root(), &how, &mut |_| Ok(false), output)
-        .map_err(|source| Error::Squash { name: container.name(), source: Box::new(source) })?;
-    let content = LayerContent {
-        compressed_digest: packed.diff_digest.clone(),
-        compressed_size: packed.diff_size,
-        diff_digest: packed.diff_digest,
-        diff_size: packed.diff_size,
-        compression: Compression::None,
-        uids: packed.uids.into_iter().collect(),
-        gids: packed.gids.into_iter().collect(),
-    };
-    store.put_layer(staged, None, &content).map_err(store_failed)
+    pack::pack(root, &how, &mut |_| Ok(false), output)
+        .map_err(|source| Error::Squash { name: container.name(), source: Box::new(source) })
 }
 
-fn create_private(path: &Path) -> Result<File, Error> {
+pub(super) fn create_private(path: &Path) -> Result<File, Error> {
     std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(io_failed("creating", path))
 }
 

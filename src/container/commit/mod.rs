@@ -6,10 +6,12 @@
 //! --squash pack the merged tree into one layer without parent → image
 //! ```
 //!
+//! `--add-file` and what `copy --link` left are layers on top of that (`extra`).
+//!
 //! Invariant: base layers are not opened; of them only the records are read. The image is visible only when all of it is there.
 
-mod add_file;
 mod document;
+mod extra;
 mod layer;
 
 use std::path::PathBuf;
@@ -22,11 +24,13 @@ use containers_storage::{Digest, ImageId, LayerId};
 use jiff::Timestamp;
 
 use self::document::{LayerInfo, Origin, Written};
+use self::extra::ExtraLayer;
 use self::layer::Packed;
 use super::instruction;
 use super::state::{self, Base};
 use super::{WorkingContainer, mounted, remove};
 use crate::dockerfile;
+use crate::image::config::History;
 use crate::image::reference::{self, Operand};
 use crate::image::{Change, Draft, Format, Reference, Time, Warning};
 
@@ -152,11 +156,9 @@ pub enum Error {
         /// What is wrong.
         source: serde_json::Error,
     },
-    /// Another tool added layers beside the container's own.
-    #[error(
-        "container {name:?} has linked layers of another tool (copy --link), which cannot be committed here: use that tool"
-    )]
-    LinkedLayers {
+    /// Another tool put layers below the container's own.
+    #[error("container {name:?} has layers of another tool between the image's and its own, which cannot be committed here: use that tool")]
+    PrependedLayers {
         /// The container.
         name: String,
     },
@@ -222,6 +224,20 @@ pub enum Error {
         /// What failed.
         source: Box<super::add::Error>,
     },
+    /// `--add-file` with a directory.
+    #[error("adding {path:?}: it is a directory, only files can be added")]
+    AddDirectory {
+        /// The directory on the host.
+        path: PathBuf,
+    },
+    /// What is to be a layer of its own could not be packed.
+    #[error("making a layer of {path:?}")]
+    Extra {
+        /// Its directory.
+        path: PathBuf,
+        /// What failed.
+        source: Box<containers_storage::archive::Error>,
+    },
     /// A file of the new layer could not be used.
     #[error("{action} {path:?}")]
     Io {
@@ -258,18 +274,16 @@ pub fn commit(store: &Store, name: &str, options: &Options, note: &mut dyn FnMut
     let destination = options.destination.as_deref().map(destination).transpose()?;
     let container = WorkingContainer::open(store, name)?;
     container.require_unshifted()?;
-    if !options.add_files.is_empty() {
-        return add_file::commit(store, &container, options, note);
-    }
-    refuse_linked_layers(&container)?;
+    refuse_prepended_layers(&container)?;
     let base = container.state().base().map_err(|source| Error::Damaged { name: name.to_owned(), source })?;
     let (draft, warnings) = edited(&container, options)?;
     let created = created(options.documents.clock)?;
     let writer = Writer { container: &container, base: &base, draft, created, options, name: destination.as_ref() };
     let lower = lower_layers(store, &container, options)?;
-    let packed = layer::pack(store, &container, options, note)?;
-    let written = writer.write(&lower, &packed);
-    let image = writer.record(&written, &packed);
+    let packed = layer::pack(store, &container, options, &writer.created, note)?;
+    let extra = extra_layers(store, &container, options, &writer.created, &packed)?;
+    let written = writer.write(&lower, &packed, &extra)?;
+    let image = writer.record(&written, extra.last().map_or(packed.layer(), |top| &top.layer.id));
     let id = image.id.clone();
     let failed = |source| Error::Store { name: container.name(), source };
     match packed {
@@ -299,13 +313,29 @@ pub fn commit(store: &Store, name: &str, options: &Options, note: &mut dyn FnMut
     })
 }
 
-/// Newer Buildahs keep what `copy --link` made as layers beside the container. A commit without them would lose it.
-fn refuse_linked_layers(container: &WorkingContainer) -> Result<(), Error> {
+/// Newer Buildahs can put layers below the container's own, though none of their verbs does.
+fn refuse_prepended_layers(container: &WorkingContainer) -> Result<(), Error> {
     let members = container.state().members();
-    let any = ["PrependedLinkedLayers", "AppendedLinkedLayers"]
-        .iter()
-        .any(|key| members.raw(key).is_some_and(|value| value.get() != "[]"));
-    if any { Err(Error::LinkedLayers { name: container.name() }) } else { Ok(()) }
+    match members.raw("PrependedLinkedLayers") {
+        Some(layers) if layers.get() != "[]" => Err(Error::PrependedLayers { name: container.name() }),
+        _ => Ok(()),
+    }
+}
+
+/// The layers above the container's. A squashed layer has their content already.
+fn extra_layers(
+    store: &Store,
+    container: &WorkingContainer,
+    options: &Options,
+    created: &Time,
+    packed: &Packed,
+) -> Result<Vec<ExtraLayer>, Error> {
+    if options.layer == LayerPolicy::Squash || !extra::any(container, options) {
+        return Ok(Vec::new());
+    }
+    let merged = || extra::look_at(store, container);
+    let extras = extra::stage(store, container, options, created, &merged)?;
+    extra::append(store, container, packed.layer(), extras, layer::times(options.documents.clock))
 }
 
 /// The name that the new image gets. Other places than the store are refused by name.
@@ -370,9 +400,13 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    fn write(&self, lower: &[LayerInfo], packed: &Packed) -> Written {
+    fn write(&self, lower: &[LayerInfo], packed: &Packed, extra: &[ExtraLayer]) -> Result<Written, Error> {
         let mut layers = lower.to_vec();
         layers.push(packed.info());
+        for above in extra {
+            layers.push(info(above.layer.clone())?);
+        }
+        let above: Vec<History> = extra.iter().map(|above| above.history.clone()).collect();
         let state = self.container.state();
         let origin = Origin {
             created: self.created.clone(),
@@ -381,17 +415,18 @@ impl Writer<'_> {
             base_name: &self.base.name,
             before: &state.history_before,
             after: &state.history_after,
+            above: &above,
         };
-        document::write(self.draft.clone(), &layers, &origin, &self.options.documents, self.options.layer)
+        Ok(document::write(self.draft.clone(), &layers, &origin, &self.options.documents, self.options.layer))
     }
 
-    fn record(&self, written: &Written, packed: &Packed) -> NewImage {
+    fn record(&self, written: &Written, top: &LayerId) -> NewImage {
         let digest = written.manifest.digest();
         let config = Digest::of(&written.config);
         let manifest = written.manifest.bytes().to_vec();
         NewImage {
             id: ImageId::of_config(&config),
-            layer: Some(packed.layer().clone()),
+            layer: Some(top.clone()),
             names: self.name.iter().map(ToString::to_string).collect(),
             metadata: "{}".to_owned(),
             created: self.created.as_str().to_owned(),

@@ -11,6 +11,7 @@ use rustix::fs::{CWD, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use serde_json::value::RawValue;
 
+use super::linked::{self, LinkedLayer};
 use super::{Error, Members, RunEnvironment};
 use crate::image::config::History;
 use crate::image::{Draft, Format, ImageConfig, manifest};
@@ -51,6 +52,8 @@ pub struct State {
     pub history_before: Vec<History>,
     /// The same, after the next layer's entry.
     pub history_after: Vec<History>,
+    /// Layers of their own that come after the container's (`copy --link`).
+    pub linked: Vec<LinkedLayer>,
 }
 
 /// `{}`: what Buildah writes for what a container has none of.
@@ -146,7 +149,7 @@ impl State {
             environment.write(&mut members)
         })();
         debug_assert!(written.is_ok(), "{written:?}");
-        Self { members, draft, name: name.to_owned(), history_before: Vec::new(), history_after: Vec::new() }
+        Self { members, draft, name: name.to_owned(), history_before: Vec::new(), history_after: Vec::new(), linked: Vec::new() }
     }
 
     /// Reads a state file. `None`: there is none, or it is of another kind.
@@ -177,6 +180,7 @@ impl State {
             name: members.get("container-name").map_err(damaged(path))?,
             history_before: history(members.raw("PrependedEmptyLayers"), path)?,
             history_after: history(members.raw("AppendedEmptyLayers"), path)?,
+            linked: linked::read(members.raw(linked::MEMBER), path)?,
             members,
             draft,
         })
@@ -223,6 +227,7 @@ impl State {
         self.members.set("docker", &raw(docker.to_docker())?)?;
         self.members.set("PrependedEmptyLayers", &history_member(&self.history_before)?)?;
         self.members.set("AppendedEmptyLayers", &history_member(&self.history_after)?)?;
+        linked::write(&mut self.members, &self.linked)?;
         self.members.set("Format", format)?;
         self.members.to_bytes()
     }
@@ -334,6 +339,20 @@ fn history(entries: Option<&RawValue>, path: &Path) -> Result<Vec<History>, Erro
     let Some(entries) = entries else { return Ok(Vec::new()) };
     let carrier = format!("{{\"history\":{}}}", entries.get());
     Ok(ImageConfig::parse(carrier.as_bytes()).map_err(config_damaged(path))?.history)
+}
+
+/// One history entry.
+pub(super) fn one_entry(entry: &RawValue, path: &Path) -> Result<History, Error> {
+    let carrier = format!("{{\"history\":[{}]}}", entry.get());
+    let mut entries = ImageConfig::parse(carrier.as_bytes()).map_err(config_damaged(path))?.history;
+    Ok(entries.pop().unwrap_or_default())
+}
+
+/// The JSON of one history entry.
+pub(super) fn entry_member(entry: &History) -> serde_json::Result<Box<RawValue>> {
+    let member = history_member(std::slice::from_ref(entry))?;
+    let mut entries: Vec<Box<RawValue>> = member.map_or_else(|| Ok(Vec::new()), |list| serde_json::from_str(list.get()))?;
+    entries.pop().map_or_else(|| RawValue::from_string("{}".to_owned()), Ok)
 }
 
 fn history_member(entries: &[History]) -> serde_json::Result<Option<Box<RawValue>>> {

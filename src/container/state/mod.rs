@@ -10,6 +10,7 @@
 
 mod environment;
 mod file;
+mod linked;
 mod members;
 
 use std::path::{Path, PathBuf};
@@ -21,6 +22,7 @@ use containers_storage::{ContainerId, LayerId};
 pub use environment::{CommonOptions, Isolation, Namespace, NetworkPolicy, RunEnvironment};
 pub(super) use file::TYPE;
 pub use file::{Base, State, Summary};
+pub use linked::{LinkedLayer, StagedTree};
 pub use members::Members;
 
 use super::import;
