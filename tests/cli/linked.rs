@@ -106,7 +106,14 @@ fn squashing_lays_linked_content_over_the_rest() {
     assert_eq!((diff_ids(&env, "layers").len(), diff_ids(&env, "flat").len()), (5, 1));
     let listing = |image: &str| {
         let container = env.ok(["from", image]);
-        env.ok(["run", &container, "--", "sh", "-c", "find /link /etc /tmp -exec stat -c '%n %F %a %u:%g' {} +; cat /etc/passwd"])
+        env.ok([
+            "run",
+            &container,
+            "--",
+            "sh",
+            "-c",
+            "find /link /etc /tmp -exec stat -c '%n %F %a %u:%g' {} +; cat /etc/passwd",
+        ])
     };
     assert_eq!(listing("layers"), listing("flat"));
     assert!(listing("flat").contains("/link directory"), "{}", listing("flat"));
@@ -129,7 +136,14 @@ fn added_files_keep_the_directories_that_lead_to_them() {
     let env = TestEnv::new();
     env.busybox("base");
     let container = env.ok(["from", "base"]);
-    env.ok(["run", &container, "--", "sh", "-c", "mkdir -p /usr/lib /opt; chmod 2750 /opt; chown 7:8 /opt; ln -s usr/lib /lib"]);
+    env.ok([
+        "run",
+        &container,
+        "--",
+        "sh",
+        "-c",
+        "mkdir -p /usr/lib /opt; chmod 2750 /opt; chown 7:8 /opt; ln -s usr/lib /lib",
+    ]);
     env.write("extra", "extra\n");
     env.shell("chmod 700 extra").success();
     env.ok(["commit", "--rm", "--add-file", "extra:/lib/extra", "--add-file", "extra:/opt/new/extra", &container, "app"]);

@@ -173,7 +173,15 @@ mod tests {
 
     fn origin<'a>(before: &'a [History]) -> Origin<'a> {
         let created = time("2026-01-02T03:04:05Z");
-        Origin { created, container: "c1".into(), base_id: "ab12", base_name: "localhost/base:latest", before, after: &[], above: &[] }
+        Origin {
+            created,
+            container: "c1".into(),
+            base_id: "ab12",
+            base_name: "localhost/base:latest",
+            before,
+            after: &[],
+            above: &[],
+        }
     }
 
     fn draft(format: Format) -> Draft {

@@ -157,7 +157,9 @@ pub enum Error {
         source: serde_json::Error,
     },
     /// Another tool put layers below the container's own.
-    #[error("container {name:?} has layers of another tool between the image's and its own, which cannot be committed here: use that tool")]
+    #[error(
+        "container {name:?} has layers of another tool between the image's and its own, which cannot be committed here: use that tool"
+    )]
     PrependedLayers {
         /// The container.
         name: String,

@@ -149,7 +149,14 @@ impl State {
             environment.write(&mut members)
         })();
         debug_assert!(written.is_ok(), "{written:?}");
-        Self { members, draft, name: name.to_owned(), history_before: Vec::new(), history_after: Vec::new(), linked: Vec::new() }
+        Self {
+            members,
+            draft,
+            name: name.to_owned(),
+            history_before: Vec::new(),
+            history_after: Vec::new(),
+            linked: Vec::new(),
+        }
     }
 
     /// Reads a state file. `None`: there is none, or it is of another kind.

@@ -142,7 +142,10 @@ mod tests {
     fn what_is_written_is_read_again() {
         let text = r#"[{"History":{"created":"2026-01-02T03:04:05Z","created_by":"COPY --link x","comment":"c"},"BlobPath":"/u/link-stage-1"}]"#;
         let layers = member(text).unwrap();
-        assert_eq!((layers[0].history.created_by.as_str(), layers[0].tree.as_path()), ("COPY --link x", Path::new("/u/link-stage-1")));
+        assert_eq!(
+            (layers[0].history.created_by.as_str(), layers[0].tree.as_path()),
+            ("COPY --link x", Path::new("/u/link-stage-1"))
+        );
         let mut members = Members::default();
         write(&mut members, &layers).unwrap();
         assert_eq!(members.raw(MEMBER).unwrap().get(), text);
