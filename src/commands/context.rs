@@ -9,6 +9,8 @@ use std::path::PathBuf;
 use containers_storage::conf::{self, Conf};
 use containers_storage::store::Store;
 
+use crate::conf::Registries;
+
 use super::CommandError;
 use super::args::GlobalArgs;
 
@@ -56,12 +58,13 @@ pub struct Context {
     global: GlobalArgs,
     environment: OnceCell<Environment>,
     store: OnceCell<Store>,
+    registries: OnceCell<Registries>,
 }
 
 impl Context {
     /// The context of one call. No I/O.
     pub fn new(global: GlobalArgs) -> Self {
-        Self { global, environment: OnceCell::new(), store: OnceCell::new() }
+        Self { global, environment: OnceCell::new(), store: OnceCell::new(), registries: OnceCell::new() }
     }
 
     /// Flags that every verb takes.
@@ -97,6 +100,16 @@ impl Context {
     /// The store, if it was opened.
     pub(super) fn opened_store(&self) -> Option<&Store> {
         self.store.get()
+    }
+
+    /// The settings about names of images. Nothing is read before a short name needs them.
+    pub fn registries(&self) -> Result<&Registries, CommandError> {
+        if let Some(registries) = self.registries.get() {
+            return Ok(registries);
+        }
+        let environment = super::run_environment::conf_environment(self, self.store()?.conf().rootless);
+        let (file, aliases) = (self.global.registries_conf.clone(), self.global.short_name_alias_conf.clone());
+        Ok(self.registries.get_or_init(|| Registries::new(environment, file, aliases)))
     }
 
     /// The directory for temporary files: `$TMPDIR` made absolute, else `/var/tmp`.

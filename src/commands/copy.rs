@@ -117,7 +117,10 @@ fn transfer(ctx: &Context, ui: &mut Ui, verb: Verb, args: &TransferArgs, parents
         verb,
         sources,
         destination,
-        origin: args.from.clone().map_or_else(|| Origin::Host(args.contextdir.clone()), Origin::Named),
+        origin: match args.from.clone() {
+            None => Origin::Host(args.contextdir.clone()),
+            Some(name) => Origin::Named { name, registries: ctx.registries()?.clone() },
+        },
         selection: selection(args, parents),
         appearance: Appearance { chown: args.chown.clone(), chmod: args.chmod.clone(), timestamp: args.timestamp },
         layering: if args.link { Layering::Linked } else { Layering::Container },

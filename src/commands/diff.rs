@@ -24,7 +24,7 @@ pub(crate) struct DiffArgs {
 pub(crate) fn diff(ctx: &Context, ui: &mut Ui, args: &DiffArgs) -> Result<ExitCode, CommandError> {
     args::exactly(1, &args.operands)?;
     let Some(name) = args.operands.first() else { return Ok(ExitCode::SUCCESS) };
-    let changes = diff::diff(ctx.store()?, name)?;
+    let changes = diff::diff(ctx.store()?, ctx.registries()?, name)?;
     if args.json {
         print_json(ui, &changes)?;
     } else {

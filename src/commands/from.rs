@@ -70,7 +70,7 @@ pub(crate) fn from(ctx: &Context, ui: &mut Ui, args: &FromArgs) -> Result<ExitCo
     };
     // Said once, with the first container of a store; `info` says it again.
     let is_first = !store.containers_dir().exists();
-    let outcome = from::from(store, &options).map_err(hinted)?;
+    let outcome = from::from(store, ctx.registries()?, &options).map_err(hinted)?;
     if is_first {
         note_driver(ui, store.conf());
     }

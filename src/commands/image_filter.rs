@@ -154,7 +154,7 @@ fn unsupported(key: &str) -> CommandError {
 /// When the image that `operand` names was made.
 fn made(context: &Context, operand: &str) -> Result<Timestamp, CommandError> {
     let store = context.store()?;
-    let found = find_image(store, operand)?;
+    let found = find_image(store, context.registries()?, operand)?;
     let image = store.images()?.find(&found.id)?;
     Ok(image.as_ref().map_or(Timestamp::UNIX_EPOCH, ImageSet::created))
 }

@@ -76,7 +76,7 @@ pub(crate) fn images(ctx: &Context, ui: &mut Ui, args: &ImagesArgs) -> Result<Ex
     }
     let mut chosen = image_filter::select(&set, &filters)?;
     if let Some(operand) = args.operands.first() {
-        let found = find_image(store, operand)?;
+        let found = find_image(store, ctx.registries()?, operand)?;
         chosen.retain(|image| image.id == found.id);
     }
     if args.json {

@@ -57,7 +57,8 @@ fn find(ctx: &Context, name: &str, kind: Option<&str>) -> Result<Report, Command
         }));
     }
     let store = ctx.store()?;
-    let as_image = || inspect::image(store, name).map_err(CommandError::from);
+    let registries = ctx.registries()?;
+    let as_image = || inspect::image(store, registries, name).map_err(CommandError::from);
     match kind {
         Some("container") => Ok(inspect::container(store, name)?),
         Some(_) => as_image(),

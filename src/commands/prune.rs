@@ -30,7 +30,7 @@ pub(crate) fn prune(ctx: &Context, ui: &mut Ui, args: &PruneArgs) -> Result<Exit
     args::no_operands("prune", &args.operands)?;
     let store = ctx.store()?;
     let in_use = if args.force { InUse::RemoveContainers } else { InUse::Refuse };
-    let mut removal = Removal::new(store, in_use)?;
+    let mut removal = Removal::new(ctx, in_use)?;
     removal.remove_all(match (args.all, args.force) {
         (true, true) => Which::All,
         (true, false) => Which::Unused,

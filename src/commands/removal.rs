@@ -12,11 +12,12 @@ use containers_storage::ImageId;
 use containers_storage::images::Image;
 use containers_storage::store::{Deleted, NameChange, Store};
 
+use crate::conf::Registries;
 use crate::container::{self, find_image::find_image};
 use crate::userns;
 
 use super::image_set::ImageSet;
-use super::{CommandError, Ui};
+use super::{CommandError, Context, Ui};
 
 /// What to do about containers that were made from an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +45,7 @@ pub(super) enum Which {
 #[derive(Debug)]
 pub(super) struct Removal<'a> {
     store: &'a Store,
+    registries: &'a Registries,
     set: ImageSet<'a>,
     in_use: InUse,
     untagged: Vec<String>,
@@ -54,9 +56,19 @@ pub(super) struct Removal<'a> {
 
 impl<'a> Removal<'a> {
     /// Reads the images.
-    pub(super) fn new(store: &'a Store, in_use: InUse) -> Result<Self, CommandError> {
+    pub(super) fn new(context: &'a Context, in_use: InUse) -> Result<Self, CommandError> {
+        let (store, registries) = (context.store()?, context.registries()?);
         let set = ImageSet::read(store)?;
-        Ok(Self { store, set, in_use, untagged: Vec::new(), removed: Vec::new(), deleted: Vec::new(), errors: Vec::new() })
+        Ok(Self {
+            store,
+            registries,
+            set,
+            in_use,
+            untagged: Vec::new(),
+            removed: Vec::new(),
+            deleted: Vec::new(),
+            errors: Vec::new(),
+        })
     }
 
     /// Removes what `operand`, a name or an ID, stands for.
@@ -90,7 +102,7 @@ impl<'a> Removal<'a> {
     }
 
     fn try_remove(&mut self, operand: &str) -> Result<(), CommandError> {
-        let found = find_image(self.store, operand)?;
+        let found = find_image(self.store, self.registries, operand)?;
         let Some(image) = self.set.get(&found.id) else {
             // An image that went together with an earlier operand.
             return Err(find_image_again(operand));

@@ -31,7 +31,7 @@ pub(crate) struct RmiArgs {
 pub(crate) fn rmi(ctx: &Context, ui: &mut Ui, args: &RmiArgs) -> Result<ExitCode, CommandError> {
     check_operands(args)?;
     let in_use = if args.force { InUse::RemoveContainers } else { InUse::Refuse };
-    let mut removal = Removal::new(ctx.store()?, in_use)?;
+    let mut removal = Removal::new(ctx, in_use)?;
     if args.all {
         removal.remove_all(Which::All)?;
     } else if args.prune {

@@ -24,7 +24,7 @@ pub(crate) fn tag(ctx: &Context, _ui: &mut Ui, args: &TagArgs) -> Result<ExitCod
     args::at_least(2, &args.operands)?;
     let store = ctx.store()?;
     let Some((image, names)) = args.operands.split_first() else { return Ok(ExitCode::SUCCESS) };
-    let found = find_image(store, image)?;
+    let found = find_image(store, ctx.registries()?, image)?;
     let mut full = Vec::new();
     for name in names {
         let reference = Reference::for_new_image(name)

@@ -1,13 +1,15 @@
-//! Settings files shared with the other tools: containers.conf and policy.json. storage.conf is the store's own.
+//! Settings files shared with the other tools: containers.conf, policy.json and registries.conf. storage.conf is the store's own.
 //!
 //! Reading is lazy and cheap: a verb that needs a setting loads the file then; files that do not exist cost one `open` each.
 //! Nothing here decides for a command.
 
 pub mod containers;
 pub mod policy;
+pub mod registries;
 
 pub use containers::ContainersConf;
 pub use policy::Policy;
+pub use registries::Registries;
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -25,6 +27,10 @@ pub struct Environment {
     pub containers_conf_override: Option<PathBuf>,
     /// `CONTAINERS_POLICY_JSON`.
     pub policy_json: Option<PathBuf>,
+    /// `CONTAINERS_REGISTRIES_CONF`, else the older `REGISTRIES_CONFIG_PATH`.
+    pub registries_conf: Option<PathBuf>,
+    /// `XDG_CACHE_HOME`.
+    pub xdg_cache_home: Option<PathBuf>,
     /// The user is not root: the files in the home directory count.
     pub rootless: bool,
     /// The calling user, outside of every user namespace of ours.
@@ -42,6 +48,8 @@ impl Environment {
             containers_conf: path("CONTAINERS_CONF"),
             containers_conf_override: path("CONTAINERS_CONF_OVERRIDE"),
             policy_json: path("CONTAINERS_POLICY_JSON"),
+            registries_conf: path("CONTAINERS_REGISTRIES_CONF").or_else(|| path("REGISTRIES_CONFIG_PATH")),
+            xdg_cache_home: path("XDG_CACHE_HOME"),
             rootless,
             uid: Some(outer.unwrap_or_else(|| rustix::process::getuid().as_raw())),
         }
@@ -50,6 +58,11 @@ impl Environment {
     /// `$XDG_CONFIG_HOME`, else `~/.config`.
     fn config_home(&self) -> Option<PathBuf> {
         self.xdg_config_home.clone().or_else(|| self.home.as_ref().map(|home| home.join(".config")))
+    }
+
+    /// `$XDG_CACHE_HOME`, else `~/.cache`.
+    fn cache_home(&self) -> Option<PathBuf> {
+        self.xdg_cache_home.clone().or_else(|| self.home.as_ref().map(|home| home.join(".cache")))
     }
 }
 

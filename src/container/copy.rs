@@ -12,6 +12,7 @@ use super::find_image::{self, find_image};
 use super::run::HistoryChoice;
 use super::state::StagedTree;
 use super::{Mounted, WorkingContainer, mounted, state};
+use crate::conf::Registries;
 use crate::image::Time;
 use crate::image::config::History;
 
@@ -52,7 +53,12 @@ pub enum Origin {
     /// On the host; with a context directory, below that.
     Host(Option<PathBuf>),
     /// `--from`: in a container or an image.
-    Named(String),
+    Named {
+        /// What was typed.
+        name: String,
+        /// How a short name of an image is completed.
+        registries: Registries,
+    },
 }
 
 /// Why nothing, or not all, was copied.
@@ -91,7 +97,7 @@ pub fn copy(store: &Store, name: &str, options: &Options, note: &mut dyn FnMut(S
     let container = WorkingContainer::open(store, name)?;
     let other = match &options.origin {
         Origin::Host(_) => None,
-        Origin::Named(name) => Some(other(store, name)?),
+        Origin::Named { name, registries } => Some(other(store, registries, name)?),
     };
     let mounted = Mounted::new(store, &container)?;
     mounted.notices().iter().for_each(|notice| note(notice.to_string()));
@@ -102,7 +108,7 @@ pub fn copy(store: &Store, name: &str, options: &Options, note: &mut dyn FnMut(S
     let source = match (&options.origin, &other, &other_root) {
         (_, _, Some(root)) => Source::Root { root: root.root() },
         (Origin::Host(context), ..) => Source::Host { context: context.clone() },
-        (Origin::Named(name), ..) => return Err(Error::NoLayers(name.clone())),
+        (Origin::Named { name, .. }, ..) => return Err(Error::NoLayers(name.clone())),
     };
     let staged = match options.layering {
         Layering::Container => None,
@@ -127,11 +133,11 @@ pub fn copy(store: &Store, name: &str, options: &Options, note: &mut dyn FnMut(S
     Ok(outcome)
 }
 
-fn other(store: &Store, name: &str) -> Result<Other, Error> {
+fn other(store: &Store, registries: &Registries, name: &str) -> Result<Other, Error> {
     match WorkingContainer::open(store, name) {
         Ok(container) => Ok(Other { name: container.name(), layer: container.layer().clone() }),
         Err(state::Error::NotKnown { .. }) => {
-            let found = find_image(store, name)?;
+            let found = find_image(store, registries, name)?;
             let layer = found.image.layer.ok_or_else(|| Error::NoLayers(name.to_owned()))?;
             Ok(Other { name: name.to_owned(), layer })
         }

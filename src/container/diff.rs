@@ -9,6 +9,7 @@ use containers_storage::store::Store;
 
 use super::find_image::{self, find_image};
 use super::{mounted, state};
+use crate::conf::Registries;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -45,10 +46,10 @@ pub struct Change {
 
 /// The changes of the container or image `name` (looked up in this order), sorted by path. Enters the user namespace: directories
 /// of other owners could not be read outside.
-pub fn diff(store: &Store, name: &str) -> Result<Vec<Change>, Error> {
+pub fn diff(store: &Store, registries: &Registries, name: &str) -> Result<Vec<Change>, Error> {
     let layer = match state::find(store, name) {
         Ok(record) => Some(record.layer),
-        Err(state::Error::NotKnown { .. }) => find_image(store, name)?.image.layer,
+        Err(state::Error::NotKnown { .. }) => find_image(store, registries, name)?.image.layer,
         Err(error) => return Err(error.into()),
     };
     let Some(layer) = layer else { return Ok(Vec::new()) };

@@ -4,7 +4,8 @@ use containers_storage::ImageId;
 use containers_storage::images::{Image, Images};
 use containers_storage::store::{self, Store};
 
-use crate::image::reference::{self, Lookup, Operand};
+use crate::conf::{self, Registries};
+use crate::image::reference::{self, Lookup, Operand, Reference};
 
 /// An image that an operand names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +43,22 @@ pub enum Error {
         /// Which rule it breaks.
         source: reference::Error,
     },
+    /// The settings about short names cannot be read.
+    #[error("completing the name {operand:?}")]
+    Registries {
+        /// What was typed.
+        operand: String,
+        /// What failed.
+        source: Box<conf::Error>,
+    },
+    /// An alias or a registry in the settings is none.
+    #[error("completing the name {operand:?} by registries.conf")]
+    Completion {
+        /// What was typed.
+        operand: String,
+        /// Which rule the result breaks.
+        source: reference::Error,
+    },
     /// The store could not be read, or the ID prefix is ambiguous.
     #[error("looking for image {operand:?}")]
     Store {
@@ -52,30 +69,40 @@ pub enum Error {
     },
 }
 
-/// The image that `operand` names.
-pub fn find_image(store: &Store, operand: &str) -> Result<Found, Error> {
+/// The image that `operand` names. `registries` is asked only about a short name.
+pub fn find_image(store: &Store, registries: &Registries, operand: &str) -> Result<Found, Error> {
     let images = store.images().map_err(|source| Error::Store { operand: operand.to_owned(), source })?;
-    find_among(&images, operand)
-}
-
-/// The same among `images`.
-pub fn find_among(images: &Images, operand: &str) -> Result<Found, Error> {
-    let parsed = reference::parse_operand(operand, &[]);
+    let parsed = reference::parse_operand(operand);
     let lookup = match parsed.map_err(|source| Error::Invalid { operand: operand.to_owned(), source })? {
         Operand::Stored(lookup) => lookup,
         Operand::Elsewhere { transport, .. } => {
             return Err(Error::Elsewhere { operand: operand.to_owned(), transport: transport.name() });
         }
     };
-    let found = search(images, &lookup, operand).map_err(|source| Error::Store { operand: operand.to_owned(), source })?;
+    let failed = |source| Error::Store { operand: operand.to_owned(), source };
+    let mut found = match &lookup.id {
+        Some(id) => images.find(id).map_err(failed)?.map(|image| by_id(image, operand)),
+        None => by_name(&images, &candidates(registries, &lookup, operand)?).map_err(failed)?,
+    };
+    if found.is_none() && lookup.id.is_none() {
+        found = vaguely(&images, &lookup, operand).map_err(failed)?;
+    }
     found.ok_or_else(|| Error::NotKnown { operand: operand.to_owned() })
 }
 
-fn search(images: &Images, lookup: &Lookup, operand: &str) -> Result<Option<Found>, store::Error> {
-    if let Some(id) = &lookup.id {
-        return Ok(images.find(id)?.map(|image| by_id(image, operand)));
-    }
-    for name in &lookup.names {
+/// The names to look for.
+fn candidates(registries: &Registries, lookup: &Lookup, operand: &str) -> Result<Vec<Reference>, Error> {
+    let Some(short) = &lookup.short else { return Ok(lookup.name.iter().cloned().collect()) };
+    let settings = registries
+        .short_names()
+        .map_err(|source| Error::Registries { operand: operand.to_owned(), source: Box::new(source) })?;
+    short
+        .candidates(settings.alias(short.repository()), &settings.search)
+        .map_err(|source| Error::Completion { operand: operand.to_owned(), source })
+}
+
+fn by_name(images: &Images, names: &[Reference]) -> Result<Option<Found>, store::Error> {
+    for name in names {
         if let Some(image) = images.by_name(&name.to_string())? {
             return Ok(Some(Found { id: image.id.clone(), name: Some(name.to_string()), image }));
         }
@@ -89,6 +116,11 @@ fn search(images: &Images, lookup: &Lookup, operand: &str) -> Result<Option<Foun
             }
         }
     }
+    Ok(None)
+}
+
+/// By the beginning of an ID, or by the end of a name.
+fn vaguely(images: &Images, lookup: &Lookup, operand: &str) -> Result<Option<Found>, store::Error> {
     if let Some(prefix) = &lookup.id_prefix
         && let Some(image) = images.by_prefix(prefix)?
     {

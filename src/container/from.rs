@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use super::find_image::{self, Found};
 use super::name::{self, InvalidName};
 use super::state::{self, Base, RunEnvironment, State};
+use crate::conf::Registries;
 use crate::golang::goarch;
 use crate::image::reference::working_container_prefix;
 use crate::image::{Draft, Format, ImageConfig, Time, config, manifest};
@@ -141,7 +142,7 @@ pub enum Error {
 }
 
 /// Makes a working container.
-pub fn from(store: &Store, options: &Options) -> Result<Outcome, Error> {
+pub fn from(store: &Store, registries: &Registries, options: &Options) -> Result<Outcome, Error> {
     match options.pull {
         PullPolicy::Always => return Err(Error::NeedsRegistry("always")),
         PullPolicy::Newer => return Err(Error::NeedsRegistry("newer")),
@@ -153,7 +154,7 @@ pub fn from(store: &Store, options: &Options) -> Result<Outcome, Error> {
     if options.image == "scratch" {
         return create(store, options, &Base::default(), ImageConfig::default(), &NewContainer::default());
     }
-    let found = find_image::find_image(store, &options.image)?;
+    let found = find_image::find_image(store, registries, &options.image)?;
     let (base, config) = read_base(store, &found)?;
     let new = NewContainer { image: Some(found.id.clone()), parent: found.image.layer.clone(), ..NewContainer::default() };
     create(store, options, &base, config, &new)

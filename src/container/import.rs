@@ -8,6 +8,7 @@ use containers_storage::store::Store;
 use super::find_image::{self, Found};
 use super::from;
 use super::state::{Isolation, Namespace, RunEnvironment, State};
+use crate::conf::Registries;
 use crate::image::Format;
 use crate::run::capabilities;
 
@@ -32,7 +33,7 @@ pub enum Error {
 /// The state that `record` would have if `from` had made it.
 pub(super) fn state(store: &Store, record: &Container) -> Result<State, Error> {
     let image = record.image.as_ref().ok_or(Error::NoImage)?;
-    let found: Found = find_image::find_image(store, image.as_str())?;
+    let found: Found = find_image::find_image(store, &Registries::default(), image.as_str())?;
     let (base, config) = from::read_base(store, &found).map_err(Box::new)?;
     let draft = from::new_draft(Format::Oci, &base, config);
     let name = record.names.first().map_or("", String::as_str);

@@ -8,6 +8,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use super::find_image::{self, find_image};
 use super::state::{self, Base, Isolation, Members, NetworkPolicy, RunEnvironment, State};
 use super::{WorkingContainer, from, import};
+use crate::conf::Registries;
 use crate::image::{Draft, Format};
 
 /// Why there is nothing to show.
@@ -84,8 +85,8 @@ pub fn container(store: &Store, name: &str) -> Result<Report, Error> {
 }
 
 /// What is known of the image `name`, in the same form.
-pub fn image(store: &Store, name: &str) -> Result<Report, Error> {
-    let found = find_image(store, name)?;
+pub fn image(store: &Store, registries: &Registries, name: &str) -> Result<Report, Error> {
+    let found = find_image(store, registries, name)?;
     let (mut base, config) = from::read_base(store, &found)?;
     if base.name.is_empty() {
         base.name.clone_from(&base.id);

@@ -221,41 +221,63 @@ pub enum Operand {
     },
 }
 
-/// In which order a store is asked for an image. The first that is found wins: `id`, each of `names`, an ID that begins with
-/// `id_prefix` (it must be the only one), an image with a name that is `loose`ly the one typed.
+/// In which order a store is asked for an image. The first that is found wins: `id`, `name` or the
+/// [candidates](ShortName::candidates) for a `short` one, an ID that begins with `id_prefix` (it must be the only one).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Lookup {
     /// A full ID (`sha256:…` or 64 digits). If it is set, the rest is empty.
     pub id: Option<ImageId>,
-    /// Fully qualified candidates, the likeliest first. With a digest the tag has been dropped.
-    pub names: Vec<Reference>,
+    /// A name with its domain. With a digest the tag has been dropped.
+    pub name: Option<Reference>,
+    /// A name without one.
+    pub short: Option<ShortName>,
     /// The text as typed, if it could be the beginning of an ID.
     pub id_prefix: Option<String>,
-    /// What the end of a name must be.
-    pub loose: Option<Loose>,
 }
 
-/// A short name, to be found in any repository.
+/// A name without a domain: it can be in any registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Loose {
+pub struct ShortName {
     path: String,
-    tag: String,
+    tag: Option<String>,
+    digest: Option<Digest>,
 }
 
-impl Loose {
-    /// Whether `name` has the same tag, and ends in the same path components: `bar` matches `quay.io/foo/bar`.
-    pub fn matches(&self, name: &Reference) -> bool {
-        let path = name.path();
-        name.tag() == Some(&self.tag)
-            && path.strip_suffix(&self.path).is_some_and(|front| front.is_empty() || front.ends_with('/'))
+impl ShortName {
+    /// The name without tag and digest, which is the key of a table of aliases (containers-registries.conf(5)).
+    pub fn repository(&self) -> &str {
+        &self.path
+    }
+
+    /// Where the image can be, the likeliest first: at its alias, in `localhost`, in each of the registries that are searched, at
+    /// Docker Hub.
+    pub fn candidates(&self, alias: Option<&str>, search: &[String]) -> Result<Vec<Reference>, Error> {
+        let mut found = Vec::with_capacity(search.len() + 3);
+        if let Some(alias) = alias {
+            let parts = Parts::split(alias)?;
+            let target = Self { path: parts.path.to_owned(), ..self.clone() };
+            found.push(target.in_registry(parts.domain.ok_or(Error::Format)?)?);
+        }
+        for registry in [LOCALHOST].into_iter().chain(search.iter().map(String::as_str)).chain([DOCKER_HUB]) {
+            let candidate = self.in_registry(registry)?;
+            if !found.contains(&candidate) {
+                found.push(candidate);
+            }
+        }
+        Ok(found)
+    }
+
+    fn in_registry(&self, registry: &str) -> Result<Reference, Error> {
+        if !is_domain(registry) {
+            return Err(Error::Format);
+        }
+        let parts = Parts { domain: None, path: &self.path, tag: self.tag.as_deref(), digest: self.digest.clone() };
+        Ok(parts.in_domain(registry)?.with_one_selector())
     }
 }
 
 /// Reads an operand that names an existing image.
-///
-/// `search` are the unqualified-search registries in order (may be empty). Candidates for a short name `N` are
-/// `localhost/N`, each `search` registry, `docker.io/library/N`.
-pub fn parse_operand(text: &str, search: &[&str]) -> Result<Operand, Error> {
+pub fn parse_operand(text: &str) -> Result<Operand, Error> {
     if let Some((transport, rest)) = Transport::split(text) {
         return Ok(Operand::Elsewhere { transport, rest: rest.to_owned() });
     }
@@ -268,20 +290,12 @@ pub fn parse_operand(text: &str, search: &[&str]) -> Result<Operand, Error> {
         return Err(Error::ShortId(text.chars().take(100).collect()));
     }
     let parts = Parts::split(text)?;
-    let mut domains: Vec<&str> = match parts.domain {
-        Some(domain) => vec![domain],
-        None => [LOCALHOST].into_iter().chain(search.iter().copied()).collect(),
-    };
-    if parts.domain.is_none() && !domains.contains(&DOCKER_HUB) {
-        domains.push(DOCKER_HUB);
-    }
-    let names: Result<Vec<_>, Error> = domains.iter().map(|domain| Ok(parts.in_domain(domain)?.with_one_selector())).collect();
-    let loose = || Loose { path: parts.path.to_owned(), tag: parts.tag.unwrap_or(DEFAULT_TAG).to_owned() };
+    let short = || ShortName { path: parts.path.to_owned(), tag: parts.tag.map(str::to_owned), digest: parts.digest.clone() };
     Ok(Operand::Stored(Lookup {
         id: None,
-        names: names?,
+        name: parts.domain.map(|domain| parts.in_domain(domain)).transpose()?.map(Reference::with_one_selector),
+        short: parts.domain.is_none().then(short),
         id_prefix: (text.len() < 64 && is_lower_hex(text)).then(|| text.to_owned()),
-        loose: (parts.domain.is_none() && parts.digest.is_none()).then(loose),
     }))
 }
 
@@ -408,8 +422,8 @@ mod tests {
 
     const HEX: &str = "5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef";
 
-    fn lookup(text: &str, search: &[&str]) -> Lookup {
-        match parse_operand(text, search) {
+    fn lookup(text: &str) -> Lookup {
+        match parse_operand(text) {
             Ok(Operand::Stored(lookup)) => lookup,
             other => panic!("{text:?}: {other:?}"),
         }
@@ -496,43 +510,55 @@ mod tests {
 
     #[test]
     fn candidates_of_a_short_name_in_order() {
-        let names =
-            |text: &str, search: &[&str]| lookup(text, search).names.iter().map(ToString::to_string).collect::<Vec<_>>();
-        assert_eq!(names("foo", &[]), ["localhost/foo:latest", "docker.io/library/foo:latest"]);
-        assert_eq!(names("foo/bar:1", &["quay.io"]), ["localhost/foo/bar:1", "quay.io/foo/bar:1", "docker.io/foo/bar:1"]);
-        assert_eq!(names("foo", &["docker.io", "quay.io"]).len(), 3);
-        assert_eq!(names("quay.io/foo", &["docker.io"]), ["quay.io/foo:latest"]);
-        assert_eq!(names(&format!("foo:1@sha256:{HEX}"), &[])[0], format!("localhost/foo@sha256:{HEX}"));
+        let candidates = |text: &str, alias: Option<&str>, search: &[&str]| {
+            let lookup = lookup(text);
+            let search: Vec<String> = search.iter().map(ToString::to_string).collect();
+            let candidates = lookup.short.map(|short| short.candidates(alias, &search)).transpose()?;
+            let names = lookup.name.into_iter().chain(candidates.into_iter().flatten());
+            Ok::<_, Error>(names.map(|name| name.to_string()).collect::<Vec<_>>().join(" "))
+        };
+        let digest = format!("@sha256:{HEX}");
+        let cases: [(&str, Option<&str>, &[&str], &str); 9] = [
+            ("foo", None, &[], "localhost/foo:latest docker.io/library/foo:latest"),
+            ("foo/bar:1", None, &["quay.io"], "localhost/foo/bar:1 quay.io/foo/bar:1 docker.io/foo/bar:1"),
+            ("foo", None, &["docker.io", "a.b"], "localhost/foo:latest docker.io/library/foo:latest a.b/foo:latest"),
+            ("foo:2", Some("q.io/x/y"), &["a.b"], "q.io/x/y:2 localhost/foo:2 a.b/foo:2 docker.io/library/foo:2"),
+            ("foo", Some("docker.io/library/foo"), &[], "docker.io/library/foo:latest localhost/foo:latest"),
+            (
+                "foo",
+                Some("localhost/x"),
+                &["local:5000"],
+                "localhost/x:latest localhost/foo:latest local:5000/foo:latest docker.io/library/foo:latest",
+            ),
+            ("quay.io/foo", Some("a.b/c"), &["docker.io"], "quay.io/foo:latest"),
+            (&format!("foo:1{digest}"), None, &[], &format!("localhost/foo{digest} docker.io/library/foo{digest}")),
+            (
+                &format!("foo{digest}"),
+                Some("a.b/c"),
+                &[],
+                &format!("a.b/c{digest} localhost/foo{digest} docker.io/library/foo{digest}"),
+            ),
+        ];
+        for (text, alias, search, names) in cases {
+            assert_eq!(candidates(text, alias, search).as_deref(), Ok(names), "{text}");
+        }
+        for (alias, search) in [(Some("x"), ""), (Some("A B/c"), ""), (None, "quay.io/x"), (None, "-"), (None, "a b")] {
+            assert_eq!(candidates("foo", alias, &[search]), Err(Error::Format), "{alias:?} {search:?}");
+        }
     }
 
     #[test]
     fn ids_and_prefixes() {
-        let id = |text: &str| lookup(text, &[]).id.map(|id| id.to_string());
+        let id = |text: &str| lookup(text).id.map(|id| id.to_string());
         assert_eq!(id(HEX).as_deref(), Some(HEX));
         assert_eq!(id(&format!("sha256:{HEX}")).as_deref(), Some(HEX));
         assert_eq!(id(&format!("containers-storage:{HEX}")).as_deref(), Some(HEX));
-        assert_eq!(lookup("5f70b", &[]).id_prefix.as_deref(), Some("5f70b"));
-        assert_eq!(lookup("5f70b", &[]).names.len(), 2);
-        assert_eq!(lookup("foo", &[]).id_prefix, None);
-        assert_eq!(lookup("beef:1", &[]).id_prefix, None);
-        let error = parse_operand("sha256:abc", &[]).unwrap_err().to_string();
+        assert_eq!(lookup("5f70b").id_prefix.as_deref(), Some("5f70b"));
+        assert!(lookup("5f70b").short.is_some());
+        assert_eq!(lookup("foo").id_prefix, None);
+        assert_eq!(lookup("beef:1").id_prefix, None);
+        let error = parse_operand("sha256:abc").unwrap_err().to_string();
         assert_eq!(error, "sha256:abc: invalid format: no 64-byte hexadecimal value");
-    }
-
-    #[test]
-    fn loose_names_match_whole_components() {
-        let loose = lookup("bar", &[]).loose.unwrap();
-        let cases = [
-            ("quay.io/foo/bar:latest", true),
-            ("quay.io/bar:latest", true),
-            ("quay.io/foobar:latest", false),
-            ("quay.io/foo/bar:1", false),
-            ("quay.io/bar/foo:latest", false),
-        ];
-        for (name, matches) in cases {
-            assert_eq!(loose.matches(&Reference::parse_qualified(name).unwrap()), matches, "{name}");
-        }
-        assert_eq!(lookup("quay.io/bar", &[]).loose, None);
     }
 
     #[test]
@@ -548,7 +574,7 @@ mod tests {
         ];
         for (text, split) in cases {
             assert_eq!(Transport::split(text).map(|(t, rest)| (t.name(), rest)), split, "{text:?}");
-            assert_eq!(matches!(parse_operand(text, &[]), Ok(Operand::Elsewhere { .. })), split.is_some());
+            assert_eq!(matches!(parse_operand(text), Ok(Operand::Elsewhere { .. })), split.is_some());
             assert_eq!(matches!(parse_destination(text), Ok(Destination::Elsewhere { .. })), split.is_some());
         }
     }
@@ -572,7 +598,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_text_is_parsed_or_refused(text in "[-a-zA-Z0-9._:/@\\[\\]é\\n]{0,40}") {
-            let _ = parse_operand(&text, &["quay.io"]);
+            let _ = parse_operand(&text);
             let _ = working_container_prefix(&text);
         }
 

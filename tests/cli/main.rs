@@ -13,6 +13,7 @@ mod images;
 mod linked;
 mod mounting;
 mod run;
+mod short_names;
 mod smoke;
 mod usage;
 mod version;

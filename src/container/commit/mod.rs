@@ -342,7 +342,7 @@ fn extra_layers(
 
 /// The name that the new image gets. Other places than the store are refused by name.
 fn destination(text: &str) -> Result<Reference, Error> {
-    if let Ok(Operand::Elsewhere { transport, .. }) = reference::parse_operand(text, &[]) {
+    if let Ok(Operand::Elsewhere { transport, .. }) = reference::parse_operand(text) {
         return Err(Error::Transport { transport: transport.name() });
     }
     Reference::for_new_image(text).map_err(|reason| Error::Destination { text: text.to_owned(), reason })

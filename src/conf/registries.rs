@@ -1,0 +1,230 @@
+//! registries.conf and the aliases of short names, containers-registries.conf(5): what turns `fedora` into a whole name.
+//!
+//! Invariant: nothing is read before it is asked for, and then once; most verbs find their image without. Keys about speaking to
+//! registries (mirrors, `insecure`, `blocked`) are not looked at here.
+
+use std::cell::OnceCell;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use toml::{Table, Value};
+
+use super::{Environment, Error, Presence, read_drop_ins, read_file};
+
+/// Where the settings are, and what they say once somebody has asked.
+#[derive(Debug, Clone, Default)]
+pub struct Registries {
+    environment: Environment,
+    explicit: Option<PathBuf>,
+    explicit_aliases: Option<PathBuf>,
+    loaded: OnceCell<ShortNames>,
+}
+
+/// How short names are completed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ShortNames {
+    /// `unqualified-search-registries`, in order.
+    pub search: Vec<String>,
+    aliases: BTreeMap<String, String>,
+}
+
+impl ShortNames {
+    /// The whole name, without tag, that `repository` (a name without domain, tag and digest) stands for.
+    pub fn alias(&self, repository: &str) -> Option<&str> {
+        self.aliases.get(repository).map(String::as_str)
+    }
+}
+
+const FILE: &str = "containers/registries.conf";
+const ALIASES_FILE: &str = "containers/short-name-aliases.conf";
+
+impl Registries {
+    /// Settings at the usual places, or those of `--registries-conf` and `--short-name-alias-conf`. No I/O.
+    pub fn new(environment: Environment, explicit: Option<PathBuf>, explicit_aliases: Option<PathBuf>) -> Self {
+        Self { environment, explicit, explicit_aliases, loaded: OnceCell::new() }
+    }
+
+    /// How short names are completed. Reads the files at the first call.
+    ///
+    /// # Errors
+    ///
+    /// A registries.conf that was named by a flag or a variable must exist; any file that exists must be TOML with the right types.
+    pub fn short_names(&self) -> Result<&ShortNames, Error> {
+        if let Some(loaded) = self.loaded.get() {
+            return Ok(loaded);
+        }
+        let loaded = self.load_below(Path::new("/"))?;
+        Ok(self.loaded.get_or_init(|| loaded))
+    }
+
+    fn load_below(&self, root: &Path) -> Result<ShortNames, Error> {
+        let mut names = ShortNames::default();
+        self.merge_main_file(&mut names, root)?;
+        // The drop-ins count whichever main file was read, also one that a flag names.
+        let home = self.environment.config_home().map(|home| home.join(FILE));
+        for main in [root.join("etc").join(FILE)].into_iter().chain(home) {
+            for path in read_drop_ins(&main)? {
+                if let Some(text) = read_file(&path, Presence::Readable)? {
+                    names.merge(&path, &text)?;
+                }
+            }
+        }
+        // What a person chose at a prompt wins over what an administrator wrote.
+        if let Some(path) = self.aliases_path(root)
+            && let Some(text) = read_file(&path, Presence::Readable)?
+        {
+            names.merge_aliases(&path, &parse(&path, &text)?)?;
+        }
+        Ok(names)
+    }
+
+    /// The named file, else the user's, else the system's.
+    fn merge_main_file(&self, names: &mut ShortNames, root: &Path) -> Result<(), Error> {
+        if let Some(path) = self.explicit.as_ref().or(self.environment.registries_conf.as_ref()) {
+            return read_file(path, Presence::Required)?.map_or(Ok(()), |text| names.merge(path, &text));
+        }
+        let home = self.environment.config_home().map(|home| home.join(FILE));
+        let system = ["etc", "usr/share"].map(|directory| root.join(directory).join(FILE));
+        for path in home.into_iter().chain(system) {
+            if let Some(text) = read_file(&path, Presence::Readable)? {
+                return names.merge(&path, &text);
+            }
+        }
+        Ok(())
+    }
+
+    fn aliases_path(&self, root: &Path) -> Option<PathBuf> {
+        if self.explicit_aliases.is_some() {
+            return self.explicit_aliases.clone();
+        }
+        if self.environment.rootless {
+            return self.environment.cache_home().map(|cache| cache.join(ALIASES_FILE));
+        }
+        Some(root.join("var/cache").join(ALIASES_FILE))
+    }
+}
+
+impl ShortNames {
+    fn merge(&mut self, path: &Path, text: &str) -> Result<(), Error> {
+        let table = parse(path, text)?;
+        if let Some(value) = table.get("unqualified-search-registries") {
+            self.search = strings(path, "unqualified-search-registries", value)?;
+        } else if let Some(value) = search_of_version_1(&table) {
+            self.search = strings(path, "registries.search.registries", value)?;
+        }
+        self.merge_aliases(path, &table)
+    }
+
+    /// An alias for nothing takes away one of an earlier file.
+    fn merge_aliases(&mut self, path: &Path, table: &Table) -> Result<(), Error> {
+        let wrong = |message: String| Error::Parse { path: path.to_owned(), message: format!("aliases: {message}") };
+        let Some(value) = table.get("aliases") else { return Ok(()) };
+        let aliases = value.as_table().ok_or_else(|| wrong("want a table".to_owned()))?;
+        for (name, target) in aliases {
+            match target.as_str().ok_or_else(|| wrong(format!("{name}: want a text")))? {
+                "" => drop(self.aliases.remove(name)),
+                target => drop(self.aliases.insert(name.clone(), target.to_owned())),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `[registries.search] registries`, which old files still have.
+fn search_of_version_1(table: &Table) -> Option<&Value> {
+    table.get("registries")?.get("search")?.get("registries")
+}
+
+fn parse(path: &Path, text: &str) -> Result<Table, Error> {
+    text.parse().map_err(|error: toml::de::Error| Error::Parse { path: path.to_owned(), message: error.message().to_owned() })
+}
+
+fn strings(path: &Path, key: &str, value: &Value) -> Result<Vec<String>, Error> {
+    let wrong = || Error::Parse { path: path.to_owned(), message: format!("{key}: want a list of texts") };
+    let list = value.as_array().ok_or_else(wrong)?;
+    list.iter().map(|item| item.as_str().map(str::to_owned).ok_or_else(wrong)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A root directory with these files, and what is read below it by a user whose home is `home`.
+    fn read(files: &[(&str, &str)], edit: impl FnOnce(&mut Registries, &Path)) -> Result<ShortNames, String> {
+        let root = tempfile::tempdir().unwrap();
+        for (path, text) in files {
+            let path = root.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        let environment = Environment { home: Some(root.path().join("home")), rootless: true, ..Environment::default() };
+        let mut registries = Registries::new(environment, None, None);
+        edit(&mut registries, root.path());
+        let shown = |error: Error| error.to_string().replace(&*root.path().to_string_lossy(), "");
+        registries.load_below(root.path()).map_err(shown)
+    }
+
+    const SYSTEM: (&str, &str) = ("etc/containers/registries.conf", "unqualified-search-registries = ['a.io', 'b.io']");
+    const HOME: (&str, &str) = ("home/.config/containers/registries.conf", "unqualified-search-registries = ['h.io']");
+    const DROP_IN: (&str, &str) =
+        ("etc/containers/registries.conf.d/1.conf", "[aliases]\n'fedora' = 'r.f.org/fedora'\n'x' = 'q.io/x'");
+
+    #[test]
+    fn the_first_main_file_counts_and_all_drop_ins() {
+        let names = read(&[], |_, _| {}).unwrap();
+        assert_eq!(names, ShortNames::default());
+        let names = read(&[SYSTEM, DROP_IN], |_, _| {}).unwrap();
+        assert_eq!((names.search.join(" ").as_str(), names.alias("fedora")), ("a.io b.io", Some("r.f.org/fedora")));
+        let names = read(&[SYSTEM, HOME, DROP_IN], |_, _| {}).unwrap();
+        assert_eq!((names.search.join(" ").as_str(), names.alias("x")), ("h.io", Some("q.io/x")));
+        let explicit = ("mine.conf", "unqualified-search-registries = []");
+        let names = read(&[SYSTEM, HOME, DROP_IN, explicit], |registries, root| {
+            registries.explicit = Some(root.join("mine.conf"));
+        });
+        assert_eq!(names.as_ref().map(|names| (names.search.len(), names.alias("x"))), Ok((0, Some("q.io/x"))));
+    }
+
+    #[test]
+    fn later_files_win_and_the_chosen_aliases_last() {
+        let second = (
+            "home/.config/containers/registries.conf.d/2.conf",
+            "unqualified-search-registries = ['d.io']\n[aliases]\nx = ''\nfedora = 'h.io/f'",
+        );
+        let names = read(&[SYSTEM, DROP_IN, second], |_, _| {}).unwrap();
+        assert_eq!(
+            (names.alias("x"), names.alias("fedora"), names.search.join(" ")),
+            (None, Some("h.io/f"), "d.io".to_owned())
+        );
+        let chosen = ("home/.cache/containers/short-name-aliases.conf", "[aliases]\nfedora = 'c.io/f'");
+        let names = read(&[SYSTEM, DROP_IN, second, chosen], |_, _| {}).unwrap();
+        assert_eq!(names.alias("fedora"), Some("c.io/f"));
+        let named = read(&[chosen, ("names.conf", "[aliases]\nfedora = 'n.io/f'")], |registries, root| {
+            registries.explicit_aliases = Some(root.join("names.conf"));
+        });
+        assert_eq!(named.unwrap().alias("fedora"), Some("n.io/f"));
+        let cached = ("var/cache/containers/short-name-aliases.conf", "[aliases]\nfedora = 'root.io/f'");
+        let of_root = read(&[chosen, cached], |registries, _| registries.environment.rootless = false);
+        assert_eq!(of_root.unwrap().alias("fedora"), Some("root.io/f"));
+    }
+
+    #[test]
+    fn files_of_version_1_are_read() {
+        let old = ("etc/containers/registries.conf", "[registries.search]\nregistries = ['old.io']");
+        assert_eq!(read(&[old], |_, _| {}).unwrap().search, ["old.io"]);
+    }
+
+    #[test]
+    fn wrong_files_are_named() {
+        let system = |text: &'static str| read(&[("etc/containers/registries.conf", text)], |_, _| {}).unwrap_err();
+        let path = "\"/etc/containers/registries.conf\"";
+        assert!(system("x = ").starts_with(&format!("parsing {path}: ")));
+        let list = "want a list of texts";
+        assert_eq!(
+            system("unqualified-search-registries = 3"),
+            format!("parsing {path}: unqualified-search-registries: {list}")
+        );
+        assert_eq!(system("[aliases]\nx = 3"), format!("parsing {path}: aliases: x: want a text"));
+        let missing = read(&[], |registries, root| registries.explicit = Some(root.join("none.conf")));
+        assert_eq!(missing.unwrap_err(), "reading \"/none.conf\"");
+    }
+}
