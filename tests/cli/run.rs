@@ -203,3 +203,28 @@ fn a_variable_that_asks_for_another_engine_is_answered_with_a_line() {
     warn: BUILDAH_RUNTIME=runc: external runtimes are not supported yet, the built-in one is used
     ");
 }
+
+#[test]
+fn any_user_may_open_the_output_again() {
+    let env = TestEnv::new();
+    let container = running(&env);
+    let script = "echo one > /dev/stdout; echo two > /dev/stderr; echo three > /proc/self/fd/1";
+    for user in ["0", "1000"] {
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(env.run(["run", "--user", user, &container, "--", "sh", "-c", script]), @r"
+            one
+            three
+            ------- stderr -------
+            two
+            ");
+        }
+    }
+    // One stream keeps its order, and nothing of a long one is lost.
+    let both = format!("coracle run --user 1000 {container} -- sh -c 'for i in $(seq 5000); do echo $i; echo $i >&2; done' 2>&1 | uniq -c");
+    let counted = env.shell(&both).success();
+    assert_eq!(counted.lines().count(), 5000, "{}", &counted[..200.min(counted.len())]);
+    assert!(counted.lines().all(|line| line.trim_start().starts_with("2 ")));
+    // Who no longer listens ends the command.
+    let ended = env.shell(&format!("coracle run --user 1000 {container} -- yes | head -n 1"));
+    assert_eq!(ended.success(), "y");
+}

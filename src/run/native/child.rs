@@ -19,6 +19,7 @@ use rustix::process::{DumpableBehavior, Signal};
 
 use super::filesystem::{self, Tree};
 use super::hand_over::send_descriptor;
+use super::output::Output;
 use super::plan::Plan;
 use super::privileges::{self, Privileges};
 use super::report::{Kind, Report};
@@ -43,6 +44,8 @@ pub(super) struct Inheritance<'a> {
     pub input: Option<&'a OwnedFd>,
     /// Where the terminal's other end goes; present if a terminal is wanted.
     pub console: Option<&'a OwnedFd>,
+    /// What stands for the caller's output.
+    pub output: &'a Output,
     /// Where failures are reported.
     pub report: BorrowedFd<'a>,
     /// Takes the network namespace to the parent, which answers with a byte when it is connected.
@@ -72,6 +75,7 @@ pub(super) fn become_container(inherited: &Inheritance<'_>) -> Result<Infallible
     } else if let Some(input) = inherited.input {
         rustix::stdio::dup2_stdin(input).map_err(Report::step("replacing standard input"))?;
     }
+    inherited.output.replace().map_err(Report::step("replacing standard output"))?;
     let trampoline = tree.trampoline()?;
     let root = enter(tree, inherited.root_change)?;
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));

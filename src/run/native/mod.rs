@@ -13,6 +13,7 @@ mod copy_up;
 mod filesystem;
 mod hand_over;
 mod options;
+mod output;
 mod plan;
 mod privileges;
 mod report;
@@ -34,6 +35,7 @@ use rustix::pipe::PipeFlags;
 
 use child::Inheritance;
 use hand_over::{descriptor_channel, receive_descriptor};
+use output::{Output, Streams};
 use plan::Plan;
 use report::{Kind, Report};
 use supervise::Signals;
@@ -87,7 +89,7 @@ pub(super) fn execute(job: Job<'_>, made: &mut Placeholders) -> Result<Status, E
         }
     }
     let (started, service) = start(&job, &plan, process, &signals)?;
-    let status = supervise::watch(started.pid, &signals, started.console);
+    let status = supervise::watch(started.pid, &signals, started.console, started.output);
     let spare: Vec<Pid> = service.iter().map(Service::pid).collect();
     if pid_is_shared {
         supervise::end_leftovers(&spare);
@@ -101,6 +103,7 @@ pub(super) fn execute(job: Job<'_>, made: &mut Placeholders) -> Result<Status, E
 struct Started {
     pid: Pid,
     console: Option<OwnedFd>,
+    output: Streams,
 }
 
 /// Forks, sees the child through its set-up, and answers when the command runs.
@@ -114,6 +117,10 @@ fn start(job: &Job<'_>, plan: &Plan, process: &Process, signals: &Signals) -> Re
     let (console_outer, console_inner) = console.unzip();
     let input = job.no_input.then(|| rustix::fs::openat(CWD, "/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()));
     let input = input.transpose().map_err(|errno| failed(errno.into()))?;
+    let output = match process.terminal() {
+        Some(true) => Output::default(),
+        _ => Output::for_user(process.user()).map_err(failed)?,
+    };
     let inheritance = Inheritance {
         plan,
         spec: job.spec,
@@ -124,6 +131,7 @@ fn start(job: &Job<'_>, plan: &Plan, process: &Process, signals: &Signals) -> Re
         keep_groups: job.keep_groups,
         input: input.as_ref(),
         console: console_inner.as_ref(),
+        output: &output,
         report: report_write.as_fd(),
         network: link_inner.as_ref(),
     };
@@ -141,12 +149,14 @@ fn start(job: &Job<'_>, plan: &Plan, process: &Process, signals: &Signals) -> Re
     })
     .map_err(failed)?;
     drop(report_write);
+    let mut output = output.into_streams();
     drop(console_inner);
     drop(link_inner);
     let connected = connect(job, plan.new, link_outer);
     let answer = connected.and_then(|service| {
         supervise::await_answer(report_read.as_fd(), signals).map_err(failed)?;
-        attend(job, pid, report_read, console_outer).map(|started| (started, service))
+        let console = attend(job, report_read, console_outer)?;
+        Ok((Started { pid, console, output: std::mem::take(&mut output) }, service))
     });
     if answer.is_err() {
         supervise::end(pid);
@@ -170,8 +180,8 @@ fn connect(job: &Job<'_>, new: CloneFlags, link: Option<OwnedFd>) -> Result<Opti
     Ok(service)
 }
 
-/// The parent's side of the set-up.
-fn attend(job: &Job<'_>, pid: Pid, report: OwnedFd, console: Option<OwnedFd>) -> Result<Started, Error> {
+/// The parent's side of the set-up: the other end of the terminal, if there is one.
+fn attend(job: &Job<'_>, report: OwnedFd, console: Option<OwnedFd>) -> Result<Option<OwnedFd>, Error> {
     let failed = |source: io::Error| Error::prepare("starting a process", source);
     if let Some(report) = Report::receive(&mut File::from(report)).map_err(failed)? {
         let process = job.spec.process().as_ref();
@@ -179,8 +189,7 @@ fn attend(job: &Job<'_>, pid: Pid, report: OwnedFd, console: Option<OwnedFd>) ->
             process.filter(|_| report.text.is_empty()).map(|process| command::explain(job.rootfs, process, &report));
         return Err(start_error(explained.unwrap_or(report)));
     }
-    let console = console.map(|socket| receive_descriptor(socket.as_fd())).transpose().map_err(failed)?.flatten();
-    Ok(Started { pid, console })
+    Ok(console.map(|socket| receive_descriptor(socket.as_fd())).transpose().map_err(failed)?.flatten())
 }
 
 fn start_error(report: Report) -> Error {

@@ -13,6 +13,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
+use super::output::Streams;
 use super::terminal::{self, RawMode};
 use crate::run::Status;
 
@@ -75,19 +76,21 @@ pub(super) fn await_answer(pipe: BorrowedFd<'_>, signals: &Signals) -> io::Resul
 }
 
 /// Waits for the end of `pid`, the command.
-pub(super) fn watch(pid: Pid, signals: &Signals, console: Option<OwnedFd>) -> io::Result<Status> {
+pub(super) fn watch(pid: Pid, signals: &Signals, console: Option<OwnedFd>, mut output: Streams) -> io::Result<Status> {
     let mut relay = console.map(Relay::start).transpose()?;
     loop {
         if let Some(status) = reap(pid)? {
             if let Some(relay) = &mut relay {
                 relay.drain();
             }
+            output.step();
             return Ok(status);
         }
         let mut polled = vec![PollFd::new(signals.descriptor.as_fd(), PollFlags::POLLIN)];
         if let Some(relay) = &relay {
             polled.extend(relay.interests());
         }
+        polled.extend(output.interests());
         match poll(&mut polled, PollTimeout::NONE) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno.into()),
@@ -106,6 +109,7 @@ pub(super) fn watch(pid: Pid, signals: &Signals, console: Option<OwnedFd>) -> io
         if let Some(relay) = &mut relay {
             relay.step();
         }
+        output.step();
     }
 }
 
@@ -226,7 +230,8 @@ impl Relay {
         loop {
             match rustix::io::read(&self.master, &mut buffer) {
                 Ok(0) => return false,
-                Ok(length) => write_all(rustix::stdio::stdout(), buffer.get(..length).unwrap_or_default()),
+                // A reader of our output that is gone is as a closed terminal: the command goes on.
+                Ok(length) => drop(write_all(rustix::stdio::stdout(), buffer.get(..length).unwrap_or_default())),
                 Err(rustix::io::Errno::AGAIN) => return true,
                 Err(rustix::io::Errno::INTR) => {}
                 // EIO: the last process that had it open is gone.
@@ -245,13 +250,23 @@ fn readable(descriptor: BorrowedFd<'_>) -> bool {
     poll(&mut polled, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
 }
 
-fn write_all(to: BorrowedFd<'_>, mut bytes: &[u8]) {
+/// Writes all of it; an error means that nobody reads it any more.
+pub(super) fn write_all(to: BorrowedFd<'_>, mut bytes: &[u8]) -> rustix::io::Result<()> {
     while !bytes.is_empty() {
         match rustix::io::write(to, bytes) {
             Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
             Err(rustix::io::Errno::INTR) => {}
-            // The reader of our output is gone; the command goes on, as it would on a closed terminal.
-            Err(_) => return,
+            Err(rustix::io::Errno::AGAIN) => wait_writable(to)?,
+            Err(errno) => return Err(errno),
         }
+    }
+    Ok(())
+}
+
+/// The descriptor may be non-blocking: it is the caller's, who may have made it so.
+fn wait_writable(to: BorrowedFd<'_>) -> rustix::io::Result<()> {
+    match poll(&mut [PollFd::new(to, PollFlags::POLLOUT)], PollTimeout::NONE) {
+        Ok(_) | Err(Errno::EINTR) => Ok(()),
+        Err(errno) => Err(rustix::io::Errno::from_raw_os_error(errno as i32)),
     }
 }
