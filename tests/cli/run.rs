@@ -220,7 +220,9 @@ fn any_user_may_open_the_output_again() {
         }
     }
     // One stream keeps its order, and nothing of a long one is lost.
-    let both = format!("coracle run --user 1000 {container} -- sh -c 'for i in $(seq 5000); do echo $i; echo $i >&2; done' 2>&1 | uniq -c");
+    let both = format!(
+        "coracle run --user 1000 {container} -- sh -c 'for i in $(seq 5000); do echo $i; echo $i >&2; done' 2>&1 | uniq -c"
+    );
     let counted = env.shell(&both).success();
     assert_eq!(counted.lines().count(), 5000, "{}", &counted[..200.min(counted.len())]);
     assert!(counted.lines().all(|line| line.trim_start().starts_with("2 ")));

@@ -41,7 +41,8 @@ impl Output {
         let stats = [rustix::fs::fstat(rustix::stdio::stdout()), rustix::fs::fstat(rustix::stdio::stderr())];
         let closed = |stat: &&Stat| closed_to(stat, user.uid());
         let [stdout, stderr] = stats.each_ref().map(|stat| stat.as_ref().ok().filter(closed));
-        let same = matches!((stdout, stderr), (Some(one), Some(other)) if (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino));
+        let same =
+            matches!((stdout, stderr), (Some(one), Some(other)) if (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino));
         let mut pipes = Vec::new();
         if stdout.is_some() {
             pipes.push(Pipe::new(1, same, user)?);
