@@ -246,16 +246,16 @@ fn is_switch(flag: &Arg) -> bool {
     flag.get_value_parser().type_id() == clap::builder::ValueParser::bool().type_id()
 }
 
-fn is_long(arg: &Arg, name: &str) -> bool {
+pub(super) fn is_long(arg: &Arg, name: &str) -> bool {
     arg.get_long() == Some(name) || arg.get_all_aliases().is_some_and(|aliases| aliases.contains(&name))
 }
 
-fn is_short(arg: &Arg, letter: char) -> bool {
+pub(super) fn is_short(arg: &Arg, letter: char) -> bool {
     arg.get_short() == Some(letter) || arg.get_all_short_aliases().is_some_and(|aliases| aliases.contains(&letter))
 }
 
 /// Whether the next word is the flag's value. A flag that may stand alone (`--pull`) takes one only with `=`.
-fn takes_value(flag: &Arg) -> bool {
+pub(super) fn takes_value(flag: &Arg) -> bool {
     matches!(flag.get_action(), ArgAction::Set | ArgAction::Append) && !flag.is_require_equals_set()
 }
 

@@ -86,6 +86,12 @@ impl Context {
         Ok(self.store.get_or_init(|| store))
     }
 
+    /// The store, if there is one already: nothing is made, and no reason is given.
+    pub(super) fn existing_store(&self) -> Option<&Store> {
+        let exists = self.store.get().is_some() || self.store_conf().is_ok_and(|conf| conf.graph_root.is_dir());
+        if exists { self.store().ok() } else { None }
+    }
+
     /// Where the store is and how it is set up, without opening it.
     fn store_conf(&self) -> Result<Conf, CommandError> {
         let overrides = conf::Overrides {

@@ -76,6 +76,12 @@ pub fn main() -> ExitCode {
 
 /// Finds out what is asked and does it.
 fn execute(ui: &mut Ui, arguments: Vec<OsString>) -> Result<ExitCode, CommandError> {
+    if let Some((first, words)) = arguments.split_first()
+        && first == completion::answer::NAME
+    {
+        completion::answer::answer(ui, words)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     match command_line::read(arguments)? {
         Invocation::Overview => help::overview(ui),
         Invocation::Version => version::one_line(ui),

@@ -117,6 +117,6 @@ pub static VERBS: &[Verb] = &[
     verb!("check", System, Mixed, "", check::CheckArgs => check::check),
     verb!("unshare", System, Verbatim, "[COMMAND [ARG…]]", unshare::UnshareArgs => unshare::unshare),
     verb!("version", System, Mixed, "", version::VersionArgs => version::version),
-    verb!("completion", Additional, Mixed, "bash|zsh|fish", completion::CompletionArgs => completion::completion),
+    verb!("completion", Additional, Mixed, "bash|zsh|fish|powershell", completion::CompletionArgs => completion::completion),
     verb!("help", Additional, Mixed, "[VERB]", help::HelpArgs => help::help),
 ];

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod commit;
+mod completion;
 mod config;
 mod containers;
 mod copy;

@@ -120,6 +120,17 @@ impl Store {
         self.load_containers()
     }
 
+    /// The images of some moment, read without this store's lock: waits for none of its writers and makes no file. To be shown,
+    /// not to be acted upon.
+    pub fn peek_images(&self) -> Result<Images, Error> {
+        self.load_images()
+    }
+
+    /// The containers of some moment, as [`Store::peek_images`].
+    pub fn peek_containers(&self) -> Result<Containers, Error> {
+        self.load_containers()
+    }
+
     /// The container that `text` stands for: ID, name, layer ID or unique prefix of an ID.
     pub fn container(&self, text: &str) -> Result<Container, Error> {
         self.containers()?.resolve(text)?.ok_or_else(|| Error::UnknownContainer(text.to_owned()))
