@@ -138,6 +138,14 @@ impl Drop for Lock {
     }
 }
 
+/// Waits for the exclusive lock on a file that stands outside of the order: taken before any lock that has a rank, and held until
+/// the file is closed.
+pub fn exclusive(path: &Path) -> Result<File, Error> {
+    let file = open_for_writing(path).map_err(|source| refused(path, source))?;
+    wait(&file, Access::Exclusive).map_err(|source| Error::Io { path: path.to_owned(), source })?;
+    Ok(file)
+}
+
 /// Tries to lock the whole of `file` exclusively, for as long as any copy of the descriptor is open. `false`: someone else has it.
 pub fn try_exclusive(file: &File) -> io::Result<bool> {
     match fcntl(file, FcntlArg::F_OFD_SETLK(&whole_file(libc::F_WRLCK))) {

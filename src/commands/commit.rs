@@ -1,6 +1,7 @@
 //! `coracle commit`: an image from a working container.
 
-use std::path::PathBuf;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::from::{format, write_id};
@@ -9,7 +10,7 @@ use super::{CommandError, Context, Ui};
 use crate::conf::Policy;
 use crate::conf::policy::Verdict;
 use crate::container::commit::{self, Afterwards, Clock, Documents, Edit, HistoryPolicy, LayerPolicy, Outcome};
-use crate::image::{Change, setting};
+use crate::image::{Change, merge, setting};
 
 /// Make an image from a working container
 ///
@@ -32,6 +33,10 @@ pub(crate) struct CommitArgs {
     #[arg(short, long, value_name = "INSTRUCTION")]
     change: Vec<String>,
 
+    /// File with settings to merge into those of the image: Docker's config object, as JSON
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
     /// Note the time of creation as an annotation
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     created_annotation: Option<bool>,
@@ -48,6 +53,10 @@ pub(crate) struct CommitArgs {
     #[arg(long, value_name = "FILE")]
     iidfile: Option<PathBuf>,
 
+    /// Manifest list to add the image to; it is made if there is none
+    #[arg(long, value_name = "LIST")]
+    manifest: Option<String>,
+
     /// Write what was made to this file, as JSON
     #[arg(long, value_name = "FILE")]
     metadata_file: Option<PathBuf>,
@@ -56,9 +65,17 @@ pub(crate) struct CommitArgs {
     #[arg(long)]
     omit_history: bool,
 
+    /// The same as --timestamp 0
+    #[arg(long, hide = true)]
+    omit_timestamp: bool,
+
     /// Be quiet about progress
     #[arg(short, long)]
     quiet: bool,
+
+    /// File whose time of change is that of the image and of every file in the new layer
+    #[arg(long, value_name = "FILE", hide = true)]
+    reference_time: Option<PathBuf>,
 
     /// Give files no later time than that of --source-date-epoch
     #[arg(long)]
@@ -126,12 +143,17 @@ fn require_policy(ctx: &Context) -> Result<(), CommandError> {
 }
 
 fn options(ctx: &Context, args: &CommitArgs) -> Result<commit::Options, CommandError> {
-    let mut edits: Vec<Edit> = args.change.iter().cloned().map(Edit::Instruction).collect();
-    edits.extend(args.unsetenv.iter().cloned().map(|name| Edit::Change(Change::UnsetEnv(name))));
+    // Buildah's order: what is unset can be set again.
+    let mut edits: Vec<Edit> = args.unsetenv.iter().cloned().map(|name| Edit::Change(Change::UnsetEnv(name))).collect();
+    if let Some(path) = &args.config {
+        edits.extend(config_file(path)?.into_iter().map(Edit::Change));
+    }
+    edits.extend(args.change.iter().cloned().map(Edit::Instruction));
     edits.extend(args.unsetannotation.iter().cloned().map(|key| Edit::Change(Change::UnsetAnnotation(key))));
     edits.extend(args.annotation.iter().map(|word| Edit::Change(setting::annotation(word))));
     Ok(commit::Options {
         destination: args.operands.get(1).cloned(),
+        manifest_list: args.manifest.clone().filter(|name| !name.is_empty()),
         format: format(ctx, args.format.as_deref())?,
         layer: if args.squash { LayerPolicy::Squash } else { LayerPolicy::Append },
         container: if args.rm { Afterwards::Remove } else { Afterwards::Keep },
@@ -146,12 +168,33 @@ fn options(ctx: &Context, args: &CommitArgs) -> Result<commit::Options, CommandE
     })
 }
 
+/// The changes that the file of `--config` asks for.
+fn config_file(path: &Path) -> Result<Vec<Change>, CommandError> {
+    let refused = |what: String| CommandError::usage(what);
+    let file = std::fs::File::open(path).and_then(|file| {
+        let limit = crate::image::config::MAX_BYTES as u64;
+        let mut bytes = Vec::new();
+        file.take(limit + 1).read_to_end(&mut bytes).map(|_| bytes)
+    });
+    let bytes = file.map_err(|error| refused(format!("reading configuration blob from file: {}: {error}", path.display())))?;
+    merge::changes(&bytes).map_err(|error| {
+        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+        refused(format!("parsing configuration blob from {:?}: {error}{cause}", path.display().to_string()))
+    })
+}
+
 fn clock(ctx: &Context, args: &CommitArgs) -> Result<Clock, CommandError> {
     let given = args.source_date_epoch.as_deref().filter(|word| !word.is_empty());
-    if args.timestamp.is_some() && given.is_some() {
+    let several = [args.timestamp.is_some(), args.omit_timestamp, args.reference_time.is_some(), given.is_some()];
+    if several.into_iter().filter(|given| *given).count() > 1 {
         return Err(CommandError::usage("cannot use more than one timestamp option at a time"));
     }
-    if let Some(seconds) = args.timestamp {
+    if let Some(path) = &args.reference_time {
+        let time = std::fs::metadata(path).map(|meta| std::os::unix::fs::MetadataExt::mtime(&meta));
+        let failed = |error| CommandError::usage(format!("reading timestamp of file {:?}: {error}", path.display().to_string()));
+        return time.map(Clock::Timestamp).map_err(failed);
+    }
+    if let Some(seconds) = args.timestamp.or(args.omit_timestamp.then_some(0)) {
         return Ok(Clock::Timestamp(seconds));
     }
     let Some(word) = given.or_else(|| ctx.environment().text("SOURCE_DATE_EPOCH")) else {

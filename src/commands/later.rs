@@ -86,10 +86,6 @@ pub const TOPICS: &[(&str, Refusal)] = &[
     ("cgroup", coming("it sets no limits through control groups yet")),
     ("runtime", coming("commands run in the built-in runtime only")),
     ("compression", coming("the store keeps layers uncompressed")),
-    ("merge", coming("a configuration is changed by --change only")),
-    ("times", coming("--timestamp and --source-date-epoch set times")),
-    ("history", coming("config adds no history of its own yet")),
-    ("link", coming("layers are not linked yet")),
     (
         "cw",
         never(

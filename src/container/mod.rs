@@ -16,6 +16,7 @@ pub mod inspect;
 pub mod instruction;
 pub mod list;
 pub mod machine;
+pub mod manifest_list;
 pub mod mount;
 pub mod mounted;
 pub mod name;

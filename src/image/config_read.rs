@@ -234,6 +234,14 @@ pub(super) fn parse(bytes: &[u8]) -> Result<ImageConfig, Error> {
     })
 }
 
+/// Reads the settings alone.
+pub(super) fn parse_settings(bytes: &[u8]) -> Result<Settings, Error> {
+    if bytes.len() > MAX_BYTES {
+        return Err(Error::TooLarge(bytes.len()));
+    }
+    serde_json::from_slice::<ReadSettings>(bytes)?.into_settings()
+}
+
 /// Go matches member names without regard to case, so that `Config` would override `config` there and be unknown here.
 fn refuse_case_variants(extra: &Extra, known: &[&str]) -> Result<(), Error> {
     match extra.keys().find(|name| known.iter().any(|member| member.eq_ignore_ascii_case(name))) {

@@ -229,3 +229,82 @@ fn a_policy_that_rejects_the_store_holds() {
     [exit status: 125]
     ");
 }
+
+#[test]
+fn a_configuration_file_is_merged_between_unsetenv_and_change() {
+    let env = TestEnv::new();
+    let container = container_with_a_file(&env);
+    env.ok(["config", "--env", "A=1", "--env", "B=1", "--entrypoint", "[\"/e\"]", "--cmd", "old", "--label", "k=v", &container]);
+    env.write("file.json", r#"{"Cmd":["/app"],"Env":["A=2","NONE"],"Labels":{"l":"w"},"ExposedPorts":{"80/tcp":{}}}"#);
+    let flags = ["--identity-label=false", "--unsetenv", "B", "--config", "file.json", "--change", "ENV B=3"];
+    env.ok([&["commit"], &flags[..], &[&container, "app"]].concat());
+    insta::assert_snapshot!(config(&env, "app")["config"], @r#"{"Cmd":["/app"],"Env":["A=2","NONE=","B=3"],"ExposedPorts":{"80/tcp":{}},"Labels":{"k":"v","l":"w"}}"#);
+    env.write("bad.json", r#"{"Cmd":7}"#);
+    insta::assert_snapshot!(env.run(["commit", "--config", "bad.json", &container]), @r#"
+    ------- stderr -------
+    Error: parsing configuration blob from "bad.json": parsing image configuration: invalid type: integer `7`, expected a sequence at line 1 column 8
+    [exit status: 125]
+    "#);
+    insta::assert_snapshot!(env.run(["commit", "--config", "nosuch.json", &container]), @r"
+    ------- stderr -------
+    Error: reading configuration blob from file: nosuch.json: No such file or directory (os error 2)
+    [exit status: 125]
+    ");
+}
+
+#[test]
+fn the_times_of_scripts_from_long_ago_still_work() {
+    let env = TestEnv::new();
+    let container = container_with_a_file(&env);
+    env.shell("touch -d @86400 reference").success();
+    env.ok(["commit", "--omit-timestamp", &container, "omitted"]);
+    env.ok(["commit", "--reference-time", "reference", &container, "referred"]);
+    assert_eq!(config(&env, "omitted")["created"], "1970-01-01T00:00:00Z");
+    assert_eq!(config(&env, "referred")["created"], "1970-01-02T00:00:00Z");
+    let both = env.run(["commit", "--omit-timestamp", "--timestamp", "0", &container]);
+    assert!(both.failure(125).contains("timestamp option at a time"), "{both}");
+}
+
+#[test]
+fn a_base_without_history_gets_none() {
+    let env = TestEnv::new();
+    let container = container_with_a_file(&env);
+    env.ok(["commit", "--rm", "--omit-history", &container, "base"]);
+    let container = env.ok(["from", "base"]);
+    env.ok(["commit", &container, "app"]);
+    assert_eq!(config(&env, "app")["history"], serde_json::Value::Null);
+    assert_eq!(config(&env, "app")["rootfs"]["diff_ids"].as_array().map(Vec::len), Some(2));
+}
+
+#[test]
+fn a_manifest_list_is_made_and_grows() {
+    let env = TestEnv::new();
+    let container = container_with_a_file(&env);
+    let one = env.ok(["commit", "--manifest", "list", &container, "one"]);
+    env.ok(["config", "--arch", "arm64", "--variant", "v8", &container]);
+    let two = env.ok(["commit", "--rm", "--manifest", "list", &container]);
+    let list = stored_list(&env);
+    let platforms: Vec<_> = list["manifests"].as_array().unwrap().iter().map(|entry| entry["platform"].to_string()).collect();
+    assert_eq!(platforms.len(), 2);
+    assert_eq!(platforms[1], r#"{"architecture":"arm64","os":"linux","variant":"v8"}"#);
+    let digest = env.ok(["inspect", "-t", "image", "--format", "{{.FromImageDigest}}", "one"]);
+    assert_eq!(list["manifests"][0]["digest"], digest);
+    assert_ne!(one, two);
+    let container = env.ok(["from", "one"]);
+    insta::assert_snapshot!(env.run(["commit", "--manifest", "one", &container]), @r#"
+    ------- stderr -------
+    Error: image name "one" is already associated with image [ID], which is no manifest list: that name is already in use
+    [exit status: 125]
+    "#);
+    env.assert_store_is_clean();
+}
+
+/// The one manifest list of the store.
+fn stored_list(env: &TestEnv) -> serde_json::Value {
+    let images = std::fs::read_dir(env.graph_root().join("overlay-images")).expect("the images");
+    let manifests = images.filter_map(|entry| std::fs::read(entry.ok()?.path().join("manifest")).ok());
+    let documents = manifests.map(|bytes| serde_json::from_slice::<serde_json::Value>(&bytes).expect("a manifest"));
+    let lists: Vec<_> = documents.filter(|document| document["manifests"].is_array()).collect();
+    assert_eq!(lists.len(), 1);
+    lists.into_iter().next().expect("a list")
+}

@@ -157,6 +157,6 @@ fn added_files_keep_the_directories_that_lead_to_them() {
     /opt/new/extra regular file 644 0:0
     ");
     let directory = env.run(["commit", "--add-file", ".:/x", &container, "app2"]);
-    assert!(directory.failure(125).contains("only files"), "{directory}");
+    assert!(directory.failure(125).contains("is not a regular file"), "{directory}");
     env.assert_store_is_clean();
 }

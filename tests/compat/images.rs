@@ -175,3 +175,24 @@ fn images_of_both_tools_are_equal() {
     }
     assert!(wrong.is_empty(), "{} differences:\n\n{}", wrong.len(), wrong.join("\n\n"));
 }
+
+#[test]
+fn manifest_lists_of_both_tools_grow_by_each_other() {
+    if skip_without(&["buildah", "podman"]) {
+        return;
+    }
+    let env = TestEnv::new();
+    let script = r#"c=$($1 from scratch); $1 config --arch $2 $c >/dev/null; $1 commit -q --rm --manifest list $c >/dev/null"#;
+    for (tool, architecture) in [("coracle", "amd64"), ("buildah", "arm64"), ("coracle", "riscv64"), ("buildah", "s390x")] {
+        env.tool("sh", ["-euc", script, "sh", tool, architecture]).success();
+    }
+    let text = env.tool("podman", ["manifest", "inspect", "list"]).success();
+    let list: Value = serde_json::from_str(&text).expect("a list");
+    let entries = list["manifests"].as_array().expect("entries");
+    let architectures: Vec<_> = entries.iter().filter_map(|entry| entry["platform"]["architecture"].as_str()).collect();
+    assert_eq!(architectures, ["amd64", "arm64", "riscv64", "s390x"]);
+    // Each entry leads to an image that the other tool finds.
+    env.tool("buildah", ["manifest", "push", "--all", "list", "oci:pushed:list"]).success();
+    assert_eq!(env.shell("ls pushed/blobs/sha256 | wc -l").success(), (4 * 2 + 1 + 1).to_string());
+    env.assert_store_is_clean();
+}

@@ -1,12 +1,13 @@
 //! Recording, naming and deleting images (format, sections 8.2, 8.4 and 8.5).
 
 use std::collections::BTreeMap;
+use std::fs::File;
 
 use super::pending::Note;
 use super::trash::Trash;
 use super::{AllMut, Deleted, Error, ImagesMut, Store};
 use crate::images::{Image, big_data_file};
-use crate::lock::{Access, Rank};
+use crate::lock::{self, Access, Rank};
 use crate::table::PendingFile;
 use crate::{Digest, ImageId, LayerId};
 
@@ -119,6 +120,17 @@ impl Store {
             file.sync()?;
         }
         files.into_iter().try_for_each(PendingFile::commit)
+    }
+
+    /// Keeps other processes of ours from making a manifest list until it is dropped. Taken before all other locks.
+    pub fn lock_lists(&self) -> Result<File, Error> {
+        Ok(lock::exclusive(&self.private_dir().join("lists.lock"))?)
+    }
+
+    /// Keeps all tools from changing this manifest list until it is dropped. Taken after `lock_lists`, before all other locks.
+    pub fn lock_list(&self, id: &ImageId) -> Result<File, Error> {
+        let path = self.conf.driver.part(&self.conf.run_root, "locks").join(format!("sha256:{id}"));
+        Ok(lock::exclusive(&path)?)
     }
 
     /// Changes an image's names. A name that another image has moves from it.

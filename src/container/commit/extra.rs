@@ -58,6 +58,17 @@ pub(super) fn any(container: &WorkingContainer, options: &Options) -> bool {
     !options.add_files.is_empty() || !container.state().linked.is_empty()
 }
 
+/// Refuses files of `--add-file` that are not there, or are directories, before anything is done.
+pub(super) fn check(options: &Options) -> Result<(), Error> {
+    for (source, _) in &options.add_files {
+        let meta = std::fs::metadata(source).map_err(io_failed("parsing add-file argument: source", source))?;
+        if meta.is_dir() {
+            return Err(Error::AddDirectory { path: source.clone() });
+        }
+    }
+    Ok(())
+}
+
 /// The trees, lowest first. `merged` gives the container's root file system, and is asked only if it is needed; the namespace has
 /// been entered.
 pub(super) fn stage(
@@ -177,9 +188,6 @@ fn added_files(
 ) -> Result<Extra, Error> {
     let staged = StagedTree::create(store, &container.name())?;
     for (source, path) in &options.add_files {
-        if std::fs::metadata(source).is_ok_and(|meta| meta.is_dir()) {
-            return Err(Error::AddDirectory { path: source.clone() });
-        }
         let place = real_place(merged, path).map_err(io_failed("looking up", path))?;
         let how = add::Options {
             verb: Verb::Copy,

@@ -28,17 +28,19 @@ use self::extra::ExtraLayer;
 use self::layer::Packed;
 use super::instruction;
 use super::state::{self, Base};
-use super::{WorkingContainer, mounted, remove};
+use super::{WorkingContainer, manifest_list, mounted, remove};
 use crate::dockerfile;
 use crate::image::config::History;
 use crate::image::reference::{self, Operand};
-use crate::image::{Change, Draft, Format, Reference, Time, Warning};
+use crate::image::{Change, Draft, Format, ImageConfig, Reference, Time, Warning};
 
 /// What to commit.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
     /// The new image's name; none for an unnamed image.
     pub destination: Option<String>,
+    /// `--manifest`: the list that the image is added to, and that is made if there is none.
+    pub manifest_list: Option<String>,
     /// The new image's format.
     pub format: Format,
     /// One layer more than the base, or one in all.
@@ -227,7 +229,7 @@ pub enum Error {
         source: Box<super::add::Error>,
     },
     /// `--add-file` with a directory.
-    #[error("adding {path:?}: it is a directory, only files can be added")]
+    #[error("parsing add-file argument: source {path:?} is not a regular file")]
     AddDirectory {
         /// The directory on the host.
         path: PathBuf,
@@ -253,6 +255,17 @@ pub enum Error {
     /// A layer of the base has no digest: it was not made by an image.
     #[error("layer {0} of the base image has no digest")]
     NoDigest(LayerId),
+    /// `--manifest` names no list.
+    #[error("{0}")]
+    List(#[from] manifest_list::Error),
+    /// The image is there, but not in its list.
+    #[error("the image {id} was made, but not added to its manifest list")]
+    NotInList {
+        /// The new image.
+        id: ImageId,
+        /// What failed.
+        source: Box<manifest_list::Error>,
+    },
     /// The store could not be read or changed.
     #[error("committing {name:?}")]
     Store {
@@ -277,6 +290,10 @@ pub fn commit(store: &Store, name: &str, options: &Options, note: &mut dyn FnMut
     let container = WorkingContainer::open(store, name)?;
     container.require_unshifted()?;
     refuse_prepended_layers(&container)?;
+    extra::check(options)?;
+    if let Some(list) = &options.manifest_list {
+        manifest_list::check(store, list)?;
+    }
     let base = container.state().base().map_err(|source| Error::Damaged { name: name.to_owned(), source })?;
     let (draft, warnings) = edited(&container, options)?;
     let created = created(options.documents.clock)?;
@@ -296,9 +313,11 @@ pub fn commit(store: &Store, name: &str, options: &Options, note: &mut dyn FnMut
             drop(gate);
             // Nobody mounts an image's layer for writing; a lease that stays is collected by `check`.
             let _ = lease::forget(&store.conf().graph_root, container.layer());
+            add_to_list(store, options, &id, &written)?;
         }
         Packed::Copied(_) => {
             store.put_image(&image).map_err(failed)?;
+            add_to_list(store, options, &id, &written)?;
             if options.container == Afterwards::Remove {
                 let removed = remove::remove(store, &container.id().to_string());
                 removed.map_err(|source| Error::Remove { id: id.clone(), source: Box::new(source) })?;
@@ -338,6 +357,15 @@ fn extra_layers(
     let merged = || extra::look_at(store, container);
     let extras = extra::stage(store, container, options, created, &merged)?;
     extra::append(store, container, packed.layer(), extras, layer::times(options.documents.clock))
+}
+
+fn add_to_list(store: &Store, options: &Options, id: &ImageId, written: &Written) -> Result<(), Error> {
+    let Some(name) = &options.manifest_list else { return Ok(()) };
+    // What was just written can be read; nothing of it but the platform is wanted.
+    let config = ImageConfig::parse(&written.config).unwrap_or_default();
+    let instance = manifest_list::Instance { id, manifest: &written.manifest, config: &config };
+    let added = manifest_list::add(store, name, &instance);
+    added.map(drop).map_err(|source| Error::NotInList { id: id.clone(), source: Box::new(source) })
 }
 
 /// The name that the new image gets. Other places than the store are refused by name.
