@@ -191,7 +191,8 @@ fn clock(ctx: &Context, args: &CommitArgs) -> Result<Clock, CommandError> {
     }
     if let Some(path) = &args.reference_time {
         let time = std::fs::metadata(path).map(|meta| std::os::unix::fs::MetadataExt::mtime(&meta));
-        let failed = |error| CommandError::usage(format!("reading timestamp of file {:?}: {error}", path.display().to_string()));
+        let failed =
+            |error| CommandError::usage(format!("reading timestamp of file {:?}: {error}", path.display().to_string()));
         return time.map(Clock::Timestamp).map_err(failed);
     }
     if let Some(seconds) = args.timestamp.or(args.omit_timestamp.then_some(0)) {

@@ -33,7 +33,9 @@ pub enum Error {
         reason: reference::Error,
     },
     /// The name is that of one image. Scripts look for the end.
-    #[error("image name {name:?} is already associated with image {id:?}, which is no manifest list: that name is already in use")]
+    #[error(
+        "image name {name:?} is already associated with image {id:?}, which is no manifest list: that name is already in use"
+    )]
     OneImage {
         /// What was typed.
         name: String,

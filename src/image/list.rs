@@ -207,8 +207,8 @@ pub fn instances(known: &BTreeMap<String, String>) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::image::manifest::Descriptor;
     use crate::image::Format;
+    use crate::image::manifest::Descriptor;
 
     fn manifest(format: Format, byte: u8) -> Manifest {
         let config = Descriptor {
@@ -236,8 +236,12 @@ mod tests {
         list.add(&first, &config("amd64", ""));
         list.add(&manifest(Format::Docker, 2), &config("arm64", "v8"));
         list.add(&first, &config("riscv64", ""));
-        let texts: Vec<_> = list.entries.iter().map(|entry| (entry.platform.architecture.as_str(), entry.media_type.as_str())).collect();
-        assert_eq!(texts, [("riscv64", crate::image::manifest::OCI_MANIFEST), ("arm64", crate::image::manifest::DOCKER_MANIFEST)]);
+        let texts: Vec<_> =
+            list.entries.iter().map(|entry| (entry.platform.architecture.as_str(), entry.media_type.as_str())).collect();
+        assert_eq!(
+            texts,
+            [("riscv64", crate::image::manifest::OCI_MANIFEST), ("arm64", crate::image::manifest::DOCKER_MANIFEST)]
+        );
         assert_eq!(list.entries[0].digest, first.digest());
     }
 

@@ -85,7 +85,10 @@ mod tests {
         assert_eq!(settings.labels.keys().collect::<Vec<_>>(), ["k", "l"]);
         assert_eq!(settings.exposed_ports.len(), 2);
         assert_eq!((settings.user.as_str(), settings.working_dir.as_str(), settings.stop_signal.as_str()), ("u", "/w", "TERM"));
-        assert_eq!((settings.on_build.as_slice(), settings.shell.as_slice()), (&["RUN x".to_owned()][..], &["/bin/x".to_owned()][..]));
+        assert_eq!(
+            (settings.on_build.as_slice(), settings.shell.as_slice()),
+            (&["RUN x".to_owned()][..], &["/bin/x".to_owned()][..])
+        );
         assert!(settings.healthcheck.is_some());
     }
 

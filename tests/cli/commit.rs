@@ -234,7 +234,20 @@ fn a_policy_that_rejects_the_store_holds() {
 fn a_configuration_file_is_merged_between_unsetenv_and_change() {
     let env = TestEnv::new();
     let container = container_with_a_file(&env);
-    env.ok(["config", "--env", "A=1", "--env", "B=1", "--entrypoint", "[\"/e\"]", "--cmd", "old", "--label", "k=v", &container]);
+    env.ok([
+        "config",
+        "--env",
+        "A=1",
+        "--env",
+        "B=1",
+        "--entrypoint",
+        "[\"/e\"]",
+        "--cmd",
+        "old",
+        "--label",
+        "k=v",
+        &container,
+    ]);
     env.write("file.json", r#"{"Cmd":["/app"],"Env":["A=2","NONE"],"Labels":{"l":"w"},"ExposedPorts":{"80/tcp":{}}}"#);
     let flags = ["--identity-label=false", "--unsetenv", "B", "--config", "file.json", "--change", "ENV B=3"];
     env.ok([&["commit"], &flags[..], &[&container, "app"]].concat());
