@@ -48,6 +48,10 @@ pub struct GlobalArgs {
     #[arg(long, value_name = "FILE", hide = true)]
     pub signature_policy: Option<PathBuf>,
 
+    /// File that lists what of the host every container gets a copy of, in place of mounts.conf
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub default_mounts_file: Option<PathBuf>,
+
     /// Manager of control groups: systemd or cgroupfs
     #[arg(long, value_name = "MANAGER")]
     pub cgroup_manager: Option<String>,

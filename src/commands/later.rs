@@ -82,7 +82,6 @@ pub const TOPICS: &[(&str, Refusal)] = &[
     ("platform", coming("images of other platforms are not chosen by flags yet")),
     ("stores", coming("images and containers live in one store")),
     ("userns", coming("user namespaces are mapped from the subordinate ids only")),
-    ("mounts", coming("mounts.conf is not read yet")),
     ("cgroup", coming("it sets no limits through control groups yet")),
     ("runtime", coming("commands run in the built-in runtime only")),
     ("compression", coming("the store keeps layers uncompressed")),

@@ -4,13 +4,15 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::args::{CapabilityArgs, NamespaceArgs};
-use super::run_environment::containers_conf;
+use super::run_environment::{conf_environment, containers_conf};
 use super::{CommandError, Context, Ui};
+use crate::conf::{self, mounts::Subscription};
 use crate::container::run::{self, Confinement, HistoryChoice, Names, NamespaceWords, TerminalChoice};
 use crate::run::devices::DeviceRequest;
 use crate::run::environment::PROXY_NAMES;
 use crate::run::mount_args::MountRequest;
 use crate::run::{MountOptions, RootChange};
+use crate::userns;
 
 /// Run a command in a working container
 ///
@@ -154,7 +156,8 @@ fn options(ctx: &Context, args: &RunArgs, command: &[String]) -> Result<run::Opt
             None => TerminalChoice::Automatic,
         },
         confinement: confinement(ctx, args),
-        mounts: mounts(args)?,
+        mounts: mounts(ctx, args)?,
+        subscriptions: subscriptions(ctx)?,
         names: Names { hostname: args.hostname.clone(), no_hosts: args.no_hosts, no_hostname: args.no_hostname },
         history: if history { HistoryChoice::Note } else { HistoryChoice::Silent },
     })
@@ -215,7 +218,18 @@ fn confinement(ctx: &Context, args: &RunArgs) -> Confinement {
     }
 }
 
-fn mounts(args: &RunArgs) -> Result<MountOptions, CommandError> {
+/// What mounts.conf lists, or the file in its place.
+fn subscriptions(ctx: &Context) -> Result<Vec<Subscription>, CommandError> {
+    let environment = conf_environment(ctx, ctx.store()?.conf().rootless);
+    Ok(conf::mounts::load(&environment, ctx.global().default_mounts_file.as_deref())?)
+}
+
+/// Buildah's place: the caches are shared with it.
+fn cache_dir(ctx: &Context) -> Result<PathBuf, CommandError> {
+    Ok(ctx.temp_dir().join(format!("buildah-cache-{}", userns::outer_ids()?.uid)))
+}
+
+fn mounts(ctx: &Context, args: &RunArgs) -> Result<MountOptions, CommandError> {
     let mut requests = Vec::new();
     for word in &args.volume {
         requests.push(MountRequest::parse_volume(word).map_err(CommandError::usage)?);
@@ -224,5 +238,11 @@ fn mounts(args: &RunArgs) -> Result<MountOptions, CommandError> {
         requests.push(MountRequest::parse_mount(word).map_err(CommandError::usage)?);
     }
     let devices = args.device.iter().map(|word| DeviceRequest::parse(word)).collect::<Result<_, _>>();
-    Ok(MountOptions { requests, devices: devices.map_err(CommandError::usage)?, context_dir: args.contextdir.clone() })
+    Ok(MountOptions {
+        requests,
+        devices: devices.map_err(CommandError::usage)?,
+        context_dir: args.contextdir.clone(),
+        cache_dir: Some(cache_dir(ctx)?),
+        ..MountOptions::default()
+    })
 }

@@ -1,9 +1,11 @@
-//! Settings files shared with the other tools: containers.conf, policy.json and registries.conf. storage.conf is the store's own.
+//! Settings files shared with the other tools: containers.conf, mounts.conf, policy.json and registries.conf. storage.conf is the
+//! store's own.
 //!
 //! Reading is lazy and cheap: a verb that needs a setting loads the file then; files that do not exist cost one `open` each.
 //! Nothing here decides for a command.
 
 pub mod containers;
+pub mod mounts;
 pub mod policy;
 pub mod registries;
 

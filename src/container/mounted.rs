@@ -127,6 +127,16 @@ impl Mounted {
         Ok(Self { root: Root::from(mount), path: driver.mount_point(layer), notices: Vec::new(), lease: None })
     }
 
+    /// The root directory of a mount that is attached nowhere, attached on `path`: a part of it can be bound elsewhere then.
+    /// Others see nothing of it, since the mount namespace is private.
+    pub(super) fn attached(self, path: &Path) -> Result<Root, Error> {
+        use rustix::mount::MoveMountFlags;
+        let failed = |source: rustix::io::Errno| Error::Open { path: path.to_owned(), source: source.into() };
+        let root = self.root.resolve(Path::new(".")).map_err(|source| Error::Open { path: path.to_owned(), source })?;
+        rustix::mount::move_mount(&root, "", rustix::fs::CWD, path, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).map_err(failed)?;
+        Ok(self.root)
+    }
+
     /// The root directory of the container.
     pub fn root(&self) -> &Root {
         &self.root

@@ -3,7 +3,10 @@
 //! Joins what the image config says (environment, user, directory), what `from` keeps for later runs, and what this run asks for,
 //! into one `run::Request`; `run` does the rest. The later source wins, and lists add up.
 
-use std::net::IpAddr;
+mod mounts;
+mod subscriptions;
+mod words;
+
 use std::path::{Path, PathBuf};
 
 use containers_storage::Root;
@@ -12,17 +15,19 @@ use nix::errno::Errno;
 
 use super::config::empty_step;
 use super::state::{self, CommonOptions, Namespace as KeptNamespace, RunEnvironment};
-use super::{Mounted, WorkingContainer, mounted};
+use super::{Mounted, WorkingContainer, find_image, mounted};
 use crate::conf::ContainersConf;
+use crate::conf::mounts::Subscription;
 use crate::image::config::Settings;
 use crate::run::devices::DeviceRequest;
-use crate::run::etc_files::{self, Hostname, Hosts};
+use crate::run::etc_files::{self, BaseHosts, HostAddress, Hostname, Hosts};
 use crate::run::limits::{self, Rlimit};
-use crate::run::mount_args::MountRequest;
 use crate::run::namespaces::{self, Namespace};
 use crate::run::{
     self, Isolation, MountOptions, MountPoints, ProcessOptions, Request, RootChange, Status, Terminal, security, users,
 };
+
+pub use words::{parse_host, parse_size};
 
 /// Seccomp profiles that are the machine's default: Buildah notes the path at `from`.
 const DEFAULT_PROFILES: [&str; 2] = ["/etc/containers/seccomp.json", "/usr/share/containers/seccomp.json"];
@@ -46,6 +51,8 @@ pub struct Options {
     pub confinement: Confinement,
     /// Volumes, devices.
     pub mounts: MountOptions,
+    /// Content of the host that the command gets a copy of.
+    pub subscriptions: Vec<Subscription>,
     /// Host names.
     pub names: Names,
     /// Add the command to the history.
@@ -139,6 +146,18 @@ pub enum Error {
     /// The container could not be mounted.
     #[error("{0}")]
     Mount(#[from] mounted::Error),
+    /// An image of `--mount from=` is unknown.
+    #[error("{0}")]
+    Image(#[from] find_image::Error),
+    /// An image of `--mount from=` has no files.
+    #[error("{0:?} has no layers to mount")]
+    NoLayers(String),
+    /// The image's hosts file cannot be read.
+    #[error("reading /etc/hosts of the container")]
+    Hosts {
+        /// Why not.
+        source: std::io::Error,
+    },
     /// The user is unknown.
     #[error("{0}")]
     User(#[from] users::Error),
@@ -177,6 +196,10 @@ pub fn run(
     let mut request = plan.request().map_err(Error::Word)?;
     let mounted = Mounted::new(store, &container)?;
     mounted.notices().iter().for_each(|notice| note(notice.to_string()));
+    request.mounts.images = mounts::images(store, &request.mounts.requests)?;
+    read_base_hosts(mounted.root(), &mut request.files)?;
+    subscriptions::add(&options.subscriptions, &mut request.mounts);
+    subscriptions::add_fips(mounted.root(), &mut request.mounts);
     let settings = &container.state().draft.config.config;
     make_volumes(mounted.root(), settings)?;
     let groups: Vec<String> = kept.group_add.iter().chain(&options.confinement.groups).cloned().collect();
@@ -192,6 +215,21 @@ pub fn run(
         note_history(store, &container, &options.command)?;
     }
     Ok(Outcome { status })
+}
+
+/// Bytes of a hosts file; the largest lists of advertisers have 2 MiB.
+const HOSTS_LIMIT: u64 = 8 << 20;
+
+/// `base_hosts_file = "image"`: the image's own, which may be missing.
+fn read_base_hosts(root: &Root, files: &mut etc_files::Options) -> Result<(), Error> {
+    let path = Path::new("/etc/hosts");
+    let Some(Hosts { base: BaseHosts::Text(text), .. }) = &mut files.hosts else { return Ok(()) };
+    match root.read_file(path, HOSTS_LIMIT) {
+        Ok(bytes) => *text = String::from_utf8_lossy(&bytes).into_owned(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(source) => return Err(Error::Hosts { source }),
+    }
+    Ok(())
 }
 
 fn note_history(store: &Store, container: &WorkingContainer, command: &[String]) -> Result<(), state::Error> {
@@ -260,14 +298,10 @@ impl Plan<'_> {
 
     fn process(&self, namespaces: &namespaces::Options) -> ProcessOptions {
         let proxy: &[(String, String)] = if self.common().http_proxy { &self.options.proxy } else { &[] };
-        let cwd = match self.options.workdir.as_deref().unwrap_or(&self.settings().working_dir) {
-            "" => PathBuf::from("/"),
-            dir => Path::new("/").join(dir),
-        };
         ProcessOptions {
             args: self.options.command.clone(),
             env: run::environment::compose(proxy, &self.settings().env, &self.options.env),
-            cwd,
+            cwd: self.workdir(),
             user: users::ProcessUser { uid: 0, gid: 0, groups: Vec::new(), home: "/".to_owned(), keep_groups: false },
             terminal: match self.options.terminal {
                 TerminalChoice::Always => Terminal::Allocate,
@@ -282,7 +316,7 @@ impl Plan<'_> {
         match &self.options.names.hostname {
             Some(name) => name.clone(),
             None if !self.settings().hostname.is_empty() => self.settings().hostname.clone(),
-            None if self.conf.containers.container_name_as_hostname == Some(true) => host_label(&self.container.name()),
+            None if self.conf.containers.container_name_as_hostname == Some(true) => words::host_label(&self.container.name()),
             None => self.container.id().short().to_owned(),
         }
     }
@@ -380,29 +414,38 @@ impl Plan<'_> {
 
     fn mounts(&self) -> Result<MountOptions, String> {
         let given = &self.options.mounts;
-        let mut requests = Vec::new();
-        for word in &self.common().volumes {
-            requests.push(MountRequest::parse_volume(word)?);
-        }
-        requests.extend(given.requests.iter().cloned());
         let mut devices = Vec::new();
         for word in &self.kept.devices {
             devices.push(DeviceRequest::parse(word)?);
         }
         devices.extend(given.devices.iter().cloned());
-        Ok(MountOptions { requests, devices, context_dir: given.context_dir.clone() })
+        let requests = mounts::requests(&self.common().volumes, &given.requests, &self.workdir())?;
+        Ok(MountOptions { requests, devices, ..given.clone() })
+    }
+
+    fn workdir(&self) -> PathBuf {
+        match self.options.workdir.as_deref().unwrap_or(&self.settings().working_dir) {
+            "" => PathBuf::from("/"),
+            dir => Path::new("/").join(dir),
+        }
     }
 
     fn files(&self, namespaces: &namespaces::Options) -> Result<etc_files::Options, String> {
         let common = self.common();
         let names = &self.options.names;
         let no_network = namespaces.network == run::network::Mode::None;
-        let hosts = if names.no_hosts || common.no_hosts || no_network { None } else { Some(self.hosts()?) };
+        let hosts = if names.no_hosts || common.no_hosts || self.conf.containers.no_hosts == Some(true) || no_network {
+            None
+        } else {
+            Some(self.hosts()?)
+        };
+        let conf = &self.conf.containers;
+        let servers = first(&common.dns_servers, conf.dns_servers.as_ref());
         let dns = etc_files::Dns {
-            leave_alone: no_network || common.dns_servers.iter().any(|server| server == "none"),
-            servers: common.dns_servers.iter().filter(|server| *server != "none").cloned().collect(),
-            search: common.dns_search.clone(),
-            options: common.dns_options.clone(),
+            leave_alone: no_network || servers.iter().any(|server| server.eq_ignore_ascii_case("none")),
+            servers,
+            search: first(&common.dns_search, conf.dns_searches.as_ref()),
+            options: first(&common.dns_options, conf.dns_options.as_ref()),
         };
         let base = self.container.state().base_names();
         Ok(etc_files::Options {
@@ -424,75 +467,31 @@ impl Plan<'_> {
         for word in &self.common().add_host {
             extra.push(parse_host(word)?);
         }
-        Ok(Hosts { extra, base: self.conf.containers.base_hosts_file.clone().unwrap_or_default() })
+        let base = match self.conf.containers.base_hosts_file.as_deref() {
+            None | Some("") => BaseHosts::Host,
+            Some("none") => BaseHosts::None,
+            // Read when the container is mounted.
+            Some("image") => BaseHosts::Text(String::new()),
+            Some(path) => BaseHosts::File(PathBuf::from(path)),
+        };
+        let internal = match self.conf.containers.host_containers_internal_ip.as_deref() {
+            None | Some("") => HostAddress::Automatic,
+            Some("none") => HostAddress::None,
+            Some(word) => {
+                let bad = |_| format!("invalid host_containers_internal_ip {word:?} in containers.conf: not an IP address");
+                HostAddress::Address(word.parse().map_err(bad)?)
+            }
+        };
+        Ok(Hosts { extra, base, internal })
     }
 }
 
-/// `--add-host NAME:ADDRESS`; an IPv6 address has colons of its own.
-pub fn parse_host(word: &str) -> Result<(String, IpAddr), String> {
-    let (name, address) =
-        word.split_once(':').ok_or_else(|| format!("unable to parse host entry {word:?}: want NAME:ADDRESS"))?;
-    let address = address.trim_start_matches('[').trim_end_matches(']');
-    match address.parse() {
-        Ok(address) if !name.is_empty() && !name.contains(char::is_whitespace) => Ok((name.to_owned(), address)),
-        _ => Err(format!("invalid IP address or host name in --add-host {word:?}")),
-    }
-}
-
-/// `--shm-size`: a number of bytes with one of the units b, k, m, g, t (powers of 1024).
-pub fn parse_size(word: &str) -> Result<u64, String> {
-    let bad = || format!("invalid size: {word:?}");
-    let digits = word.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
-    let shift = match word[digits.len()..].to_ascii_lowercase().trim_end_matches('b').trim_end_matches('i') {
-        "" => 0,
-        "k" => 10,
-        "m" => 20,
-        "g" => 30,
-        "t" => 40,
-        _ => return Err(bad()),
-    };
-    let number: u64 = digits.parse().map_err(|_| bad())?;
-    number.checked_mul(1 << shift).ok_or_else(bad)
-}
-
-/// A container's name as one label of a host name: other letters become dashes, at most 63 (RFC 1123).
-fn host_label(name: &str) -> String {
-    let label: String = name.chars().map(|letter| if letter.is_ascii_alphanumeric() { letter } else { '-' }).take(63).collect();
-    label.trim_matches('-').to_owned()
+/// What `from` was told, else what containers.conf says now.
+fn first(kept: &[String], conf: Option<&Vec<String>>) -> Vec<String> {
+    if kept.is_empty() { conf.cloned().unwrap_or_default() } else { kept.to_vec() }
 }
 
 fn all_are_terminals() -> bool {
     use std::io::IsTerminal;
     std::io::stdin().is_terminal() && std::io::stdout().is_terminal() && std::io::stderr().is_terminal()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn hosts_are_split_at_the_first_colon() {
-        assert_eq!(parse_host("db:10.0.0.1").unwrap(), ("db".to_owned(), "10.0.0.1".parse().unwrap()));
-        assert_eq!(parse_host("db:::1").unwrap(), ("db".to_owned(), "::1".parse().unwrap()));
-        assert_eq!(parse_host("db:[fe80::1]").unwrap(), ("db".to_owned(), "fe80::1".parse().unwrap()));
-        for word in ["db", ":10.0.0.1", "db:", "db:x", "a b:10.0.0.1"] {
-            assert!(parse_host(word).is_err(), "{word:?}");
-        }
-    }
-
-    #[test]
-    fn sizes_have_units() {
-        for (word, want) in [("65536k", 64 << 20), ("1m", 1 << 20), ("2GiB", 2 << 30), ("7", 7), ("8b", 8)] {
-            assert_eq!(parse_size(word).unwrap(), want, "{word}");
-        }
-        for word in ["", "k", "1x", "-1", "1.5m", "99999999999t"] {
-            assert!(parse_size(word).is_err(), "{word:?}");
-        }
-    }
-
-    #[test]
-    fn a_name_becomes_one_label() {
-        assert_eq!(host_label("my_app.1-working-container"), "my-app-1-working-container");
-        assert_eq!(host_label("--"), "");
-    }
 }

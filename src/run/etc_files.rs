@@ -3,13 +3,17 @@
 //! Invariant: they are generated, kept outside the container's layer and bound in by handle; a link of the image in their place
 //! is resolved inside the root (CVE-2024-9341), and an edit from inside reaches neither the host's file nor the layer.
 
-use std::fmt::Write;
-use std::io;
-use std::net::{IpAddr, UdpSocket};
-use std::path::{Path, PathBuf};
+mod hosts;
+mod resolv_conf;
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use hosts::hosts;
+use resolv_conf::{host_resolv_conf, resolv_conf};
 
 use super::Error;
-use super::network::{Connection, Helper};
+use super::network::Connection;
 
 /// What goes into the files.
 #[derive(Debug, Clone, Default)]
@@ -29,8 +33,36 @@ pub struct Options {
 pub struct Hosts {
     /// `--add-host NAME:IP`, parsed; the caller resolves `host-gateway`.
     pub extra: Vec<(String, IpAddr)>,
-    /// `base_hosts_file` of containers.conf: empty for the host's `/etc/hosts`, `none` for nothing.
-    pub base: String,
+    /// `base_hosts_file` of containers.conf.
+    pub base: BaseHosts,
+    /// `host_containers_internal_ip` of containers.conf.
+    pub internal: HostAddress,
+}
+
+/// What the generated `/etc/hosts` begins with.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum BaseHosts {
+    /// The host's.
+    #[default]
+    Host,
+    /// Nothing.
+    None,
+    /// A file of the host.
+    File(PathBuf),
+    /// This text: the image's own.
+    Text(String),
+}
+
+/// The address that `host.containers.internal` stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum HostAddress {
+    /// The one that the host uses towards others, if the process can reach it.
+    #[default]
+    Automatic,
+    /// There is no such name.
+    None,
+    /// This one.
+    Address(IpAddr),
 }
 
 /// `/etc/resolv.conf`
@@ -110,129 +142,6 @@ fn single_line<'a>(what: &str, word: &'a str) -> Result<&'a str, Error> {
     if plain { Ok(word) } else { Err(Error::Request(format!("invalid {what} {word:?}"))) }
 }
 
-fn hosts(wanted: &Hosts, connection: &Connection, hostname: Option<&str>, container: &str) -> Result<String, Error> {
-    let failed = |path: &Path| {
-        let path = path.to_path_buf();
-        move |source| Error::prepare(format!("the base hosts file {path:?}"), source)
-    };
-    let mut text = match wanted.base.as_str() {
-        "none" => String::new(),
-        "" | "image" => match std::fs::read_to_string("/etc/hosts") {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-            other => other.map_err(failed(Path::new("/etc/hosts")))?,
-        },
-        path => std::fs::read_to_string(path).map_err(failed(Path::new(path)))?,
-    };
-    if !text.is_empty() && !text.ends_with('\n') {
-        text.push('\n');
-    }
-    for (name, address) in &wanted.extra {
-        add_line(&mut text, *address, &[single_line("host name", name)?]);
-    }
-    for (address, names) in [("127.0.0.1", &["localhost"][..]), ("::1", &["localhost"][..])] {
-        let address: IpAddr = address.parse().map_err(|_| Error::Request("invalid address".to_string()))?;
-        if !has(&text, address, "localhost") {
-            add_line(&mut text, address, names);
-        }
-    }
-    if let (Connection::Host | Connection::Fallback, Some(address)) = (connection, own_address()) {
-        add_line(&mut text, address, &["host.containers.internal", "host.docker.internal"]);
-    }
-    let names: Vec<&str> = hostname.into_iter().chain(Some(container).filter(|name| !name.is_empty())).collect();
-    if !names.is_empty() {
-        for name in &names {
-            single_line("host name", name)?;
-        }
-        add_line(&mut text, IpAddr::from([127, 0, 0, 1]), &names);
-    }
-    Ok(text)
-}
-
-fn add_line(text: &mut String, address: IpAddr, names: &[&str]) {
-    // Writing to a String cannot fail.
-    let _ = writeln!(text, "{address}\t{}", names.join(" "));
-}
-
-fn has(text: &str, address: IpAddr, name: &str) -> bool {
-    text.lines().map(|line| line.split('#').next().unwrap_or_default()).any(|line| {
-        let mut words = line.split_whitespace();
-        words.next().and_then(|word| word.parse::<IpAddr>().ok()) == Some(address) && words.any(|word| word == name)
-    })
-}
-
-/// The address that this machine uses towards others. Connecting a datagram socket sends nothing: it only chooses a route.
-fn own_address() -> Option<IpAddr> {
-    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
-    // An address of the documentation range (RFC 5737).
-    socket.connect("192.0.2.1:9").ok()?;
-    socket.local_addr().ok().map(|address| address.ip()).filter(|address| !address.is_unspecified())
-}
-
-/// The host's file; instead of the stub of systemd-resolved, what the stub asks.
-fn host_resolv_conf() -> Result<String, Error> {
-    let read = |path: &str| match std::fs::read(path) {
-        Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
-        Err(source) => Err(Error::prepare(path, source)),
-    };
-    let text = read("/etc/resolv.conf")?;
-    let servers: Vec<&str> = values(&text, "nameserver").collect();
-    if servers == ["127.0.0.53"] {
-        let behind = read("/run/systemd/resolve/resolv.conf")?;
-        if !behind.is_empty() {
-            return Ok(behind);
-        }
-    }
-    Ok(text)
-}
-
-fn values<'a>(text: &'a str, key: &'a str) -> impl Iterator<Item = &'a str> {
-    text.lines().filter_map(move |line| {
-        let mut words = line.split_whitespace();
-        (words.next() == Some(key)).then(|| words.next()).flatten()
-    })
-}
-
-/// A server for a network of its own when the host's are all on its loopback, which cannot be reached from there.
-const PUBLIC_SERVER: &str = "8.8.8.8";
-
-fn resolv_conf(dns: &Dns, connection: &Connection, host: &str) -> Result<String, Error> {
-    let private = matches!(connection, Connection::Helper(_) | Connection::Path(_));
-    let mut servers: Vec<String> = dns.servers.clone();
-    if servers.is_empty() {
-        if let Connection::Helper(program) = connection {
-            // Each helper answers at an address of its own and asks the host's resolver.
-            servers.push(if program.kind == Helper::Slirp4netns { "10.0.2.3" } else { "169.254.1.1" }.to_string());
-        }
-        let local = |server: &str| server.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
-        servers.extend(values(host, "nameserver").filter(|server| !(private && local(server))).map(str::to_string));
-        if private && servers.is_empty() {
-            servers.push(PUBLIC_SERVER.to_string());
-        }
-    }
-    let listed = |given: &[String], key: &str| -> String {
-        if !given.is_empty() {
-            return given.join(" ");
-        }
-        let mut lines =
-            host.lines().filter_map(|line| line.trim().strip_prefix(key).filter(|rest| rest.starts_with([' ', '\t'])));
-        lines.next_back().map(|rest| rest.trim().to_string()).unwrap_or_default()
-    };
-    let mut text = String::new();
-    for (key, value) in [("search", listed(&dns.search, "search")), ("options", listed(&dns.options, "options"))] {
-        if value.contains(char::is_control) {
-            return Err(Error::Request(format!("invalid DNS {key} {value:?}")));
-        }
-        if !value.is_empty() && value != "." {
-            let _ = writeln!(text, "{key} {value}");
-        }
-    }
-    for server in &servers {
-        let _ = writeln!(text, "nameserver {}", single_line("DNS server", server)?);
-    }
-    Ok(text)
-}
-
 fn containerenv(label: &ContainerLabel) -> String {
     let version = env!("CARGO_PKG_VERSION");
     let rootless = u8::from(label.rootless);
@@ -246,47 +155,12 @@ fn containerenv(label: &ContainerLabel) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::network::HelperProgram;
-
-    const HOST: &str =
-        "# made by hand\nsearch a.example b.example\nnameserver 127.0.0.1\nnameserver 192.0.2.7\noptions ndots:2\n";
-
-    fn helper(kind: Helper) -> Connection {
-        Connection::Helper(HelperProgram { kind, path: PathBuf::from("/x") })
-    }
-
-    #[test]
-    fn resolv_conf_follows_the_network() {
-        let conf = |connection: &Connection| resolv_conf(&Dns::default(), connection, HOST).unwrap();
-        let rest = "search a.example b.example\noptions ndots:2\n";
-        assert_eq!(conf(&Connection::Host), format!("{rest}nameserver 127.0.0.1\nnameserver 192.0.2.7\n"));
-        assert_eq!(conf(&helper(Helper::Slirp4netns)), format!("{rest}nameserver 10.0.2.3\nnameserver 192.0.2.7\n"));
-        assert_eq!(conf(&Connection::Path("/n".into())), format!("{rest}nameserver 192.0.2.7\n"));
-        let local = resolv_conf(&Dns::default(), &Connection::Path("/n".into()), "nameserver ::1\n").unwrap();
-        assert_eq!(local, "nameserver 8.8.8.8\n");
-        let own = Dns {
-            servers: vec!["192.0.2.9".into()],
-            search: vec!["x".into()],
-            options: vec!["trust-ad".into()],
-            ..Dns::default()
-        };
-        assert_eq!(
-            resolv_conf(&own, &helper(Helper::Pasta), HOST).unwrap(),
-            "search x\noptions trust-ad\nnameserver 192.0.2.9\n"
-        );
-    }
-
-    #[test]
-    fn hosts_names_the_extra_ones_the_container_and_localhost_once() {
-        let wanted = Hosts { extra: vec![("db".into(), "192.0.2.3".parse().unwrap())], base: "none".into() };
-        let text = hosts(&wanted, &Connection::Path("/n".into()), Some("web"), "web-working-container").unwrap();
-        assert_eq!(text, "192.0.2.3\tdb\n127.0.0.1\tlocalhost\n::1\tlocalhost\n127.0.0.1\tweb web-working-container\n");
-    }
 
     #[test]
     fn words_that_would_make_a_second_line_are_refused() {
         for name in ["a\nb", "a b", "", "a\tb", "a#b", "\u{1b}[0m"] {
-            let wanted = Hosts { extra: vec![(name.into(), "192.0.2.3".parse().unwrap())], base: "none".into() };
+            let wanted =
+                Hosts { extra: vec![(name.into(), "192.0.2.3".parse().unwrap())], base: BaseHosts::None, ..Hosts::default() };
             assert!(hosts(&wanted, &Connection::Host, None, "").is_err(), "{name:?}");
             let dns = Dns { servers: vec![name.into()], ..Dns::default() };
             assert!(resolv_conf(&dns, &Connection::Host, "").is_err(), "{name:?}");

@@ -11,6 +11,7 @@
 //!
 //! Must not: know working containers, images or the store; print anything but the one line of the network fall-back.
 
+mod cache;
 pub mod capabilities;
 pub mod devices;
 mod engine;
@@ -26,11 +27,13 @@ mod network_helper;
 mod ownership;
 pub mod seccomp;
 pub mod security;
+mod sources;
 pub mod spec;
 pub mod users;
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use containers_storage::Root;
 
@@ -94,8 +97,14 @@ pub struct MountOptions {
     pub requests: Vec<mount_args::MountRequest>,
     /// `--device`.
     pub devices: Vec<devices::DeviceRequest>,
-    /// The directory that relative bind sources are resolved below (`--contextdir`).
+    /// The directory that sources of `--mount` are resolved below (`--contextdir`).
     pub context_dir: Option<PathBuf>,
+    /// The root file systems of images that `--mount from=` names. Each is attached in the caller's mount namespace.
+    pub images: Vec<(String, Arc<Root>)>,
+    /// The directory that caches are in: below a temporary directory, and named for the caller (see `cache`).
+    pub cache_dir: Option<PathBuf>,
+    /// Files of the caller's that are copied in (subscriptions).
+    pub files: Vec<etc_files::ExtraFile>,
 }
 
 /// How the root file system becomes `/`.

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 
-use super::mount_args::{MountKind, MountRequest};
+use super::mount_args::{MountKind, MountRequest, Source};
 use super::spec::lexically_clean;
 use super::{Error, ProcessUser};
 
@@ -52,7 +52,11 @@ const DEPTH_LIMIT: usize = 1024;
 /// Does what the options of `requests` ask for. `pinned` has their sources, by target.
 pub(super) fn prepare(requests: &[MountRequest], pinned: &[(PathBuf, OwnedFd)], user: &ProcessUser) -> Result<(), Error> {
     for request in requests {
-        let MountKind::Bind { source, chown, relabel, .. } = &request.kind else { continue };
+        let (source, chown, relabel) = match &request.kind {
+            MountKind::Bind(bind) => (described(&bind.source), bind.chown, bind.relabel),
+            MountKind::Cache(cache) => (PathBuf::from("cache"), cache.chown, cache.relabel),
+            MountKind::Tmpfs { .. } => continue,
+        };
         if relabel.is_some() && Path::new("/sys/fs/selinux/enforce").exists() {
             return Err(Error::Request(format!("volume {source:?}: SELinux labels (z, Z) cannot be set by this version")));
         }
@@ -62,10 +66,16 @@ pub(super) fn prepare(requests: &[MountRequest], pinned: &[(PathBuf, OwnedFd)], 
         let failed = |error: io::Error| Error::prepare(format!("the owner of volume {source:?}"), error);
         let target = lexically_clean(&request.target);
         let Some((_, handle)) = pinned.iter().find(|(known, _)| *known == target) else { continue };
-        refuse_system_directory(handle, source)?;
+        refuse_system_directory(handle, &source)?;
         give(handle.as_fd(), user, DEPTH_LIMIT).map_err(failed)?;
     }
     Ok(())
+}
+
+fn described(source: &Source) -> PathBuf {
+    match source {
+        Source::Host(path) | Source::Context(path) | Source::Rootfs(path) | Source::Image { path, .. } => path.clone(),
+    }
 }
 
 /// By the name that the kernel has for the handle, so that a link to `/etc` is `/etc`.

@@ -15,7 +15,7 @@ use oci_spec::runtime::{
 };
 
 use super::capabilities::Set;
-use super::mount_args::{MountKind, MountRequest, Propagation};
+use super::mount_args::{MountKind, MountRequest, Propagation, Source, Writes};
 use super::namespaces::Namespace;
 use super::network::Connection;
 use super::{Error, ProcessOptions, Request, Terminal};
@@ -35,6 +35,8 @@ pub struct Facts {
     pub seccomp: Option<LinuxSeccomp>,
     /// Directories that exist once per processor and tell about the machine's load: hidden as well (known attack A75).
     pub processor_paths: Vec<String>,
+    /// Targets of requests that are served with a copy of a file, which is no mount of the specification.
+    pub copied: Vec<PathBuf>,
     /// Whether this machine has `/dev/mqueue` mounted, for a command that shares its queues.
     pub message_queues: bool,
 }
@@ -207,7 +209,10 @@ fn mounts(request: &Request, facts: &Facts) -> Result<Vec<Mount>, Error> {
     let mut mounts = defaults::mounts(request, facts)?;
     let mut requested = Vec::new();
     for mount in &request.mounts.requests {
-        requested.push(requested_mount(mount)?);
+        let mount = requested_mount(mount)?;
+        if !facts.copied.contains(mount.destination()) {
+            requested.push(mount);
+        }
     }
     for device in &request.mounts.devices {
         let access = if device.access.write { "rw" } else { "ro" };
@@ -244,15 +249,24 @@ fn requested_mount(request: &MountRequest) -> Result<Mount, Error> {
         [(flags.nosuid, "nosuid"), (flags.nodev, "nodev"), (flags.noexec, "noexec")].iter().filter(|o| o.0).map(|o| o.1),
     );
     match &request.kind {
-        MountKind::Bind { source, recursive, propagation, overlay, .. } => {
-            options.push(if *recursive { "rbind" } else { "bind" });
-            options.push(match propagation {
-                Propagation::Private => "rprivate",
-                Propagation::Slave => "rslave",
-                Propagation::Shared => "rshared",
-            });
-            let typ = if *overlay { "overlay" } else { "bind" };
+        MountKind::Bind(bind) => {
+            options.push(if bind.recursive { "rbind" } else { "bind" });
+            options.push(propagation_word(bind.propagation));
+            let (typ, kept) = match &bind.writes {
+                Writes::Through => ("bind", None),
+                Writes::Discarded => ("overlay", None),
+                Writes::Kept { upper, work } => ("overlay", Some((upper.display().to_string(), work.display().to_string()))),
+            };
+            let directories = kept.map(|(upper, work)| [format!("upperdir={upper}"), format!("workdir={work}")]);
+            options.extend(directories.iter().flatten().map(String::as_str));
+            let source = match &bind.source {
+                Source::Host(path) | Source::Context(path) | Source::Rootfs(path) | Source::Image { path, .. } => path,
+            };
             defaults::mount(&target, typ, source, &options)
+        }
+        MountKind::Cache(cache) => {
+            options.extend(["bind", propagation_word(cache.propagation)]);
+            defaults::mount(&target, "bind", Path::new("cache"), &options)
         }
         MountKind::Tmpfs { size, mode, copy_up } => {
             let size = size.map(|bytes| format!("size={bytes}"));
@@ -264,6 +278,15 @@ fn requested_mount(request: &MountRequest) -> Result<Mount, Error> {
             }
             defaults::mount(&target, "tmpfs", Path::new("tmpfs"), &options)
         }
+    }
+}
+
+fn propagation_word(propagation: Propagation) -> &'static str {
+    match propagation {
+        Propagation::Private => "rprivate",
+        Propagation::Slave => "rslave",
+        Propagation::Shared => "rshared",
+        Propagation::Unbindable => "runbindable",
     }
 }
 

@@ -23,7 +23,7 @@ impl Default for Parsed {
 }
 
 /// Keys that tmpfs, devpts and the like are given; anything else is an error (CVE-2024-9407).
-const DATA: &[&str] = &["mode", "size", "gid", "uid", "ptmxmode", "newinstance", "nr_inodes"];
+const DATA: &[&str] = &["mode", "size", "gid", "uid", "ptmxmode", "newinstance", "nr_inodes", "upperdir", "workdir"];
 
 /// Parses `words`.
 pub(super) fn parse(words: &[String]) -> Result<Parsed, String> {
@@ -44,6 +44,7 @@ pub(super) fn parse(words: &[String]) -> Result<Parsed, String> {
             "private" | "rprivate" => attributes.propagation = libc::MS_PRIVATE,
             "slave" | "rslave" => attributes.propagation = libc::MS_SLAVE,
             "shared" | "rshared" => attributes.propagation = libc::MS_SHARED,
+            "unbindable" | "runbindable" => attributes.propagation = libc::MS_UNBINDABLE,
             "tmpcopyup" => parsed.copy_up = true,
             other => {
                 let (key, value) = match other.split_once('=') {

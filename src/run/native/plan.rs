@@ -134,6 +134,11 @@ fn planned(mount: &Mount, sources: &[(PathBuf, OwnedFd)]) -> Result<PlannedMount
     let stat = rustix::fs::fstat(&handle).map_err(|errno| failed(errno.into()))?;
     let directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
     let shape = if directory { Shape::Directory } else { Shape::File };
+    if typ == "overlay" && options.data.iter().any(|(key, _)| key == "upperdir") {
+        // It was mounted by the one who looked its directories up, and is attached nowhere yet.
+        mount_attr::set_attributes(handle.as_fd(), Reach::Mount, options.attributes).map_err(failed)?;
+        return Ok(PlannedMount { target, shape, source: Source::Tree(handle), options });
+    }
     if typ == "overlay" {
         let lower = detached(handle.as_fd(), Reach::Mount, Attributes::default()).map_err(failed)?;
         return Ok(PlannedMount { target, shape, source: Source::Discarding(lower), options });

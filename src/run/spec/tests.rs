@@ -34,6 +34,7 @@ fn built(request: &Request, connection: Connection) -> Result<Spec, Error> {
         seccomp: None,
         processor_paths: vec!["/sys/devices/system/cpu/cpu0/thermal_throttle".into()],
         message_queues: true,
+        copied: Vec::new(),
     };
     build(request, Path::new("/r"), facts)
 }
