@@ -157,6 +157,7 @@ fn options(ctx: &Context, args: &RunArgs, command: &[String]) -> Result<run::Opt
         },
         confinement: confinement(ctx, args),
         mounts: mounts(ctx, args)?,
+        registries: ctx.registries()?.clone(),
         subscriptions: subscriptions(ctx)?,
         names: Names { hostname: args.hostname.clone(), no_hosts: args.no_hosts, no_hostname: args.no_hostname },
         history: if history { HistoryChoice::Note } else { HistoryChoice::Silent },

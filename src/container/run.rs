@@ -18,6 +18,7 @@ use super::state::{self, CommonOptions, Namespace as KeptNamespace, RunEnvironme
 use super::{Mounted, WorkingContainer, find_image, mounted};
 use crate::conf::ContainersConf;
 use crate::conf::mounts::Subscription;
+use crate::conf::registries::Registries;
 use crate::image::config::Settings;
 use crate::run::devices::DeviceRequest;
 use crate::run::etc_files::{self, BaseHosts, HostAddress, Hostname, Hosts};
@@ -51,6 +52,8 @@ pub struct Options {
     pub confinement: Confinement,
     /// Volumes, devices.
     pub mounts: MountOptions,
+    /// What short names of images in mounts stand for.
+    pub registries: Registries,
     /// Content of the host that the command gets a copy of.
     pub subscriptions: Vec<Subscription>,
     /// Host names.
@@ -196,7 +199,7 @@ pub fn run(
     let mut request = plan.request().map_err(Error::Word)?;
     let mounted = Mounted::new(store, &container)?;
     mounted.notices().iter().for_each(|notice| note(notice.to_string()));
-    request.mounts.images = mounts::images(store, &request.mounts.requests)?;
+    request.mounts.images = mounts::images(store, &options.registries, &request.mounts.requests)?;
     read_base_hosts(mounted.root(), &mut request.files)?;
     subscriptions::add(&options.subscriptions, &mut request.mounts);
     subscriptions::add_fips(mounted.root(), &mut request.mounts);

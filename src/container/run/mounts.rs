@@ -6,6 +6,7 @@ use std::sync::Arc;
 use containers_storage::store::Store;
 
 use super::Error;
+use crate::conf::registries::Registries;
 use crate::container::find_image::find_image;
 use crate::container::mounted::{self, Mounted};
 use crate::run::mount_args::{MountKind, MountRequest, Source};
@@ -33,7 +34,11 @@ pub(super) fn requests(kept: &[String], given: &[MountRequest], workdir: &Path) 
 }
 
 /// The images that `requests` name, each mounted unchangeable where nobody sees it.
-pub(super) fn images(store: &Store, requests: &[MountRequest]) -> Result<Vec<(String, Arc<containers_storage::Root>)>, Error> {
+pub(super) fn images(
+    store: &Store,
+    registries: &Registries,
+    requests: &[MountRequest],
+) -> Result<Vec<(String, Arc<containers_storage::Root>)>, Error> {
     let mut images: Vec<(String, Arc<containers_storage::Root>)> = Vec::new();
     for request in requests {
         let MountKind::Bind(bind) = &request.kind else { continue };
@@ -41,7 +46,7 @@ pub(super) fn images(store: &Store, requests: &[MountRequest]) -> Result<Vec<(St
         if images.iter().any(|(known, _)| known == name) {
             continue;
         }
-        let found = find_image(store, name)?;
+        let found = find_image(store, registries, name)?;
         let layer = found.image.layer.as_ref().ok_or_else(|| Error::NoLayers(name.clone()))?;
         let image = Mounted::read_only(store, layer, name)?;
         images.push((name.clone(), Arc::new(image.attached(&mount_point(store)?)?)));

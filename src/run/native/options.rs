@@ -23,7 +23,7 @@ impl Default for Parsed {
 }
 
 /// Keys that tmpfs, devpts and the like are given; anything else is an error (CVE-2024-9407).
-const DATA: &[&str] = &["mode", "size", "gid", "uid", "ptmxmode", "newinstance", "nr_inodes", "upperdir", "workdir"];
+const DATA: &[&str] = &["mode", "size", "gid", "uid", "ptmxmode", "newinstance", "nr_inodes"];
 
 /// Parses `words`.
 pub(super) fn parse(words: &[String]) -> Result<Parsed, String> {

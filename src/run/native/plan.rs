@@ -119,8 +119,13 @@ fn clone_flag(typ: LinuxNamespaceType) -> Result<CloneFlags, Error> {
 fn planned(mount: &Mount, sources: &[(PathBuf, OwnedFd)]) -> Result<PlannedMount, Error> {
     let target = mount.destination().clone();
     let words = mount.options().as_deref().unwrap_or_default();
-    let options = options::parse(words).map_err(Error::Request)?;
     let typ = mount.typ().as_deref().unwrap_or("bind");
+    // The directories of an overlay are for the one who mounts it, which was done when they were looked up.
+    let (directories, words): (Vec<_>, Vec<_>) = words
+        .iter()
+        .cloned()
+        .partition(|word| typ == "overlay" && (word.starts_with("upperdir=") || word.starts_with("workdir=")));
+    let options = options::parse(&words).map_err(Error::Request)?;
     if typ != "bind" && typ != "overlay" {
         return Ok(PlannedMount { target, shape: Shape::Directory, source: Source::FileSystem(typ.to_string()), options });
     }
@@ -134,8 +139,7 @@ fn planned(mount: &Mount, sources: &[(PathBuf, OwnedFd)]) -> Result<PlannedMount
     let stat = rustix::fs::fstat(&handle).map_err(|errno| failed(errno.into()))?;
     let directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
     let shape = if directory { Shape::Directory } else { Shape::File };
-    if typ == "overlay" && options.data.iter().any(|(key, _)| key == "upperdir") {
-        // It was mounted by the one who looked its directories up, and is attached nowhere yet.
+    if !directories.is_empty() {
         mount_attr::set_attributes(handle.as_fd(), Reach::Mount, options.attributes).map_err(failed)?;
         return Ok(PlannedMount { target, shape, source: Source::Tree(handle), options });
     }
