@@ -5,6 +5,7 @@
 
 mod compare;
 pub(crate) mod stack;
+mod trees;
 
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
@@ -13,10 +14,12 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FileType, Stat};
 use serde::Serialize;
 
-use crate::driver::{Error, GraphDriver};
+use crate::driver::{Error, GraphDriver, Shape};
+use crate::layers::Layer;
 use crate::placeholder::is_placeholder;
-use crate::{LayerId, id_map};
+use crate::{Root, id_map};
 use stack::Stack;
+use trees::Trees;
 
 /// What happened to a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -94,16 +97,39 @@ struct Task {
 /// Lists what `layer` changes against its parents, sorted by path (bytewise). A directory whose entries changed but which itself
 /// did not is not listed. May be called while the layer is mounted. In a rootless store it must run inside the user namespace,
 /// or directories of other ids cannot be read. A path longer than the kernel takes (4,095 bytes) is an error.
-pub fn of_layer(driver: &dyn GraphDriver, layer: &LayerId) -> Result<Vec<Change>, Error> {
-    let own = driver.diff_dir(layer)?;
-    let stack = Stack::open(&own, &driver.lower_dirs(layer)?, opaque_attribute())?;
+pub fn of_layer(driver: &dyn GraphDriver, layer: &Layer) -> Result<Vec<Change>, Error> {
+    let own = driver.diff_dir(&layer.id)?;
+    let mut changes = match driver.shape() {
+        Shape::Diffs => of_diff(&own, &driver.lower_dirs(&layer.id)?)?,
+        Shape::Trees => of_tree(driver, layer, &own)?,
+    };
+    changes.sort_unstable_by(|a, b| a.path.as_os_str().as_bytes().cmp(b.path.as_os_str().as_bytes()));
+    Ok(changes)
+}
+
+/// The changes of a layer whose directory holds everything that it shows.
+fn of_tree(driver: &dyn GraphDriver, layer: &Layer, own: &Path) -> Result<Vec<Change>, Error> {
+    let open = |path: &Path| Root::open(path).map_err(Error::io("opening", path));
+    let read = open(own)?;
+    let Some(parent) = &layer.parent else {
+        return trees::all(&read).map_err(Error::io("reading", own));
+    };
+    let parent = open(&driver.diff_dir(parent)?)?;
+    // A container's layer is recorded when it is a whole copy, by us at least: the other tools take the time before they copy, which makes
+    // every file look touched. What is older in an image's layer may have been so in the layer's archive.
+    let copied_by = if layer.diff_digest.is_none() { layer.created.parse().ok() } else { None };
+    Trees::new(read, parent, copied_by).compare().map_err(Error::io("reading", own))
+}
+
+/// The changes of a layer whose directory holds nothing else.
+fn of_diff(own: &Path, lowers: &[PathBuf]) -> Result<Vec<Change>, Error> {
+    let stack = Stack::open(own, lowers, opaque_attribute())?;
     let mut changes = Vec::new();
     let mut todo = vec![Task { path: PathBuf::new(), lowers: stack.all_lowers(), opaque: false }];
     while let Some(task) = todo.pop() {
         let at = own.join(&task.path);
         compare_directory(&stack, &task, &mut changes, &mut todo).map_err(Error::io("reading", &at))?;
     }
-    changes.sort_unstable_by(|a, b| a.path.as_os_str().as_bytes().cmp(b.path.as_os_str().as_bytes()));
     Ok(changes)
 }
 

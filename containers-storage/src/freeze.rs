@@ -28,11 +28,11 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, FileType};
 
-use crate::archive::pack::{self, OnDisk, Outcome, Output, Times, Tree};
-use crate::archive::{self, OverlayXattrs};
+use crate::archive::pack::{self, OnDisk, Outcome, Output, Selection, Times, Tree};
+use crate::archive::{self, Marks, OverlayXattrs};
 use crate::changes::{self, stack::Stack};
 use crate::containers::Container;
-use crate::driver::{self, GraphDriver};
+use crate::driver::{self, GraphDriver, Shape};
 use crate::layers::Layer;
 use crate::store::{self, LayerContent, Store};
 use crate::temp_dir::TempDir;
@@ -128,13 +128,15 @@ impl InPlace {
 /// The container may be mounted (its files are read as they are). Must run inside the user namespace of the store.
 pub fn copy(store: &Store, driver: &dyn GraphDriver, container: &Container, options: &Options) -> Result<Layer, Error> {
     let layer = store.layers()?.get(&container.layer)?;
-    let staged = store.stage_layer()?;
+    let mut staged = store.stage_layer()?;
     let diff = open(&driver.diff_dir(&layer.id)?)?;
-    let tree = open(staged.tree())?;
+    let copy = open(staged.tree())?;
+    let (tree, marks) = tree(driver, &layer)?;
+    staged.set_marks(marks);
     let exclude = placeholders(&diff, &options.exclude);
     let mut tar_split = create(staged.tar_split())?;
-    let how = pack::Options { tree: tree_kind(), times: options.times, on_disk: OnDisk::Untouched, owner: None, exclude };
-    let output = Output { tar: None, tar_split: Some(&mut tar_split), copy: Some(&tree) };
+    let how = pack::Options { tree, times: options.times, on_disk: OnDisk::Untouched, owner: None, exclude };
+    let output = Output { tar: None, tar_split: Some(&mut tar_split), copy: Some(&copy) };
     let packed = run(driver, &layer.id, &diff, &how, output)?;
     let content = content(packed);
     // Equal images have equal IDs and must have one top layer, also where another tool gave that layer an ID of its own.
@@ -163,7 +165,8 @@ pub fn in_place(store: &Store, driver: &dyn GraphDriver, container: &Container, 
     let path = temporary.path().join("0-addition");
     let mut tar_split = create(&path)?;
     let exclude = HashSet::new();
-    let how = pack::Options { tree: tree_kind(), times: options.times, on_disk: OnDisk::SetTimes, owner: None, exclude };
+    let (tree, _) = tree(driver, &layer)?;
+    let how = pack::Options { tree, times: options.times, on_disk: OnDisk::SetTimes, owner: None, exclude };
     let output = Output { tar: None, tar_split: Some(&mut tar_split), copy: None };
     let mut packed = run(driver, &layer.id, &diff, &how, output)?;
     for socket in std::mem::take(&mut packed.skipped_sockets) {
@@ -201,8 +204,23 @@ fn run(driver: &dyn GraphDriver, id: &LayerId, diff: &Root, how: &pack::Options,
     pack::pack(diff, how, &mut lower_has, output).map_err(|source| Error::Pack { layer: id.clone(), source })
 }
 
-fn tree_kind() -> Tree {
-    Tree::Layer(if id_map::is_rootless() { OverlayXattrs::User } else { OverlayXattrs::Trusted })
+/// What of the layer's directory is packed, and what a tree that holds only that cannot say.
+fn tree(driver: &dyn GraphDriver, layer: &Layer) -> Result<(Tree, Marks), Error> {
+    if driver.shape() == Shape::Diffs {
+        let marks = if id_map::is_rootless() { OverlayXattrs::User } else { OverlayXattrs::Trusted };
+        return Ok((Tree::Layer(marks), Marks::default()));
+    }
+    let (mut selection, mut marks) = (Selection::default(), Marks::default());
+    for change in changes::of_layer(driver, layer)? {
+        let path = change.path.strip_prefix("/").unwrap_or(&change.path);
+        if change.kind == changes::Kind::Deleted {
+            selection.add_gone(path);
+            marks.whiteouts.insert(path.to_path_buf());
+        } else {
+            selection.add(path);
+        }
+    }
+    Ok((Tree::Changes(selection), marks))
 }
 
 fn content(packed: Outcome) -> LayerContent {

@@ -7,6 +7,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
 use containers_storage::LayerId;
+use containers_storage::layers::Layer;
 use containers_storage::changes::{self, Change};
 use containers_storage::driver::overlay::{Config, Overlay};
 use containers_storage::driver::{GraphDriver, MountOptions};
@@ -20,13 +21,14 @@ fn lines(changes: &[Change]) -> Vec<String> {
 }
 
 /// Makes a layer on `parent` by working in its mount.
-fn worked(driver: &Overlay, parent: Option<&LayerId>, work: impl FnOnce(&Path)) -> LayerId {
+fn worked(driver: &Overlay, parent: Option<&Layer>, work: impl FnOnce(&Path)) -> Layer {
+    let parent = parent.map(|parent| &parent.id);
     let id = LayerId::random();
     driver.create(&id, parent).unwrap();
     let merged = driver.mount(&id, &MountOptions { volatile: true, ..MountOptions::default() }).unwrap();
     work(&merged);
     driver.unmount(&id).unwrap();
-    id
+    Layer::new(id, parent.cloned())
 }
 
 #[test]

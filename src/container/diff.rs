@@ -5,7 +5,7 @@ use std::path::PathBuf;
 pub use containers_storage::changes::Kind;
 use containers_storage::changes::{self, FileKind};
 use containers_storage::driver;
-use containers_storage::store::Store;
+use containers_storage::store::{self, Store};
 
 use super::find_image::{self, find_image};
 use super::{mounted, state};
@@ -23,6 +23,14 @@ pub enum Error {
     /// The user namespace could not be entered.
     #[error("{0}")]
     Mount(#[from] mounted::Error),
+    /// The layer's record could not be read.
+    #[error("comparing {name:?} with its parent")]
+    Store {
+        /// The container or image.
+        name: String,
+        /// What failed.
+        source: store::Error,
+    },
     /// The layers could not be compared.
     #[error("comparing {name:?} with its parent")]
     Compare {
@@ -56,7 +64,9 @@ pub fn diff(store: &Store, registries: &Registries, name: &str) -> Result<Vec<Ch
     let failed = |source| Error::Compare { name: name.to_owned(), source };
     let driver = store.driver().map_err(failed)?;
     mounted::enter(name)?;
-    let all = changes::of_layer(driver, &layer).map_err(failed)?;
+    let record = store.layers().and_then(|layers| layers.get(&layer));
+    let record = record.map_err(|source| Error::Store { name: name.to_owned(), source })?;
+    let all = changes::of_layer(driver, &record).map_err(failed)?;
     let change = |change: changes::Change| Change {
         size: (change.kind != Kind::Deleted && change.file_type == FileKind::File).then_some(change.size),
         path: change.path,

@@ -12,7 +12,8 @@
 mod members;
 mod walk;
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -23,12 +24,52 @@ use super::{Error, OverlayXattrs};
 use crate::{Digest, Root};
 
 /// What the directory is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Tree {
     /// A layer's `diff`, seen without a mount: 0:0 devices are whiteouts, opaque marks count.
     Layer(OverlayXattrs),
     /// A mounted root file system, packed whole (`--squash`): no whiteouts.
     Merged,
+    /// The whole tree of a layer, of which only these changes are packed: what is gone becomes a whiteout.
+    Changes(Selection),
+}
+
+/// The changes of a tree that are packed. Paths are below the root, clean, without a leading slash.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// What is packed; of a directory that is not here nothing is.
+    present: HashSet<PathBuf>,
+    /// Names that are gone, by directory.
+    gone: HashMap<PathBuf, Vec<OsString>>,
+}
+
+impl Selection {
+    /// Adds what the tree has at `path`, and the directories on the way to it.
+    pub fn add(&mut self, path: &Path) {
+        let mut next = Some(path);
+        while let Some(path) = next.filter(|path| !path.as_os_str().is_empty()) {
+            if !self.present.insert(path.to_path_buf()) {
+                break;
+            }
+            next = path.parent();
+        }
+    }
+
+    /// Adds what the tree has no more at `path`, and the directories on the way to it.
+    pub fn add_gone(&mut self, path: &Path) {
+        if let (Some(parent), Some(name)) = (path.parent(), path.file_name()) {
+            self.add(parent);
+            self.gone.entry(parent.to_path_buf()).or_default().push(name.to_owned());
+        }
+    }
+
+    fn has(&self, path: &Path) -> bool {
+        self.present.contains(path)
+    }
+
+    fn gone_from(&self, directory: &Path) -> &[OsString] {
+        self.gone.get(directory).map_or(&[], Vec::as_slice)
+    }
 }
 
 /// What becomes of times of modification.

@@ -105,7 +105,7 @@ pub(super) fn find(store: &Store, tables: &Tables) -> Result<Vec<Item>, Error> {
 
 fn find_layers(store: &Store, tables: &Tables, items: &mut Vec<Item>) -> Result<(), Error> {
     let mut unknown = HashSet::new();
-    let home = store.driver_home();
+    let home = store.driver()?.layer_dirs();
     let layers_dir = store.layers_dir();
     for name in names(&home)?.into_iter().chain(names(&layers_dir)?) {
         let id = name.strip_suffix(".tar-split.gz").unwrap_or(&name).parse::<LayerId>();

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::{Report, Tables};
 use crate::containers::Container;
-use crate::driver::GraphDriver;
+use crate::driver::{GraphDriver, Shape};
 use crate::freeze;
 use crate::images::{Image, big_data_file};
 use crate::layers::Layer;
@@ -101,10 +101,20 @@ fn check_layer(store: &Store, graph: &Graph<'_>, layer: &Layer, report: &mut Rep
     if parents.len() > MAX_DEPTH {
         report.damage(format!("layer {id} has {} layers below it, more than {MAX_DEPTH}", parents.len()));
     }
-    let dir = graph.driver.home().join(id);
-    if !dir.join("diff").is_dir() {
+    if !graph.driver.diff_dir(id).is_ok_and(|dir| dir.is_dir()) {
         return report.damage(format!("layer {id} has no directory"));
     }
+    if graph.driver.shape() == Shape::Diffs {
+        check_stacking(graph, layer, &parents, report);
+    }
+    if layer.diff_digest.is_some() && !store.tar_split(id).is_file() {
+        report.damage(format!("layer {id} has no tar-split: it can't be copied out"));
+    }
+}
+
+/// What the driver keeps of the layers below, against what the records say.
+fn check_stacking(graph: &Graph<'_>, layer: &Layer, parents: &[&Layer], report: &mut Report) {
+    let id = &layer.id;
     if let Some(problem) = wrong_link(graph.driver.home(), id) {
         report.damage(format!("layer {id}: {problem}"));
     }
@@ -116,9 +126,6 @@ fn check_layer(store: &Store, graph: &Graph<'_>, layer: &Layer, report: &mut Rep
             report.damage(format!("layer {id}: its directory is stacked on other layers than its record says"));
         }
         Ok(_) => {}
-    }
-    if layer.diff_digest.is_some() && !store.tar_split(id).is_file() {
-        report.damage(format!("layer {id} has no tar-split: it can't be copied out"));
     }
 }
 

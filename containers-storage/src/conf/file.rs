@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use toml::{Table, Value};
+use toml::Value;
 
-use super::{Environment, Error, locations};
+use super::{DriverKind, Environment, Error, locations};
 
 /// A value, and who said it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,12 +24,20 @@ pub(super) struct Settings {
     graph_root: Option<Directory>,
     run_root: Option<Directory>,
     rootless_path: Option<String>,
-    /// As `key=value`.
-    pub driver_options: Vec<Set>,
+    driver_options: Vec<(Table, Set)>,
     pub additional_image_stores: Vec<String>,
     pub disable_volatile: bool,
     unsupported: Vec<Set>,
     pub files: Vec<PathBuf>,
+}
+
+/// Where an option of a driver stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Table {
+    /// `[storage.options]`: of whichever driver is in use, if it knows the option.
+    Any,
+    /// `[storage.options.<driver>]`
+    Of(DriverKind),
 }
 
 #[derive(Debug)]
@@ -51,9 +59,11 @@ const DRIVER_KEYS: [&str; 10] = [
     "sync",
     "imagestore",
 ];
+/// Those of them that the vfs driver knows; the others are overlay's, and no error in a file.
+const VFS_KEYS: [&str; 2] = ["ignore_chown_errors=", "sync="];
 /// Keys of `[storage.options]` that concern what this program does not do; they are no error.
-const OTHER_KEYS: [&str; 5] =
-    ["pull_options", "root-auto-userns-user", "auto-userns-min-size", "auto-userns-max-size", "overlay"];
+const OTHER_KEYS: [&str; 6] =
+    ["pull_options", "root-auto-userns-user", "auto-userns-min-size", "auto-userns-max-size", "overlay", "vfs"];
 
 /// Reads every file that applies.
 pub(super) fn read_all(environment: &Environment) -> Result<Settings, Error> {
@@ -110,6 +120,13 @@ impl Settings {
         own.map(|dir| PathBuf::from(environment.expand(&dir.path)))
     }
 
+    /// The options for `driver`, as `key=value`; what its own table says comes last, so that it wins.
+    pub(super) fn driver_options(&self, driver: DriverKind) -> impl Iterator<Item = &Set> {
+        let known = move |set: &Set| driver == DriverKind::Overlay || VFS_KEYS.iter().any(|key| set.value.starts_with(key));
+        let of = move |table: Table| self.driver_options.iter().filter(move |(from, set)| *from == table && known(set));
+        of(Table::Any).chain(of(Table::Of(driver))).map(|(_, set)| set)
+    }
+
     /// Refuses what the files ask for and this program does not do.
     pub(super) fn refuse_unsupported(&self) -> Result<(), Error> {
         match self.unsupported.first() {
@@ -131,7 +148,7 @@ impl Settings {
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(false),
             Err(source) => return Err(Error::Read { path: path.to_owned(), source }),
         };
-        let table: Table = text.parse().map_err(|error: toml::de::Error| {
+        let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
             let line = error.span().map_or(0, |span| text.get(..span.start).unwrap_or_default().matches('\n').count() + 1);
             Error::Parse { path: path.to_owned(), problem: format!("line {line}: {}", error.message()) }
         })?;
@@ -143,7 +160,7 @@ impl Settings {
         Ok(true)
     }
 
-    fn apply(&mut self, file: &File, storage: &Table) -> Result<(), Error> {
+    fn apply(&mut self, file: &File, storage: &toml::Table) -> Result<(), Error> {
         for (key, value) in storage {
             match key.as_str() {
                 "driver" => self.driver = Some(file.set(&file.text(key, value)?)),
@@ -163,7 +180,7 @@ impl Settings {
         Ok(())
     }
 
-    fn apply_options(&mut self, file: &File, options: &Table) -> Result<(), Error> {
+    fn apply_options(&mut self, file: &File, options: &toml::Table) -> Result<(), Error> {
         for (key, value) in options {
             match key.as_str() {
                 "additionalimagestores" => merge_array(&mut self.additional_image_stores, file, key, value)?,
@@ -176,29 +193,30 @@ impl Settings {
                 "remap-uids" | "remap-gids" | "remap-user" | "remap-group" => {
                     self.refuse(file, &format!("a default ID map ({key})"), file.text(key, value)?.is_empty());
                 }
-                key if DRIVER_KEYS.contains(&key) => self.driver_option(file, key, value)?,
-                "vfs" | "btrfs" | "zfs" | "thinpool" | "aufs" => {}
+                key if DRIVER_KEYS.contains(&key) => self.driver_option(file, Table::Any, key, value)?,
+                "btrfs" | "zfs" | "thinpool" | "aufs" => {}
                 key if OTHER_KEYS.contains(&key) => {}
                 unknown => log::debug!("{}: unknown key storage.options.{unknown}", file.origin),
             }
         }
-        // The driver's own table is said last, so that it wins.
-        for (key, value) in options.get("overlay").and_then(Value::as_table).into_iter().flatten() {
-            self.driver_option(file, key, value)?;
+        for driver in [DriverKind::Overlay, DriverKind::Vfs] {
+            for (key, value) in options.get(driver.name()).and_then(Value::as_table).into_iter().flatten() {
+                self.driver_option(file, Table::Of(driver), key, value)?;
+            }
         }
         Ok(())
     }
 
-    fn driver_option(&mut self, file: &File, key: &str, value: &Value) -> Result<(), Error> {
+    fn driver_option(&mut self, file: &File, table: Table, key: &str, value: &Value) -> Result<(), Error> {
         let text = match value {
             Value::Boolean(truth) => truth.to_string(),
             Value::Integer(number) => number.to_string(),
             other => file.text(key, other)?,
         };
         let prefix = format!("{key}=");
-        self.driver_options.retain(|set| !set.value.starts_with(&prefix));
+        self.driver_options.retain(|(from, set)| *from != table || !set.value.starts_with(&prefix));
         if !text.is_empty() {
-            self.driver_options.push(file.set(&format!("{key}={text}")));
+            self.driver_options.push((table, file.set(&format!("{key}={text}"))));
         }
         Ok(())
     }

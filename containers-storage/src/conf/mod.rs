@@ -35,15 +35,29 @@ pub struct Overrides {
 /// The graph drivers that are implemented.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DriverKind {
-    /// Native overlay.
+    /// Layers as directories of overlayfs.
     Overlay,
+    /// Layers as whole trees.
+    Vfs,
 }
+
+/// Drivers of the other tools that are refused by name.
+const FOREIGN_DRIVERS: [&str; 5] = ["btrfs", "zfs", "aufs", "devicemapper", "windows"];
 
 impl DriverKind {
     /// The name in paths and options.
     pub fn name(self) -> &'static str {
         match self {
             Self::Overlay => "overlay",
+            Self::Vfs => "vfs",
+        }
+    }
+
+    fn named(name: &str) -> Option<Self> {
+        match name {
+            "overlay" | "overlay2" => Some(Self::Overlay),
+            "vfs" => Some(Self::Vfs),
+            _ => None,
         }
     }
 
@@ -111,6 +125,24 @@ pub enum Error {
         /// What was asked for.
         what: String,
     },
+    /// A driver that no tool knows.
+    #[error("{origin}: unknown storage driver {name:?} (overlay and vfs are known)")]
+    UnknownDriver {
+        /// The file, variable or option.
+        origin: String,
+        /// The name.
+        name: String,
+    },
+    /// An option that this driver has no use for.
+    #[error("{origin}: the driver {driver} does not support the option {option:?}")]
+    NotOfDriver {
+        /// The file, variable or option.
+        origin: String,
+        /// The driver.
+        driver: &'static str,
+        /// The option.
+        option: String,
+    },
     /// A driver option that no tool knows.
     #[error("{origin}: unknown storage option {option:?}")]
     UnknownOption {
@@ -148,7 +180,7 @@ impl Conf {
             None => locations::default_run_root(environment)?,
         };
         let (driver, driver_is_explicit) = driver(environment, overrides, &settings, &graph_root)?;
-        let (options, mut stores) = driver_options(environment, overrides, &settings)?;
+        let (options, mut stores) = driver_options(driver, environment, overrides, &settings)?;
         let configured = settings.additional_image_stores.iter().map(|path| PathBuf::from(environment.expand(path)));
         stores.extend(configured.filter(|_| !replaces_options(environment, overrides)));
         Ok(Self {
@@ -189,15 +221,19 @@ fn driver(
     let option = overrides.driver.clone().map(|name| ("--storage-driver".to_owned(), name));
     let configured = settings.driver.clone().map(|set| (set.origin, set.value));
     if let Some((origin, name)) = option.or(variable).or(configured).filter(|(_, name)| !name.is_empty()) {
-        return match name.as_str() {
-            "overlay" | "overlay2" => Ok((DriverKind::Overlay, true)),
-            _ => Err(Error::Unsupported { origin, what: format!("the storage driver {name:?}") }),
+        return match DriverKind::named(&name) {
+            Some(driver) => Ok((driver, true)),
+            None if FOREIGN_DRIVERS.contains(&name.as_str()) => {
+                Err(Error::Unsupported { origin, what: format!("the storage driver {name:?}") })
+            }
+            None => Err(Error::UnknownDriver { origin, name }),
         };
     }
     let used = |name: &str| graph_root.join(format!("{name}-images")).is_dir();
-    if !used("overlay")
-        && let Some(other) = ["vfs", "btrfs", "zfs"].into_iter().find(|name| used(name))
-    {
+    if let Some(driver) = [DriverKind::Overlay, DriverKind::Vfs].into_iter().find(|driver| used(driver.name())) {
+        return Ok((driver, false));
+    }
+    if let Some(other) = FOREIGN_DRIVERS.into_iter().find(|name| used(name)) {
         let what = format!("its storage driver {other:?} (another one can be chosen with --storage-driver overlay)");
         return Err(Error::Unsupported { origin: format!("the store at {graph_root:?}"), what });
     }
@@ -211,6 +247,7 @@ fn replaces_options(environment: &Environment, overrides: &Overrides) -> bool {
 
 /// The driver's options, and the additional image stores named among them.
 fn driver_options(
+    driver: DriverKind,
     environment: &Environment,
     overrides: &Overrides,
     settings: &Settings,
@@ -219,15 +256,15 @@ fn driver_options(
     let mut stores = Vec::new();
     if !overrides.options.is_empty() {
         for option in &overrides.options {
-            options.apply("--storage-opt", option, &mut stores)?;
+            options.apply(driver, "--storage-opt", option, &mut stores)?;
         }
     } else if let Some(list) = environment.text("STORAGE_OPTS") {
         for option in list.split(',').filter(|option| !option.is_empty()) {
-            options.apply("STORAGE_OPTS", option, &mut stores)?;
+            options.apply(driver, "STORAGE_OPTS", option, &mut stores)?;
         }
     } else if overrides.driver.is_none() {
-        for set in &settings.driver_options {
-            options.apply(&set.origin, &set.value, &mut stores)?;
+        for set in settings.driver_options(driver) {
+            options.apply(driver, &set.origin, &set.value, &mut stores)?;
         }
     }
     Ok((options, stores))

@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use super::Error;
+use super::{DriverKind, Error};
 
-/// Settings of the overlay driver.
+/// Settings of the driver in use.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DriverOptions {
     /// Options for each mount of a container (`mountopt`), as `nodev`.
@@ -19,16 +19,38 @@ pub struct DriverOptions {
     pub sync_filesystem: bool,
 }
 
-const OTHER_DRIVERS: [&str; 3] = ["btrfs.", "zfs.", "vfs."];
+/// How an option says whose it is.
+const PREFIXES: [(&str, Option<DriverKind>); 6] = [
+    ("overlay.", Some(DriverKind::Overlay)),
+    ("overlay2.", Some(DriverKind::Overlay)),
+    ("vfs.", Some(DriverKind::Vfs)),
+    ("btrfs.", None),
+    ("zfs.", None),
+    ("aufs.", None),
+];
+
+/// Options that mean nothing to a driver without mounts.
+const OF_OVERLAY: [&str; 7] = ["mountopt", "skip_mount_home", "mount_program", "use_composefs", "force_mask", "size", "inodes"];
 
 impl DriverOptions {
     /// Applies one option. Those of other drivers are passed over, as with the other tools; an unknown one is an error.
-    pub(super) fn apply(&mut self, origin: &str, option: &str, stores: &mut Vec<PathBuf>) -> Result<(), Error> {
-        if OTHER_DRIVERS.iter().any(|prefix| option.starts_with(prefix)) {
-            return Ok(());
-        }
-        let own = option.strip_prefix("overlay.").or_else(|| option.strip_prefix("overlay2.")).unwrap_or(option);
+    pub(super) fn apply(
+        &mut self,
+        driver: DriverKind,
+        origin: &str,
+        option: &str,
+        stores: &mut Vec<PathBuf>,
+    ) -> Result<(), Error> {
+        let own = match PREFIXES.iter().find_map(|(prefix, of)| Some((option.strip_prefix(prefix)?, *of))) {
+            Some((own, Some(of))) if of == driver => own,
+            Some(_) => return Ok(()),
+            None => option.strip_prefix('.').unwrap_or(option),
+        };
         let (key, value) = own.split_once('=').unwrap_or((own, ""));
+        if driver == DriverKind::Vfs && OF_OVERLAY.contains(&key) {
+            let (origin, option) = (origin.to_owned(), key.to_owned());
+            return Err(Error::NotOfDriver { origin, driver: driver.name(), option });
+        }
         let unsupported = |what: &str| Err(Error::Unsupported { origin: origin.to_owned(), what: what.to_owned() });
         match key {
             "mountopt" => self.mount_options = value.split(',').filter(|word| !word.is_empty()).map(str::to_owned).collect(),

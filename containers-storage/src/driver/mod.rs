@@ -1,14 +1,20 @@
 //! Graph drivers: where a layer's tree lies, how it is created, stacked, mounted and taken away.
 //!
-//! `GraphDriver` is object-safe: a store holds one as `Box<dyn GraphDriver>`, chosen at run time by name. `overlay` implements
-//! it now; `vfs` and `fuse` will.
+//! `GraphDriver` is object-safe: a store holds one as `Box<dyn GraphDriver>`, chosen at run time by name.
+//!
+//! ```text
+//! overlay   a layer's directory holds what it changes; what it shows is mounted      (Shape::Diffs)
+//! vfs       a layer's directory holds all that it shows; nothing is ever mounted     (Shape::Trees)
+//! ```
 //!
 //! Invariant: a driver knows layers by validated id only, and touches nothing but its own home. It keeps no records: the caller
 //! holds layers.lock (exclusively for `create`, `adopt` and `detach`) and writes layers.json.
 //!
-//! Must not: write into the `diff` directory of a layer that may be mounted or is complete.
+//! Must not: write into the tree of a layer that may be mounted or is complete.
 
+mod directory;
 pub mod overlay;
+pub mod vfs;
 
 use std::fmt;
 use std::io;
@@ -16,7 +22,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use crate::LayerId;
-use crate::archive::Whiteouts;
+use crate::archive::{Marks, Whiteouts};
 use crate::conf::{Conf, DriverKind};
 
 /// Why a driver could not do what it was asked.
@@ -102,6 +108,16 @@ pub enum Access {
     Read,
 }
 
+/// What a layer's directory holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// What the layer changes against those below. A container's is written through a mount, one at a time.
+    Diffs,
+    /// Everything that the layer shows. Making a layer copies its parent, which takes the owners' user namespace; using one takes no mount,
+    /// and any number of processes may at once.
+    Trees,
+}
+
 /// What a mount should be like.
 #[derive(Debug, Clone, Default)]
 pub struct MountOptions {
@@ -120,11 +136,17 @@ pub trait GraphDriver: fmt::Debug + Send + Sync {
     /// `overlay`, `vfs`.
     fn name(&self) -> &'static str;
 
+    /// What a layer's directory holds.
+    fn shape(&self) -> Shape;
+
     /// How a layer's own tree keeps what it deletes of those below.
     fn whiteouts(&self) -> Whiteouts;
 
     /// The driver's home, `<graph root>/<name>`.
     fn home(&self) -> &Path;
+
+    /// The directory in the home that holds each layer under its ID.
+    fn layer_dirs(&self) -> PathBuf;
 
     /// Whether the layer has a directory in the home or in an additional store.
     fn exists(&self, id: &LayerId) -> bool;
@@ -132,6 +154,10 @@ pub trait GraphDriver: fmt::Debug + Send + Sync {
     /// Creates the layer's directory with an empty `diff`, owned as the parent's and with its mode (0555 without a parent).
     /// What an earlier, killed creation left under that id is removed first. Needs layers.lock exclusively.
     fn create(&self, id: &LayerId, parent: Option<&LayerId>) -> Result<(), Error>;
+
+    /// Makes of `tree`, which holds what a layer changes against `parent`, and of `marks`, which say what it deletes, the tree that `adopt`
+    /// takes. Slow where layers are whole trees, and starts threads: no lock may be held, and namespaces must be entered before.
+    fn complete(&self, tree: &Path, parent: Option<&LayerId>, marks: &Marks) -> Result<(), Error>;
 
     /// As `create`, but `tree`, a directory on the same file system, becomes the layer's `diff` by one rename. Owner and mode of
     /// `tree` are set to what `create` would give. Needs layers.lock exclusively.
@@ -155,15 +181,18 @@ pub trait GraphDriver: fmt::Debug + Send + Sync {
     /// The directories below `diff_dir`, nearest first, that the layer's content is looked up in (push through tar-split).
     fn lower_dirs(&self, id: &LayerId) -> Result<Vec<PathBuf>, Error>;
 
-    /// The driver's chain of parents, nearest first.
+    /// The driver's chain of parents, nearest first; empty for one that keeps none (`Shape::Trees`).
     fn chain(&self, id: &LayerId) -> Result<Vec<LayerId>, Error>;
 
-    /// Where the layer appears when it is mounted (`<home>/<id>/merged`). Need not exist.
+    /// Where the layer appears when it is mounted. Need not exist. Where layers are whole trees it is the layer's directory, and no mount.
     fn mount_point(&self, id: &LayerId) -> PathBuf;
 
     /// Mounts the layer without attaching it anywhere: the descriptor of a detached mount, for `attach` or `openat`. Needs
     /// CAP_SYS_ADMIN in the current user namespace. For `Access::Write` the caller holds the lease's gate.
     fn mount_detached(&self, id: &LayerId, options: &MountOptions) -> Result<OwnedFd, Error>;
+
+    /// A handle on all that the layer shows, for a caller that does not write. Excludes nobody.
+    fn open_to_read(&self, id: &LayerId) -> Result<OwnedFd, Error>;
 
     /// Mounts the layer at `mount_point` in this process's mount namespace, and returns that path.
     fn mount(&self, id: &LayerId, options: &MountOptions) -> Result<PathBuf, Error>;
@@ -181,6 +210,11 @@ pub fn open(conf: &Conf) -> Result<Box<dyn GraphDriver>, Error> {
     let home = |root: &Path| root.join(conf.driver.name());
     let additional = conf.additional_image_stores.iter().map(|root| home(root)).collect();
     match conf.driver {
+        DriverKind::Vfs => Ok(Box::new(vfs::Vfs::new(vfs::Config {
+            home: home(&conf.graph_root),
+            additional,
+            ignore_chown_errors: conf.options.ignore_chown_errors,
+        }))),
         DriverKind::Overlay => Ok(Box::new(overlay::Overlay::open(overlay::Config {
             home: home(&conf.graph_root),
             additional,

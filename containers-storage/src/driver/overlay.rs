@@ -22,8 +22,8 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use super::{Access, Error, GraphDriver, MountOptions};
-use crate::archive::{OverlayXattrs, Whiteouts};
+use super::{Access, Error, GraphDriver, MountOptions, Shape};
+use crate::archive::{Marks, OverlayXattrs, Whiteouts};
 use crate::{LayerId, id_map};
 
 /// What the driver needs to know from storage.conf and the command line.
@@ -91,6 +91,10 @@ impl GraphDriver for Overlay {
         "overlay"
     }
 
+    fn shape(&self) -> Shape {
+        Shape::Diffs
+    }
+
     fn whiteouts(&self) -> Whiteouts {
         Whiteouts::OnDisk(if id_map::is_rootless() { OverlayXattrs::User } else { OverlayXattrs::Trusted })
     }
@@ -99,12 +103,21 @@ impl GraphDriver for Overlay {
         &self.config.home
     }
 
+    fn layer_dirs(&self) -> PathBuf {
+        self.config.home.clone()
+    }
+
     fn exists(&self, id: &LayerId) -> bool {
         self.layer_dir(id).is_ok()
     }
 
     fn create(&self, id: &LayerId, parent: Option<&LayerId>) -> Result<(), Error> {
         tree::create(self, id, parent, None)
+    }
+
+    /// Nothing to do: the layers below are stacked, not copied.
+    fn complete(&self, _tree: &Path, _parent: Option<&LayerId>, _marks: &Marks) -> Result<(), Error> {
+        Ok(())
     }
 
     fn adopt(&self, id: &LayerId, parent: Option<&LayerId>, tree: &Path) -> Result<(), Error> {
@@ -141,6 +154,10 @@ impl GraphDriver for Overlay {
 
     fn mount_detached(&self, id: &LayerId, options: &MountOptions) -> Result<OwnedFd, Error> {
         mount::detached(self, id, options)
+    }
+
+    fn open_to_read(&self, id: &LayerId) -> Result<OwnedFd, Error> {
+        mount::detached(self, id, &MountOptions { access: Access::Read, ..MountOptions::default() })
     }
 
     fn mount(&self, id: &LayerId, options: &MountOptions) -> Result<PathBuf, Error> {

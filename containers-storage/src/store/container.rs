@@ -5,10 +5,13 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use super::layer::StagedTree;
 use super::pending::{Note, layer_users};
 use super::trash::Trash;
 use super::{Deleted, Error, Store};
+use crate::archive::Marks;
 use crate::containers::Container;
+use crate::driver::Shape;
 use crate::layers::Layer;
 use crate::temp_dir::TempDir;
 use crate::{ContainerId, ImageId, LayerId};
@@ -42,6 +45,8 @@ impl Store {
     /// Makes a container with a fresh writable layer. `name` is asked with 0, 1, 2… until it gives a name that no container has;
     /// with `None` it insists on its last one, and the call fails with `Error::NameInUse`. `state` is given the new record and
     /// `container_dir`, which exists then, to write files there before the record is visible. Both are called under locks: nothing slow.
+    ///
+    /// Where layers are whole trees (`driver::Shape::Trees`) this copies the parent's, and must run inside the user namespace of the store.
     pub fn create_container(
         &self,
         new: &NewContainer,
@@ -62,6 +67,7 @@ impl Store {
         name: &mut dyn FnMut(u32) -> Option<String>,
         state: &mut dyn FnMut(&Container, &Path) -> io::Result<()>,
     ) -> Result<Container, Error> {
+        let copy = self.copy_of(new.parent.as_ref())?;
         let mut layers = self.lock_layers()?;
         if let Some(image) = &new.image {
             self.images()?.get(image)?;
@@ -88,7 +94,10 @@ impl Store {
             layers: vec![container.layer.clone()],
             images: Vec::new(),
         })?;
-        self.driver()?.create(&container.layer, new.parent.as_ref())?;
+        match &copy {
+            Some(copy) => self.driver()?.adopt(&container.layer, new.parent.as_ref(), copy.tree())?,
+            None => self.driver()?.create(&container.layer, new.parent.as_ref())?,
+        }
         let dir = self.container_dir(&container.id);
         crate::lock::make_private_dir(&dir).map_err(Error::io("creating", &dir))?;
         state(&container, &dir).map_err(Error::io("writing the state of the container in", &dir))?;
@@ -99,6 +108,18 @@ impl Store {
         containers.save()?;
         noted.done();
         Ok(container)
+    }
+
+    /// Where layers are whole trees: a copy of `parent`, made before any lock is taken.
+    fn copy_of(&self, parent: Option<&LayerId>) -> Result<Option<StagedTree>, Error> {
+        match self.driver()?.shape() {
+            Shape::Diffs => Ok(None),
+            Shape::Trees => {
+                let staged = self.stage_tree()?;
+                self.driver()?.complete(staged.tree(), parent, &Marks::default())?;
+                Ok(Some(staged))
+            }
+        }
     }
 
     /// Deletes a container and its writable layer; the layer stays if an image or another layer has come to use it. One whose deletion

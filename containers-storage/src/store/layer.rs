@@ -9,16 +9,30 @@ use super::pending::Note;
 use super::{Error, LayerContent, Store};
 use crate::archive::unpack::{self, Devices, LayerOptions, Unmapped};
 use crate::archive::{self, Marks, Whiteouts};
+use crate::driver::Shape;
 use crate::layers::Layer;
 use crate::temp_dir::TempDir;
 use crate::{LayerId, Root, id_map};
 
+/// A tree that is being assembled on the file system of the layers. Dropped, it is deleted.
+#[derive(Debug)]
+pub(super) struct StagedTree {
+    in_home: TempDir,
+    tree: PathBuf,
+}
+
+impl StagedTree {
+    /// The tree; others can't reach it: the directory around it is 0700.
+    pub(super) fn tree(&self) -> &Path {
+        &self.tree
+    }
+}
+
 /// A layer that is being assembled: a tree and its tar-split. Dropped, it is deleted.
 #[derive(Debug)]
 pub struct StagedLayer {
-    in_home: TempDir,
+    staged: StagedTree,
     beside_table: TempDir,
-    tree: PathBuf,
     tar_split: PathBuf,
     whiteouts: Whiteouts,
     unmapped: Unmapped,
@@ -26,9 +40,14 @@ pub struct StagedLayer {
 }
 
 impl StagedLayer {
-    /// The directory that becomes the layer's `diff`; it exists, empty. Others can't reach it: the directory around it is 0700.
+    /// The directory for what the layer changes; it exists, empty. Others can't reach it: the directory around it is 0700.
     pub fn tree(&self) -> &Path {
-        &self.tree
+        self.staged.tree()
+    }
+
+    /// Says what the layer deletes of the layers below, where that is listed (`GraphDriver::whiteouts`). `unpack` does it by itself.
+    pub fn set_marks(&mut self, marks: Marks) {
+        self.marks = marks;
     }
 
     /// Where the tar-split (gzip'd) is to be written; does not exist yet.
@@ -46,7 +65,7 @@ impl StagedLayer {
         let options = LayerOptions { whiteouts: self.whiteouts, devices, unmapped };
         let mut tar_split =
             OpenOptions::new().write(true).create_new(true).mode(0o600).open(&self.tar_split).map_err(archive::Error::Write)?;
-        let tree = Root::open(&self.tree).map_err(archive::Error::Write)?;
+        let tree = Root::open(self.tree()).map_err(archive::Error::Write)?;
         let unpacked = unpack::layer(input, &tree, options, Some(&mut tar_split))?;
         self.marks = unpacked.marks;
         Ok(LayerContent {
@@ -63,32 +82,32 @@ impl StagedLayer {
     /// Deletes it now. `Err` if that needs another user namespace: it is collected later.
     pub fn discard(mut self) -> std::io::Result<()> {
         self.beside_table.remove()?;
-        self.in_home.remove()
+        self.staged.in_home.remove()
     }
 }
 
 impl Store {
     /// Room for a new layer.
     pub fn stage_layer(&self) -> Result<StagedLayer, Error> {
-        let create = |parent: PathBuf| {
-            TempDir::create(&parent).map_err(|source| match source.kind() {
-                std::io::ErrorKind::ReadOnlyFilesystem | std::io::ErrorKind::PermissionDenied => {
-                    Error::ReadOnly { path: parent, source }
-                }
-                _ => Error::io("making a temporary directory in", &parent)(source),
-            })
-        };
-        let in_home = create(self.temp_dirs())?;
-        let beside_table = create(self.temp_dirs_outside_home())?;
-        let (tree, tar_split) = (in_home.path().join("0-addition"), beside_table.path().join("0-addition"));
-        std::fs::create_dir(&tree).map_err(Error::io("creating", &tree))?;
+        let staged = self.stage_tree()?;
+        let beside_table = temporary(self.temp_dirs_outside_home())?;
+        let tar_split = beside_table.path().join("0-addition");
         let unmapped = if self.conf.options.ignore_chown_errors { Unmapped::Ignore } else { Unmapped::Refuse };
         let (whiteouts, marks) = (self.driver()?.whiteouts(), Marks::default());
-        Ok(StagedLayer { in_home, beside_table, tree, tar_split, whiteouts, unmapped, marks })
+        Ok(StagedLayer { staged, beside_table, tar_split, whiteouts, unmapped, marks })
+    }
+
+    /// Room for a tree.
+    pub(super) fn stage_tree(&self) -> Result<StagedTree, Error> {
+        let in_home = temporary(self.temp_dirs())?;
+        let tree = in_home.path().join("0-addition");
+        std::fs::create_dir(&tree).map_err(Error::io("creating", &tree))?;
+        Ok(StagedTree { in_home, tree })
     }
 
     /// Makes a staged tree the layer over `parent`, under the ID of `LayerId::of_image_layer`. If that layer exists it is used,
     /// and the staged one deleted. Should this process die before an image on the layer is recorded, `check::repair` collects it.
+    /// Where layers are whole trees this copies the parent's, and must run inside the user namespace of the store.
     pub fn put_layer(&self, staged: StagedLayer, parent: Option<&LayerId>, content: &LayerContent) -> Result<Layer, Error> {
         let put = self.try_put_layer(&staged, parent, content);
         if put.is_err() {
@@ -100,6 +119,9 @@ impl Store {
 
     fn try_put_layer(&self, staged: &StagedLayer, parent: Option<&LayerId>, content: &LayerContent) -> Result<Layer, Error> {
         let id = LayerId::of_image_layer(parent, &content.diff_digest);
+        if self.driver()?.shape() == Shape::Trees && !self.layers()?.contains(&id) {
+            self.driver()?.complete(staged.tree(), parent, &staged.marks)?;
+        }
         let mut layers = self.lock_layers()?;
         if let Some(layer) = layers.find(&id)? {
             self.join_announcement(&id)?;
@@ -109,7 +131,7 @@ impl Store {
             self.refuse_parent(&layers, parent)?;
         }
         let noted = self.note(&Note { layers: vec![id.clone()], ..Note::default() })?;
-        self.driver()?.adopt(&id, parent, &staged.tree)?;
+        self.driver()?.adopt(&id, parent, staged.tree())?;
         let tar_split = self.layers_dir().join(format!("{id}.tar-split.gz"));
         private_file(&staged.tar_split).map_err(Error::io("reading", &staged.tar_split))?;
         std::fs::rename(&staged.tar_split, &tar_split).map_err(Error::io("creating", &tar_split))?;
@@ -144,6 +166,15 @@ impl Store {
         }
         Ok(())
     }
+}
+
+fn temporary(parent: PathBuf) -> Result<TempDir, Error> {
+    TempDir::create(&parent).map_err(|source| match source.kind() {
+        std::io::ErrorKind::ReadOnlyFilesystem | std::io::ErrorKind::PermissionDenied => {
+            Error::ReadOnly { path: parent, source }
+        }
+        _ => Error::io("making a temporary directory in", &parent)(source),
+    })
 }
 
 /// Mode 0600, whatever the umask was when the file was written.

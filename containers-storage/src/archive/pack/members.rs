@@ -55,7 +55,7 @@ impl<'a> Packer<'a> {
         let base = rustix::fs::openat(source, ".", READ | OFlags::DIRECTORY, Mode::empty());
         let marks = match options.tree {
             Tree::Layer(family) => Some(family),
-            Tree::Merged => None,
+            Tree::Merged | Tree::Changes(_) => None,
         };
         Ok(Self {
             options,
@@ -72,15 +72,28 @@ impl<'a> Packer<'a> {
 
     /// Packs everything and ends the archive.
     pub(super) fn run(mut self, lower_has: &mut dyn FnMut(&Path) -> io::Result<bool>) -> Result<Found, Error> {
+        self.add_gone(Path::new(""))?;
         while let Some(step) = self.walk.next().map_err(|source| self.failed("listing", source))? {
-            let Step::Entry(file_type) = step else {
-                if let Some(copy) = &mut self.copy {
-                    copy.leave().map_err(|source| self.failed("copying", source))?;
+            let file_type = match step {
+                Step::Entry(file_type) => file_type,
+                Step::Gone => {
+                    self.gone()?;
+                    continue;
                 }
-                continue;
+                Step::Leave => {
+                    if let Some(copy) = &mut self.copy {
+                        copy.leave().map_err(|source| self.failed("copying", source))?;
+                    }
+                    continue;
+                }
             };
             let path = Path::new(OsStr::from_bytes(self.walk.path()));
             if !self.options.exclude.is_empty() && self.options.exclude.contains(path) {
+                continue;
+            }
+            if let Tree::Changes(selection) = &self.options.tree
+                && !selection.has(path)
+            {
                 continue;
             }
             if self.walk.path().len() > PATH_LIMIT {
@@ -124,7 +137,23 @@ impl<'a> Packer<'a> {
                 self.write_header(&entry)?;
             }
         }
-        self.walk.enter(fd, (stat.st_dev, stat.st_ino)).map_err(|source| self.failed("listing", source))
+        let path = PathBuf::from(OsStr::from_bytes(self.walk.path()));
+        self.walk.enter(fd, (stat.st_dev, stat.st_ino)).map_err(|source| self.failed("listing", source))?;
+        self.add_gone(&path)
+    }
+
+    /// What is gone from the directory that was just entered comes among its entries.
+    fn add_gone(&mut self, directory: &Path) -> Result<(), Error> {
+        let Tree::Changes(selection) = &self.options.tree else { return Ok(()) };
+        self.walk.add_gone(selection.gone_from(directory)).map_err(|source| self.failed("listing", source))
+    }
+
+    /// A whiteout of the name at hand. Its time is that of the directory, which changed when the name went.
+    fn gone(&mut self) -> Result<(), Error> {
+        let stat = rustix::fs::fstat(self.walk.directory()).map_err(|error| self.failed("reading its directory", error.into()))?;
+        let mut entry = self.entry(&stat, Kind::File)?;
+        (entry.uid, entry.gid) = self.options.owner.unwrap_or((0, 0));
+        self.write_whiteout(entry).map(drop)
     }
 
     fn regular(&mut self) -> Result<(), Error> {
@@ -177,9 +206,13 @@ impl<'a> Packer<'a> {
         let stat = stat.map_err(|error| self.failed("reading its metadata", error.into()))?;
         let (major, minor) = (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
         let kind = match FileType::from_raw_mode(stat.st_mode) {
-            FileType::CharacterDevice if stat.st_rdev == 0 && self.options.tree != Tree::Merged => {
-                return self.whiteout(&stat);
-            }
+            FileType::CharacterDevice if stat.st_rdev == 0 => match self.options.tree {
+                Tree::Layer(_) => return self.whiteout(&stat),
+                Tree::Merged => Kind::CharDevice { major, minor },
+                Tree::Changes(_) => {
+                    return Err(self.refused(Refusal::Name("is a character device 0:0, which would delete a file")));
+                }
+            },
             FileType::CharacterDevice => Kind::CharDevice { major, minor },
             FileType::BlockDevice => Kind::BlockDevice { major, minor },
             FileType::Fifo => Kind::Fifo,
@@ -202,15 +235,21 @@ impl<'a> Packer<'a> {
     }
 
     fn whiteout(&mut self, stat: &Stat) -> Result<(), Error> {
-        let mut entry = self.entry(stat, Kind::File)?;
-        entry.mode = 0;
-        let start = self.walk.path().len() - self.walk.name().len();
-        entry.path.splice(start..start, whiteout::PREFIX.iter().copied());
-        self.write_header(&entry)?;
+        let entry = self.entry(stat, Kind::File)?;
+        let entry = self.write_whiteout(entry)?;
         if let Some(copy) = &mut self.copy {
             copy.whiteout(self.walk.name(), &entry).map_err(|source| self.failed("copying", source))?;
         }
         Ok(())
+    }
+
+    /// Writes `entry` as a whiteout of the name at hand.
+    fn write_whiteout(&mut self, mut entry: Entry) -> Result<Entry, Error> {
+        entry.mode = 0;
+        let start = self.walk.path().len() - self.walk.name().len();
+        entry.path.splice(start..start, whiteout::PREFIX.iter().copied());
+        self.write_header(&entry)?;
+        Ok(entry)
     }
 
     /// Writes a hard link if `stat` is a further name of an inode; remembers the inode if it has more names to come.

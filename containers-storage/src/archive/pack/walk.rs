@@ -1,7 +1,9 @@
 //! The walk over a tree: depth first, each directory's names in byte order (as Go's `WalkDir`), iterative.
 
+use std::ffi::OsString;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 
 use rustix::fs::{AtFlags, FileType, RawDir};
 
@@ -10,10 +12,26 @@ use super::super::directories::{Directories, Identity};
 /// A directory's names that are still to come, the last one first.
 struct Listing {
     names: Vec<u8>,
-    /// Start and end in `names`, and the type as the directory tells it.
-    entries: Vec<(u32, u32, FileType)>,
+    /// Start and end in `names`, and the type as the directory tells it; none for a name that the directory has no more.
+    entries: Vec<(u32, u32, Option<FileType>)>,
     /// Length of the directory's own path.
     path: usize,
+}
+
+impl Listing {
+    fn push(&mut self, name: &[u8], kind: Option<FileType>) -> io::Result<()> {
+        let start = u32::try_from(self.names.len()).map_err(|_| io::ErrorKind::FileTooLarge)?;
+        self.names.extend_from_slice(name);
+        let end = u32::try_from(self.names.len()).map_err(|_| io::ErrorKind::FileTooLarge)?;
+        self.entries.push((start, end, kind));
+        Ok(())
+    }
+
+    fn sort(&mut self) {
+        let names = &self.names;
+        let name = |&(start, end, _): &(u32, u32, Option<FileType>)| &names[start as usize..end as usize];
+        self.entries.sort_unstable_by(|one, other| name(other).cmp(name(one)));
+    }
 }
 
 /// The walk. Between two calls of `next`, `path` is the entry at hand and `directory` holds it.
@@ -29,6 +47,8 @@ pub(super) struct Walk {
 pub(super) enum Step {
     /// An entry of this type.
     Entry(FileType),
+    /// A name that was added with `add_gone`.
+    Gone,
     /// The end of a directory that was entered.
     Leave,
 }
@@ -79,8 +99,10 @@ impl Walk {
         }
         self.name = self.path.len();
         self.path.extend_from_slice(&listing.names[start as usize..end as usize]);
-        if kind != FileType::Unknown {
-            return Ok(Some(Step::Entry(kind)));
+        match kind {
+            None => return Ok(Some(Step::Gone)),
+            Some(FileType::Unknown) => {}
+            Some(kind) => return Ok(Some(Step::Entry(kind))),
         }
         let stat = rustix::fs::statat(self.directory(), self.name(), AtFlags::SYMLINK_NOFOLLOW)?;
         Ok(Some(Step::Entry(FileType::from_raw_mode(stat.st_mode))))
@@ -102,15 +124,18 @@ impl Walk {
             if name == b"." || name == b".." {
                 continue;
             }
-            let start = u32::try_from(listing.names.len()).map_err(|_| io::ErrorKind::FileTooLarge)?;
-            listing.names.extend_from_slice(name);
-            let end = u32::try_from(listing.names.len()).map_err(|_| io::ErrorKind::FileTooLarge)?;
-            listing.entries.push((start, end, entry.file_type()));
+            listing.push(name, Some(entry.file_type()))?;
         }
-        let names = &listing.names;
-        let name = |&(start, end, _): &(u32, u32, FileType)| &names[start as usize..end as usize];
-        listing.entries.sort_unstable_by(|one, other| name(other).cmp(name(one)));
+        listing.sort();
         self.listings.push(listing);
+        Ok(())
+    }
+
+    /// Adds names that the directory just entered (at first the base) has no more; they come in their order.
+    pub(super) fn add_gone(&mut self, names: &[OsString]) -> io::Result<()> {
+        let Some(listing) = self.listings.last_mut().filter(|_| !names.is_empty()) else { return Ok(()) };
+        names.iter().try_for_each(|name| listing.push(name.as_bytes(), None))?;
+        listing.sort();
         Ok(())
     }
 }

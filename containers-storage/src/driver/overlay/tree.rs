@@ -5,54 +5,44 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
-use std::path::Path;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, RenameFlags, Uid};
-use rustix::io::Errno;
+use rustix::fs::{CWD, Mode, OFlags};
 
 use super::{Overlay, chain};
 use crate::driver::Error;
+use crate::driver::directory::{self, Look};
 use crate::{LayerId, Root};
 
 /// Says whether a mount program wrote this store (format 6.4).
 pub(super) const MOUNT_PROGRAM_MARKER: &str = ".has-mount-program";
-/// A base layer's root before its tar says otherwise.
-const BASE_MODE: u32 = 0o555;
-
-/// Owner and mode of a layer's root directory.
-struct Look {
-    uid: u32,
-    gid: u32,
-    mode: u32,
-}
-
 /// Creates the directory of layer `id` on `parent`. With `tree`, that directory becomes the layer's `diff`.
 pub(super) fn create(overlay: &Overlay, id: &LayerId, parent: Option<&LayerId>, tree: Option<&Path>) -> Result<(), Error> {
     let chain = match parent {
         Some(parent) => chain::of_child(overlay, parent)?,
         None => chain::Chain::default(),
     };
-    let look = look_of(overlay, parent)?;
+    let look = Look::of(parent_diff(overlay, parent)?.as_deref())?;
     let home = prepare_home(&overlay.config.home)?;
     let dir = overlay.config.home.join(id);
     if dir.symlink_metadata().is_ok() {
         remove_stale(overlay, &home, id, &dir)?;
     }
-    make_dir(&dir, 0o700, &look)?;
+    directory::make(&dir, look.private())?;
     let diff = dir.join("diff");
     match tree {
         Some(tree) => {
             // In this order: a directory that its owner may not write to cannot be moved to another parent (rename(2), EACCES).
             rustix::fs::renameat(CWD, tree, CWD, &diff).map_err(Error::io("moving the layer to", &diff))?;
-            dress(&diff, look.mode, &look)?;
+            look.put_on(&diff)?;
         }
-        None => make_dir(&diff, look.mode, &look)?,
+        None => directory::make(&diff, look)?,
     }
-    make_dir(&dir.join("work"), 0o700, &look)?;
-    make_dir(&dir.join("merged"), 0o700, &look)?;
+    directory::make(&dir.join("work"), look.private())?;
+    directory::make(&dir.join("merged"), look.private())?;
     if parent.is_none() {
-        make_dir(&dir.join("empty"), 0o700, &look)?;
+        directory::make(&dir.join("empty"), look.private())?;
     }
     make_link(&overlay.config.home, id, &dir)?;
     if !chain.ids.is_empty() {
@@ -66,8 +56,8 @@ pub(super) fn create(overlay: &Overlay, id: &LayerId, parent: Option<&LayerId>, 
 /// Gives the layer's root the look that `create` gave it, and empties the work directory.
 pub(super) fn settle(overlay: &Overlay, id: &LayerId, parent: Option<&LayerId>) -> Result<(), Error> {
     let dir = overlay.config.home.join(id);
-    let look = look_of(overlay, parent)?;
-    dress(&dir.join("diff"), look.mode, &look)?;
+    let look = Look::of(parent_diff(overlay, parent)?.as_deref())?;
+    look.put_on(&dir.join("diff"))?;
     let work = dir.join("work");
     let root = match Root::open(&work) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -80,15 +70,12 @@ pub(super) fn settle(overlay: &Overlay, id: &LayerId, parent: Option<&LayerId>) 
 /// Moves the layer's link and directory into `into`.
 pub(super) fn detach(overlay: &Overlay, id: &LayerId, into: &Path) -> Result<(), Error> {
     let dir = overlay.config.home.join(id);
-    let mut next = match fs::read_dir(into) {
-        Ok(entries) => entries.count(),
-        Err(error) => return Err(Error::io("reading", into)(error)),
-    };
+    let mut next = directory::first_free(into)?;
     // A directory without a readable link is still taken away; its link, if any, dangles and is found by `check`.
     if let Ok(Some(link)) = chain::read_link_name(&dir) {
-        move_away(&overlay.config.home.join("l").join(&link), into, &mut next)?;
+        directory::move_away(&overlay.config.home.join("l").join(&link), into, &mut next)?;
     }
-    move_away(&dir, into, &mut next)
+    directory::move_away(&dir, into, &mut next)
 }
 
 /// Moves the directory of layer `from` to the id `to`, then points its link there.
@@ -112,30 +99,8 @@ pub(super) fn rename(overlay: &Overlay, from: &LayerId, to: &LayerId) -> Result<
     rustix::fs::symlinkat(&target, CWD, &link).map_err(Error::io("creating", &link))
 }
 
-fn move_away(from: &Path, into: &Path, next: &mut usize) -> Result<(), Error> {
-    let Some(name) = from.file_name().and_then(|name| name.to_str()) else {
-        return Ok(());
-    };
-    loop {
-        let to = into.join(format!("{next}-{name}"));
-        *next += 1;
-        match rustix::fs::renameat_with(CWD, from, CWD, &to, RenameFlags::NOREPLACE) {
-            Ok(()) | Err(Errno::NOENT) => return Ok(()),
-            Err(Errno::EXIST) => {}
-            Err(errno) => return Err(Error::io("moving away", from)(errno)),
-        }
-    }
-}
-
-/// Owner and mode are the parent's: a container's root directory looks like its image's.
-fn look_of(overlay: &Overlay, parent: Option<&LayerId>) -> Result<Look, Error> {
-    let Some(parent) = parent else {
-        let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-        return Ok(Look { uid, gid, mode: BASE_MODE });
-    };
-    let diff = overlay.layer_dir(parent)?.join("diff");
-    let stat = fs::metadata(&diff).map_err(Error::io("reading", &diff))?;
-    Ok(Look { uid: stat.uid(), gid: stat.gid(), mode: stat.mode() & 0o7777 })
+fn parent_diff(overlay: &Overlay, parent: Option<&LayerId>) -> Result<Option<PathBuf>, Error> {
+    parent.map(|parent| Ok(overlay.layer_dir(parent)?.join("diff"))).transpose()
 }
 
 /// The home and its `l`, created if missing. A new home is marked as one that no mount program writes: without the mark, the
@@ -167,25 +132,6 @@ fn remove_stale(overlay: &Overlay, home: &Root, id: &LayerId, dir: &Path) -> Res
         }
     }
     home.remove_all(Path::new(id.as_str())).map_err(Error::io("removing the remains of", dir))
-}
-
-fn make_dir(path: &Path, mode: u32, look: &Look) -> Result<(), Error> {
-    DirBuilder::new().mode(0o700).create(path).map_err(Error::io("creating", path))?;
-    dress(path, mode, look)
-}
-
-/// Sets owner, then mode: a change of owner clears setuid and setgid bits.
-fn dress(path: &Path, mode: u32, look: &Look) -> Result<(), Error> {
-    let now = fs::symlink_metadata(path).map_err(Error::io("reading", path))?;
-    if (now.uid(), now.gid()) != (look.uid, look.gid) {
-        let (uid, gid) = (Uid::from_raw(look.uid), Gid::from_raw(look.gid));
-        rustix::fs::chownat(CWD, path, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
-            .map_err(Error::io("changing the owner of", path))?;
-    }
-    if now.mode() & 0o7777 != mode {
-        rustix::fs::chmod(path, Mode::from_raw_mode(mode)).map_err(Error::io("changing the mode of", path))?;
-    }
-    Ok(())
 }
 
 /// Makes the layer's file `link`, then `l/<LINK>`: killed in between, the directory still tells of all that was made. A clash of
