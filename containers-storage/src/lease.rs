@@ -131,6 +131,11 @@ pub fn arrive(graph_root: &Path, layer: &LayerId, mount_point: &Path) -> Result<
     Err(Error::Unjoinable { layer: layer.clone() })
 }
 
+/// Arrives at `layer`, which any number of processes may use at once, without a mount (`driver::Shape::Trees`).
+pub fn arrive_freely(graph_root: &Path, layer: &LayerId) -> Result<Gate, Error> {
+    Ok(Gate { file: LeaseFile::open_gated(graph_root, layer)? })
+}
+
 /// The live processes that are listed for `layer`, without waiting or entering: for `containers` and `check`. No lease file: none.
 pub fn users(graph_root: &Path, layer: &LayerId) -> Result<Vec<u32>, Error> {
     let path = path_of(graph_root, layer);

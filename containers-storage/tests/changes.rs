@@ -7,10 +7,10 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
 use containers_storage::LayerId;
-use containers_storage::layers::Layer;
 use containers_storage::changes::{self, Change};
 use containers_storage::driver::overlay::{Config, Overlay};
 use containers_storage::driver::{GraphDriver, MountOptions};
+use containers_storage::layers::Layer;
 
 fn lines(changes: &[Change]) -> Vec<String> {
     let line = |change: &Change| {

@@ -365,7 +365,8 @@ fn mount_points_of_a_run_that_goes_on_or_was_killed_are_in_no_layer() {
         listing(dir).into_iter().map(|line| line.split(' ').next().unwrap().to_owned()).collect()
     };
     let driver = world.store.driver().unwrap();
-    let changed = containers_storage::changes::of_layer(driver, &container.layer).unwrap();
+    let layer = world.store.layers().unwrap().get(&container.layer).unwrap();
+    let changed = containers_storage::changes::of_layer(driver, &layer).unwrap();
     let changed: Vec<_> = changed.iter().map(|change| change.path.to_str().unwrap().trim_start_matches('/')).collect();
     assert_eq!(changed, expected);
     let (copied, _) = world.copy(&container, "localhost/copied:1");

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use containers_storage::check::{self, Depth, Report, Severity};
 
-use crate::userns;
+use crate::container::mounted;
 
 use super::{CommandError, Context, Ui, args};
 
@@ -39,7 +39,7 @@ pub(crate) fn check(ctx: &Context, ui: &mut Ui, args: &CheckArgs) -> Result<Exit
     let store = ctx.store()?;
     if args.digests || args.repair {
         // Layers hold files of subordinate ids that only root of the namespace can read and remove.
-        for notice in userns::enter(userns::MountNamespace::Private)?.notices {
+        for notice in mounted::enter_for_files(store)? {
             ui.note(notice);
         }
     }

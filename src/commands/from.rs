@@ -71,6 +71,7 @@ pub(crate) fn from(ctx: &Context, ui: &mut Ui, args: &FromArgs) -> Result<ExitCo
     // Said once, with the first container of a store; `info` says it again.
     let is_first = !store.containers_dir().exists();
     let outcome = from::from(store, ctx.registries()?, &options).map_err(hinted)?;
+    outcome.notices.iter().for_each(|notice| ui.note(notice));
     if is_first {
         note_driver(ui, store.conf());
     }

@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::process::ExitCode;
 
-use containers_storage::conf::Conf;
+use containers_storage::conf::{Conf, DriverKind};
 use containers_storage::store::Store;
 
 use nix::sys::utsname::UtsName;
@@ -60,8 +60,15 @@ pub(super) fn note_driver(ui: &mut Ui, conf: &Conf) {
     if conf.driver_is_explicit || !conf.rootless {
         return;
     }
-    ui.note("podman and buildah of Debian 12 use the driver vfs unless told otherwise, and do not see the images of this store then");
-    ui.note("hint: put the two lines \"[storage]\" and \"driver = \\\"overlay\\\"\" into ~/.config/containers/storage.conf");
+    let (who, other) = match conf.driver {
+        DriverKind::Overlay => ("podman and buildah of Debian 12", DriverKind::Vfs),
+        DriverKind::Vfs => ("newer podman and buildah", DriverKind::Overlay),
+    };
+    let (other, own) = (other.name(), conf.driver.name());
+    ui.note(format!("{who} use the driver {other} unless told otherwise, and do not see the images of this store then"));
+    ui.note(format!(
+        "hint: put the two lines \"[storage]\" and \"driver = \\\"{own}\\\"\" into ~/.config/containers/storage.conf"
+    ));
 }
 
 fn map<const N: usize>(members: [(&str, Value); N]) -> Value {
@@ -149,6 +156,9 @@ fn store_section(store: &Store) -> Result<Value, CommandError> {
 }
 
 fn graph_status(conf: &Conf) -> Value {
+    if conf.driver == DriverKind::Vfs {
+        return map([]);
+    }
     let magic = rustix::fs::statfs(&conf.graph_root).map(|stat| stat.f_type).unwrap_or_default();
     map([
         ("Backing Filesystem", file_system(magic).into()),

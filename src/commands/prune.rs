@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use containers_storage::check;
 
-use crate::userns;
+use crate::container::mounted;
 
 use super::removal::{InUse, Removal, Which};
 use super::{CommandError, Context, Ui, args};
@@ -39,8 +39,8 @@ pub(crate) fn prune(ctx: &Context, ui: &mut Ui, args: &PruneArgs) -> Result<Exit
     })?;
     removal.finish(ui)?;
     // What a killed command left may belong to other ids; without a namespace that part stays for another time.
-    match userns::enter(userns::MountNamespace::Private) {
-        Ok(entered) => entered.notices.iter().for_each(|notice| ui.note(notice)),
+    match mounted::enter_for_files(store) {
+        Ok(notices) => notices.iter().for_each(|notice| ui.note(notice)),
         Err(error) => log::warn!("files of other ids are not collected: {error}"),
     }
     for finding in check::repair(store)?.findings {

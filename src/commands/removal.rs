@@ -13,8 +13,7 @@ use containers_storage::images::Image;
 use containers_storage::store::{Deleted, NameChange, Store};
 
 use crate::conf::Registries;
-use crate::container::{self, find_image::find_image};
-use crate::userns;
+use crate::container::{self, find_image::find_image, mounted};
 
 use super::image_set::ImageSet;
 use super::{CommandError, Context, Ui};
@@ -204,7 +203,7 @@ impl<'a> Removal<'a> {
         if left.is_empty() {
             return Ok(());
         }
-        for notice in userns::enter(userns::MountNamespace::Private)?.notices {
+        for notice in mounted::enter_for_files(self.store)? {
             ui.note(notice);
         }
         for mut deleted in left {

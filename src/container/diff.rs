@@ -63,7 +63,7 @@ pub fn diff(store: &Store, registries: &Registries, name: &str) -> Result<Vec<Ch
     let Some(layer) = layer else { return Ok(Vec::new()) };
     let failed = |source| Error::Compare { name: name.to_owned(), source };
     let driver = store.driver().map_err(failed)?;
-    mounted::enter(name)?;
+    mounted::enter_files(store, name)?;
     let record = store.layers().and_then(|layers| layers.get(&layer));
     let record = record.map_err(|source| Error::Store { name: name.to_owned(), source })?;
     let all = changes::of_layer(driver, &record).map_err(failed)?;

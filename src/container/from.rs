@@ -3,18 +3,21 @@
 //! Creates a container record, its writable layer and its state file. Nothing is mounted and no namespace is entered: the
 //! directories belong to the caller, who is root inside.
 
+use containers_storage::driver::Shape;
 use containers_storage::images::Image;
 use containers_storage::store::{self, NewContainer, Store};
 use containers_storage::{ContainerId, ImageId, LayerId};
 use jiff::Timestamp;
 
 use super::find_image::{self, Found};
+use super::mounted;
 use super::name::{self, InvalidName};
 use super::state::{self, Base, RunEnvironment, State};
 use crate::conf::Registries;
 use crate::golang::goarch;
 use crate::image::reference::working_container_prefix;
 use crate::image::{Draft, Format, ImageConfig, Time, config, manifest};
+use crate::userns::Notice;
 
 /// Annotation with the digest of the base image's manifest (OCI image specification, annotations).
 const BASE_DIGEST: &str = "org.opencontainers.image.base.digest";
@@ -75,6 +78,8 @@ pub struct Outcome {
     pub name: String,
     /// The base image's triggers, to be executed by the caller now.
     pub on_build: Vec<String>,
+    /// What the person should know of the user namespace, if it had to be entered: one line of standard error each.
+    pub notices: Vec<Notice>,
 }
 
 /// Why there is no new container.
@@ -133,6 +138,9 @@ pub enum Error {
         /// The container that has it.
         holder: ContainerId,
     },
+    /// The image's files must be copied, and the user namespace that they belong to could not be entered.
+    #[error("creating container")]
+    Namespace(#[source] Box<mounted::Error>),
     /// The state could not be written.
     #[error("creating container")]
     State(#[from] state::Error),
@@ -194,6 +202,12 @@ fn create(store: &Store, options: &Options, base: &Base, config: ImageConfig, ne
         Some(name) => (attempt == 0).then(|| name.clone()),
         None => Some(automatic_name(&prefix, attempt)),
     };
+    let notices = match new.parent {
+        Some(_) if copies(store)? => {
+            mounted::enter_files(store, &options.image).map_err(|error| Error::Namespace(Box::new(error)))?
+        }
+        _ => Vec::new(),
+    };
     let mut failure = None;
     let mut write_state = |record: &containers_storage::containers::Container, directory: &std::path::Path| {
         let name = record.names.first().map_or("", String::as_str);
@@ -209,7 +223,13 @@ fn create(store: &Store, options: &Options, base: &Base, config: ImageConfig, ne
         Err(source) => return Err(failure.map_or(Error::Create(source), Error::State)),
     };
     let name = record.names.first().cloned().unwrap_or_default();
-    Ok(Outcome { id: record.id, name, on_build })
+    Ok(Outcome { id: record.id, name, on_build, notices })
+}
+
+/// Whether a new container starts with a copy of its image's files.
+fn copies(store: &Store) -> Result<bool, Error> {
+    let driver = store.driver().map_err(|source| Error::Create(source.into()))?;
+    Ok(driver.shape() == Shape::Trees)
 }
 
 /// The image that an unchanged commit of the new container would write.

@@ -7,7 +7,7 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use super::find_image::{self, find_image};
 use super::state::{self, Base, Isolation, Members, NetworkPolicy, RunEnvironment, State};
-use super::{WorkingContainer, from, import};
+use super::{WorkingContainer, from, import, mount};
 use crate::conf::Registries;
 use crate::image::{Draft, Format};
 
@@ -118,11 +118,11 @@ fn image_environment() -> RunEnvironment {
 }
 
 fn mount_point(store: &Store, container: &WorkingContainer) -> String {
-    use containers_storage::driver::is_mount_point;
     // What the state file says may be a mount of a namespace that is gone: only one that can be seen is shown.
-    let Ok(driver) = store.driver() else { return String::new() };
-    let path = driver.mount_point(container.layer());
-    if is_mount_point(&path) { path.to_string_lossy().into_owned() } else { String::new() }
+    match mount::visible(store, container.layer()) {
+        Ok(Some(path)) => path.to_string_lossy().into_owned(),
+        _ => String::new(),
+    }
 }
 
 fn report(state: &State, id: &str, mount_point: &str) -> serde_json::Result<Report> {

@@ -3,13 +3,15 @@
 //! For an ordinary user that is only useful inside `coracle unshare` (or `buildah unshare`): a mount made in a namespace of the
 //! verb's own would end with it. The session that keeps the namespace alive is listed in the container's lease, so that verbs
 //! outside join it.
+//!
+//! Where layers are whole trees nothing is mounted, so that this works in any namespace: the layer's directory is told, and counted.
 
 use std::path::{Path, PathBuf};
 
-use containers_storage::ContainerId;
-use containers_storage::driver;
+use containers_storage::driver::{self, Shape};
 use containers_storage::lease::{self, Arrival};
 use containers_storage::store::{self, Store};
+use containers_storage::{ContainerId, LayerId};
 
 use super::{WorkingContainer, list, mounted, state};
 use crate::userns;
@@ -88,6 +90,16 @@ pub fn mount(store: &Store, name: &str) -> Result<MountPoint, Error> {
     let driver = store.driver().map_err(failed)?;
     require_session(store)?;
     let mount_point = driver.mount_point(container.layer());
+    let note = || {
+        let noted = store.note_mount(container.layer(), &mount_point);
+        noted.map_err(|source| Error::Note { name: name.to_owned(), source })
+    };
+    if driver.shape() == Shape::Trees {
+        let path = driver.diff_dir(container.layer()).map_err(failed)?;
+        note()?;
+        note_mount_point(store, &container, Some(&path))?;
+        return Ok(MountPoint { id: container.id().clone(), name: container.name(), path });
+    }
     let lease_failed = |source| Error::Lease { name: name.to_owned(), source };
     match lease::arrive(&store.conf().graph_root, container.layer(), &mount_point).map_err(lease_failed)? {
         Arrival::MountedHere { .. } => {}
@@ -95,8 +107,7 @@ pub fn mount(store: &Store, name: &str) -> Result<MountPoint, Error> {
         Arrival::Free(gate) => {
             mounted::mount_free(driver, &container)?;
             gate.enter_session(session()).map_err(lease_failed)?;
-            let noted = store.note_mount(container.layer(), &mount_point);
-            noted.map_err(|source| Error::Note { name: name.to_owned(), source })?;
+            note()?;
         }
     }
     note_mount_point(store, &container, Some(&mount_point))?;
@@ -105,25 +116,39 @@ pub fn mount(store: &Store, name: &str) -> Result<MountPoint, Error> {
 
 /// Refuses callers who could neither make nor see a mount that stays.
 pub fn require_session(store: &Store) -> Result<(), Error> {
+    if store.driver().is_ok_and(|driver| driver.shape() == Shape::Trees) {
+        return Ok(());
+    }
     match userns::current() {
         userns::State::Outside => Err(Error::NotInUnshare { driver: store.conf().driver.name() }),
         userns::State::Inside | userns::State::RealRoot => Ok(()),
     }
 }
 
-/// The working containers that are mounted in this mount namespace.
+/// The working containers that are mounted in this mount namespace, or noted as mounted where nothing is ever mounted.
 pub fn mounted(store: &Store) -> Result<Vec<MountPoint>, Error> {
-    let failed = |source| Error::Driver { name: String::new(), source };
-    let driver = store.driver().map_err(failed)?;
     let mut found = Vec::new();
     for listed in list::list(store, list::Scope::Working)? {
         let record = state::find(store, listed.id.as_str())?;
-        let path = driver.mount_point(&record.layer);
-        if driver::is_mount_point(&path) {
+        if let Some(path) = visible(store, &record.layer)? {
             found.push(MountPoint { id: listed.id, name: listed.name, path });
         }
     }
     Ok(found)
+}
+
+/// Where `layer` is mounted in this mount namespace, or noted as mounted where nothing is ever mounted.
+pub(super) fn visible(store: &Store, layer: &LayerId) -> Result<Option<PathBuf>, Error> {
+    let driver = store.driver().map_err(|source| Error::Driver { name: String::new(), source })?;
+    let path = driver.mount_point(layer);
+    let is_mounted = match driver.shape() {
+        Shape::Diffs => driver::is_mount_point(&path),
+        Shape::Trees => {
+            let counts = store.mount_counts().map_err(|source| Error::Note { name: String::new(), source })?;
+            counts.get(layer).is_some_and(|count| *count > 0)
+        }
+    };
+    Ok(is_mounted.then_some(path))
 }
 
 /// Says in the state file where the container is mounted, for Buildah; `None`: nowhere.

@@ -6,6 +6,9 @@
 //!               └─ mounted here ─▶ (inside `unshare`, after `mount`) use it                          ▶ lease
 //! ```
 //!
+//! Where layers are whole trees (`driver::Shape::Trees`) nothing is mounted and nobody is joined: the layer's directory is used as it
+//! lies, by any number of verbs at once, each of which takes its lease.
+//!
 //! Invariant: no upper directory is ever mounted twice; two overlay mounts on one break each other. Getting a `Mounted` may enter
 //! a user namespace, so it comes before any thread is started, and paths of the host are looked up before it, or relative to the
 //! working directory, which stays the same directory. The mount ends with the process and its children; `mount` is the verb that
@@ -15,7 +18,7 @@ use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use containers_storage::driver::{self, Access, GraphDriver, MountOptions};
+use containers_storage::driver::{self, Access, GraphDriver, MountOptions, Shape};
 use containers_storage::lease::{self, Alone, Arrival, Gate, Lease};
 use containers_storage::store::Store;
 use containers_storage::{LayerId, Root};
@@ -112,18 +115,20 @@ impl Mounted {
         container.require_unshifted()?;
         let name = container.name();
         let driver = store.driver().map_err(|source| Error::Driver { name: name.clone(), source })?;
-        let (path, gate, notices) = arrive(store, driver, container)?;
+        let (path, gate, notices) = match driver.shape() {
+            Shape::Diffs => arrive(store, driver, container)?,
+            Shape::Trees => use_tree(store, driver, container)?,
+        };
         let lease = gate.enter().map_err(|source| Error::Lease { name, source })?;
         Ok(Self { root: open_root(&path)?, path, notices, lease: Some(ManuallyDrop::new(lease)) })
     }
 
-    /// Mounts `layer` and what is below it, unchangeable, in this process's mount namespace: an image's root file system. Does
-    /// not exclude anyone. The process must be inside its namespace (`enter`).
+    /// All that `layer` shows, for reading only: an image's root file system. Does not exclude anyone. The process must be inside its
+    /// namespace (`enter_files`).
     pub fn read_only(store: &Store, layer: &LayerId, name: &str) -> Result<Self, Error> {
         let failed = |source| Error::Driver { name: name.to_owned(), source };
         let driver = store.driver().map_err(failed)?;
-        let options = MountOptions { access: Access::Read, ..MountOptions::default() };
-        let mount = driver.mount_detached(layer, &options).map_err(failed)?;
+        let mount = driver.open_to_read(layer).map_err(failed)?;
         Ok(Self { root: Root::from(mount), path: driver.mount_point(layer), notices: Vec::new(), lease: None })
     }
 
@@ -142,7 +147,7 @@ impl Mounted {
         &self.root
     }
 
-    /// Where it is mounted: `<graph root>/overlay/<layer>/merged`.
+    /// Where it is mounted (`<graph root>/overlay/<layer>/merged`), or lies.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -158,10 +163,36 @@ impl Mounted {
     }
 }
 
-/// Enters the user namespace and a mount namespace that is private to this process, for verbs that mount nothing for writing.
-pub fn enter(name: &str) -> Result<Vec<Notice>, Error> {
-    let entered = userns::enter(MountNamespace::Private);
-    Ok(entered.map_err(|source| Error::Namespace { name: name.to_owned(), source })?.notices)
+/// Enters the user namespace that the files of the store's layers belong to, and a mount namespace that is private to this process.
+///
+/// Where layers are whole trees and the process is root, it goes on where it is if the machine allows no namespace: root of an ordinary
+/// container may read, make and own every file.
+pub fn enter_for_files(store: &Store) -> Result<Vec<Notice>, userns::Error> {
+    let needs_no_mount = store.driver().is_ok_and(|driver| driver.shape() == Shape::Trees);
+    match userns::enter(MountNamespace::Private) {
+        Ok(entered) => Ok(entered.notices),
+        Err(_) if needs_no_mount && rustix::process::geteuid().is_root() => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
+/// The same for a verb on the container or image `name`.
+pub fn enter_files(store: &Store, name: &str) -> Result<Vec<Notice>, Error> {
+    enter_for_files(store).map_err(|source| Error::Namespace { name: name.to_owned(), source })
+}
+
+/// Gets this process to a container whose layer is a whole tree. The gate is held and waits for `enter`.
+fn use_tree(
+    store: &Store,
+    driver: &dyn GraphDriver,
+    container: &WorkingContainer,
+) -> Result<(PathBuf, Gate, Vec<Notice>), Error> {
+    let name = container.name();
+    let notices = enter_files(store, &name)?;
+    let gate = lease::arrive_freely(&store.conf().graph_root, container.layer())
+        .map_err(|source| Error::Lease { name: name.clone(), source })?;
+    let path = driver.mount(container.layer(), &mount_options(container)).map_err(|source| Error::Driver { name, source })?;
+    Ok((path, gate, notices))
 }
 
 /// How often a process that ends while we join it is replaced by another one.

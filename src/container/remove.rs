@@ -1,6 +1,9 @@
 //! `rm`: a working container, its writable layer and its state go; the image stays.
 
-use containers_storage::driver;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use containers_storage::driver::{self, Shape};
 use containers_storage::store::{self, Store};
 use containers_storage::{ContainerId, lease};
 
@@ -79,10 +82,14 @@ pub fn remove(store: &Store, name: &str) -> Result<ContainerId, Error> {
     }
     let failed = |source| Error::Store { name: name.to_owned(), source };
     let entering = |source| Error::Namespace { name: name.to_owned(), source: Box::new(source) };
-    let enter = || mounted::enter(name).map(drop).map_err(entering);
-    if state::is_shifted(&record) {
+    let enter = || mounted::enter_files(store, name).map(drop).map_err(entering);
+    let is_tree = driver.shape() == Shape::Trees;
+    if state::is_shifted(&record) || (is_tree && !is_own(&driver.mount_point(&record.layer))) {
         // The layer's directory itself belongs to another ID (--userns of other tools): from outside it cannot even be moved.
         enter()?;
+    }
+    if is_tree {
+        store.forget_mounts(&record.layer).map_err(failed)?;
     }
     let mut deleted = store.delete_container(&record.id).map_err(failed)?;
     if !deleted.finish().map_err(failed)? {
@@ -92,4 +99,9 @@ pub fn remove(store: &Store, name: &str) -> Result<ContainerId, Error> {
     // What is left of a lease is worth no failure: nobody can use it any more.
     let _ = lease::forget(graph_root, &record.layer);
     Ok(record.id)
+}
+
+/// Whether the directory is this process's own; one that is not there counts as such.
+fn is_own(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).map_or(true, |stat| stat.uid() == rustix::process::geteuid().as_raw())
 }

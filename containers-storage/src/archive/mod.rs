@@ -29,5 +29,5 @@ mod xattrs;
 pub use decompress::Compression;
 pub use entry::{Entry, Kind, Time};
 pub use error::{Error, Escaped, Refusal};
-pub(crate) use xattrs::carried as is_carried;
 pub use whiteout::{Marks, OverlayXattrs, Whiteouts};
+pub(crate) use xattrs::carried as is_carried;

@@ -77,7 +77,7 @@ fn root_inside_a_foreign_namespace_uses_the_users_locations_only_where_a_user_en
 fn only_the_first_main_file_counts_and_drop_ins_come_over_it() {
     let world = World::new();
     world.file("etc/containers/storage.conf", "[storage]\ndriver='vfs'\n[storage.options.overlay]\nmountopt='nodev'\n");
-    assert!(matches!(world.user(), Err(Error::Unsupported { what, .. }) if what.contains("vfs")));
+    assert_eq!(world.user().unwrap().driver, DriverKind::Vfs);
     world.file("home/u/.config/containers/storage.conf", "[storage]\ndriver='overlay'\n");
     let conf = world.user().unwrap();
     assert!(conf.driver_is_explicit);
@@ -142,7 +142,7 @@ fn the_command_line_wins() {
     assert_eq!(conf.run_root, PathBuf::from("/run/user/1000/containers"));
     assert!(conf.options.mount_options.is_empty(), "a named driver drops the file's options");
     world.set("STORAGE_DRIVER", "overlay");
-    world.set("STORAGE_OPTS", "overlay.mountopt=nosuid,vfs.sync=none");
+    world.set("STORAGE_OPTS", "overlay.mountopt=nosuid,vfs.unknown=none");
     assert_eq!(world.user().unwrap().options.mount_options, ["nosuid"]);
     let overrides = Overrides { options: vec!["mountopt=noexec".into()], ..Overrides::default() };
     assert_eq!(world.with(&overrides).unwrap().options.mount_options, ["noexec"]);
@@ -152,11 +152,50 @@ fn the_command_line_wins() {
 fn the_driver_is_the_one_that_the_store_was_used_with() {
     let world = World::new();
     let store = world.path("home/u/.local/share/containers/storage");
+    let chosen = || world.user().map(|conf| (conf.driver, conf.driver_is_explicit));
+    assert_eq!(chosen().unwrap(), (DriverKind::Overlay, false));
+    std::fs::create_dir_all(store.join("btrfs-images")).unwrap();
+    let error = chosen().unwrap_err().to_string();
+    assert!(error.contains("\"btrfs\"") && error.contains("not supported"), "{error}");
     std::fs::create_dir_all(store.join("vfs-images")).unwrap();
-    let error = world.user().unwrap_err().to_string();
-    assert!(error.contains("\"vfs\"") && error.contains("not supported"), "{error}");
+    assert_eq!(chosen().unwrap(), (DriverKind::Vfs, false));
     std::fs::create_dir_all(store.join("overlay-images")).unwrap();
-    assert!(!world.user().unwrap().driver_is_explicit);
+    assert_eq!(chosen().unwrap(), (DriverKind::Overlay, false));
+}
+
+#[test]
+fn each_driver_gets_its_own_options() {
+    let mut world = World::new();
+    world.file(
+        "etc/containers/storage.conf",
+        "[storage]\ndriver='vfs'\n[storage.options]\nmountopt='nodev'\nsync='filesystem'\n\
+         [storage.options.vfs]\nignore_chown_errors='true'\n[storage.options.overlay]\nignore_chown_errors='false'\nsize='1G'\n",
+    );
+    let conf = world.user().unwrap();
+    assert!(conf.options.ignore_chown_errors && conf.options.sync_filesystem && conf.options.mount_options.is_empty());
+    world.set("STORAGE_OPTS", "vfs.ignore_chown_errors=false,overlay.mountopt=nodev");
+    assert!(!world.user().unwrap().options.ignore_chown_errors);
+    for option in ["mountopt=nodev", "vfs.mountopt=nodev", "force_mask=700", "mount_program=/bin/x"] {
+        let overrides = Overrides { options: vec![option.to_owned()], ..Overrides::default() };
+        assert!(matches!(world.with(&overrides), Err(Error::NotOfDriver { driver: "vfs", .. })), "{option}");
+    }
+    for option in ["ignore_chown_errors=1", ".ignore_chown_errors=true", "vfs.ignore_chown_errors=true"] {
+        let overrides = Overrides { options: vec![option.to_owned()], ..Overrides::default() };
+        assert!(world.with(&overrides).unwrap().options.ignore_chown_errors, "{option}");
+    }
+}
+
+#[test]
+fn drivers_of_other_tools_and_unknown_ones_are_told_apart() {
+    let world = World::new();
+    let error = |name: &str| {
+        let overrides = Overrides { driver: Some(name.to_owned()), ..Overrides::default() };
+        world.with(&overrides).unwrap_err().to_string()
+    };
+    for name in ["btrfs", "zfs", "aufs", "devicemapper"] {
+        assert_eq!(error(name), format!("--storage-driver: the storage driver {name:?} is not supported"));
+    }
+    assert_eq!(error("vsf"), "--storage-driver: unknown storage driver \"vsf\" (overlay and vfs are known)");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use containers_storage::archive::pack::{self, OnDisk, Output, Times, Tree};
-use containers_storage::driver::GraphDriver;
+use containers_storage::driver::{GraphDriver, Shape};
 use containers_storage::freeze::{self, InPlace};
 use containers_storage::layers::Layer;
 use containers_storage::lease::{self, Arrival, Gate};
@@ -72,7 +72,7 @@ pub(super) fn pack(
             return Ok(Packed::InPlace(frozen, gate));
         }
     } else {
-        enter(container, note)?;
+        enter(store, container, note)?;
     }
     for _ in 1..ATTEMPTS {
         match freeze::copy(store, driver, container.record(), &how) {
@@ -98,8 +98,8 @@ pub(super) fn times(clock: Clock) -> Times {
     }
 }
 
-fn enter(container: &WorkingContainer, note: &mut dyn FnMut(String)) -> Result<(), Error> {
-    mounted::enter(&container.name())?.iter().for_each(|notice| note(notice.to_string()));
+fn enter(store: &Store, container: &WorkingContainer, note: &mut dyn FnMut(String)) -> Result<(), Error> {
+    mounted::enter_files(store, &container.name())?.iter().for_each(|notice| note(notice.to_string()));
     Ok(())
 }
 
@@ -113,8 +113,13 @@ fn exclusive(
     let mount_point = driver.mount_point(container.layer());
     let arrival = lease::arrive(&store.conf().graph_root, container.layer(), &mount_point);
     let arrival = arrival.map_err(|source| mounted::Error::Lease { name: container.name(), source })?;
-    enter(container, note)?;
+    enter(store, container, note)?;
     let Arrival::Free(gate) = arrival else { return Ok(None) };
+    if driver.shape() == Shape::Trees {
+        // No probe tells who uses a plain directory: whoever said `mount` may.
+        let counts = store.mount_counts().map_err(|source| Error::Store { name: container.name(), source })?;
+        return Ok((!counts.contains_key(container.layer())).then_some(gate));
+    }
     let busy = driver.in_use(container.layer()).map_err(|source| Error::Driver { name: container.name(), source })?;
     Ok((!busy).then_some(gate))
 }

@@ -150,7 +150,8 @@ impl<'a> Packer<'a> {
 
     /// A whiteout of the name at hand. Its time is that of the directory, which changed when the name went.
     fn gone(&mut self) -> Result<(), Error> {
-        let stat = rustix::fs::fstat(self.walk.directory()).map_err(|error| self.failed("reading its directory", error.into()))?;
+        let stat =
+            rustix::fs::fstat(self.walk.directory()).map_err(|error| self.failed("reading its directory", error.into()))?;
         let mut entry = self.entry(&stat, Kind::File)?;
         (entry.uid, entry.gid) = self.options.owner.unwrap_or((0, 0));
         self.write_whiteout(entry).map(drop)

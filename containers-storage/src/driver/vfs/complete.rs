@@ -26,10 +26,10 @@ use rustix::fs::{AtFlags, FileType, Mode, Stat};
 use rustix::io::Errno;
 
 use super::copy::{self, Copier, Made};
+use crate::Root;
 use crate::archive::Marks;
 use crate::driver::Error;
 use crate::rooted::{self, EntryKind};
-use crate::Root;
 
 /// More threads than this only wait for the disk.
 const MAX_THREADS: usize = 8;

@@ -106,7 +106,9 @@ impl Copier {
             match rustix::fs::ioctl_ficlone(target, source) {
                 Ok(()) => return Ok(()),
                 // The file system can't; some kinds of file can't on one that can (ioctl_ficlone(2)).
-                Err(Errno::OPNOTSUPP | Errno::XDEV | Errno::NOTTY | Errno::NOSYS) => self.reflink.store(false, Ordering::Relaxed),
+                Err(Errno::OPNOTSUPP | Errno::XDEV | Errno::NOTTY | Errno::NOSYS) => {
+                    self.reflink.store(false, Ordering::Relaxed)
+                }
                 Err(_) => {}
             }
         }
