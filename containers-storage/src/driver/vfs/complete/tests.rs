@@ -62,7 +62,8 @@ fn what_the_layer_has_or_deletes_is_not_copied_and_everything_else_is() {
     world.marks.whiteouts = ["d/gone", "gone", "remade"].map(PathBuf::from).into();
     world.marks.opaque = ["opaque"].map(PathBuf::from).into();
     world.complete().unwrap();
-    for (path, text) in [("d/kept", "old"), ("d/changed", "new"), ("d/added", "new"), ("file-now", "new"), ("dir-now/f", "new")] {
+    for (path, text) in [("d/kept", "old"), ("d/changed", "new"), ("d/added", "new"), ("file-now", "new"), ("dir-now/f", "new")]
+    {
         assert_eq!(read(world.layer(path)), text, "{path}");
     }
     for path in ["d/gone", "gone", "remade/old", "opaque/old"] {
