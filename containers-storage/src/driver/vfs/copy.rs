@@ -182,8 +182,8 @@ fn read_and_write(source: &OwnedFd, target: &OwnedFd, range: std::ops::Range<u64
 
 /// Copies the attributes that belong to a file system tree and not to the machine: no labels, nothing of overlayfs.
 fn attributes(source: &OwnedFd, target: &OwnedFd) -> io::Result<()> {
-    // Most files have none; asking for the length needs no buffer.
-    let length = match rustix::fs::flistxattr(source, &mut [0u8; 0]) {
+    // Most files have none.
+    let length = match rustix::fs::flistxattr_query(source) {
         Ok(0) | Err(Errno::OPNOTSUPP) => return Ok(()),
         length => length?,
     };
