@@ -12,6 +12,7 @@ mod from;
 mod harness;
 mod images;
 mod linked;
+mod man_examples;
 mod mounting;
 mod run;
 mod short_names;

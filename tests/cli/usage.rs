@@ -124,3 +124,22 @@ fn a_reader_that_goes_away_is_no_error() {
     let output = env.shell("{ coracle completion bash; echo \"status $?\" >&2; } | true; sleep 0.2");
     assert_eq!(output.err().replace("status 141\n", "").replace("status 0\n", ""), "", "{output}");
 }
+
+/// coracle-buildah(7) tells people to try their scripts with a link of this name.
+#[test]
+fn called_as_buildah_it_does_the_same() {
+    let env = TestEnv::new();
+    env.busybox("localhost/busybox:latest");
+    let script = "
+        mkdir bin; ln -s \"$(command -v coracle)\" bin/buildah; PATH=$PWD/bin:$PATH
+        ctr=$(buildah from busybox); echo $ctr
+        buildah run --network host $ctr -- sh -c 'echo in $((1 + 1))'
+        buildah unshare --mount DIR=$ctr sh -c 'test -d $DIR/bin && buildah containers --noheading --format {{.ContainerName}}'
+        buildah commit -q --rm $ctr app >/dev/null
+        buildah inspect --format '{{.FromImage}}' app
+        buildah frobnicate || echo $?
+    ";
+    let output = env.shell(script);
+    assert_eq!(output.success(), "busybox-working-container\nin 2\nbusybox-working-container\nlocalhost/app:latest125");
+    assert_eq!(output.err(), "Error: unknown command \"frobnicate\" for \"coracle\"\n");
+}

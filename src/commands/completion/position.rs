@@ -12,7 +12,7 @@ pub(super) enum Place {
     /// The name of a verb.
     Verb,
     /// The value of a flag.
-    Value(Arg),
+    Value(Box<Arg>),
     /// Flag or operand, whichever the word begins like.
     Operand {
         /// How many operands stand before it.
@@ -64,7 +64,7 @@ impl Walk {
     fn place(self, order: Order) -> Place {
         let flags = !self.ended && (order == Order::Mixed || self.operands == 0);
         match self.pending {
-            Some(flag) => Place::Value(flag),
+            Some(flag) => Place::Value(Box::new(flag)),
             None => Place::Operand { index: self.operands, flags },
         }
     }
