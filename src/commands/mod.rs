@@ -38,6 +38,8 @@ mod images;
 mod info;
 mod inspect;
 mod inspect_fields;
+mod isolation;
+mod limits;
 mod mount;
 mod prune;
 mod rename;
@@ -89,6 +91,7 @@ fn execute(ui: &mut Ui, arguments: Vec<OsString>) -> Result<ExitCode, CommandErr
         Invocation::Run { verb, global, matches } => {
             logger::start(&global)?;
             let context = Context::new(*global);
+            isolation::cgroup_manager(&context)?;
             (verb.run)(&context, ui, &matches).map_err(|error| hint::from_store(&context, error))
         }
     }

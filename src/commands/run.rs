@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use super::args::{CapabilityArgs, NamespaceArgs};
 use super::run_environment::{conf_environment, containers_conf};
-use super::{CommandError, Context, Ui};
+use super::{CommandError, Context, Ui, isolation};
 use crate::conf::{self, mounts::Subscription};
 use crate::container::run::{self, Confinement, HistoryChoice, Names, NamespaceWords, TerminalChoice};
 use crate::run::devices::DeviceRequest;
@@ -54,7 +54,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "NAME")]
     hostname: Option<String>,
 
-    /// How the process is kept apart from the machine: rootless or default
+    /// How the process is kept apart from the machine: default, rootless, oci or chroot
     #[arg(long, value_name = "ISOLATION")]
     isolation: Option<String>,
 
@@ -73,6 +73,14 @@ pub(crate) struct RunArgs {
     /// Use chroot where pivot_root does not work, on an initial ramfs
     #[arg(long)]
     no_pivot: bool,
+
+    /// External runtime to run the command with: crun, runc, youki, a name of containers.conf, or a path
+    #[arg(long, value_name = "RUNTIME")]
+    runtime: Option<String>,
+
+    /// Flag for the external runtime, without its leading -- (can be repeated)
+    #[arg(long, value_name = "FLAG", value_delimiter = ',')]
+    runtime_flag: Vec<String>,
 
     /// Security option: seccomp=FILE, label=…, apparmor=…, mask=…, unmask=…, no-new-privileges (can be repeated)
     #[arg(long, value_name = "OPTION")]
@@ -155,7 +163,7 @@ fn options(ctx: &Context, args: &RunArgs, command: &[String]) -> Result<run::Opt
             Some(false) => TerminalChoice::Never,
             None => TerminalChoice::Automatic,
         },
-        confinement: confinement(ctx, args),
+        confinement: confinement(ctx, args)?,
         mounts: mounts(ctx, args)?,
         registries: ctx.registries()?.clone(),
         subscriptions: subscriptions(ctx)?,
@@ -175,34 +183,9 @@ fn variables(ctx: &Context, words: &[String]) -> Vec<String> {
         .collect()
 }
 
-/// `--isolation`, else `BUILDAH_ISOLATION`. A script's variable that asks for one of Buildah's other engines, or for a runtime, gets
-/// the built-in one and a line that says so: it keeps more apart than chroot and as much as oci. The flag is refused by name.
-pub(super) fn isolation(ctx: &Context, given: Option<&str>) -> Option<String> {
-    let word = given.or_else(|| ctx.environment().engine("ISOLATION"))?;
-    if given.is_none() && is_other_engine(word) {
-        return None;
-    }
-    Some(word.to_owned())
-}
-
-fn is_other_engine(word: &str) -> bool {
-    ["oci", "chroot"].iter().any(|engine| word.eq_ignore_ascii_case(engine))
-}
-
-/// Says which of the variables that choose an engine have no effect.
-fn tell_of_engines(ctx: &Context) {
-    if let Some(word) = ctx.environment().engine("ISOLATION").filter(|word| is_other_engine(word)) {
-        log::warn!("BUILDAH_ISOLATION={word}: not supported yet, the built-in isolation is used");
-    }
-    if let Some(runtime) = ctx.environment().engine("RUNTIME") {
-        log::warn!("BUILDAH_RUNTIME={runtime}: external runtimes are not supported yet, the built-in one is used");
-    }
-}
-
-fn confinement(ctx: &Context, args: &RunArgs) -> Confinement {
-    tell_of_engines(ctx);
+fn confinement(ctx: &Context, args: &RunArgs) -> Result<Confinement, CommandError> {
     let no_pivot = args.no_pivot || ctx.environment().engine_switch("NOPIVOT");
-    Confinement {
+    Ok(Confinement {
         cap_add: args.capabilities.cap_add.clone(),
         cap_drop: args.capabilities.cap_drop.clone(),
         security: args.security_opt.clone(),
@@ -214,9 +197,10 @@ fn confinement(ctx: &Context, args: &RunArgs) -> Confinement {
             pid: args.namespaces.pid.clone(),
             uts: args.namespaces.uts.clone(),
         },
-        isolation: isolation(ctx, args.isolation.as_deref()),
+        isolation: isolation::chosen(ctx, args.isolation.as_deref())?,
+        runtime: isolation::runtime(ctx, args.runtime.as_deref(), &args.runtime_flag)?,
         root_change: if no_pivot { RootChange::MoveMount } else { RootChange::Pivot },
-    }
+    })
 }
 
 /// What mounts.conf lists, or the file in its place.

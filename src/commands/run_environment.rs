@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 
 use super::args::{CapabilityArgs, NamespaceArgs};
-use super::{CommandError, Context};
+use super::limits::LimitArgs;
+use super::{CommandError, Context, isolation};
 use crate::conf::{self, ContainersConf};
 use crate::container::run::{parse_host, parse_size};
 use crate::container::state::{CommonOptions, Isolation, Namespace, NetworkPolicy, RunEnvironment};
@@ -24,6 +25,9 @@ pub(super) struct RunEnvironmentArgs {
 
     #[command(flatten)]
     namespaces: NamespaceArgs,
+
+    #[command(flatten)]
+    limits: LimitArgs,
 
     /// Line for /etc/hosts: NAME:ADDRESS (can be repeated)
     #[arg(long, value_name = "HOST", value_delimiter = ',')]
@@ -53,7 +57,7 @@ pub(super) struct RunEnvironmentArgs {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     http_proxy: Option<bool>,
 
-    /// How processes are kept apart from the machine: rootless or default
+    /// How processes are kept apart from the machine: default, rootless, oci or chroot
     #[arg(long, value_name = "ISOLATION")]
     isolation: Option<String>,
 
@@ -90,12 +94,13 @@ impl RunEnvironmentArgs {
     pub(super) fn resolve(&self, ctx: &Context, conf: &ContainersConf, rootless: bool) -> Result<RunEnvironment, CommandError> {
         let defaults = &conf.containers;
         check(&self.device, DeviceRequest::parse)?;
-        if let Some(word) = super::run::isolation(ctx, self.isolation.as_deref()) {
-            crate::run::Isolation::parse(&word)?;
-        }
         let (namespaces, network_policy) = namespaces(&self.namespaces)?;
         Ok(RunEnvironment {
-            isolation: if rootless { Isolation::Rootless } else { Isolation::Oci },
+            // For root the default is noted as such, since Buildah's word for it names an external runtime.
+            isolation: match isolation::chosen(ctx, self.isolation.as_deref())? {
+                None | Some(Isolation::Default) if rootless => Isolation::Rootless,
+                chosen => chosen.unwrap_or_default(),
+            },
             namespaces,
             network_policy,
             capabilities: capability_set(&self.capabilities, defaults.default_capabilities.as_deref())?,
@@ -127,6 +132,7 @@ impl RunEnvironmentArgs {
             volumes,
             ..CommonOptions::default()
         };
+        self.limits.keep(&mut common)?;
         let mut checked = security::Options::default();
         for word in &self.security_opt {
             checked.apply(word).map_err(CommandError::usage)?;

@@ -38,7 +38,7 @@ pub(super) fn state(store: &Store, record: &Container) -> Result<State, Error> {
     let draft = from::new_draft(Format::Oci, &base, config);
     let name = record.names.first().map_or("", String::as_str);
     let environment = RunEnvironment {
-        isolation: if store.conf().rootless { Isolation::Rootless } else { Isolation::Oci },
+        isolation: if store.conf().rootless { Isolation::Rootless } else { Isolation::Default },
         namespaces: default_namespaces(),
         capabilities: capabilities::DEFAULT.iter().map(ToString::to_string).collect(),
         ..RunEnvironment::default()

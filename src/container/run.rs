@@ -20,10 +20,12 @@ use crate::conf::ContainersConf;
 use crate::conf::mounts::Subscription;
 use crate::conf::registries::Registries;
 use crate::image::config::Settings;
+use crate::run::cgroups;
 use crate::run::devices::DeviceRequest;
 use crate::run::etc_files::{self, BaseHosts, HostAddress, Hostname, Hosts};
 use crate::run::limits::{self, Rlimit};
 use crate::run::namespaces::{self, Namespace};
+use crate::run::oci;
 use crate::run::{
     self, Isolation, MountOptions, MountPoints, ProcessOptions, Request, RootChange, Status, Terminal, security, users,
 };
@@ -97,10 +99,25 @@ pub struct Confinement {
     pub groups: Vec<String>,
     /// Namespaces, as given.
     pub namespaces: NamespaceWords,
-    /// Engine.
-    pub isolation: Option<String>,
+    /// Engine, where it is not the container's.
+    pub isolation: Option<state::Isolation>,
+    /// External runtime.
+    pub runtime: RuntimeChoice,
     /// How the root file system becomes `/`.
     pub root_change: RootChange,
+}
+
+/// The external runtime of one run, as far as it was said.
+#[derive(Debug, Clone, Default)]
+pub struct RuntimeChoice {
+    /// Its name or path. Naming one asks for it, unless the isolation is chroot.
+    pub program: Option<String>,
+    /// Flags for it, without their leading dashes.
+    pub flags: Vec<String>,
+    /// Who makes its control groups.
+    pub cgroup_manager: Option<cgroups::Manager>,
+    /// Directory for its bundle.
+    pub temp_dir: PathBuf,
 }
 
 /// The namespace flags of one run, as given.
@@ -286,7 +303,8 @@ impl Plan<'_> {
             mounts: self.mounts()?,
             files: self.files(&namespaces)?,
             namespaces,
-            isolation: self.isolation()?,
+            isolation: self.isolation(),
+            cgroups: self.cgroups(),
             root_change: self.options.confinement.root_change,
         })
     }
@@ -348,13 +366,45 @@ impl Plan<'_> {
         Ok(security)
     }
 
-    fn isolation(&self) -> Result<Isolation, String> {
-        // What another tool noted (oci as root, chroot) is never a weaker engine than the built-in one.
-        self.options
-            .confinement
-            .isolation
-            .as_deref()
-            .map_or(Ok(Isolation::Native), |word| Isolation::parse(word).map_err(|error| error.to_string()))
+    /// What the flags and variables say, else what `from` kept.
+    fn isolation(&self) -> Isolation {
+        let confinement = &self.options.confinement;
+        let runtime = self.runtime();
+        match confinement.isolation.unwrap_or(self.kept.isolation) {
+            state::Isolation::Chroot => Isolation::Chroot,
+            state::Isolation::Oci if confinement.isolation.is_some() || runtime.find().is_ok() => Isolation::Oci(runtime),
+            _ if confinement.runtime.program.is_some() => Isolation::Oci(runtime),
+            // Buildah notes "oci" for root whether it was asked for or not: where no runtime is installed it was not.
+            _ => Isolation::Native,
+        }
+    }
+
+    fn runtime(&self) -> oci::Options {
+        let (choice, engine) = (&self.options.confinement.runtime, &self.conf.engine);
+        let configured = || engine.cgroup_manager.as_deref().and_then(cgroups::Manager::parse);
+        oci::Options {
+            program: choice.program.clone().or_else(|| engine.runtime.clone()),
+            known: engine.runtimes.clone(),
+            flags: choice.flags.clone(),
+            cgroup_manager: choice.cgroup_manager.or_else(configured),
+            temp_dir: choice.temp_dir.clone(),
+        }
+    }
+
+    fn cgroups(&self) -> cgroups::Options {
+        let common = self.common();
+        cgroups::Options {
+            parent: common.cgroup_parent.clone(),
+            limits: cgroups::Limits {
+                memory: common.memory,
+                memory_swap: common.memory_swap,
+                cpu_shares: common.cpu_shares,
+                cpu_period: common.cpu_period,
+                cpu_quota: common.cpu_quota,
+                cpuset_cpus: common.cpuset_cpus.clone(),
+                cpuset_mems: common.cpuset_mems.clone(),
+            },
+        }
     }
 
     fn namespaces(&self) -> Result<namespaces::Options, String> {

@@ -1,68 +1,152 @@
 //! From a request to a running process: gathers what the machine decides, builds the specification, hands it to the engine.
 
+use std::fs::File;
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use containers_storage::Root;
 use nix::sys::resource::{Resource, getrlimit};
+use oci_spec::runtime::Spec;
 
+use super::cgroups::{self, Group};
+use super::etc_files::ExtraFile;
 use super::network::Connection;
+use super::network_helper::Service;
 use super::spec::{self, Facts};
-use super::{Error, Isolation, Request, Status, Terminal, native, network, network_helper, ownership, seccomp, sources};
+use super::{Error, Isolation, Request, Status, Terminal, chroot, native, network, network_helper, oci, ownership, seccomp, sources};
 use crate::sys;
 
 /// The Landlock version that can scope abstract unix sockets (landlock(7)).
 const SCOPES_SINCE: u32 = 6;
 
 pub(super) fn run(rootfs: &Root, request: &Request, made: &mut native::Placeholders) -> Result<Status, Error> {
-    let Isolation::Native = request.isolation;
-    let connection = network::connect(&request.namespaces.network, &request.namespaces.helper_dirs)?;
-    let capabilities = request.security.capabilities.resolve().map_err(Error::Request)?;
-    let pinned = sources::pin(rootfs, request)?;
-    let hard = |resource| getrlimit(resource).map_or(1024, |(_, hard)| hard);
-    let facts = Facts {
-        nofile: hard(Resource::RLIMIT_NOFILE),
-        nproc: hard(Resource::RLIMIT_NPROC),
-        connection: connection.clone(),
-        terminal: spec::wants_terminal(request.process.terminal, all_terminals()),
-        seccomp: seccomp::filter(&request.security.seccomp, capabilities)?,
-        processor_paths: processor_paths(),
-        message_queues: Path::new("/dev/mqueue").is_dir(),
-        copied: pinned.copies.iter().map(|file| file.target.clone()).collect(),
-    };
-    let filter = facts.seccomp.as_ref().map(seccomp::compile).transpose()?;
-    let spec = spec::build(request, Path::new("/"), facts)?;
-    if connection == Connection::Fallback {
-        network::announce_fallback();
+    match &request.isolation {
+        Isolation::Native => run_native(rootfs, request, made),
+        Isolation::Chroot => run_native(rootfs, &chroot::narrowed(request)?, made),
+        Isolation::Oci(options) => run_external(rootfs, request, options, made),
     }
-    let serve = |namespace: OwnedFd| match &connection {
+}
+
+/// What a request comes to on this machine.
+struct Prepared {
+    spec: Spec,
+    connection: Connection,
+    sources: Vec<(PathBuf, OwnedFd)>,
+    files: Vec<ExtraFile>,
+    /// Of caches: until the command has ended, whoever waits for one of them has to wait.
+    locks: Vec<File>,
+}
+
+impl Prepared {
+    fn new(rootfs: &Root, request: &Request) -> Result<Self, Error> {
+        let connection = network::connect(&request.namespaces.network, &request.namespaces.helper_dirs)?;
+        let capabilities = request.security.capabilities.resolve().map_err(Error::Request)?;
+        let pinned = sources::pin(rootfs, request)?;
+        let reader = match request.isolation {
+            Isolation::Oci(_) => seccomp::Reader::Libseccomp,
+            Isolation::Native | Isolation::Chroot => seccomp::Reader::Ours,
+        };
+        let hard = |resource| getrlimit(resource).map_or(1024, |(_, hard)| hard);
+        let facts = Facts {
+            nofile: hard(Resource::RLIMIT_NOFILE),
+            nproc: hard(Resource::RLIMIT_NPROC),
+            connection: connection.clone(),
+            terminal: request.process.terminal == Terminal::Allocate,
+            seccomp: seccomp::filter(&request.security.seccomp, capabilities, reader)?,
+            processor_paths: processor_paths(),
+            message_queues: Path::new("/dev/mqueue").is_dir(),
+            copied: pinned.copies.iter().map(|file| file.target.clone()).collect(),
+        };
+        let spec = spec::build(request, Path::new("/"), facts)?;
+        if connection == Connection::Fallback {
+            network::announce_fallback();
+        }
+        ownership::prepare(&request.mounts.requests, &pinned.handles, &request.process.user)?;
+        let mut files = super::etc_files::generate(&request.files, &connection, request.process.hostname.as_deref())?;
+        files.extend(request.mounts.files.iter().cloned().chain(pinned.copies));
+        Ok(Self { spec, connection, sources: pinned.handles, files, locks: pinned.locks })
+    }
+
+    /// The network was not asked for: its abstract sockets are none of the command's business, where the kernel can say so.
+    fn scopes_abstract_sockets(&self) -> bool {
+        self.connection == Connection::Fallback && sys::landlock::abi().is_some_and(|abi| abi >= SCOPES_SINCE)
+    }
+}
+
+/// Starts the program that serves a network namespace, if one does.
+fn serve(connection: &Connection, namespace: OwnedFd) -> Result<Option<Service>, Error> {
+    match connection {
         Connection::Helper(program) => network_helper::start(program, namespace).map(Some),
         _ => Ok(None),
-    };
-    ownership::prepare(&request.mounts.requests, &pinned.handles, &request.process.user)?;
-    let mut files = super::etc_files::generate(&request.files, &connection, request.process.hostname.as_deref())?;
-    files.extend(request.mounts.files.iter().cloned().chain(pinned.copies));
+    }
+}
+
+fn run_native(rootfs: &Root, request: &Request, made: &mut native::Placeholders) -> Result<Status, Error> {
+    let prepared = Prepared::new(rootfs, request)?;
+    let filter = prepared.spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref()).map(seccomp::compile).transpose()?;
+    let serve = |namespace: OwnedFd| serve(&prepared.connection, namespace);
+    // Dropped, and so removed, when the process has ended.
+    let group = limited_group(&request.cgroups);
+    let groups = group.as_ref().map(Group::entrances).transpose();
     let job = native::Job {
         rootfs,
-        spec: &spec,
-        sources: pinned.handles,
-        files,
+        scope_abstract_sockets: prepared.scopes_abstract_sockets(),
+        spec: &prepared.spec,
+        sources: prepared.sources,
+        files: prepared.files,
         filter,
         root_change: request.root_change,
-        scope_abstract_sockets: connection == Connection::Fallback
-            && sys::landlock::abi().is_some_and(|abi| abi >= SCOPES_SINCE),
         keep_groups: request.process.user.keep_groups,
         no_input: request.process.terminal == Terminal::NoInput,
-        network: matches!(connection, Connection::Helper(_)).then_some(&serve),
+        groups: groups.map_err(|source| Error::prepare("the control group", source))?.unwrap_or_default(),
+        network: matches!(prepared.connection, Connection::Helper(_)).then_some(&serve),
     };
     let status = native::execute(job, made);
-    // Until now, whoever waits for one of the caches had to wait.
-    drop(pinned.locks);
+    drop(prepared.locks);
     status
 }
 
-fn all_terminals() -> bool {
-    [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()].into_iter().all(rustix::termios::isatty)
+/// The control group for the limits; without it they are not applied, and that is said.
+fn limited_group(options: &cgroups::Options) -> Option<Group> {
+    let created = run_name().map_err(|error| error.to_string()).and_then(|name| Group::create(options, &name));
+    match created {
+        Ok(group) => group,
+        Err(why) => {
+            log::warn!("limits of memory and processors are not applied: {why}");
+            None
+        }
+    }
+}
+
+/// A name that no other run has: of a bundle, a container, a control group.
+pub(super) fn run_name() -> Result<String, Error> {
+    let number = getrandom::u64().map_err(|error| Error::prepare("a name for the run", std::io::Error::other(error)))?;
+    Ok(format!("coracle-{number:016x}"))
+}
+
+fn run_external(
+    rootfs: &Root,
+    request: &Request,
+    options: &oci::Options,
+    made: &mut native::Placeholders,
+) -> Result<Status, Error> {
+    let prepared = Prepared::new(rootfs, request)?;
+    let serve = |namespace: OwnedFd| serve(&prepared.connection, namespace);
+    let job = oci::Job {
+        rootfs,
+        scope_abstract_sockets: prepared.scopes_abstract_sockets(),
+        spec: prepared.spec,
+        sources: prepared.sources,
+        files: prepared.files,
+        cgroups: &request.cgroups,
+        root_change: request.root_change,
+        keep_groups: request.process.user.keep_groups,
+        no_input: request.process.terminal == Terminal::NoInput,
+        network: matches!(prepared.connection, Connection::Helper(_)).then_some(&serve),
+    };
+    let status = oci::execute(job, options, made);
+    drop(prepared.locks);
+    status
 }
 
 /// `thermal_throttle` of each processor, where the machine has them.

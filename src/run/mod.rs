@@ -1,8 +1,8 @@
 //! One process in a root file system: what it may see and do, how it is started, and what it left behind.
 //!
 //! ```text
-//!   Request ──spec::build──▶ oci_spec::runtime::Spec ──native::execute──▶ Status
-//!      words of the caller       pure data, any runtime       namespaces, mounts, exec, wait
+//!   Request ──spec::build──▶ oci_spec::runtime::Spec ─┬─native::execute──▶ Status    namespaces, mounts, exec, wait
+//!      words of the caller       pure data, any runtime └─oci::execute─────▶ Status    a bundle, and somebody else's program
 //! ```
 //!
 //! Invariant: the caller stands in the user and mount namespace that the container's root file system is attached in and
@@ -13,6 +13,8 @@
 
 mod cache;
 pub mod capabilities;
+pub mod cgroups;
+mod chroot;
 pub mod devices;
 mod engine;
 pub mod environment;
@@ -24,6 +26,7 @@ pub mod namespaces;
 mod native;
 pub mod network;
 mod network_helper;
+pub mod oci;
 mod ownership;
 pub mod seccomp;
 pub mod security;
@@ -57,6 +60,8 @@ pub struct Request {
     pub files: etc_files::Options,
     /// Which engine executes the description.
     pub isolation: Isolation,
+    /// What it may use of the machine.
+    pub cgroups: cgroups::Options,
     /// How the root file system becomes `/`.
     pub root_change: RootChange,
 }
@@ -81,8 +86,8 @@ pub struct ProcessOptions {
 /// What standard input and output are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Terminal {
-    /// The caller's descriptors; if all three are terminals, a new pseudo terminal. The process is in a session of its own, so
-    /// that it cannot push keystrokes into a terminal among them (known attack A56).
+    /// The caller's descriptors. The process is in a session of its own, so that it cannot push keystrokes into a terminal among
+    /// them (known attack A56).
     Inherit,
     /// A new pseudo terminal, relayed to the caller's.
     Allocate,
@@ -145,9 +150,19 @@ pub enum Error {
     /// The runtime specification cannot be built.
     #[error("building the runtime specification")]
     Specification(#[from] oci_spec::OciSpecError),
-    /// This isolation is not built in.
-    #[error("isolation {0:?} is not supported by this version; supported: rootless")]
-    Isolation(String),
+    /// There is no such external runtime.
+    #[error("runtime {0:?} is not installed")]
+    NoRuntime(String),
+    /// The external runtime refused.
+    #[error("{action} the container with {runtime:?}: {words}")]
+    Runtime {
+        /// The runtime.
+        runtime: PathBuf,
+        /// `creating`, `starting`.
+        action: &'static str,
+        /// What it said, or how it ended.
+        words: String,
+    },
     /// The system call filter cannot be had.
     #[error(transparent)]
     Seccomp(#[from] seccomp::Error),
@@ -223,13 +238,10 @@ impl Error {
     /// 1 when the container's process could not be started, 125 for anything before that (Buildah's convention).
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Request(_)
-            | Self::Specification(_)
-            | Self::Isolation(_)
-            | Self::Seccomp(_)
-            | Self::Prepare { .. }
-            | Self::Network(_) => 125,
-            Self::Start { .. }
+            Self::Request(_) | Self::Specification(_) | Self::Seccomp(_) | Self::Prepare { .. } | Self::Network(_) => 125,
+            Self::NoRuntime(_)
+            | Self::Runtime { .. }
+            | Self::Start { .. }
             | Self::CommandNotFound(_)
             | Self::NotExecutable { .. }
             | Self::NoInterpreter { .. }
@@ -250,6 +262,10 @@ impl Error {
             Self::Start { step, .. } if step.starts_with("becoming") => {
                 Some("give the caller subordinate ids (/etc/subuid, /etc/subgid) that cover it".to_string())
             }
+            Self::NoRuntime(_) => {
+                Some("install crun or runc, give the program's path, or use --isolation rootless, which needs none".to_string())
+            }
+            Self::Runtime { runtime, words, .. } => Some(oci::hint(runtime, words)),
             Self::Network(_) => Some("install passt or slirp4netns, or use --network host or none".to_string()),
             Self::CommandNotFound(name) if !name.contains('/') => {
                 Some("the command is looked up in the container, with the container's PATH".to_string())

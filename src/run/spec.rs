@@ -305,14 +305,6 @@ pub(super) fn lexically_clean(path: &Path) -> PathBuf {
     clean
 }
 
-/// Whether the process gets a terminal: when asked for, and when all three of the caller's descriptors are terminals.
-pub fn wants_terminal(terminal: Terminal, all_terminals: bool) -> bool {
-    match terminal {
-        Terminal::Allocate => true,
-        Terminal::Inherit => all_terminals,
-        Terminal::NoInput => false,
-    }
-}
 
 #[cfg(test)]
 mod tests;

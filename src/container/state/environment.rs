@@ -7,18 +7,30 @@ use super::Members;
 /// How processes of a container are kept apart from the machine (`Isolation`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Isolation {
-    /// Whatever is right for the caller.
+    /// The built-in runtime. Buildah takes it for what is right for the caller.
     #[default]
     Default,
-    /// All namespaces, as real root.
+    /// An external runtime. Buildah notes it for root whether it was asked for or not.
     Oci,
-    /// Mount and UTS namespace only.
+    /// User, mount and host name namespace only.
     Chroot,
-    /// All namespaces, inside a user namespace.
+    /// The built-in runtime, noted for a caller without privilege.
     Rootless,
 }
 
 impl Isolation {
+    /// Parses `--isolation` and `BUILDAH_ISOLATION`; `None` for a word that is none: never a weaker isolation
+    /// (GHSA-7236-3392-c5c6).
+    pub fn parse(word: &str) -> Option<Self> {
+        match word.to_ascii_lowercase().as_str() {
+            "default" => Some(Self::Default),
+            "oci" => Some(Self::Oci),
+            "chroot" => Some(Self::Chroot),
+            "rootless" => Some(Self::Rootless),
+            _ => None,
+        }
+    }
+
     /// The number in the file.
     pub fn number(self) -> u8 {
         match self {
@@ -95,11 +107,28 @@ pub struct CommonOptions {
     pub omit_history: bool,
     /// Empty: the caller's.
     pub cgroup_parent: String,
+    /// Length of a period of processor time, in microseconds; 0 for the kernel's default.
+    #[serde(rename = "CPUPeriod")]
+    pub cpu_period: u64,
+    /// Processor time in a period, in microseconds; 0 for no limit.
+    #[serde(rename = "CPUQuota")]
+    pub cpu_quota: i64,
+    /// Relative weight, 1,024 being the usual one; 0 for the default.
+    #[serde(rename = "CPUShares")]
+    pub cpu_shares: u64,
+    /// Processors that may be used, as `0-3,5`; empty for all.
+    #[serde(rename = "CPUSetCPUs")]
+    pub cpuset_cpus: String,
+    /// Memory nodes that may be used; empty for all.
+    #[serde(rename = "CPUSetMems")]
+    pub cpuset_mems: String,
     /// Pass the proxy variables.
     #[serde(rename = "HTTPProxy")]
     pub http_proxy: bool,
     /// 0 undefined, 1 yes, 2 no: Go's `types.OptionalBool`.
     pub identity_label: u8,
+    /// Bytes of memory; 0 for no limit.
+    pub memory: i64,
     /// Search domains.
     #[serde(rename = "DNSSearch", deserialize_with = "null_is_empty")]
     pub dns_search: Vec<String>,
@@ -112,6 +141,8 @@ pub struct CommonOptions {
     /// SELinux label options.
     #[serde(deserialize_with = "null_is_empty")]
     pub label_opts: Vec<String>,
+    /// Bytes of memory and swap together; 0 for no limit of its own, -1 for unlimited swap.
+    pub memory_swap: i64,
     /// Paths to mask beside the default ones (since Buildah 1.32).
     #[serde(deserialize_with = "null_is_empty")]
     pub masks: Vec<String>,
@@ -136,6 +167,9 @@ pub struct CommonOptions {
     /// `host:container:options`.
     #[serde(deserialize_with = "null_is_empty")]
     pub volumes: Vec<String>,
+    /// Directories of hooks.
+    #[serde(rename = "OCIHooksDir", deserialize_with = "null_is_empty")]
+    pub hooks_dirs: Vec<String>,
 }
 
 impl Default for CommonOptions {
@@ -144,12 +178,19 @@ impl Default for CommonOptions {
             add_host: Vec::new(),
             omit_history: false,
             cgroup_parent: String::new(),
+            cpu_period: 0,
+            cpu_quota: 0,
+            cpu_shares: 0,
+            cpuset_cpus: String::new(),
+            cpuset_mems: String::new(),
             http_proxy: true,
             identity_label: 2,
+            memory: 0,
             dns_search: Vec::new(),
             dns_servers: Vec::new(),
             dns_options: Vec::new(),
             label_opts: Vec::new(),
+            memory_swap: 0,
             masks: Vec::new(),
             unmasks: Vec::new(),
             no_new_privileges: false,
@@ -160,6 +201,7 @@ impl Default for CommonOptions {
             shm_size: "65536k".to_owned(),
             ulimit: Vec::new(),
             volumes: Vec::new(),
+            hooks_dirs: Vec::new(),
         }
     }
 }

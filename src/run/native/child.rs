@@ -42,6 +42,8 @@ pub(super) struct Inheritance<'a> {
     pub keep_groups: bool,
     /// Input is this instead of the caller's.
     pub input: Option<&'a OwnedFd>,
+    /// Where it joins its control groups.
+    pub groups: &'a [OwnedFd],
     /// Where the terminal's other end goes; present if a terminal is wanted.
     pub console: Option<&'a OwnedFd>,
     /// What stands for the caller's output.
@@ -57,6 +59,13 @@ pub(super) fn become_container(inherited: &Inheritance<'_>) -> Result<Infallible
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(Report::step("hiding from ptrace"))?;
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).map_err(Report::step("binding to the parent"))?;
     let plan = inherited.plan;
+    for group in inherited.groups {
+        // 0 is whoever writes it (cgroups(7)).
+        rustix::io::write(group, b"0").map_err(Report::step("joining a control group"))?;
+    }
+    if plan.new.contains(CloneFlags::CLONE_NEWCGROUP) {
+        nix::sched::unshare(CloneFlags::CLONE_NEWCGROUP).map_err(Report::step("making a control group namespace"))?;
+    }
     for (namespace, kind) in &plan.join {
         nix::sched::setns(namespace.as_fd(), *kind).map_err(Report::step("joining a namespace"))?;
     }

@@ -75,7 +75,8 @@ impl Tree {
                 made.as_fd()
             }
             Source::Discarding(lower) => {
-                made = self.discarding(lower.as_fd(), number)?;
+                // The staging directory covers `/proc`; the names in it are ours, so that no separator of overlay's can be in them.
+                made = discarding(self.staging.as_fd(), "/proc", lower.as_fd(), number)?;
                 made.as_fd()
             }
             Source::FileSystem(kind) => match new_file_system(kind, &planned.options)? {
@@ -109,7 +110,7 @@ impl Tree {
     fn fill_dev(&mut self, plan: &Plan, dev: BorrowedFd<'_>) -> io::Result<()> {
         for (name, node) in &plan.devices {
             touch(dev, name)?;
-            attach(node.as_fd(), dev, name)?;
+            attach(node.as_fd(), dev, *name)?;
             if *name == "null" {
                 self.null = Some(node.try_clone()?);
             }
@@ -140,24 +141,6 @@ impl Tree {
         std::fs::File::from(handle).write_all(&file.content)?;
         rustix::mount::open_tree(&self.staging, name, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)
             .map_err(io::Error::from)
-    }
-
-    /// An overlay on `lower` whose writes stay in memory and end with the process.
-    fn discarding(&self, lower: BorrowedFd<'_>, number: usize) -> io::Result<OwnedFd> {
-        let dir = format!("overlay-{number}");
-        rustix::fs::mkdirat(&self.staging, &dir, Mode::from_raw_mode(0o755))?;
-        for part in ["lower", "upper", "work"] {
-            rustix::fs::mkdirat(&self.staging, format!("{dir}/{part}"), Mode::from_raw_mode(0o755))?;
-        }
-        attach(lower, self.staging.as_fd(), &format!("{dir}/lower"))?;
-        let context = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
-        // The staging directory covers `/proc`; the names in it are ours, so that no separator of overlay's can be in them.
-        for (key, part) in [("lowerdir", "lower"), ("upperdir", "upper"), ("workdir", "work")] {
-            rustix::mount::fsconfig_set_string(&context, key, format!("/proc/{dir}/{part}"))?;
-        }
-        rustix::mount::fsconfig_set_flag(&context, "userxattr")?;
-        rustix::mount::fsconfig_create(&context)?;
-        Ok(rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::MOUNT_ATTR_NODEV)?)
     }
 
     /// The trampoline (`sys::trampoline`), on a read-only mount of its own: what can be opened through `/proc/self/exe` cannot be
@@ -253,6 +236,35 @@ impl Tree {
     }
 }
 
+/// An overlay on `lower` whose writes stay in memory and end with the process. Its directories are made in `staging`, which can be
+/// reached at `base`.
+pub(in crate::run) fn discarding(
+    staging: BorrowedFd<'_>,
+    base: &str,
+    lower: BorrowedFd<'_>,
+    number: usize,
+) -> io::Result<OwnedFd> {
+    let dir = format!("overlay-{number}");
+    rustix::fs::mkdirat(staging, &dir, Mode::from_raw_mode(0o755))?;
+    for part in ["lower", "upper", "work"] {
+        rustix::fs::mkdirat(staging, format!("{dir}/{part}"), Mode::from_raw_mode(0o755))?;
+    }
+    attach(lower, staging, format!("{dir}/lower"))?;
+    let context = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    for (key, part) in [("lowerdir", "lower"), ("upperdir", "upper"), ("workdir", "work")] {
+        rustix::mount::fsconfig_set_string(&context, key, format!("{base}/{dir}/{part}"))?;
+    }
+    rustix::mount::fsconfig_set_flag(&context, "userxattr")?;
+    rustix::mount::fsconfig_create(&context)?;
+    Ok(rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::MOUNT_ATTR_NODEV)?)
+}
+
+/// A file system in memory that only its owner can enter, attached nowhere.
+pub(in crate::run) fn private_tmpfs() -> io::Result<OwnedFd> {
+    let attributes = Attributes { set: libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV, ..Attributes::default() };
+    file_system("tmpfs", &Parsed { data: vec![("mode".into(), Some("700".into()))], attributes, ..Parsed::default() })
+}
+
 /// A new instance; `None` where the kernel has no such thing and the container can do without it.
 fn new_file_system(kind: &str, options: &Parsed) -> io::Result<Option<OwnedFd>> {
     match kind {
@@ -289,7 +301,7 @@ fn touch(dir: BorrowedFd<'_>, name: &str) -> io::Result<()> {
 }
 
 /// Attaches `mount` to the directory entry `name` of our own directory `dir`.
-fn attach(mount: BorrowedFd<'_>, dir: BorrowedFd<'_>, name: &str) -> io::Result<()> {
+pub(in crate::run) fn attach(mount: BorrowedFd<'_>, dir: BorrowedFd<'_>, name: impl rustix::path::Arg) -> io::Result<()> {
     Ok(rustix::mount::move_mount(mount, "", dir, name, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?)
 }
 

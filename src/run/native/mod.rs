@@ -34,11 +34,17 @@ use rustix::fs::{CWD, Mode, OFlags};
 use rustix::pipe::PipeFlags;
 
 use child::Inheritance;
-use hand_over::{descriptor_channel, receive_descriptor};
-use output::{Output, Streams};
-use plan::Plan;
+use hand_over::descriptor_channel;
 use report::{Kind, Report};
-use supervise::Signals;
+
+// What the other engines share with this one.
+pub(super) use filesystem::{attach, discarding, private_tmpfs};
+pub(super) use hand_over::receive_descriptor;
+pub(super) use output::{Output, Streams};
+pub(super) use plan::{Plan, PlannedMount, Source, plan};
+pub(super) use privileges::give;
+pub(super) use supervise::{Signals, end_leftovers, watch};
+pub(super) use targets::Shape;
 
 use super::etc_files::ExtraFile;
 use super::network_helper::Service;
@@ -59,6 +65,8 @@ pub(super) struct Job<'a> {
     pub scope_abstract_sockets: bool,
     pub keep_groups: bool,
     pub no_input: bool,
+    /// Files through which the process joins its control groups.
+    pub groups: Vec<OwnedFd>,
     /// Connects the network namespace that it is given; what it answers with ends the service when dropped.
     pub network: Option<&'a dyn Fn(OwnedFd) -> Result<Option<Service>, Error>>,
 }
@@ -77,7 +85,7 @@ impl Placeholders {
 /// Runs the specification and waits for its end.
 pub(super) fn execute(job: Job<'_>, made: &mut Placeholders) -> Result<Status, Error> {
     let Some(process) = job.spec.process() else { return Err(Error::Request("the specification has no process".into())) };
-    let plan = plan::plan(job.rootfs.as_fd(), job.spec, &job.sources, job.files.clone())?;
+    let plan = plan(job.rootfs.as_fd(), job.spec, &job.sources, job.files.clone())?;
     refuse_links(job.rootfs, &plan)?;
     make_targets(job.rootfs, &plan, made)?;
     let signals = Signals::block().map_err(|source| Error::prepare("signals", source))?;
@@ -89,10 +97,10 @@ pub(super) fn execute(job: Job<'_>, made: &mut Placeholders) -> Result<Status, E
         }
     }
     let (started, service) = start(&job, &plan, process, &signals)?;
-    let status = supervise::watch(started.pid, &signals, started.console, started.output);
+    let status = watch(started.pid, &signals, started.console, started.output);
     let spare: Vec<Pid> = service.iter().map(Service::pid).collect();
     if pid_is_shared {
-        supervise::end_leftovers(&spare);
+        end_leftovers(&spare);
     }
     status.map_err(|source| {
         supervise::end(started.pid);
@@ -130,13 +138,15 @@ fn start(job: &Job<'_>, plan: &Plan, process: &Process, signals: &Signals) -> Re
         scope_abstract_sockets: job.scope_abstract_sockets,
         keep_groups: job.keep_groups,
         input: input.as_ref(),
+        groups: &job.groups,
         console: console_inner.as_ref(),
         output: &output,
         report: report_write.as_fd(),
         network: link_inner.as_ref(),
     };
     let pid = in_pid_namespace(plan.pid.as_ref(), || {
-        sys::fork::fork_into(plan.new, || {
+        // The process enters a new namespace of control groups when it is in the group that is to be its top.
+        sys::fork::fork_into(plan.new - CloneFlags::CLONE_NEWCGROUP, || {
             match child::become_container(&inheritance) {
                 Ok(never) => match never {},
                 Err(report) => {
@@ -209,7 +219,7 @@ fn start_error(report: Report) -> Error {
 }
 
 /// Where the kernel's own trees go must not be a link: masks and parameters would land beside them (CVE-2019-19921).
-fn refuse_links(rootfs: &Root, plan: &Plan) -> Result<(), Error> {
+pub(super) fn refuse_links(rootfs: &Root, plan: &Plan) -> Result<(), Error> {
     for name in ["/proc", "/sys", "/dev"] {
         let mounted = plan.mounts.iter().any(|mount| mount.target == Path::new(name));
         let stat = rootfs.symlink_metadata(Path::new(name));
@@ -222,7 +232,7 @@ fn refuse_links(rootfs: &Root, plan: &Plan) -> Result<(), Error> {
 }
 
 /// Makes the mount points that lie in the root file system itself; those in other mounts are the child's.
-fn make_targets(rootfs: &Root, plan: &Plan, made: &mut Placeholders) -> Result<(), Error> {
+pub(super) fn make_targets(rootfs: &Root, plan: &Plan, made: &mut Placeholders) -> Result<(), Error> {
     for (index, mount) in plan.mounts.iter().enumerate() {
         let below = |other: &plan::PlannedMount| mount.target.starts_with(&other.target);
         if plan.mounts.iter().take(index).any(below) {
@@ -241,7 +251,7 @@ fn hide() -> Result<(), Error> {
 }
 
 /// Without a pid namespace what the command leaves behind must come to us.
-fn adopt_orphans() -> Result<(), Error> {
+pub(super) fn adopt_orphans() -> Result<(), Error> {
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
         .map_err(|errno| Error::prepare("adopting orphans", errno.into()))
 }

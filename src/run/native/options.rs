@@ -4,7 +4,7 @@ use crate::sys::mount_attr::{Attributes, Reach};
 
 /// Parsed words.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Parsed {
+pub(in crate::run) struct Parsed {
     /// Attributes of the mount.
     pub attributes: Attributes,
     /// Whether mounts below a bind's source come along, and are changed alike.

@@ -21,7 +21,7 @@ const UNMAPPED: u32 = 65534;
 
 /// The pipes, before the command exists.
 #[derive(Debug, Default)]
-pub(super) struct Output {
+pub(in crate::run) struct Output {
     pipes: Vec<Pipe>,
 }
 
@@ -37,7 +37,7 @@ struct Pipe {
 
 impl Output {
     /// Pipes for those of the two that `user` could not open again.
-    pub(super) fn for_user(user: &User) -> io::Result<Self> {
+    pub(in crate::run) fn for_user(user: &User) -> io::Result<Self> {
         let stats = [rustix::fs::fstat(rustix::stdio::stdout()), rustix::fs::fstat(rustix::stdio::stderr())];
         let closed = |stat: &&Stat| closed_to(stat, user.uid());
         let [stdout, stderr] = stats.each_ref().map(|stat| stat.as_ref().ok().filter(closed));
@@ -54,7 +54,7 @@ impl Output {
     }
 
     /// In the child: puts the pipes in the place of the caller's descriptors.
-    pub(super) fn replace(&self) -> rustix::io::Result<()> {
+    pub(in crate::run) fn replace(&self) -> rustix::io::Result<()> {
         for pipe in &self.pipes {
             if pipe.first == 1 {
                 rustix::stdio::dup2_stdout(&pipe.write)?;
@@ -67,7 +67,7 @@ impl Output {
     }
 
     /// In the parent, when the child has its copies: the ends to read from.
-    pub(super) fn into_streams(self) -> Streams {
+    pub(in crate::run) fn into_streams(self) -> Streams {
         Streams(self.pipes.into_iter().map(|pipe| (pipe.read, pipe.first)).collect())
     }
 }
@@ -96,7 +96,7 @@ fn closed_to(stat: &Stat, uid: u32) -> bool {
 
 /// The ends that the command's output arrives at.
 #[derive(Debug, Default)]
-pub(super) struct Streams(Vec<(OwnedFd, i32)>);
+pub(in crate::run) struct Streams(Vec<(OwnedFd, i32)>);
 
 impl Streams {
     pub(super) fn interests(&self) -> impl Iterator<Item = PollFd<'_>> {

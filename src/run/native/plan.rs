@@ -24,7 +24,7 @@ const DEVICES: &[(&str, u32, u32)] =
 
 /// What the child carries out.
 #[derive(Debug)]
-pub(super) struct Plan {
+pub(in crate::run) struct Plan {
     /// New namespaces.
     pub new: CloneFlags,
     /// Namespaces to join in the child.
@@ -43,7 +43,7 @@ pub(super) struct Plan {
 
 /// One mount.
 #[derive(Debug)]
-pub(super) struct PlannedMount {
+pub(in crate::run) struct PlannedMount {
     pub target: PathBuf,
     pub shape: Shape,
     pub source: Source,
@@ -52,7 +52,7 @@ pub(super) struct PlannedMount {
 
 /// Where a mount comes from.
 #[derive(Debug)]
-pub(super) enum Source {
+pub(in crate::run) enum Source {
     /// A new instance of this file system.
     FileSystem(String),
     /// A detached mount with its attributes set.
@@ -63,8 +63,15 @@ pub(super) enum Source {
     File(usize),
 }
 
+impl Plan {
+    /// Whether something is mounted at `path` or above it, the root itself aside.
+    pub(in crate::run) fn mounts_at_or_above(&self, path: &Path) -> bool {
+        self.mounts.iter().any(|mount| path.starts_with(&mount.target))
+    }
+}
+
 /// Pins what `spec` names.
-pub(super) fn plan(
+pub(in crate::run) fn plan(
     rootfs: BorrowedFd<'_>,
     spec: &Spec,
     sources: &[(PathBuf, OwnedFd)],

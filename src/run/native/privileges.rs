@@ -145,7 +145,7 @@ pub(super) fn set_limits(process: &Process) -> Result<(), Report> {
 }
 
 /// Gives a directory that was made 0700 its owner, then its mode.
-pub(super) fn give(handle: BorrowedFd<'_>, uid: u32, gid: u32, mode: u32) -> io::Result<()> {
+pub(in crate::run) fn give(handle: BorrowedFd<'_>, uid: u32, gid: u32, mode: u32) -> io::Result<()> {
     let owner = (rustix::fs::Uid::from_raw(uid), rustix::fs::Gid::from_raw(gid));
     rustix::fs::chownat(handle, "", Some(owner.0), Some(owner.1), rustix::fs::AtFlags::EMPTY_PATH)?;
     // A bare handle takes no fchmod; the directory is reopened by that very handle.

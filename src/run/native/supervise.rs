@@ -25,14 +25,14 @@ const FORWARDED: &[Signal] =
 const SI_KERNEL: i32 = 0x80;
 
 /// Signals that arrive here while it lives; dropping it gives the caller its mask back.
-pub(super) struct Signals {
+pub(in crate::run) struct Signals {
     descriptor: SignalFd,
     before: SigSet,
 }
 
 impl Signals {
     /// Blocks them and opens the descriptor.
-    pub(super) fn block() -> io::Result<Self> {
+    pub(in crate::run) fn block() -> io::Result<Self> {
         let mut set = SigSet::empty();
         for signal in FORWARDED.iter().chain(&[Signal::SIGCHLD, Signal::SIGWINCH]) {
             set.add(*signal);
@@ -76,7 +76,7 @@ pub(super) fn await_answer(pipe: BorrowedFd<'_>, signals: &Signals) -> io::Resul
 }
 
 /// Waits for the end of `pid`, the command.
-pub(super) fn watch(pid: Pid, signals: &Signals, console: Option<OwnedFd>, mut output: Streams) -> io::Result<Status> {
+pub(in crate::run) fn watch(pid: Pid, signals: &Signals, console: Option<OwnedFd>, mut output: Streams) -> io::Result<Status> {
     let mut relay = console.map(Relay::start).transpose()?;
     loop {
         if let Some(status) = reap(pid)? {
@@ -156,7 +156,7 @@ fn handles(pid: Pid, signal: Signal) -> bool {
 
 /// Ends what a command without a pid namespace of its own has left behind. Orphans become our children, since we are a subreaper
 /// (prctl(2)); `spare` are children of ours that are none of the container's.
-pub(super) fn end_leftovers(spare: &[Pid]) {
+pub(in crate::run) fn end_leftovers(spare: &[Pid]) {
     // A process can fork while we look: until a round finds nothing, and not for ever.
     for _ in 0..1000 {
         let children = children();

@@ -22,7 +22,7 @@ const LINK_LIMIT: usize = 40;
 
 /// What a mount point has to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Shape {
+pub(in crate::run) enum Shape {
     Directory,
     File,
 }

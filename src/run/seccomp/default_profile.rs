@@ -11,6 +11,8 @@ use oci_spec::runtime::{
     LinuxSeccompOperator as Operator, LinuxSyscall, LinuxSyscallBuilder,
 };
 
+use super::disjoint::Auditing;
+use super::{Reader, disjoint};
 use crate::run::capabilities::Set;
 
 /// Always allowed.
@@ -71,7 +73,7 @@ const ALLOWED: &[&str] = &[
     "mq_unlink", "msgctl", "msgget", "msgrcv", "msgsnd", "semctl", "semget", "semop", "semtimedop", "semtimedop_time64", "shmat",
     "shmctl", "shmdt", "shmget",
     // The machine.
-    "getrandom", "ioctl", "landlock_add_rule", "landlock_create_ruleset", "landlock_restrict_self", "reboot", "seccomp", "sysinfo",
+    "getrandom", "landlock_add_rule", "landlock_create_ruleset", "landlock_restrict_self", "reboot", "seccomp", "sysinfo",
     "syslog", "uname", "arch_prctl", "modify_ldt",
 ];
 
@@ -103,19 +105,19 @@ const BY_CAPABILITY: &[(&str, &[&str])] = &[
 ];
 
 /// Every `CLONE_NEW*` flag of `clone` and `unshare` (clone(2)).
-const NAMESPACE_FLAGS: u64 = 0x7e02_0000;
+pub(super) const NAMESPACE_FLAGS: u64 = 0x7e02_0000;
 
 /// Personalities that are of use: Linux, `UNAME26`, both with 32-bit addresses, and asking (personality(2)).
 const PERSONALITIES: &[u64] = &[0, 0x8, 0x2_0000, 0x2_0008, 0xffff_ffff];
 
 /// `TIOCSTI` and `TIOCLINUX`: input for a terminal from somebody who is not at it (ioctl_tty(2)).
-const TYPING_CONTROLS: &[u64] = &[0x5412, 0x541c];
+pub(super) const TYPING_CONTROLS: &[u64] = &[0x5412, 0x541c];
 
 /// Address families `AF_ALG` and `AF_VSOCK`.
-const REFUSED_FAMILIES: &[u64] = &[38, 40];
+pub(super) const REFUSED_FAMILIES: &[u64] = &[38, 40];
 
-/// The profile for a process that may hold `capabilities`.
-pub(super) fn resolve(capabilities: Set) -> Result<LinuxSeccomp, OciSpecError> {
+/// The profile for a process that may hold `capabilities`, to be compiled by `reader`.
+pub(super) fn resolve(capabilities: Set, reader: Reader) -> Result<LinuxSeccomp, OciSpecError> {
     let mut rules =
         vec![rule(ALLOWED, Action::ScmpActAllow, None, vec![])?, rule(REFUSED, Action::ScmpActErrno, EPERM, vec![])?];
     for (capability, names) in BY_CAPABILITY {
@@ -125,6 +127,8 @@ pub(super) fn resolve(capabilities: Set) -> Result<LinuxSeccomp, OciSpecError> {
     }
     if capabilities.has("CAP_SYS_ADMIN") {
         rules.push(rule(&["clone", "clone3", "unshare"], Action::ScmpActAllow, None, vec![])?);
+    } else if reader == Reader::Libseccomp {
+        rules.extend(disjoint::without_namespaces()?);
     } else {
         // The flags of clone3 are out of a filter's sight; without it, programs fall back to clone.
         let none_of = argument(0, Operator::ScmpCmpMaskedEq, NAMESPACE_FLAGS, Some(0))?;
@@ -135,17 +139,13 @@ pub(super) fn resolve(capabilities: Set) -> Result<LinuxSeccomp, OciSpecError> {
         let exactly = argument(0, Operator::ScmpCmpEq, *value, None)?;
         rules.push(rule(&["personality"], Action::ScmpActAllow, None, vec![exactly])?);
     }
-    for control in TYPING_CONTROLS {
-        rules.push(rule(&["ioctl"], Action::ScmpActErrno, EPERM, vec![argument(1, Operator::ScmpCmpEq, *control, None)?])?);
-    }
-    rules.push(rule(&["socket"], Action::ScmpActAllow, None, vec![])?);
-    for family in REFUSED_FAMILIES {
-        rules.push(rule(&["socket"], Action::ScmpActErrno, EPERM, vec![argument(0, Operator::ScmpCmpEq, *family, None)?])?);
-    }
-    if !capabilities.has("CAP_AUDIT_WRITE") {
-        // A netlink socket for auditing: AF_NETLINK, NETLINK_AUDIT.
-        let audit = vec![argument(0, Operator::ScmpCmpEq, 16, None)?, argument(2, Operator::ScmpCmpEq, 9, None)?];
-        rules.push(rule(&["socket"], Action::ScmpActErrno, Some(libc::EINVAL as u32), audit)?);
+    let auditing = if capabilities.has("CAP_AUDIT_WRITE") { Auditing::Allowed } else { Auditing::Refused };
+    match reader {
+        Reader::Ours => rules.extend(with_exceptions(auditing)?),
+        Reader::Libseccomp => {
+            rules.extend(disjoint::without_typing()?);
+            rules.extend(disjoint::sockets(auditing)?);
+        }
     }
     LinuxSeccompBuilder::default()
         .default_action(Action::ScmpActErrno)
@@ -155,7 +155,25 @@ pub(super) fn resolve(capabilities: Set) -> Result<LinuxSeccomp, OciSpecError> {
         .build()
 }
 
-const EPERM: Option<u32> = Some(libc::EPERM as u32);
+/// `ioctl` and `socket`, allowed but for some arguments: our own compiler puts the exceptions first.
+fn with_exceptions(auditing: Auditing) -> Result<Vec<LinuxSyscall>, OciSpecError> {
+    let mut rules = vec![rule(&["ioctl"], Action::ScmpActAllow, None, vec![])?];
+    for control in TYPING_CONTROLS {
+        rules.push(rule(&["ioctl"], Action::ScmpActErrno, EPERM, vec![argument(1, Operator::ScmpCmpEq, *control, None)?])?);
+    }
+    rules.push(rule(&["socket"], Action::ScmpActAllow, None, vec![])?);
+    for family in REFUSED_FAMILIES {
+        rules.push(rule(&["socket"], Action::ScmpActErrno, EPERM, vec![argument(0, Operator::ScmpCmpEq, *family, None)?])?);
+    }
+    if auditing == Auditing::Refused {
+        // A netlink socket for auditing: AF_NETLINK, NETLINK_AUDIT.
+        let audit = vec![argument(0, Operator::ScmpCmpEq, 16, None)?, argument(2, Operator::ScmpCmpEq, 9, None)?];
+        rules.push(rule(&["socket"], Action::ScmpActErrno, Some(libc::EINVAL as u32), audit)?);
+    }
+    Ok(rules)
+}
+
+pub(super) const EPERM: Option<u32> = Some(libc::EPERM as u32);
 
 fn architectures() -> Vec<Arch> {
     match std::env::consts::ARCH {
@@ -164,7 +182,12 @@ fn architectures() -> Vec<Arch> {
     }
 }
 
-fn rule(names: &[&str], action: Action, errno: Option<u32>, args: Vec<LinuxSeccompArg>) -> Result<LinuxSyscall, OciSpecError> {
+pub(super) fn rule(
+    names: &[&str],
+    action: Action,
+    errno: Option<u32>,
+    args: Vec<LinuxSeccompArg>,
+) -> Result<LinuxSyscall, OciSpecError> {
     let mut rule = LinuxSyscallBuilder::default().action(action).build()?;
     rule.set_names(names.iter().map(|name| (*name).to_string()).collect());
     rule.set_errno_ret(errno);
@@ -172,7 +195,12 @@ fn rule(names: &[&str], action: Action, errno: Option<u32>, args: Vec<LinuxSecco
     Ok(rule)
 }
 
-fn argument(index: usize, op: Operator, value: u64, value_two: Option<u64>) -> Result<LinuxSeccompArg, OciSpecError> {
+pub(super) fn argument(
+    index: usize,
+    op: Operator,
+    value: u64,
+    value_two: Option<u64>,
+) -> Result<LinuxSeccompArg, OciSpecError> {
     let builder = LinuxSeccompArgBuilder::default().index(index).op(op).value(value);
     match value_two {
         Some(second) => builder.value_two(second),

@@ -10,6 +10,7 @@
 
 mod bpf;
 mod default_profile;
+mod disjoint;
 mod profile;
 mod syscalls;
 
@@ -55,14 +56,23 @@ pub enum Error {
     Unsupported(String),
 }
 
+/// Who compiles a filter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reader {
+    /// Our own compiler.
+    Ours,
+    /// An external runtime's.
+    Libseccomp,
+}
+
 /// The filter that `choice` means for a process with `capabilities`, as the runtime specification carries it; `None` for none.
-pub fn filter(choice: &SeccompChoice, capabilities: Set) -> Result<Option<LinuxSeccomp>, Error> {
+pub fn filter(choice: &SeccompChoice, capabilities: Set, reader: Reader) -> Result<Option<LinuxSeccomp>, Error> {
     match choice {
         SeccompChoice::Unconfined => Ok(None),
         SeccompChoice::File(path) => from_file(path, capabilities).map(Some),
         SeccompChoice::Default => match from_file(Path::new(ADMINISTRATORS), capabilities) {
             Err(Error::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                Ok(Some(default_profile::resolve(capabilities)?))
+                Ok(Some(default_profile::resolve(capabilities, reader)?))
             }
             other => other.map(Some),
         },

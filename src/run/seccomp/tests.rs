@@ -47,9 +47,13 @@ fn interpret(program: &[Instruction], arch: u32, number: u32, args: [u64; 6]) ->
 }
 
 fn default_program(add: &[&str]) -> Vec<Instruction> {
+    program_for(add, Reader::Ours)
+}
+
+fn program_for(add: &[&str], reader: Reader) -> Vec<Instruction> {
     let add = add.iter().map(|name| (*name).to_string()).collect();
     let set = capabilities::Options { add, ..capabilities::Options::default() }.resolve().unwrap();
-    compile(&default_profile::resolve(set).unwrap()).unwrap()
+    compile(&default_profile::resolve(set, reader).unwrap()).unwrap()
 }
 
 fn call(program: &[Instruction], name: &str, args: &[u64]) -> u32 {
@@ -137,6 +141,42 @@ fn a_capability_opens_its_calls() {
     assert_eq!(call(&program, "iopl", &[]), PERM);
 }
 
+/// The rules for libseccomp answer like ours, and no two of a call that match the same arguments differ.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn other_compilers_get_the_same_answers_from_rules_that_agree() {
+    let values = |around: &[u64]| {
+        let mut values: Vec<u64> = (0..64).chain((0..32).map(|bit| 1 << bit)).collect();
+        values.extend(around.iter().flat_map(|value| (0..32).map(move |bit| value ^ (1 << bit)).chain([*value])));
+        values.extend(values.clone().iter().map(|value| value | 0xdead_0000_0000_0000));
+        values
+    };
+    for add in [&[][..], &["AUDIT_WRITE"], &["SYS_ADMIN"]] {
+        let (ours, theirs) = (program_for(add, Reader::Ours), program_for(add, Reader::Libseccomp));
+        for value in values(&[0x5412, 0x541c, 16, 38, 40, 0x7e02_0000]) {
+            for (name, args) in [
+                ("ioctl", [0, value, 0]),
+                ("socket", [value, 1, 0]),
+                ("socket", [16, 3, value]),
+                ("clone", [value, 0, 0]),
+                ("unshare", [value, 0, 0]),
+            ] {
+                let (theirs, ours) = (call(&theirs, name, &args), call(&ours, name, &args));
+                assert_eq!(theirs, ours, "{add:?} {name} {args:x?}");
+            }
+        }
+        let set = capabilities::Options { add: add.iter().map(|name| (*name).to_string()).collect(), ..Default::default() };
+        let profile = default_profile::resolve(set.resolve().unwrap(), Reader::Libseccomp).unwrap();
+        let mut seen = std::collections::BTreeMap::new();
+        for rule in profile.syscalls().iter().flatten() {
+            for name in rule.names() {
+                let before = seen.insert(name.clone(), rule.args().is_none());
+                assert!(before.is_none() || (before == Some(false) && rule.args().is_some()), "{name} has rules of both kinds");
+            }
+        }
+    }
+}
+
 fn compiled(json: &str) -> Result<Vec<Instruction>, Error> {
     let filter = profile::parse(json.as_bytes(), capabilities::Set::EMPTY).map_err(|error| match error {
         profile::Error::Json(source) => Error::Parse { path: PathBuf::new(), source },
@@ -218,7 +258,7 @@ fn what_cannot_be_honoured_is_refused() {
 
 #[test]
 fn every_name_of_the_default_profile_is_known() {
-    let filter = default_profile::resolve(capabilities::Set::EMPTY).unwrap();
+    let filter = default_profile::resolve(capabilities::Set::EMPTY, Reader::Ours).unwrap();
     // Gone from the kernel's headers, or of an ABI that is not built in.
     let historic = ["arm_fadvise64_64", "arm_sync_file_range", "query_module", "nfsservctl", "swapcontext"];
     for rule in filter.syscalls().iter().flatten() {

@@ -1,0 +1,184 @@
+//! The bundle: a directory that only the caller can enter, on a file system of its own that ends with this mount namespace.
+//!
+//! Invariant: sources of binds are attached here with their attributes set, so that the runtime only binds them; nothing but an
+//! empty directory can be left behind, whatever ends this process.
+
+use std::io::{self, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use nix::mount::MntFlags;
+use oci_spec::runtime::{Mount, MountBuilder, RootBuilder, Spec};
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::mount::OpenTreeFlags;
+
+use crate::run::Error;
+use crate::run::native::{self, Plan, PlannedMount, Shape, Source};
+use crate::sys::mount_attr::Reach;
+use crate::userns;
+
+/// The bundle; dropping it removes it.
+#[derive(Debug)]
+pub(super) struct Bundle {
+    path: PathBuf,
+    handle: OwnedFd,
+    terminal: bool,
+}
+
+impl Bundle {
+    /// Makes the bundle of `spec` in `parent`. This process has a mount namespace of its own from here on.
+    pub(super) fn create(parent: &Path, id: &str, mut spec: Spec, plan: &Plan) -> Result<Self, Error> {
+        let parent = if parent.as_os_str().is_empty() { Path::new("/var/tmp") } else { parent };
+        let path = parent.join(id);
+        let failed = |source: io::Error| Error::prepare(format!("the bundle {path:?}"), source);
+        if path.to_str().is_none() {
+            return Err(failed(io::Error::other("its path is not UTF-8, which a specification cannot carry")));
+        }
+        rustix::fs::mkdir(&path, Mode::RWXU).map_err(|errno| failed(errno.into()))?;
+        let mounted = userns::unshare_mounts()
+            .map_err(|error| failed(io::Error::other(error)))
+            .and_then(|()| mount_private(&path).map_err(failed));
+        let handle = match mounted {
+            Ok(handle) => handle,
+            Err(error) => {
+                // Empty, and ours.
+                let _ = rustix::fs::rmdir(&path);
+                return Err(error);
+            }
+        };
+        let terminal = spec.process().as_ref().and_then(oci_spec::runtime::Process::terminal).unwrap_or(false);
+        let bundle = Self { path: path.clone(), handle, terminal };
+        bundle.fill(&mut spec, plan)?;
+        Ok(bundle)
+    }
+
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The directory.
+    pub(super) fn handle(&self) -> BorrowedFd<'_> {
+        self.handle.as_fd()
+    }
+
+    /// Whether the process gets a terminal.
+    pub(super) fn wants_terminal(&self) -> bool {
+        self.terminal
+    }
+
+    /// Unmounts and removes it.
+    pub(super) fn remove(&self) {
+        // Both fail only if somebody else did it.
+        let _ = nix::mount::umount2(&self.path, MntFlags::MNT_DETACH);
+        let _ = rustix::fs::rmdir(&self.path);
+    }
+
+    fn fill(&self, spec: &mut Spec, plan: &Plan) -> Result<(), Error> {
+        let failed = |what: &str| {
+            let what = what.to_owned();
+            move |source: io::Error| Error::prepare(what, source)
+        };
+        for name in ["rootfs", "mounts", "state"] {
+            rustix::fs::mkdirat(&self.handle, name, Mode::RWXU).map_err(|errno| failed("the bundle")(errno.into()))?;
+        }
+        native::attach(plan.rootfs.as_fd(), self.handle(), "rootfs").map_err(failed("the root file system"))?;
+        let mut mounts = Vec::new();
+        for (number, planned) in plan.mounts.iter().enumerate() {
+            let original = spec.mounts().iter().flatten().find(|mount| *mount.destination() == planned.target);
+            let source = self.ready(plan, planned, number);
+            let source = source.map_err(failed(&format!("a mount at {:?}", planned.target)))?;
+            match (source, original) {
+                (Some(source), original) => mounts.push(bind(&planned.target, source, original)?),
+                (None, Some(original)) => mounts.push(original.clone()),
+                (None, None) => {}
+            }
+        }
+        spec.set_mounts(Some(mounts));
+        spec.set_root(Some(RootBuilder::default().path(self.path.join("rootfs")).readonly(false).build()?));
+        let text = serde_json::to_vec(spec).map_err(|error| failed("config.json")(error.into()))?;
+        self.write("config.json", &text, 0o600).map_err(failed("config.json"))
+    }
+
+    /// Where the source of a mount lies ready; `None` for a file system that the runtime mounts.
+    fn ready(&self, plan: &Plan, planned: &PlannedMount, number: usize) -> io::Result<Option<PathBuf>> {
+        let name = format!("mounts/{number}");
+        match &planned.source {
+            Source::FileSystem(_) => return Ok(None),
+            Source::File(index) => {
+                let file = plan.files.get(*index).ok_or(rustix::io::Errno::NOENT)?;
+                self.write(&name, &file.content, file.mode)?;
+            }
+            Source::Tree(tree) => {
+                self.attach(&name, planned.shape, tree.as_fd())?;
+                if planned.options.reach == Reach::Tree {
+                    self.renew(&name)?;
+                }
+            }
+            Source::Discarding(lower) => {
+                let base = format!("/proc/self/fd/{}", self.handle.as_raw_fd());
+                let overlay = native::discarding(self.handle(), &base, lower.as_fd(), number)?;
+                self.attach(&name, planned.shape, overlay.as_fd())?;
+            }
+        }
+        Ok(Some(self.path.join(name)))
+    }
+
+    fn attach(&self, name: &str, shape: Shape, mount: BorrowedFd<'_>) -> io::Result<()> {
+        match shape {
+            Shape::Directory => rustix::fs::mkdirat(&self.handle, name, Mode::RWXU)?,
+            Shape::File => self.write(name, b"", 0o600)?,
+        }
+        native::attach(mount, self.handle(), name)
+    }
+
+    /// Replaces a tree by a newer copy. The first one is older than this mount namespace and stands before the machine's own mounts
+    /// in its table, in which runtimes look for control groups and take the first that they find.
+    fn renew(&self, name: &str) -> io::Result<()> {
+        let reach = OpenTreeFlags::AT_RECURSIVE | OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+        let newer = rustix::mount::open_tree(&self.handle, name, reach)?;
+        let path = format!("/proc/self/fd/{}/{name}", self.handle.as_raw_fd());
+        nix::mount::umount2(path.as_str(), MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW)?;
+        native::attach(newer.as_fd(), self.handle(), name)
+    }
+
+    fn write(&self, name: &str, content: &[u8], mode: u32) -> io::Result<()> {
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&self.handle, name, flags, Mode::RUSR | Mode::WUSR)?;
+        rustix::fs::fchmod(&file, Mode::from_raw_mode(mode))?;
+        std::fs::File::from(file).write_all(content)
+    }
+}
+
+impl Drop for Bundle {
+    fn drop(&mut self) {
+        self.remove();
+    }
+}
+
+/// A file system of its own on `path`, and its top.
+fn mount_private(path: &Path) -> io::Result<OwnedFd> {
+    let mount = native::private_tmpfs()?;
+    native::attach(mount.as_fd(), CWD, path)?;
+    Ok(rustix::fs::openat(CWD, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)
+}
+
+/// The source has its attributes already: the runtime is told how far the bind reaches, and nothing that it would have to change.
+fn bind(target: &Path, source: PathBuf, original: Option<&Mount>) -> Result<Mount, Error> {
+    let words = original.and_then(|mount| mount.options().as_ref()).into_iter().flatten();
+    let propagation = words.filter(|word| matches!(word.as_str(), "rslave" | "rshared" | "slave" | "shared"));
+    let mut options = vec!["rbind".to_owned()];
+    options.extend(propagation.cloned());
+    if options.len() == 1 {
+        options.push("rprivate".to_owned());
+    }
+    Ok(MountBuilder::default().destination(target).typ("bind").source(source).options(options).build()?)
+}
+
+/// The path of the directory `found` as seen from `root`, by what the kernel calls both.
+pub(super) fn path_below(root: BorrowedFd<'_>, found: BorrowedFd<'_>) -> io::Result<PathBuf> {
+    let name = |handle: BorrowedFd<'_>| std::fs::read_link(format!("/proc/self/fd/{}", handle.as_raw_fd()));
+    let (root, found) = (name(root)?, name(found)?);
+    let below = found.strip_prefix(&root).map_err(|_| io::Error::from_raw_os_error(libc::EXDEV))?;
+    Ok(Path::new("/").join(below))
+}
