@@ -13,7 +13,9 @@ use super::etc_files::ExtraFile;
 use super::network::Connection;
 use super::network_helper::Service;
 use super::spec::{self, Facts};
-use super::{Error, Isolation, Request, Status, Terminal, chroot, native, network, network_helper, oci, ownership, seccomp, sources};
+use super::{
+    Error, Isolation, Request, Status, Terminal, chroot, native, network, network_helper, oci, ownership, seccomp, sources,
+};
 use crate::sys;
 
 /// The Landlock version that can scope abstract unix sockets (landlock(7)).

@@ -18,7 +18,7 @@ use super::capabilities::Set;
 use super::mount_args::{MountKind, MountRequest, Propagation, Source, Writes};
 use super::namespaces::Namespace;
 use super::network::Connection;
-use super::{Error, ProcessOptions, Request, Terminal};
+use super::{Error, ProcessOptions, Request};
 
 /// What the machine decides.
 #[derive(Debug, Clone)]
@@ -304,7 +304,6 @@ pub(super) fn lexically_clean(path: &Path) -> PathBuf {
     }
     clean
 }
-
 
 #[cfg(test)]
 mod tests;

@@ -11,6 +11,7 @@ mod from;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod images;
+mod isolation;
 mod linked;
 mod man_examples;
 mod mounting;

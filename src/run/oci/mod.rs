@@ -169,7 +169,8 @@ fn supervise(
     let _service = network.map(|serve| serve(network_of(pid)?)).transpose()?.flatten();
     let console = create.terminal.as_ref().map(console::Listener::receive).transpose()?;
     program.start()?;
-    native::watch(pid, signals, console, create.output.into_streams()).map_err(|source| Error::prepare("waiting for the command", source))
+    native::watch(pid, signals, console, create.output.into_streams())
+        .map_err(|source| Error::prepare("waiting for the command", source))
 }
 
 fn network_of(pid: Pid) -> Result<OwnedFd, Error> {

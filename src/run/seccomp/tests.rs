@@ -252,7 +252,7 @@ fn what_cannot_be_honoured_is_refused() {
     );
     assert!(compiled(r#"{"defaultAction":"SCMP_ACT_ALLOW","listenerPath":"/x","syscalls":[]}"#).is_err());
     assert!(compiled("{}").is_err());
-    assert!(filter(&SeccompChoice::File("/nonexistent".into()), capabilities::Set::EMPTY).is_err());
+    assert!(filter(&SeccompChoice::File("/nonexistent".into()), capabilities::Set::EMPTY, Reader::Ours).is_err());
     assert!(with_rules(&rule("SCMP_ACT_ALLOW", "a_call_of_the_future")).is_ok());
 }
 

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::run::{
-    Isolation, MountOptions, ProcessUser, RootChange, environment, etc_files, limits, namespaces, network, security,
+    Isolation, MountOptions, ProcessUser, RootChange, Terminal, cgroups, environment, etc_files, limits, namespaces, network,
+    security,
 };
 
 fn request() -> Request {
@@ -21,6 +22,7 @@ fn request() -> Request {
         mounts: MountOptions::default(),
         files: etc_files::Options::default(),
         isolation: Isolation::Native,
+        cgroups: cgroups::Options::default(),
         root_change: RootChange::Pivot,
     }
 }

@@ -1,0 +1,304 @@
+//! `--isolation`, `--runtime` and their variables: which engine runs a command, and that it is the same command under each.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::harness::{TestEnv, am_root, skip_without};
+
+/// A container with busybox.
+fn container(env: &TestEnv) -> String {
+    env.busybox("busybox");
+    env.ok(["from", "--pull-never", "busybox"])
+}
+
+/// What a container's state file says about its isolation: Buildah's numbers.
+fn kept(env: &TestEnv, container: &str) -> Value {
+    let id = env.ok(["inspect", "--format", "{{.ContainerID}}", container]);
+    let path = env.graph_root().join("overlay-containers").join(id).join("userdata/buildah.json");
+    let state: Value = serde_json::from_slice(&std::fs::read(path).expect("the state file")).expect("JSON");
+    state["Isolation"].clone()
+}
+
+/// Nothing of a run is left in the directory for temporary files.
+#[track_caller]
+fn assert_no_bundle(env: &TestEnv) {
+    let left: Vec<_> = std::fs::read_dir(env.path("tmp")).expect("the directory").flatten().map(|entry| entry.path()).collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+const ISOLATIONS: [&[&str]; 3] = [&["--isolation", "rootless"], &["--isolation", "chroot"], &["--runtime", "runc"]];
+
+#[test]
+fn a_word_that_is_no_isolation_is_refused_and_never_weaker() {
+    let mut env = TestEnv::new();
+    let name = env.ok(["from", "scratch"]);
+    for arguments in [vec!["from", "--isolation", "x", "scratch"], vec!["run", "--isolation", "", &name, "true"]] {
+        assert!(env.run(arguments).failure(125).contains("unrecognized isolation type"));
+    }
+    env.set("BUILDAH_ISOLATION", "y");
+    for arguments in [vec!["from", "scratch"], vec!["run", &name, "true"]] {
+        assert!(env.run(arguments).failure(125).contains("unrecognized $BUILDAH_ISOLATION value \"y\""));
+    }
+}
+
+#[test]
+fn the_word_is_kept_as_buildahs_number_and_a_variable_stands_for_the_flag() {
+    let mut env = TestEnv::new();
+    let default = if am_root() && crate::harness::test_user().uid == 0 { 0 } else { 3 };
+    for (flags, number) in [
+        (&[][..], default),
+        (&["--isolation", "default"], default),
+        (&["--isolation", "oci"], 1),
+        (&["--isolation", "CHROOT"], 2),
+        (&["--isolation", "rootless"], 3),
+    ] {
+        let name = env.ok([&["from"], flags, &["scratch"]].concat());
+        assert_eq!(kept(&env, &name), Value::from(number), "{flags:?}");
+    }
+    env.set("BUILDAH_ISOLATION", "chroot");
+    let name = env.ok(["from", "scratch"]);
+    assert_eq!(kept(&env, &name), Value::from(2));
+    let name = env.ok(["from", "--isolation", "rootless", "scratch"]);
+    assert_eq!(kept(&env, &name), Value::from(3));
+}
+
+/// Process 1 tells: with the machine's processes it is the machine's.
+#[test]
+fn flag_variable_and_container_decide_in_this_order() {
+    let mut env = TestEnv::new();
+    env.busybox("busybox");
+    let name = env.ok(["from", "--pull-never", "--isolation", "chroot", "busybox"]);
+    let is_first = |env: &TestEnv, flags: &[&str]| {
+        env.ok([&["run", "--network", "host"], flags, &[&name, "sh", "-c", "echo $$"]].concat()) == "1"
+    };
+    assert!(!is_first(&env, &[]), "the container was made for chroot");
+    assert!(is_first(&env, &["--isolation", "rootless"]));
+    env.set("BUILDAH_ISOLATION", "rootless");
+    assert!(is_first(&env, &[]));
+    assert!(!is_first(&env, &["--isolation", "chroot"]));
+}
+
+#[test]
+fn a_command_is_the_same_under_each_isolation() {
+    if skip_without(&["runc"]) {
+        return;
+    }
+    let env = TestEnv::new();
+    let name = container(&env);
+    env.write("volume/file", "v");
+    let script = "id; pwd; env | sort; umask; grep -E '^(Cap|NoNewPrivs|Seccomp:)' /proc/self/status; ulimit -n; ls -d /dev/null \
+        /dev/zero /dev/full /dev/random /dev/urandom /dev/tty /dev/pts /dev/shm; cat /etc/hostname /volume/file; hostname; \
+        cat /etc/hosts; touch /volume/x 2>&1; cat /proc/timer_list | wc -c; echo x >/proc/sys/kernel/hostname 2>/dev/null; \
+        ls -A /proc/acpi /sys/firmware; cat; exit 42";
+    let volume = format!("{}:/volume:ro", env.work().join("volume").display());
+    let mut seen: Vec<(Vec<u8>, Option<i32>)> = Vec::new();
+    for isolation in ISOLATIONS {
+        for user in ["0", "user"] {
+            let flags = ["--network", "host", "--volume", &volume, "--user", user, "--workingdir", "/made/here", "-e", "A=b c"];
+            let mut command = env.command(&crate::harness::binary().to_string_lossy());
+            command.arg("run").args(isolation).args(flags).args([&name, "sh", "-c", script]);
+            let output = env.output(command, b"input\n");
+            assert!(output.out().contains("input"), "{isolation:?}: {output}");
+            seen.push((output.stdout, output.code));
+        }
+    }
+    for pair in seen.chunks(2).collect::<Vec<_>>().windows(2) {
+        for user in 0..2 {
+            let text = |index: usize| String::from_utf8_lossy(&pair[index][user].0).into_owned();
+            assert_eq!((text(0), pair[0][user].1), (text(1), Some(42)));
+        }
+    }
+    assert_no_bundle(&env);
+    let changed =
+        env.ok(["unshare", "sh", "-c", "cd $(coracle mount $0); find . -newer bin/busybox | grep -v '^./bin'", &name]);
+    assert!(changed.contains("./made/here") && !changed.contains("volume"), "{changed}");
+}
+
+#[test]
+fn a_runtime_that_fails_says_why_and_leaves_nothing() {
+    if skip_without(&["runc"]) {
+        return;
+    }
+    let env = TestEnv::new();
+    let name = container(&env);
+    let output = env.run(["run", "--network", "host", "--runtime", "runc", &name, "nope"]);
+    let said = output.failure(1);
+    assert!(
+        said.contains("Error: creating the container with \"/usr/") && said.contains("executable file not found in $PATH"),
+        "{said}"
+    );
+    assert!(said.contains("hint: the command is looked up in the container"), "{said}");
+    let broken = env.write("broken", "#!/bin/sh\nexit 3\n");
+    std::fs::set_permissions(&broken, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("its mode");
+    let said = env.run(["run", "--network", "host", "--runtime", &broken.to_string_lossy(), &name, "true"]);
+    assert!(said.failure(1).contains("exit status 3"), "{said}");
+    for missing in ["nope", "/nonexistent/runc"] {
+        let output = env.run(["run", "--network", "host", "--runtime", missing, &name, "true"]);
+        assert!(output.failure(1).contains("is not installed"), "{output}");
+    }
+    assert_no_bundle(&env);
+    env.assert_store_is_clean();
+}
+
+/// A runtime that notes what it is told, and hands it on to runc.
+#[test]
+fn a_runtime_hears_buildahs_words() {
+    if skip_without(&["runc"]) {
+        return;
+    }
+    let mut env = TestEnv::new();
+    let name = container(&env);
+    let log = env.work().join("log");
+    let script = format!(
+        "#!/bin/sh\necho \"$@\" >>{0}; env >>{0}.env; ls -l /proc/self/fd >>{0}.fds; exec runc \"$@\"\n",
+        log.display()
+    );
+    let runtime = env.write("spy", script);
+    std::fs::set_permissions(&runtime, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("its mode");
+    env.set("TOKEN", "canary42");
+    env.set("BUILDAH_RUNTIME", &runtime.to_string_lossy());
+    env.ok(["run", "--network", "host", "--runtime-flag", "debug", &name, "true"]);
+    let heard = std::fs::read_to_string(&log).expect("the log");
+    let lines: Vec<_> = heard.lines().collect();
+    let calls: Vec<_> = lines.iter().filter_map(|line| line.split(' ').find(|word| !word.starts_with('-'))).collect();
+    assert_eq!(calls, ["create", "start", "delete"], "{heard}");
+    for word in [" --debug create ", " --bundle ", " --pid-file ", " --no-new-keyring "] {
+        assert!(lines[0].contains(word), "{word}: {heard}");
+    }
+    assert!(!std::fs::read_to_string(format!("{}.env", log.display())).expect("the environment").contains("canary42"));
+}
+
+#[test]
+fn a_runtime_is_found_by_the_names_of_containers_conf() {
+    if skip_without(&["runc"]) {
+        return;
+    }
+    let env = TestEnv::new();
+    let name = container(&env);
+    let runtime = env.write("mine", "#!/bin/sh\necho mine >&2\nexec runc \"$@\"\n");
+    std::fs::set_permissions(&runtime, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("its mode");
+    let conf = format!("[engine]\nruntime = \"mine\"\n[engine.runtimes]\nmine = [\"/nonexistent\", {runtime:?}]\n");
+    env.write_home(".config/containers/containers.conf", conf);
+    let run = |flags: &[&str]| env.run([&["run", "--network", "host"], flags, &[&name, "true"]].concat());
+    assert!(!run(&[]).err().contains("mine"), "the built-in runtime needs none");
+    let output = run(&["--isolation", "oci"]);
+    output.success();
+    assert!(output.err().contains("mine"), "{output}");
+    assert!(!run(&["--runtime", "runc"]).err().contains("mine"));
+}
+
+#[test]
+fn chroot_has_the_machines_network_and_no_other() {
+    let env = TestEnv::new();
+    let name = container(&env);
+    for network in ["none", "private"] {
+        let output = env.run(["run", "--isolation", "chroot", "--network", network, &name, "true"]);
+        assert!(output.failure(125).contains("cannot set --network other than host with --isolation chroot"), "{output}");
+    }
+    let outside = std::fs::read_link("/proc/self/ns/net").expect("a namespace").display().to_string();
+    assert_eq!(env.ok(["run", "--isolation", "chroot", &name, "readlink", "-v", "/proc/self/ns/net"]), outside);
+}
+
+#[test]
+fn a_manager_of_control_groups_that_is_none_is_refused() {
+    let env = TestEnv::new();
+    for arguments in [["--cgroup-manager", "bogus", "containers"], ["containers", "--cgroup-manager", ""]] {
+        assert!(env.run(arguments).failure(125).contains("want \"systemd\" or \"cgroupfs\""));
+    }
+    env.ok(["--cgroup-manager", "cgroupfs", "containers"]);
+}
+
+#[test]
+fn limits_are_kept_as_buildah_keeps_them_and_checked() {
+    let env = TestEnv::new();
+    let flags = "--memory 100m --memory-swap -1 -c 512 --cpu-period 1000 --cpu-quota -1 --cpuset-cpus 0 --cgroup-parent /a";
+    let name = env.ok([&["from"], &flags.split(' ').collect::<Vec<_>>()[..], &["scratch"]].concat());
+    let id = env.ok(["inspect", "--format", "{{.ContainerID}}", &name]);
+    let path = env.graph_root().join("overlay-containers").join(id).join("userdata/buildah.json");
+    let state: Value = serde_json::from_slice(&std::fs::read(path).expect("the state file")).expect("JSON");
+    let common = &state["CommonBuildOpts"];
+    for (member, value) in [
+        ("Memory", Value::from(100 << 20)),
+        ("MemorySwap", Value::from(-1)),
+        ("CPUShares", Value::from(512)),
+        ("CPUPeriod", Value::from(1000)),
+        ("CPUQuota", Value::from(-1)),
+        ("CPUSetCPUs", Value::from("0")),
+        ("CPUSetMems", Value::from("")),
+        ("CgroupParent", Value::from("/a")),
+    ] {
+        assert_eq!(common[member], value, "{member}");
+    }
+    for wrong in [["--memory", "1x"], ["--memory-swap", "1g"], ["--cpuset-cpus", "a"], ["--cgroup-parent", "../a"]] {
+        env.run(["from", wrong[0], wrong[1], "scratch"]).failure(125);
+    }
+}
+
+#[test]
+fn limits_that_cannot_be_applied_are_told_and_the_command_runs() {
+    let env = TestEnv::new();
+    env.busybox("busybox");
+    let name = env.ok(["from", "--pull-never", "--memory", "1g", "busybox"]);
+    let output = env.run(["run", "--network", "host", &name, "cat", "/proc/self/cgroup"]);
+    // A user whose groups are delegated has them applied.
+    assert!(
+        output.success().contains("coracle-") || output.err().contains("limits of memory and processors are not applied"),
+        "{output}"
+    );
+}
+
+/// Killed without a chance to tidy up, the run takes its container with it.
+#[test]
+fn a_killed_run_leaves_no_container_of_a_runtime() {
+    if skip_without(&["runc"]) {
+        return;
+    }
+    let env = TestEnv::new();
+    let name = container(&env);
+    let marker = format!("3{}", std::process::id());
+    let mut command: Command = env.command(&crate::harness::binary().to_string_lossy());
+    command.args(["run", "--network", "host", "--runtime", "runc", &name, "sleep", &marker]);
+    let mut child = command.spawn().expect("coracle");
+    let sleeping = || {
+        let runs = |entry: std::fs::DirEntry| {
+            std::fs::read(entry.path().join("cmdline")).is_ok_and(|line| line == format!("sleep\0{marker}\0").into_bytes())
+        };
+        std::fs::read_dir("/proc").expect("/proc").flatten().any(runs)
+    };
+    wait_for(sleeping, "the command to start");
+    child.kill().expect("killed");
+    child.wait().expect("its end");
+    wait_for(|| !sleeping(), "the container to end");
+    wait_for(|| std::fs::read_dir(env.path("tmp")).expect("the directory").next().is_none(), "the bundle to vanish");
+}
+
+#[track_caller]
+fn wait_for(condition: impl Fn() -> bool, what: &str) {
+    let started = Instant::now();
+    while !condition() {
+        assert!(started.elapsed() < Duration::from_secs(8), "waited too long for {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn a_signal_reaches_the_command_of_a_runtime() {
+    if skip_without(&["runc"]) {
+        return;
+    }
+    let env = TestEnv::new();
+    let name = container(&env);
+    for isolation in ISOLATIONS {
+        let mut command = env.command(&crate::harness::binary().to_string_lossy());
+        let script = "trap 'echo caught; exit 7' TERM; echo ready >/ready; while :; do sleep 0.05; done";
+        command.args(["run", "--network", "host"]).args(isolation).args([&name, "sh", "-c", script]);
+        let mut child = command.stdout(std::process::Stdio::piped()).spawn().expect("coracle");
+        std::thread::sleep(Duration::from_millis(900));
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.id() as i32), nix::sys::signal::Signal::SIGTERM).expect("sent");
+        assert_eq!(child.wait().expect("its end").code(), Some(7), "{isolation:?}");
+    }
+    assert!(Path::new(&env.path("tmp")).exists());
+}
