@@ -1,4 +1,4 @@
-//! policy.json: which images may be used, containers-policy.json(5). Only what matters for the local store.
+//! policy.json: which images may be used, containers-policy.json(5).
 //!
 //! Must not guess: a requirement that cannot be checked (a signature) is neither met nor ignored, it is
 //! [`Verdict::Unsupported`]; a file that can be read in two ways is an error.
@@ -12,7 +12,7 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 
 use super::{Environment, Error, Presence, read_file};
 
-/// What the policy says about images in the local store.
+/// What the policy says about images.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
     /// `insecureAcceptAnything`, or no file.
@@ -24,10 +24,12 @@ pub enum Verdict {
     Reject,
 }
 
-/// A signature policy.
+/// A signature policy: what is said about images by where they come from.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Policy {
-    storage: Verdict,
+    default: Verdict,
+    /// By the name of the transport, then by scope; the scope `""` is the whole transport.
+    transports: BTreeMap<String, BTreeMap<String, Verdict>>,
 }
 
 /// The transport's name for the local store.
@@ -63,20 +65,31 @@ impl Policy {
             strictest.ok_or_else(|| refuse("a list of requirements is empty".to_owned()))
         };
         let default = verdict(&document.default)?;
-        let Some(scopes) = document.transports.0.get(STORAGE) else { return Ok(Self { storage: default }) };
-        let whole = scopes.0.get("").map_or(Ok(default), |requirements| verdict(requirements))?;
-        // A scope below the transport is about some images only: those can't be told apart here.
-        let mut scoped = Vec::new();
-        for requirements in scopes.0.iter().filter(|(scope, _)| !scope.is_empty()).map(|(_, requirements)| requirements) {
-            scoped.push(verdict(requirements)?);
+        let mut transports = BTreeMap::new();
+        for (transport, scopes) in document.transports.0 {
+            let mut verdicts = BTreeMap::new();
+            for (scope, requirements) in scopes.0 {
+                verdicts.insert(scope, verdict(&requirements)?);
+            }
+            transports.insert(transport, verdicts);
         }
-        let storage = if scoped.iter().all(|verdict| *verdict == whole) { whole } else { Verdict::Unsupported };
-        Ok(Self { storage })
+        Ok(Self { default, transports })
     }
 
-    /// Whether images may be read from the local store.
+    /// Whether an image may be read that comes by `transport` and lies in `scopes`, the narrowest first: the first scope that the
+    /// policy has decides, then the transport's own entry, then the default (containers-policy.json(5)).
+    pub fn verdict(&self, transport: &str, scopes: &[String]) -> Verdict {
+        let Some(known) = self.transports.get(transport) else { return self.default };
+        let scoped = scopes.iter().find_map(|scope| known.get(scope.as_str()));
+        scoped.or_else(|| known.get("")).copied().unwrap_or(self.default)
+    }
+
+    /// Whether images may be read from the local store, whatever their names.
     pub fn local_store(&self) -> Verdict {
-        self.storage
+        let whole = self.verdict(STORAGE, &[]);
+        let scoped = self.transports.get(STORAGE).into_iter().flatten().filter(|(scope, _)| !scope.is_empty());
+        // A scope below the transport is about some images only: those can't be told apart here.
+        if scoped.map(|(_, verdict)| *verdict).all(|verdict| verdict == whole) { whole } else { Verdict::Unsupported }
     }
 }
 
@@ -169,6 +182,23 @@ mod tests {
         for (text, verdict) in cases {
             assert_eq!(parsed(&text), Ok(verdict), "{text}");
         }
+    }
+
+    #[test]
+    fn the_narrowest_scope_decides() {
+        let text = r#"{"default":[{"type":"reject"}],"transports":{
+            "dir":{"":[{"type":"insecureAcceptAnything"}],"/a/b":[{"type":"reject"}],"/a/b/c":[{"type":"signedBy"}]},
+            "oci":{"/a":[{"type":"insecureAcceptAnything"}]}}}"#;
+        let policy = Policy::parse(Path::new("/p"), text).unwrap();
+        let verdict = |transport: &str, scopes: &[&str]| {
+            policy.verdict(transport, &scopes.iter().map(ToString::to_string).collect::<Vec<_>>())
+        };
+        assert_eq!(verdict("dir", &["/a/b/c/d", "/a/b/c", "/a/b", "/a"]), Verdict::Unsupported);
+        assert_eq!(verdict("dir", &["/a/b/x", "/a/b", "/a"]), Verdict::Reject);
+        assert_eq!(verdict("dir", &["/x"]), Verdict::Accept);
+        assert_eq!(verdict("oci", &["/a/x", "/a"]), Verdict::Accept);
+        assert_eq!(verdict("oci", &["/x"]), Verdict::Reject);
+        assert_eq!(verdict("docker-archive", &[]), Verdict::Reject);
     }
 
     #[test]

@@ -3,7 +3,13 @@
 //! Invariant: a `Manifest` that was read keeps its bytes; its digest is over those. A document that is both manifest and index
 //! is refused (CVE-2021-41190), as are unknown digests and more layers than [`MAX_LAYERS`].
 
+pub mod edit;
+pub mod index;
+mod layer_type;
+
 use std::collections::BTreeMap;
+
+pub use self::layer_type::LayerType;
 
 use containers_storage::Digest;
 use serde::de::IgnoredAny;
@@ -28,6 +34,10 @@ pub const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list
 pub const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
 /// Media type of an uncompressed Docker layer, as Buildah stores it.
 pub const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar";
+/// Media type of a gzip-compressed OCI layer.
+pub const OCI_LAYER_GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+/// Media type of an OCI layer compressed with Zstandard.
+pub const OCI_LAYER_ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
 /// Media type of a gzip-compressed Docker layer.
 pub const DOCKER_LAYER_GZIP: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
 
@@ -62,6 +72,9 @@ pub enum Error {
     /// A member that must be there is not.
     #[error("manifest has no {0:?}")]
     Missing(&'static str),
+    /// More than [`index::MAX_INSTANCES`].
+    #[error("index has {0} instances (limit {max})", max = index::MAX_INSTANCES)]
+    TooManyInstances(usize),
     /// More than [`MAX_LAYERS`].
     #[error("manifest has {0} layers (limit {MAX_LAYERS})")]
     TooManyLayers(usize),
@@ -144,7 +157,7 @@ impl Document {
         let shape: Shape = serde_json::from_slice(bytes)?;
         let media_type = agreed(shape.media_type.as_deref(), media_type)?;
         if shape.fs_layers.is_some() || shape.schema_version == Some(1) {
-            return Err(Error::Unsupported("Docker schema 1 (convert the image with a newer tool)".into()));
+            return Err(Error::Unsupported("Docker schema 1 (v2s1), which nobody writes any more: convert the image with skopeo".into()));
         }
         match (&shape.manifests, shape.config.is_some() || shape.layers.is_some()) {
             (Some(_), true) => {

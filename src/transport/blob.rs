@@ -7,6 +7,7 @@ use std::fmt;
 use std::io::{self, Read};
 
 use containers_storage::Digest;
+use containers_storage::archive::Compression;
 use sha2::{Digest as _, Sha256};
 
 /// Digest and length of a blob.
@@ -19,29 +20,38 @@ pub struct BlobId {
 }
 
 /// The bytes of a blob on their way.
-pub struct BlobStream {
-    input: Box<dyn Read + Send>,
+pub struct BlobStream<'a> {
+    input: Box<dyn Read + Send + 'a>,
+    /// Bytes that were looked at and not read yet.
+    peeked: Vec<u8>,
     expected: Option<BlobId>,
+    /// The digest, where the length is not known.
+    digest: Option<Digest>,
     sha: Sha256,
     size: u64,
     found: Option<BlobId>,
 }
 
-impl fmt::Debug for BlobStream {
+impl fmt::Debug for BlobStream<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BlobStream").field("expected", &self.expected).field("size", &self.size).finish_non_exhaustive()
     }
 }
 
-impl BlobStream {
+impl<'a> BlobStream<'a> {
     /// Bytes that must be `expected`.
-    pub fn new(input: Box<dyn Read + Send>, expected: BlobId) -> Self {
-        Self { input, expected: Some(expected), sha: Sha256::new(), size: 0, found: None }
+    pub fn new(input: Box<dyn Read + Send + 'a>, expected: BlobId) -> Self {
+        Self { input, peeked: Vec::new(), expected: Some(expected), digest: None, sha: Sha256::new(), size: 0, found: None }
+    }
+
+    /// Bytes that must have this digest, of any length.
+    pub fn diff(input: Box<dyn Read + Send + 'a>, digest: Digest) -> Self {
+        Self { digest: Some(digest), ..Self::unknown(input) }
     }
 
     /// Bytes of which nothing is known before.
-    pub fn unknown(input: Box<dyn Read + Send>) -> Self {
-        Self { input, expected: None, sha: Sha256::new(), size: 0, found: None }
+    pub fn unknown(input: Box<dyn Read + Send + 'a>) -> Self {
+        Self { input, peeked: Vec::new(), expected: None, digest: None, sha: Sha256::new(), size: 0, found: None }
     }
 
     /// What it must be, if that is known.
@@ -55,8 +65,17 @@ impl BlobStream {
     }
 
     /// The bytes, unverified, and what they must be: for a reader that computes the digest itself.
-    pub fn into_unverified(self) -> (Box<dyn Read + Send>, Option<BlobId>) {
-        (self.input, self.expected)
+    pub fn into_unverified(self) -> (Box<dyn Read + Send + 'a>, Option<BlobId>) {
+        let input: Box<dyn Read + Send + 'a> =
+            if self.peeked.is_empty() { self.input } else { Box::new(io::Cursor::new(self.peeked).chain(self.input)) };
+        (input, self.expected)
+    }
+
+    /// How the bytes are compressed, by the first of them. To be asked before any is read.
+    pub fn compression(&mut self) -> io::Result<Compression> {
+        let missing = Compression::MAGIC_LENGTH.saturating_sub(self.peeked.len());
+        (&mut self.input).take(missing as u64).read_to_end(&mut self.peeked)?;
+        Ok(Compression::detect(&self.peeked))
     }
 
     fn at_end(&mut self) -> io::Result<usize> {
@@ -65,6 +84,10 @@ impl BlobStream {
             let found = BlobId { digest: Digest::from_sha256(sum.into()), size: self.size };
             if let Some(expected) = &self.expected {
                 verify(expected, &found)?;
+            }
+            if let Some(digest) = self.digest.as_ref().filter(|digest| **digest != found.digest) {
+                let text = format!("the uncompressed layer has the digest {}, the config says {digest}", found.digest);
+                return Err(io::Error::new(io::ErrorKind::InvalidData, text));
             }
             self.found = Some(found);
         }
@@ -84,12 +107,19 @@ pub(super) fn verify(expected: &BlobId, found: &BlobId) -> io::Result<()> {
     Ok(())
 }
 
-impl Read for BlobStream {
+impl Read for BlobStream<'_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         if into.is_empty() {
             return Ok(0);
         }
-        let length = self.input.read(into)?;
+        let length = if self.peeked.is_empty() {
+            self.input.read(into)?
+        } else {
+            let length = into.len().min(self.peeked.len());
+            into[..length].copy_from_slice(&self.peeked[..length]);
+            self.peeked.drain(..length);
+            length
+        };
         if length == 0 {
             return self.at_end();
         }
@@ -127,6 +157,22 @@ mod tests {
             let error = read(b"abc", digest, size).unwrap_err().to_string();
             assert!(error.contains(words), "{error}");
         }
+    }
+
+    #[test]
+    fn looking_at_the_first_bytes_takes_none_away() {
+        let bytes = b"\x1f\x8b\x08abcdef";
+        let mut stream = BlobStream::new(Box::new(&bytes[..]), BlobId { digest: Digest::of(bytes), size: 9 });
+        assert_eq!(stream.compression().unwrap(), Compression::Gzip);
+        assert_eq!(stream.compression().unwrap(), Compression::Gzip);
+        let mut all = Vec::new();
+        stream.read_to_end(&mut all).unwrap();
+        assert_eq!(all, bytes);
+        let mut stream = BlobStream::unknown(Box::new(&b"ab"[..]));
+        assert_eq!(stream.compression().unwrap(), Compression::None);
+        all.clear();
+        stream.into_unverified().0.read_to_end(&mut all).unwrap();
+        assert_eq!(all, b"ab");
     }
 
     #[test]

@@ -29,8 +29,10 @@ use std::path::Path;
 use containers_storage::store::Store;
 use containers_storage::{Digest, ImageId};
 
-pub use self::blob::BlobStream;
-pub use self::copy::{CopyOptions, Instances, Outcome, Progress, copy};
+pub use self::blob::{BlobId, BlobStream};
+pub use self::copy::{
+    CopyOptions, Instances, LayerCompression, Outcome, Platform, Progress, Recompress, Uncompressed, copy,
+};
 pub use self::error::Error;
 use crate::image::manifest::Descriptor;
 use crate::image::{Format, Location, Manifest};
@@ -69,7 +71,7 @@ pub trait Source: Send + Sync {
     }
 
     /// The bytes of a config or layer. Nothing was verified yet: that is `BlobStream`'s.
-    fn blob(&self, blob: &Descriptor) -> Result<BlobStream, Error>;
+    fn blob(&self, blob: &Descriptor) -> Result<BlobStream<'static>, Error>;
 }
 
 /// How a destination wants layers when nothing was asked for.
@@ -120,6 +122,11 @@ pub trait Destination: Send + Sync {
     /// What a person calls it, `transport:rest`.
     fn name(&self) -> String;
 
+    /// More names for the image, where a place keeps several (`docker-archive:`); elsewhere nothing.
+    fn add_names(&mut self, names: &[String]) {
+        let _ = names;
+    }
+
     /// What it takes.
     fn accepts(&self) -> Accepts;
 
@@ -127,8 +134,8 @@ pub trait Destination: Send + Sync {
     /// one than was asked for where the destination does not keep the form (`LayerForm::Decompress`).
     fn has_layer(&self, layer: &LayerRequest<'_>) -> Result<Option<Descriptor>, Error>;
 
-    /// Takes a layer. The stream is read to its end.
-    fn put_layer(&self, layer: &LayerRequest<'_>, stream: BlobStream) -> Result<(), Error>;
+    /// Takes a layer and says what it was. The stream is read to its end.
+    fn put_layer(&self, layer: &LayerRequest<'_>, stream: BlobStream<'_>) -> Result<BlobId, Error>;
 
     /// Takes a config.
     fn put_config(&self, digest: &Digest, bytes: &[u8]) -> Result<(), Error>;

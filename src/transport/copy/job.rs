@@ -1,0 +1,128 @@
+//! One image, or an index of them, from source to destination.
+
+use containers_storage::Digest;
+
+use super::plan::{self, Changed};
+use super::{CopyOptions, Progress, layers, parse, read_config, read_instance};
+use crate::image::manifest::edit::{Members, edit_each, set_descriptor};
+use crate::image::manifest::index::{Index, Instance};
+use crate::image::manifest::{self, Document};
+use crate::image::{ImageConfig, Manifest};
+use crate::transport::{Destination, Error, InIndex, Source};
+
+/// What a copy needs all the way.
+pub(super) struct Job<'a> {
+    pub(super) source: &'a dyn Source,
+    pub(super) destination: &'a dyn Destination,
+    pub(super) options: &'a CopyOptions<'a>,
+    pub(super) progress: &'a (dyn Fn(Progress<'_>) + Sync),
+}
+
+/// A document as the destination has it.
+pub(super) struct Written {
+    pub(super) digest: Digest,
+    pub(super) size: u64,
+    pub(super) media_type: String,
+}
+
+impl Job<'_> {
+    /// Copies one image.
+    pub(super) fn image(&self, manifest: &Manifest, in_index: InIndex) -> Result<Written, Error> {
+        let place = || self.source.name();
+        let config = read_config(self.source, manifest)?;
+        let parsed = ImageConfig::parse(&config).map_err(|source| Error::Config { place: place(), source })?;
+        if manifest.layers.len() != parsed.diff_ids.len() {
+            let (layers, diff_ids) = (manifest.layers.len(), parsed.diff_ids.len());
+            return Err(Error::LayerCount { place: place(), layers, diff_ids });
+        }
+        let accepts = self.destination.accepts();
+        // What cannot be had is refused before a byte of a layer is moved.
+        let format = plan::format(manifest.format, self.options, &accepts, &self.destination.name())?;
+        let copied = layers::copy(self, manifest, &parsed.diff_ids)?;
+        let changed = plan::documents(manifest, &config, &parsed, &copied, format);
+        let Changed { manifest, config } = changed.map_err(|problem| problem.at(place()))?;
+        (self.progress)(Progress::Config(&manifest.config.digest));
+        self.destination.put_config(&manifest.config.digest, &config)?;
+        (self.progress)(Progress::Manifest);
+        self.destination.put_manifest(&manifest, in_index)?;
+        Ok(Written {
+            digest: manifest.digest(),
+            size: manifest.bytes().len() as u64,
+            media_type: manifest.media_type().to_owned(),
+        })
+    }
+
+    /// Copies all images of an index, and then the index.
+    pub(super) fn index(&self, index: &Index) -> Result<Written, Error> {
+        let accepts = self.destination.accepts();
+        if !accepts.indexes {
+            return Err(Error::OneImageOnly { place: self.destination.name() });
+        }
+        let count = index.instances.len();
+        (self.progress)(Progress::Instances { count, total: count });
+        let mut copied = Vec::with_capacity(count);
+        for (at, instance) in index.instances.iter().enumerate() {
+            (self.progress)(Progress::Instance { digest: &instance.digest, number: at + 1, count });
+            copied.push(self.instance(instance)?);
+        }
+        let oci = plan::index_is_oci(index, self.options, &accepts);
+        let media_type = if oci { manifest::OCI_INDEX } else { manifest::DOCKER_LIST };
+        let edited = edited(index, media_type, &copied);
+        let bytes = edited.map_err(|source| Error::Manifest { place: self.source.name(), source: source.into() })?;
+        (self.progress)(Progress::Index);
+        self.destination.put_index(&bytes, media_type)?;
+        Ok(Written { digest: Digest::of(&bytes), size: bytes.len() as u64, media_type: media_type.to_owned() })
+    }
+
+    fn instance(&self, instance: &Instance) -> Result<Written, Error> {
+        let raw = read_instance(self.source, instance)?;
+        match parse(self.source, &raw)? {
+            Document::Image(manifest) => self.image(&manifest, InIndex::Instance),
+            Document::Index(_) => {
+                let problem = format!("{} is an index inside of the index: copy it by itself", instance.digest);
+                Err(Error::Document { place: self.source.name(), problem })
+            }
+        }
+    }
+}
+
+/// The index with what its instances became; its own bytes if nothing did.
+fn edited(index: &Index, media_type: &str, copied: &[Written]) -> Result<Vec<u8>, serde_json::Error> {
+    let same = |at: usize| index.instances.get(at).zip(copied.get(at)).is_none_or(|(old, new)| old.digest == new.digest);
+    if media_type == index.media_type && (0..copied.len()).all(same) {
+        return Ok(index.bytes().to_vec());
+    }
+    let mut document: Members = serde_json::from_slice(index.bytes())?;
+    if let Some(array) = document.get("manifests") {
+        let edited = edit_each(array, &mut |at, members| match copied.get(at) {
+            Some(new) if !same(at) => set_descriptor(members, &new.media_type, &new.digest, new.size),
+            _ => Ok(()),
+        })?;
+        document.set("manifests", &edited)?;
+    }
+    document.set("mediaType", media_type)?;
+    Ok(document.to_text()?.into_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_index_changes_only_where_its_images_did() {
+        let (one, two) = (Digest::of(b"1"), Digest::of(b"2"));
+        let text = format!(
+            r#"{{"schemaVersion":2,"x":[1, 2],"manifests":[{{"mediaType":"a","digest":"{one}","size":1,"platform":{{"os":"linux","architecture":"arm"}}}},{{"mediaType":"b","size":2,"digest":"{two}"}}]}}"#
+        );
+        let index = Index::parse(text.as_bytes(), None).unwrap();
+        let written = |digest: &Digest, size| Written { digest: digest.clone(), size, media_type: "n".into() };
+        let unchanged = edited(&index, manifest::OCI_INDEX, &[written(&one, 1), written(&two, 2)]).unwrap();
+        assert_eq!(unchanged, text.as_bytes());
+        let three = Digest::of(b"3");
+        let changed = edited(&index, manifest::OCI_INDEX, &[written(&one, 1), written(&three, 3)]).unwrap();
+        let changed = String::from_utf8(changed).unwrap();
+        assert!(changed.contains(r#""x":[1, 2]"#), "{changed}");
+        assert!(changed.contains(&format!(r#"{{"mediaType":"n","size":3,"digest":"{three}"}}"#)), "{changed}");
+        assert!(changed.contains(&format!(r#"{{"mediaType":"a","digest":"{one}","size":1,"platform""#)), "{changed}");
+    }
+}

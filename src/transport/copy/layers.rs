@@ -1,0 +1,216 @@
+//! The way of each layer, several at once.
+//!
+//! ```text
+//! source.blob ─► verified ─► [decompress] ─► [compress] ─► destination.put_layer
+//! ```
+
+use std::io::{self, Read};
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use containers_storage::Digest;
+use containers_storage::archive::Compression;
+use containers_storage::archive::decompress::Decompressor;
+
+use super::Progress;
+use super::job::Job;
+use super::plan::{self, Action, Copied};
+use crate::image::Manifest;
+use crate::image::manifest::{Descriptor, LayerType};
+use crate::transport::compression::{self, Algorithm, Compressor, Method};
+use crate::transport::{BlobId, BlobStream, Error, LayerForm, LayerRequest, blob};
+
+/// How much is compressed at a time.
+const PIECE: usize = 256 << 10;
+
+/// Copies the layers of `manifest`; the answer is in their order.
+pub(super) fn copy(job: &Job<'_>, manifest: &Manifest, diff_ids: &[Digest]) -> Result<Vec<Copied>, Error> {
+    let blobs = job.source.layers(manifest, diff_ids)?;
+    let parallel = job.destination.accepts().parallel.min(blobs.len());
+    let one = |index: usize, blob: &Descriptor| layer(job, &LayerRequest { index, blob, diff_ids });
+    if parallel <= 1 {
+        return blobs.iter().enumerate().map(|(index, blob)| one(index, blob)).collect();
+    }
+    let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let results: Vec<Mutex<Option<Result<Copied, Error>>>> = blobs.iter().map(|_| Mutex::new(None)).collect();
+    let work = || {
+        while !failed.load(Ordering::Relaxed) {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let (Some(blob), Some(result)) = (blobs.get(index), results.get(index)) else { return };
+            let copied = one(index, blob);
+            failed.fetch_or(copied.is_err(), Ordering::Relaxed);
+            *result.lock().unwrap_or_else(PoisonError::into_inner) = Some(copied);
+        }
+    };
+    thread::scope(|scope| {
+        for number in 1..parallel {
+            let thread = thread::Builder::new().name(format!("layer-{number}"));
+            // With fewer threads it only takes longer.
+            if thread.spawn_scoped(scope, work).is_err() {
+                break;
+            }
+        }
+        work();
+    });
+    let results = results.into_iter().filter_map(|result| result.into_inner().unwrap_or_else(PoisonError::into_inner));
+    let copied: Vec<Copied> = results.collect::<Result<_, _>>()?;
+    if copied.len() == blobs.len() {
+        return Ok(copied);
+    }
+    let source = io::Error::other("a thread that copied layers has failed");
+    Err(Error::Stream { action: "copying the layers of", place: job.source.name(), source })
+}
+
+fn layer(job: &Job<'_>, request: &LayerRequest<'_>) -> Result<Copied, Error> {
+    let accepts = job.destination.accepts();
+    let told = LayerType::of(&request.blob.media_type);
+    let expected_action = told.map(|told| plan::action(magic(told), accepts.layers, &job.options.compression));
+    // A layer that is to be changed on the way is another one than what could be there already, but for a destination that
+    // changes all of them alike.
+    if (expected_action == Some(Action::Keep) || accepts.layers == LayerForm::Decompress)
+        && let Some(blob) = job.destination.has_layer(request)?
+    {
+        (job.progress)(Progress::Skipped(&request.blob.digest));
+        let kind = LayerType::of(&blob.media_type);
+        return Ok(Copied { blob, kind });
+    }
+    (job.progress)(Progress::Blob(&request.blob.digest));
+    let failed = |source| Error::Stream { action: "reading", place: place(job, request), source };
+    let mut stream = job.source.blob(request.blob)?;
+    // The bytes decide, not what the media type says of them.
+    let found = stream.compression().map_err(failed)?;
+    match plan::action(found, accepts.layers, &job.options.compression) {
+        Action::Keep => {
+            let id = job.destination.put_layer(request, stream)?;
+            Ok(Copied { blob: described(request, id), kind: kind(found) })
+        }
+        Action::Decompress => {
+            let id = decompress(job, request, stream, |plain| job.destination.put_layer(request, plain))?;
+            Ok(Copied { blob: described(request, id), kind: Some(LayerType::Plain) })
+        }
+        Action::Compress(method) => {
+            let put = |plain: BlobStream<'_>| {
+                let compressed = Compressing::new(Box::new(plain), method).map_err(failed)?;
+                job.destination.put_layer(request, BlobStream::unknown(Box::new(compressed)))
+            };
+            let id = if found == Compression::None { put(stream)? } else { decompress(job, request, stream, put)? };
+            let kind = if method.algorithm() == Algorithm::Gzip { LayerType::Gzip } else { LayerType::Zstd };
+            Ok(Copied { blob: described(request, id), kind: Some(kind) })
+        }
+    }
+}
+
+fn place(job: &Job<'_>, request: &LayerRequest<'_>) -> String {
+    format!("layer {} of {}", request.index, job.source.name())
+}
+
+fn described(request: &LayerRequest<'_>, id: BlobId) -> Descriptor {
+    Descriptor { digest: id.digest, size: id.size, ..request.blob.clone() }
+}
+
+fn magic(told: LayerType) -> Compression {
+    match told {
+        LayerType::Plain => Compression::None,
+        LayerType::Gzip => Compression::Gzip,
+        LayerType::Zstd => Compression::Zstd,
+    }
+}
+
+fn kind(found: Compression) -> Option<LayerType> {
+    match found {
+        Compression::None => Some(LayerType::Plain),
+        Compression::Gzip => Some(LayerType::Gzip),
+        Compression::Zstd => Some(LayerType::Zstd),
+        Compression::Bzip2 | Compression::Xz => None,
+    }
+}
+
+/// Gives the uncompressed stream to `put`, and verifies what was read for it.
+fn decompress(
+    job: &Job<'_>,
+    request: &LayerRequest<'_>,
+    stream: BlobStream<'_>,
+    put: impl FnOnce(BlobStream<'_>) -> Result<BlobId, Error>,
+) -> Result<BlobId, Error> {
+    let failed = |source| Error::Stream { action: "decompressing", place: place(job, request), source };
+    let (mut input, expected) = stream.into_unverified();
+    let mut plain = Decompressor::new(&mut input).map_err(failed)?;
+    let stream = match request.diff_id() {
+        Some(diff_id) => BlobStream::diff(Box::new(&mut plain), diff_id.clone()),
+        None => BlobStream::unknown(Box::new(&mut plain)),
+    };
+    let id = put(stream)?;
+    let read = plain.finish().map_err(failed)?;
+    if let Some(expected) = expected {
+        blob::verify(&expected, &BlobId { digest: read.digest, size: read.size }).map_err(failed)?;
+    }
+    Ok(id)
+}
+
+/// What is read from it is what was compressed of its input.
+struct Compressing<'a> {
+    input: Box<dyn Read + Send + 'a>,
+    /// `None` after the end of the input.
+    compressor: Option<Compressor<Output>>,
+    output: Output,
+    ready: Vec<u8>,
+    at: usize,
+    piece: Vec<u8>,
+}
+
+/// The compressed bytes that were not fetched yet.
+#[derive(Clone, Default)]
+struct Output(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> Compressing<'a> {
+    fn new(input: Box<dyn Read + Send + 'a>, method: Method) -> io::Result<Self> {
+        let output = Output::default();
+        let threads: NonZeroUsize = compression::usual_threads();
+        let compressor = Some(Compressor::new(method, threads, output.clone())?);
+        Ok(Self { input, compressor, output, ready: Vec::new(), at: 0, piece: vec![0; PIECE] })
+    }
+
+    /// Compresses until there is something to read; `false` at the end.
+    fn refill(&mut self) -> io::Result<bool> {
+        self.ready.clear();
+        self.at = 0;
+        loop {
+            std::mem::swap(&mut self.ready, &mut self.output.0.lock().unwrap_or_else(PoisonError::into_inner));
+            if !self.ready.is_empty() {
+                return Ok(true);
+            }
+            let Some(compressor) = &mut self.compressor else { return Ok(false) };
+            let length = self.input.read(&mut self.piece)?;
+            if length > 0 {
+                io::Write::write_all(compressor, &self.piece[..length])?;
+            } else if let Some(compressor) = self.compressor.take() {
+                compressor.finish()?;
+            }
+        }
+    }
+}
+
+impl Read for Compressing<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if self.at == self.ready.len() && !self.refill()? {
+            return Ok(0);
+        }
+        let length = into.len().min(self.ready.len() - self.at);
+        into[..length].copy_from_slice(&self.ready[self.at..self.at + length]);
+        self.at += length;
+        Ok(length)
+    }
+}

@@ -1,0 +1,246 @@
+//! `copy`: one image, or all images of an index, from a source to a destination.
+//!
+//! ```text
+//! mod     options, policy, which image        job     one image, or an index of them: config, layers, documents
+//! layers  each layer's way, several at once   plan    what becomes of a layer; the manifest for it (pure)
+//! ```
+//!
+//! Invariant: the order is layers, config, manifest, index, so that whatever is there names only what is there.
+
+mod job;
+mod layers;
+mod plan;
+
+use std::fmt;
+use std::io::Read;
+
+use containers_storage::{Digest, ImageId};
+
+use self::job::Job;
+use super::compression::Method;
+use super::{BlobId, Destination, Error, InIndex, RawManifest, Source, blob};
+use crate::conf::Policy;
+use crate::conf::policy::Verdict;
+pub use crate::image::manifest::index::Platform;
+use crate::image::manifest::index::{Index, Instance};
+use crate::image::manifest::Document;
+use crate::image::{Format, Manifest, config};
+
+/// Which images of an index are copied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Instances {
+    /// The one for a platform, and no index.
+    Platform(Platform),
+    /// The index and all its images (`--all`).
+    All,
+}
+
+/// What becomes of layers that are compressed already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Recompress {
+    /// They are copied as they are, whatever `method` says of others.
+    #[default]
+    Never,
+    /// Those with another algorithm are compressed anew (`--force-compression`).
+    OtherAlgorithm,
+}
+
+/// What becomes of layers that are not compressed. A destination that keeps no compressed ones has its way in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Uncompressed {
+    /// What the destination does by itself: `oci:` compresses, `dir:` does not.
+    #[default]
+    AsDestination,
+    /// They are compressed, as `push` wants it for `dir:` too.
+    Compress,
+    /// They stay so (`--disable-compression`).
+    Keep,
+}
+
+/// How layers are compressed on the way.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LayerCompression {
+    /// `--compression-format` and `--compression-level`; none is gzip at its usual level.
+    pub method: Option<Method>,
+    /// `--force-compression`.
+    pub recompress: Recompress,
+    /// What becomes of uncompressed layers.
+    pub uncompressed: Uncompressed,
+}
+
+/// How an image is copied.
+#[derive(Debug, Clone)]
+pub struct CopyOptions<'a> {
+    /// Which images of an index.
+    pub instances: Instances,
+    /// The manifest's format (`--format`); none keeps it where the destination can.
+    pub format: Option<Format>,
+    /// Compression of layers.
+    pub compression: LayerCompression,
+    /// What may be read.
+    pub policy: &'a Policy,
+}
+
+/// What is happening. The text of each is a line for standard error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress<'a> {
+    /// Before an image: its manifest is read.
+    Signatures,
+    /// An index: this many of its images are copied.
+    Instances {
+        /// How many.
+        count: usize,
+        /// Of how many.
+        total: usize,
+    },
+    /// One image of an index.
+    Instance {
+        /// Its manifest.
+        digest: &'a Digest,
+        /// Which, counted from 1.
+        number: usize,
+        /// Of how many.
+        count: usize,
+    },
+    /// A layer is read.
+    Blob(&'a Digest),
+    /// A layer is at the destination already.
+    Skipped(&'a Digest),
+    /// The config is written.
+    Config(&'a Digest),
+    /// The manifest is written.
+    Manifest,
+    /// The index is written.
+    Index,
+}
+
+impl fmt::Display for Progress<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Signatures => f.write_str("Getting image source signatures"),
+            Self::Instances { count, total } => write!(f, "Copying {count} of {total} images in list"),
+            Self::Instance { digest, number, count } => write!(f, "Copying image {digest} ({number}/{count})"),
+            Self::Blob(digest) => write!(f, "Copying blob {digest}"),
+            Self::Skipped(digest) => write!(f, "Copying blob {digest} skipped: already exists"),
+            Self::Config(digest) => write!(f, "Copying config {digest}"),
+            Self::Manifest => f.write_str("Writing manifest to image destination"),
+            Self::Index => f.write_str("Writing manifest list to image destination"),
+        }
+    }
+}
+
+/// What was copied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// Digest of the manifest, or of the index with `Instances::All`, as the destination has it.
+    pub digest: Digest,
+    /// Length of that document in bytes.
+    pub size: u64,
+    /// Its media type.
+    pub media_type: String,
+    /// The image in the store, where that is the destination.
+    pub image: Option<ImageId>,
+}
+
+/// How deep indexes may be nested (known attacks A139).
+const MAX_DEPTH: usize = 4;
+
+/// Copies an image. `progress` is called from several threads, with one line each time.
+///
+/// # Errors
+/// The policy rejects the source; a document or blob is not what its descriptor says; source or destination fail. Nothing is visible
+/// at the destination then, but for layers that a store got whole: they stay for the next attempt, or for `prune`.
+pub fn copy(
+    source: &dyn Source,
+    destination: Box<dyn Destination + '_>,
+    options: &CopyOptions<'_>,
+    progress: &(dyn Fn(Progress<'_>) + Sync),
+) -> Result<Outcome, Error> {
+    require_policy(source, options.policy)?;
+    progress(Progress::Signatures);
+    let job = Job { source, destination: destination.as_ref(), options, progress };
+    let raw = source.manifest(None)?;
+    let written = match parse(source, &raw)? {
+        Document::Image(manifest) => job.image(&manifest, InIndex::Alone)?,
+        Document::Index(bytes) => {
+            let index = read_index(source, &bytes, raw.media_type.as_deref())?;
+            match &options.instances {
+                Instances::Platform(platform) => job.image(&choose(source, index, platform)?, InIndex::Alone)?,
+                Instances::All => job.index(&index)?,
+            }
+        }
+    };
+    let image = destination.complete()?;
+    Ok(Outcome { digest: written.digest, size: written.size, media_type: written.media_type, image })
+}
+
+/// The manifest of the image that a source has for a platform, and its config's bytes, for `inspect`.
+pub fn read_image(source: &dyn Source, platform: &Platform) -> Result<(Manifest, Vec<u8>), Error> {
+    let raw = source.manifest(None)?;
+    let manifest = match parse(source, &raw)? {
+        Document::Image(manifest) => manifest,
+        Document::Index(bytes) => choose(source, read_index(source, &bytes, raw.media_type.as_deref())?, platform)?,
+    };
+    let config = read_config(source, &manifest)?;
+    Ok((manifest, config))
+}
+
+/// Refuses a source that the policy does not accept.
+pub fn require_policy(source: &dyn Source, policy: &Policy) -> Result<(), Error> {
+    match policy.verdict(source.transport(), &source.policy_scopes()) {
+        Verdict::Accept => Ok(()),
+        Verdict::Reject => Err(Error::Rejected { place: source.name() }),
+        Verdict::Unsupported => Err(Error::Signatures { place: source.name() }),
+    }
+}
+
+fn parse(source: &dyn Source, raw: &RawManifest) -> Result<Document, Error> {
+    Document::parse(&raw.bytes, raw.media_type.as_deref())
+        .map_err(|error| Error::Manifest { place: source.name(), source: error })
+}
+
+fn read_index(source: &dyn Source, bytes: &[u8], media_type: Option<&str>) -> Result<Index, Error> {
+    Index::parse(bytes, media_type).map_err(|error| Error::Manifest { place: source.name(), source: error })
+}
+
+/// The manifest of an instance, verified.
+fn read_instance(source: &dyn Source, instance: &Instance) -> Result<RawManifest, Error> {
+    let raw = source.manifest(Some(&instance.digest))?;
+    let found = BlobId { digest: Digest::of(&raw.bytes), size: raw.bytes.len() as u64 };
+    let expected = BlobId { digest: instance.digest.clone(), size: instance.size };
+    let wrong = |source_error| Error::Stream { action: "reading a manifest of", place: source.name(), source: source_error };
+    blob::verify(&expected, &found).map_err(wrong)?;
+    Ok(RawManifest { media_type: Some(instance.media_type.clone()), ..raw })
+}
+
+/// The image of an index that fits a platform, through indexes in it.
+fn choose(source: &dyn Source, mut index: Index, platform: &Platform) -> Result<Manifest, Error> {
+    for _ in 0..MAX_DEPTH {
+        let instance = index.choose(platform).ok_or_else(|| Error::NoInstance {
+            place: source.name(),
+            architecture: platform.architecture.clone(),
+            variant: platform.variant.clone(),
+            os: platform.os.clone(),
+        })?;
+        let raw = read_instance(source, instance)?;
+        match parse(source, &raw)? {
+            Document::Image(manifest) => return Ok(manifest),
+            Document::Index(bytes) => index = read_index(source, &bytes, raw.media_type.as_deref())?,
+        }
+    }
+    Err(Error::Document { place: source.name(), problem: format!("indexes are nested more than {MAX_DEPTH} deep") })
+}
+
+/// The config that a manifest names, verified.
+fn read_config(source: &dyn Source, manifest: &Manifest) -> Result<Vec<u8>, Error> {
+    let descriptor = &manifest.config;
+    let limit = config::MAX_BYTES as u64;
+    if descriptor.size > limit {
+        let problem = format!("is the config and has {} bytes (limit {limit})", descriptor.size);
+        return Err(Error::Blob { place: source.name(), digest: descriptor.digest.clone(), problem });
+    }
+    let mut bytes = Vec::new();
+    let read = source.blob(descriptor)?.take(limit + 1).read_to_end(&mut bytes);
+    read.map_err(|error| Error::Stream { action: "reading the config of", place: source.name(), source: error })?;
+    Ok(bytes)
+}
