@@ -22,7 +22,17 @@
 pub mod blob;
 pub mod compression;
 pub mod copy;
+mod dir;
+mod docker_archive;
 mod error;
+mod files;
+mod oci;
+mod pipe;
+mod scopes;
+mod staging;
+mod tar_file;
+mod tar_writer;
+mod tarball;
 
 use std::path::Path;
 
@@ -162,16 +172,29 @@ pub enum InIndex {
 /// Opens the image at `location` for reading. `store` is the one in use, for `containers-storage:` names without brackets; temporary
 /// files are made in `temp_dir` (containers.conf `image_copy_tmp_dir`, `TMPDIR`, else /var/tmp).
 pub fn open_source<'s>(location: &Location, store: &'s Store, temp_dir: &Path) -> Result<Box<dyn Source + 's>, Error> {
-    let _ = (store, temp_dir);
-    Err(Error::ReadUnsupported { location: location.to_string() })
+    let _ = store;
+    Ok(match location {
+        Location::Storage(_) => return Err(Error::ReadUnsupported { location: location.to_string() }),
+        Location::OciLayout { dir: path, image } | Location::OciArchive { file: path, image } => {
+            Box::new(oci::OciSource::open(location, path, image, temp_dir)?)
+        }
+        Location::DockerArchive { file, image } => {
+            Box::new(docker_archive::DockerArchiveSource::open(location, file, image, temp_dir)?)
+        }
+        Location::Dir(dir) => Box::new(dir::DirSource::open(dir)?),
+        Location::Tarball(files) => Box::new(tarball::TarballSource::open(location, files)?),
+    })
 }
 
 /// Opens `location` for a new image. Nothing is visible there before `Destination::complete`.
-pub fn open_destination<'s>(
-    location: &Location,
-    store: &'s Store,
-    temp_dir: &Path,
-) -> Result<Box<dyn Destination + 's>, Error> {
-    let _ = (store, temp_dir);
-    Err(Error::WriteUnsupported { location: location.to_string() })
+pub fn open_destination<'s>(location: &Location, store: &'s Store, temp_dir: &Path) -> Result<Box<dyn Destination + 's>, Error> {
+    let _ = store;
+    Ok(match location {
+        Location::Storage(_) => return Err(Error::WriteUnsupported { location: location.to_string() }),
+        Location::OciLayout { dir, image } => Box::new(oci::OciLayout::open(location, dir, image)?),
+        Location::OciArchive { file, image } => Box::new(oci::OciArchive::open(location, file, image, temp_dir)?),
+        Location::DockerArchive { file, image } => Box::new(docker_archive::DockerArchive::open(location, file, image, temp_dir)?),
+        Location::Dir(dir) => Box::new(dir::DirDestination::open(dir)?),
+        Location::Tarball(_) => return Err(Error::WriteUnsupported { location: location.to_string() }),
+    })
 }

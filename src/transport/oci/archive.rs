@@ -1,0 +1,115 @@
+//! Writing an OCI image layout as a tar. A file that is there is replaced when the new one is whole.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use containers_storage::{Digest, ImageId};
+
+use super::layout::ACCEPTS;
+use super::{INDEX_FILE, LAYOUT, LAYOUT_FILE, index_json};
+use crate::image::location::Selector;
+use crate::image::manifest::Descriptor;
+use crate::image::{Location, Manifest};
+use crate::transport::files::blob_name;
+use crate::transport::tar_writer::{Member, TarWriter};
+use crate::transport::{Accepts, BlobId, BlobStream, Destination, Error, InIndex, LayerRequest};
+
+const MODE: u32 = 0o644;
+
+/// An archive that gets an image.
+pub(in crate::transport) struct OciArchive {
+    location: Location,
+    name: Option<String>,
+    state: Mutex<State>,
+}
+
+struct State {
+    tar: TarWriter,
+    /// What is in the archive, and how long.
+    blobs: HashMap<Digest, u64>,
+    /// The document that the image is named by, and its media type.
+    top: Option<(Vec<u8>, String)>,
+}
+
+impl OciArchive {
+    /// Begins the archive beside its place.
+    pub(in crate::transport) fn open(location: &Location, file: &Path, selector: &Selector, temp_dir: &Path) -> Result<Self, Error> {
+        let name = match selector {
+            Selector::Only => None,
+            Selector::Name(name) => Some(name.clone()),
+            Selector::Index(_) => {
+                return Err(Error::Impossible(format!("{location}: an image is written under a name, not at a place (@)")));
+            }
+        };
+        let mut tar = TarWriter::create(file, temp_dir)?;
+        tar.put_member("blobs/", Member::Directory)?;
+        tar.put_member("blobs/sha256/", Member::Directory)?;
+        let state = State { tar, blobs: HashMap::new(), top: None };
+        Ok(Self { location: location.clone(), name, state: Mutex::new(state) })
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn put_bytes(&self, digest: &Digest, bytes: &[u8]) -> Result<(), Error> {
+        let mut state = self.state();
+        if state.blobs.insert(digest.clone(), bytes.len() as u64).is_none() {
+            state.tar.put_bytes(&blob_name(digest), MODE, bytes)?;
+        }
+        Ok(())
+    }
+}
+
+impl Destination for OciArchive {
+    fn name(&self) -> String {
+        self.location.to_string()
+    }
+
+    fn accepts(&self) -> Accepts {
+        ACCEPTS
+    }
+
+    fn has_layer(&self, layer: &LayerRequest<'_>) -> Result<Option<Descriptor>, Error> {
+        let written = self.state().blobs.get(&layer.blob.digest) == Some(&layer.blob.size);
+        Ok(written.then(|| layer.blob.clone()))
+    }
+
+    fn put_layer(&self, _: &LayerRequest<'_>, mut stream: BlobStream<'_>) -> Result<BlobId, Error> {
+        let mut state = self.state();
+        let id = state.tar.put_stream(&mut stream, MODE, |id| blob_name(&id.digest))?;
+        state.blobs.insert(id.digest.clone(), id.size);
+        Ok(id)
+    }
+
+    fn put_config(&self, digest: &Digest, bytes: &[u8]) -> Result<(), Error> {
+        self.put_bytes(digest, bytes)
+    }
+
+    fn put_manifest(&self, manifest: &Manifest, in_index: InIndex) -> Result<(), Error> {
+        self.put_bytes(&manifest.digest(), manifest.bytes())?;
+        if in_index == InIndex::Alone {
+            self.state().top = Some((manifest.bytes().to_vec(), manifest.media_type().to_owned()));
+        }
+        Ok(())
+    }
+
+    fn put_index(&self, bytes: &[u8], media_type: &str) -> Result<(), Error> {
+        self.put_bytes(&Digest::of(bytes), bytes)?;
+        self.state().top = Some((bytes.to_vec(), media_type.to_owned()));
+        Ok(())
+    }
+
+    fn complete(self: Box<Self>) -> Result<Option<ImageId>, Error> {
+        let Self { location, name, state } = *self;
+        let State { mut tar, top, .. } = state.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let Some((manifest, media_type)) = top else { return Ok(None) };
+        let index = index_json::add(None, &media_type, &manifest, name.as_deref());
+        let index = index.map_err(|error| Error::Document { place: location.to_string(), problem: error.to_string() })?;
+        tar.put_bytes(INDEX_FILE, MODE, &index)?;
+        tar.put_bytes(LAYOUT_FILE, MODE, LAYOUT)?;
+        tar.finish()?;
+        Ok(None)
+    }
+}

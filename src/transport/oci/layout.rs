@@ -1,0 +1,145 @@
+//! Writing into a directory in the OCI image layout. Images that are there stay.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use containers_storage::{Digest, ImageId};
+
+use super::{INDEX_FILE, LAYOUT, LAYOUT_FILE, index_json};
+use crate::image::location::Selector;
+use crate::image::manifest::{self, Descriptor};
+use crate::image::{Format, Location, Manifest};
+use crate::transport::files::{DirFiles, Files, blob_name};
+use crate::transport::staging::{MadeDir, Staging};
+use crate::transport::{Accepts, BlobId, BlobStream, Destination, Error, InIndex, LayerForm, LayerRequest};
+
+/// What every writer of the layout takes.
+pub(super) const ACCEPTS: Accepts =
+    Accepts { formats: &[Format::Oci], layers: LayerForm::Compress, indexes: true, parallel: 1 };
+
+/// A layout that gets an image.
+pub(in crate::transport) struct OciLayout {
+    location: Location,
+    dir: PathBuf,
+    name: Option<String>,
+    // Dropped in this order: the directory must be empty to go.
+    staging: Staging,
+    _made: MadeDir,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Blobs that were written, and the file of each in the staging directory.
+    blobs: HashMap<Digest, (String, u64)>,
+    count: usize,
+    /// The document that the image is named by, and its media type.
+    top: Option<(Vec<u8>, String)>,
+}
+
+impl OciLayout {
+    /// Makes the directory, if need be. Nothing else changes yet.
+    pub(in crate::transport) fn open(location: &Location, dir: &Path, selector: &Selector) -> Result<Self, Error> {
+        let name = match selector {
+            Selector::Only => None,
+            Selector::Name(name) => Some(name.clone()),
+            Selector::Index(_) => {
+                return Err(Error::Impossible(format!("{location}: an image is written under a name, not at a place (@)")));
+            }
+        };
+        let made = MadeDir::create(dir)?;
+        let staging = Staging::create(dir)?;
+        Ok(Self { location: location.clone(), dir: dir.to_owned(), name, staging, _made: made, state: Mutex::default() })
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn new_name(&self) -> String {
+        let mut state = self.state();
+        state.count += 1;
+        format!("blob-{}", state.count)
+    }
+
+    fn put_bytes(&self, digest: &Digest, bytes: &[u8]) -> Result<(), Error> {
+        let name = self.new_name();
+        self.staging.put_bytes(&name, bytes)?;
+        self.state().blobs.insert(digest.clone(), (name, bytes.len() as u64));
+        Ok(())
+    }
+
+    /// The table of images as it is now, with ours.
+    fn new_index(&self, manifest: &[u8], media_type: &str) -> Result<Vec<u8>, Error> {
+        let path = self.dir.join(INDEX_FILE);
+        let old = match DirFiles::open(&self.dir)? {
+            files if path.symlink_metadata().is_ok() => Some(files.read(INDEX_FILE, manifest::MAX_BYTES)?),
+            _ => None,
+        };
+        index_json::add(old.as_deref(), media_type, manifest, self.name.as_deref())
+            .map_err(|error| Error::Document { place: path.display().to_string(), problem: error.to_string() })
+    }
+}
+
+impl Destination for OciLayout {
+    fn name(&self) -> String {
+        self.location.to_string()
+    }
+
+    fn accepts(&self) -> Accepts {
+        ACCEPTS
+    }
+
+    fn has_layer(&self, layer: &LayerRequest<'_>) -> Result<Option<Descriptor>, Error> {
+        let digest = &layer.blob.digest;
+        let written = self.state().blobs.get(digest).map(|(_, size)| *size);
+        let there = || {
+            let metadata = std::fs::symlink_metadata(self.dir.join(blob_name(digest))).ok();
+            metadata.filter(std::fs::Metadata::is_file).map(|metadata| metadata.len())
+        };
+        // A file of another length was cut short by something; it is written anew.
+        let same = written.or_else(there) == Some(layer.blob.size);
+        Ok(same.then(|| layer.blob.clone()))
+    }
+
+    fn put_layer(&self, _: &LayerRequest<'_>, mut stream: BlobStream<'_>) -> Result<BlobId, Error> {
+        let name = self.new_name();
+        let id = self.staging.put(&name, &mut stream)?;
+        self.state().blobs.insert(id.digest.clone(), (name, id.size));
+        Ok(id)
+    }
+
+    fn put_config(&self, digest: &Digest, bytes: &[u8]) -> Result<(), Error> {
+        self.put_bytes(digest, bytes)
+    }
+
+    fn put_manifest(&self, manifest: &Manifest, in_index: InIndex) -> Result<(), Error> {
+        self.put_bytes(&manifest.digest(), manifest.bytes())?;
+        if in_index == InIndex::Alone {
+            self.state().top = Some((manifest.bytes().to_vec(), manifest.media_type().to_owned()));
+        }
+        Ok(())
+    }
+
+    fn put_index(&self, bytes: &[u8], media_type: &str) -> Result<(), Error> {
+        self.put_bytes(&Digest::of(bytes), bytes)?;
+        self.state().top = Some((bytes.to_vec(), media_type.to_owned()));
+        Ok(())
+    }
+
+    fn complete(self: Box<Self>) -> Result<Option<ImageId>, Error> {
+        let State { blobs, top, .. } = std::mem::take(&mut *self.state());
+        let Some((manifest, media_type)) = top else { return Ok(None) };
+        for (digest, (name, _)) in &blobs {
+            self.staging.publish(name, &blob_name(digest))?;
+        }
+        self.staging.put_bytes("layout", LAYOUT)?;
+        self.staging.publish("layout", LAYOUT_FILE)?;
+        // Last: what it names is there.
+        let index = self.new_index(&manifest, &media_type)?;
+        self.staging.put_bytes("index", &index)?;
+        self.staging.publish("index", INDEX_FILE)?;
+        Ok(None)
+    }
+}
