@@ -157,7 +157,9 @@ impl Document {
         let shape: Shape = serde_json::from_slice(bytes)?;
         let media_type = agreed(shape.media_type.as_deref(), media_type)?;
         if shape.fs_layers.is_some() || shape.schema_version == Some(1) {
-            return Err(Error::Unsupported("Docker schema 1 (v2s1), which nobody writes any more: convert the image with skopeo".into()));
+            return Err(Error::Unsupported(
+                "Docker schema 1 (v2s1), which nobody writes any more: convert the image with skopeo".into(),
+            ));
         }
         match (&shape.manifests, shape.config.is_some() || shape.layers.is_some()) {
             (Some(_), true) => {

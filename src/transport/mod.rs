@@ -30,6 +30,7 @@ mod oci;
 mod pipe;
 mod scopes;
 mod staging;
+pub mod storage;
 mod tar_file;
 mod tar_writer;
 mod tarball;
@@ -40,9 +41,7 @@ use containers_storage::store::Store;
 use containers_storage::{Digest, ImageId};
 
 pub use self::blob::{BlobId, BlobStream};
-pub use self::copy::{
-    CopyOptions, Instances, LayerCompression, Outcome, Platform, Progress, Recompress, Uncompressed, copy,
-};
+pub use self::copy::{CopyOptions, Instances, LayerCompression, Outcome, Platform, Progress, Recompress, Uncompressed, copy};
 pub use self::error::Error;
 use crate::image::manifest::Descriptor;
 use crate::image::{Format, Location, Manifest};
@@ -172,9 +171,8 @@ pub enum InIndex {
 /// Opens the image at `location` for reading. `store` is the one in use, for `containers-storage:` names without brackets; temporary
 /// files are made in `temp_dir` (containers.conf `image_copy_tmp_dir`, `TMPDIR`, else /var/tmp).
 pub fn open_source<'s>(location: &Location, store: &'s Store, temp_dir: &Path) -> Result<Box<dyn Source + 's>, Error> {
-    let _ = store;
     Ok(match location {
-        Location::Storage(_) => return Err(Error::ReadUnsupported { location: location.to_string() }),
+        Location::Storage(_) => Box::new(storage::open_source(location, store)?),
         Location::OciLayout { dir: path, image } | Location::OciArchive { file: path, image } => {
             Box::new(oci::OciSource::open(location, path, image, temp_dir)?)
         }
@@ -187,13 +185,18 @@ pub fn open_source<'s>(location: &Location, store: &'s Store, temp_dir: &Path) -
 }
 
 /// Opens `location` for a new image. Nothing is visible there before `Destination::complete`.
-pub fn open_destination<'s>(location: &Location, store: &'s Store, temp_dir: &Path) -> Result<Box<dyn Destination + 's>, Error> {
-    let _ = store;
+pub fn open_destination<'s>(
+    location: &Location,
+    store: &'s Store,
+    temp_dir: &Path,
+) -> Result<Box<dyn Destination + 's>, Error> {
     Ok(match location {
-        Location::Storage(_) => return Err(Error::WriteUnsupported { location: location.to_string() }),
+        Location::Storage(_) => Box::new(storage::open_destination(location, store)?),
         Location::OciLayout { dir, image } => Box::new(oci::OciLayout::open(location, dir, image)?),
         Location::OciArchive { file, image } => Box::new(oci::OciArchive::open(location, file, image, temp_dir)?),
-        Location::DockerArchive { file, image } => Box::new(docker_archive::DockerArchive::open(location, file, image, temp_dir)?),
+        Location::DockerArchive { file, image } => {
+            Box::new(docker_archive::DockerArchive::open(location, file, image, temp_dir)?)
+        }
         Location::Dir(dir) => Box::new(dir::DirDestination::open(dir)?),
         Location::Tarball(_) => return Err(Error::WriteUnsupported { location: location.to_string() }),
     })

@@ -42,7 +42,10 @@ pub(super) struct TarFile {
 /// What stands under a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Member {
-    File { offset: u64, size: u64 },
+    File {
+        offset: u64,
+        size: u64,
+    },
     /// A clean path from the root of the archive.
     Link(Vec<u8>),
     /// Something that has no bytes.
@@ -68,8 +71,9 @@ impl TarFile {
         while let Some(entry) = reader.next_entry().map_err(failed)? {
             let span = reader.span();
             reader.input_mut().hole = span.offset..span.offset.saturating_add(span.size);
-            let refused = |problem: &str| {
-                Error::Document { place: format!("{place}, entry {}", Escaped::new(&entry.name)), problem: problem.to_owned() }
+            let refused = |problem: &str| Error::Document {
+                place: format!("{place}, entry {}", Escaped::new(&entry.name)),
+                problem: problem.to_owned(),
             };
             let member = match &entry.kind {
                 Kind::File if span.size == entry.size => Member::File { offset: span.offset, size: span.size },
@@ -85,7 +89,10 @@ impl TarFile {
             if members.len() >= MAX_MEMBERS {
                 return Err(refused("is one too many for an image archive"));
             }
-            if members.insert(entry.path.clone(), member.clone()).is_some_and(|old| (old, member) != (Member::Other, Member::Other)) {
+            if members
+                .insert(entry.path.clone(), member.clone())
+                .is_some_and(|old| (old, member) != (Member::Other, Member::Other))
+            {
                 return Err(refused("comes twice"));
             }
         }

@@ -209,7 +209,8 @@ mod tests {
             let block = header(name, Member::File(0o644), size);
             let read = tar::Header::from_byte_slice(&block);
             assert_eq!((read.size().unwrap(), read.mode().unwrap()), (size, 0o644), "{name}");
-            let sum: u32 = block.iter().enumerate().map(|(at, b)| if (148..156).contains(&at) { 32 } else { u32::from(*b) }).sum();
+            let sum: u32 =
+                block.iter().enumerate().map(|(at, b)| if (148..156).contains(&at) { 32 } else { u32::from(*b) }).sum();
             assert_eq!(read.cksum().unwrap(), sum);
         }
     }

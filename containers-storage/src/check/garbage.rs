@@ -205,6 +205,9 @@ fn find_ours(store: &Store, tables: &Tables, items: &mut Vec<Item>) -> Result<()
     for (path, _) in store.pending_notes()? {
         items.push(Item { text: format!("note {path:?} of an operation that was killed"), what: What::Note });
     }
+    for path in store.orphaned_blobs(&tables.layers)? {
+        items.push(Item { text: format!("blob {path:?} of no layer"), what: What::File(path) });
+    }
     let root = &store.conf().graph_root;
     let dir = store.private_dir().join("leases");
     for name in names(&dir)? {

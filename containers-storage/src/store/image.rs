@@ -182,11 +182,13 @@ impl Store {
         let layers = unused_layers(&all, &image)?;
         let noted = self.note(&Note { images: vec![id.clone()], layers: layers.clone(), containers: Vec::new() })?;
 
+        let blobs = self.blobs_of(&layers, &all.layers)?;
         all.images.save()?;
         for layer in &layers {
             all.layers.remove(layer);
         }
         all.layers.save()?;
+        self.drop_blobs(&blobs, &all.layers)?;
         let mut trash = Trash::new(self);
         for layer in &layers {
             trash.take_layer(layer)?;

@@ -5,6 +5,7 @@ use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use super::blobs::Keeping;
 use super::pending::Note;
 use super::{Error, LayerContent, Store};
 use crate::archive::unpack::{self, Devices, LayerOptions, Unmapped};
@@ -37,6 +38,8 @@ pub struct StagedLayer {
     whiteouts: Whiteouts,
     unmapped: Unmapped,
     marks: Marks,
+    /// The input as it came, if it was kept.
+    blob: Option<PathBuf>,
 }
 
 impl StagedLayer {
@@ -79,6 +82,27 @@ impl StagedLayer {
         })
     }
 
+    /// As `unpack`, and keeps the input as it came, if it is compressed, for the next push (`Store::kept_blob`).
+    pub fn unpack_and_keep(
+        &mut self,
+        input: &mut (dyn Read + Send),
+        unmapped: Unmapped,
+    ) -> Result<LayerContent, archive::Error> {
+        let mut first = Vec::new();
+        let magic = archive::Compression::MAGIC_LENGTH as u64;
+        input.take(magic).read_to_end(&mut first).map_err(archive::Error::Read)?;
+        let compression = archive::Compression::detect(&first);
+        let mut input = std::io::Cursor::new(first).chain(input);
+        if !matches!(compression, archive::Compression::Gzip | archive::Compression::Zstd) {
+            return self.unpack(&mut input, unmapped);
+        }
+        let blob = self.beside_table.path().join("1-blob");
+        let mut keeping = Keeping::new(&mut input, &blob);
+        let content = self.unpack(&mut keeping, unmapped)?;
+        self.blob = keeping.is_whole().then_some(blob);
+        Ok(content)
+    }
+
     /// Deletes it now. `Err` if that needs another user namespace: it is collected later.
     pub fn discard(mut self) -> std::io::Result<()> {
         self.beside_table.remove()?;
@@ -94,7 +118,7 @@ impl Store {
         let tar_split = beside_table.path().join("0-addition");
         let unmapped = if self.conf.options.ignore_chown_errors { Unmapped::Ignore } else { Unmapped::Refuse };
         let (whiteouts, marks) = (self.driver()?.whiteouts(), Marks::default());
-        Ok(StagedLayer { staged, beside_table, tar_split, whiteouts, unmapped, marks })
+        Ok(StagedLayer { staged, beside_table, tar_split, whiteouts, unmapped, marks, blob: None })
     }
 
     /// Room for a tree.
@@ -141,6 +165,10 @@ impl Store {
         layer.set_content(Some(content));
         layers.push(&layer)?;
         layers.save()?;
+        if let Some(blob) = &staged.blob {
+            // A push has more to do without it; nothing else.
+            let _ = self.keep_blob(blob, &content.compressed_digest);
+        }
         noted.done();
         Ok(layer)
     }

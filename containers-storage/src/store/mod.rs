@@ -5,6 +5,7 @@
 //! mod      Store: paths, reading        tables    the tables under their exclusive locks
 //! layer    stage, put                   pending   notes of what is half done, and their recovery
 //! container, image                      trash     what was taken out and waits for deletion
+//! blobs    compressed layers, for push
 //!                                       unclaimed layers that no image names yet
 //! mount_points   mounts that stay
 //! ```
@@ -12,6 +13,7 @@
 //! Invariant: what a record names exists before the record is visible, and is removed after it. What may be left over in between is
 //! written down first (`pending`).
 
+mod blobs;
 mod container;
 mod error;
 mod image;

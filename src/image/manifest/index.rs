@@ -201,7 +201,8 @@ mod tests {
     #[test]
     fn too_many_instances_are_refused() {
         let instance = format!(r#"{{"mediaType":"m","digest":"{}","size":0}}"#, Digest::of(b""));
-        let text = |count: usize| format!(r#"{{"schemaVersion":2,"manifests":[{}]}}"#, vec![instance.as_str(); count].join(","));
+        let text =
+            |count: usize| format!(r#"{{"schemaVersion":2,"manifests":[{}]}}"#, vec![instance.as_str(); count].join(","));
         assert!(Index::parse(text(MAX_INSTANCES).as_bytes(), None).is_ok());
         assert!(Index::parse(text(MAX_INSTANCES + 1).as_bytes(), None).is_err());
     }

@@ -21,9 +21,9 @@ use super::compression::Method;
 use super::{BlobId, Destination, Error, InIndex, RawManifest, Source, blob};
 use crate::conf::Policy;
 use crate::conf::policy::Verdict;
+use crate::image::manifest::Document;
 pub use crate::image::manifest::index::Platform;
 use crate::image::manifest::index::{Index, Instance};
-use crate::image::manifest::Document;
 use crate::image::{Format, Manifest, config};
 
 /// Which images of an index are copied.

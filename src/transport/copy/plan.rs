@@ -64,12 +64,7 @@ pub(super) struct Copied {
 }
 
 /// The format of the manifest at the destination.
-pub(super) fn format(
-    own: Format,
-    options: &CopyOptions<'_>,
-    accepts: &Accepts,
-    destination: &str,
-) -> Result<Format, Error> {
+pub(super) fn format(own: Format, options: &CopyOptions<'_>, accepts: &Accepts, destination: &str) -> Result<Format, Error> {
     let zstd = options.compression.method.is_some_and(|method| method.algorithm() == Algorithm::Zstd)
         && accepts.layers != LayerForm::Decompress;
     let wanted = options.format.unwrap_or(if accepts.formats.contains(&own) { own } else { preferred(accepts) });
@@ -171,7 +166,12 @@ fn descriptor(copied: &Copied, original: &Descriptor, from: Format, to: Format) 
         Problem::Layer(media_type.clone(), to)
     })?;
     let annotations = original.annotations.clone();
-    Ok(Descriptor { media_type: media_type.to_owned(), annotations, digest: copied.blob.digest.clone(), size: copied.blob.size })
+    Ok(Descriptor {
+        media_type: media_type.to_owned(),
+        annotations,
+        digest: copied.blob.digest.clone(),
+        size: copied.blob.size,
+    })
 }
 
 #[cfg(test)]
@@ -226,12 +226,8 @@ mod tests {
             compression: LayerCompression { method: algorithm.and_then(method), ..LayerCompression::default() },
             policy: &policy,
         };
-        let accepts = |formats: &'static [Format]| Accepts {
-            formats,
-            layers: LayerForm::Compress,
-            indexes: false,
-            parallel: 1,
-        };
+        let accepts =
+            |formats: &'static [Format]| Accepts { formats, layers: LayerForm::Compress, indexes: false, parallel: 1 };
         let any = accepts(&[Format::Oci, Format::Docker]);
         let docker = accepts(&[Format::Docker]);
         let zstd = Some(Algorithm::Zstd);

@@ -29,7 +29,12 @@ pub(in crate::transport) struct DockerArchiveSource {
 
 impl DockerArchiveSource {
     /// Finds the image and makes up its manifest. Compressed layers are read once for that: their uncompressed length is in it.
-    pub(in crate::transport) fn open(location: &Location, file: &Path, image: &Selector, temp_dir: &Path) -> Result<Self, Error> {
+    pub(in crate::transport) fn open(
+        location: &Location,
+        file: &Path,
+        image: &Selector,
+        temp_dir: &Path,
+    ) -> Result<Self, Error> {
         let tar = TarFile::open(file, temp_dir)?;
         let place = || location.to_string();
         if !tar.contains(MANIFEST_FILE) && tar.contains(REPOSITORIES_FILE) {

@@ -36,7 +36,12 @@ struct State {
 
 impl DockerArchive {
     /// Begins the archive beside its place. One that has an image is left alone, as by the other tools.
-    pub(in crate::transport) fn open(location: &Location, file: &Path, image: &Selector, temp_dir: &Path) -> Result<Self, Error> {
+    pub(in crate::transport) fn open(
+        location: &Location,
+        file: &Path,
+        image: &Selector,
+        temp_dir: &Path,
+    ) -> Result<Self, Error> {
         if std::fs::metadata(file).is_ok_and(|metadata| metadata.is_file() && metadata.len() > 0) {
             let reason = "docker-archive doesn't support modifying existing images".to_owned();
             return Err(Error::Occupied { place: location.to_string(), reason });

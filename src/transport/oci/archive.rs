@@ -34,7 +34,12 @@ struct State {
 
 impl OciArchive {
     /// Begins the archive beside its place.
-    pub(in crate::transport) fn open(location: &Location, file: &Path, selector: &Selector, temp_dir: &Path) -> Result<Self, Error> {
+    pub(in crate::transport) fn open(
+        location: &Location,
+        file: &Path,
+        selector: &Selector,
+        temp_dir: &Path,
+    ) -> Result<Self, Error> {
         let name = match selector {
             Selector::Only => None,
             Selector::Name(name) => Some(name.clone()),

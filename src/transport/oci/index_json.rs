@@ -88,7 +88,12 @@ struct NewEntry<'a> {
 
 /// The index `old` (none: an empty one) with one image more. A name is taken from the image that has it; an unnamed entry of the
 /// same manifest is replaced.
-pub(super) fn add(old: Option<&[u8]>, media_type: &str, manifest: &[u8], name: Option<&str>) -> Result<Vec<u8>, serde_json::Error> {
+pub(super) fn add(
+    old: Option<&[u8]>,
+    media_type: &str,
+    manifest: &[u8],
+    name: Option<&str>,
+) -> Result<Vec<u8>, serde_json::Error> {
     let mut document: Members = serde_json::from_slice(old.unwrap_or(EMPTY.as_bytes()))?;
     let empty = RawValue::from_string("[]".to_owned())?;
     let array = document.get("manifests").unwrap_or(&empty);

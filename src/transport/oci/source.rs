@@ -24,13 +24,19 @@ pub(in crate::transport) struct OciSource {
 
 impl OciSource {
     /// Finds the image in the directory or archive at `path`.
-    pub(in crate::transport) fn open(location: &Location, path: &Path, selector: &Selector, temp_dir: &Path) -> Result<Self, Error> {
+    pub(in crate::transport) fn open(
+        location: &Location,
+        path: &Path,
+        selector: &Selector,
+        temp_dir: &Path,
+    ) -> Result<Self, Error> {
         let files: Box<dyn Files> = match location {
             Location::OciArchive { .. } => Box::new(TarFile::open(path, temp_dir)?),
             _ => Box::new(DirFiles::open(path)?),
         };
         let index = files.read(INDEX_FILE, manifest::MAX_BYTES)?;
-        let entry = index_json::choose(&index, selector).map_err(|reason| Error::NoImage { place: files.place(INDEX_FILE), reason })?;
+        let entry =
+            index_json::choose(&index, selector).map_err(|reason| Error::NoImage { place: files.place(INDEX_FILE), reason })?;
         Ok(Self { location: location.clone(), path: path.to_owned(), selector: selector.clone(), files, entry })
     }
 }

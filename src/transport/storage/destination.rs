@@ -1,0 +1,204 @@
+//! Writing an image into a store.
+//!
+//! Invariant: layers are unpacked where nobody looks, several at once; they become layers of the store only when all of them, config
+//! and manifest are there and verified. What was given up is deleted.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use containers_storage::archive::unpack::Unmapped;
+use containers_storage::layers::{Layer, LayerContent, Layers};
+use containers_storage::store::{self, NewImage, StagedLayer};
+use containers_storage::{Digest, ImageId, LayerId};
+use jiff::Timestamp;
+
+use super::Handle;
+use crate::image::location::StorageName;
+use crate::image::manifest::Descriptor;
+use crate::image::{Format, ImageConfig, Location, Manifest, Reference, Time};
+use crate::transport::{Accepts, BlobId, BlobStream, Destination, Error, InIndex, LayerForm, LayerRequest, blob};
+
+/// More layers at once than this gain nothing: each has three threads.
+const MOST_PARALLEL: usize = 4;
+
+/// A store that gets an image.
+pub(in crate::transport) struct StoreDestination<'s> {
+    store: Handle<'s>,
+    location: Location,
+    name: Option<Reference>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// The store's layers when the first one was asked for.
+    layers: Option<Layers>,
+    staged: BTreeMap<usize, (StagedLayer, LayerContent)>,
+    config: Option<(Digest, Vec<u8>)>,
+    manifest: Option<Manifest>,
+}
+
+impl<'s> StoreDestination<'s> {
+    pub(super) fn new(store: Handle<'s>, name: &StorageName, location: &Location) -> Result<Self, Error> {
+        let name = match name.name.as_str() {
+            "" => None,
+            // An ID says nothing new: it is that of the config.
+            id if id.starts_with('@') => None,
+            name => {
+                let wrong = |source| Error::Impossible(format!("{location}: {source}"));
+                Some(Reference::for_new_image(name).map_err(|source: crate::image::reference::Error| wrong(source))?)
+            }
+        };
+        Ok(Self { store, location: location.clone(), name, state: Mutex::default() })
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn failed(&self, source: store::Error) -> Error {
+        Error::Store { place: self.name(), source }
+    }
+
+    /// The layer of the store that has this and all lower diffs.
+    fn existing(&self, diff_ids: &[Digest]) -> Result<Option<Layer>, Error> {
+        let mut state = self.state();
+        if state.layers.is_none() {
+            state.layers = Some(self.store.layers().map_err(|error| self.failed(error))?);
+        }
+        let Some(layers) = &state.layers else { return Ok(None) };
+        let mut top: Option<Layer> = None;
+        for diff_id in diff_ids {
+            let below = top.map(|layer| layer.id);
+            match upon(layers, below.as_ref(), diff_id).map_err(|error| self.failed(error))? {
+                Some(layer) => top = Some(layer),
+                None => return Ok(None),
+            }
+        }
+        Ok(top)
+    }
+
+    /// Makes the staged layers layers of the store, and answers with the top one.
+    fn put_layers(
+        &self,
+        diff_ids: &[Digest],
+        mut staged: BTreeMap<usize, (StagedLayer, LayerContent)>,
+    ) -> Result<Option<LayerId>, Error> {
+        let mut below: Option<LayerId> = None;
+        for index in 0..diff_ids.len() {
+            let layer = match staged.remove(&index) {
+                Some((layer, content)) => {
+                    self.store.put_layer(layer, below.as_ref(), &content).map_err(|error| self.failed(error))?
+                }
+                None => self.existing(&diff_ids[..=index])?.ok_or_else(|| {
+                    let reason = format!("layer {index} was deleted by another process while the image was copied");
+                    Error::NoImage { place: self.name(), reason }
+                })?,
+            };
+            below = Some(layer.id);
+        }
+        Ok(below)
+    }
+
+    /// The top layer of the image `id`, if it is there already with the same content.
+    fn known_top(&self, id: &ImageId, diff_ids: &[Digest]) -> Result<Option<LayerId>, store::Error> {
+        let Some(top) = self.store.images()?.find(id)?.filter(|image| !image.read_only).and_then(|image| image.layer) else {
+            return Ok(None);
+        };
+        let chain = self.store.layers()?.chain(&top)?;
+        let same = chain.iter().rev().map(|layer| layer.diff_digest.as_ref()).eq(diff_ids.iter().map(Some));
+        Ok(same.then_some(top))
+    }
+}
+
+/// The layer directly upon `below` with the content `diff_id`. The one with the usual ID is preferred.
+fn upon(layers: &Layers, below: Option<&LayerId>, diff_id: &Digest) -> Result<Option<Layer>, store::Error> {
+    let is_it =
+        |layer: &Layer| layer.parent.as_ref() == below && layer.diff_digest.as_ref() == Some(diff_id) && !layer.is_incomplete();
+    let usual = LayerId::of_image_layer(below, diff_id);
+    if let Some(layer) = layers.find(&usual)?.filter(is_it) {
+        return Ok(Some(layer));
+    }
+    Ok(layers.with_diff_digest(diff_id)?.into_iter().find(is_it))
+}
+
+impl Destination for StoreDestination<'_> {
+    fn name(&self) -> String {
+        self.location.to_string()
+    }
+
+    fn accepts(&self) -> Accepts {
+        let parallel = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_PARALLEL);
+        // The layers are inflated here, but manifest and records tell of them as they came.
+        Accepts { formats: &[Format::Oci, Format::Docker], layers: LayerForm::Preserve, indexes: false, parallel }
+    }
+
+    fn has_layer(&self, layer: &LayerRequest<'_>) -> Result<Option<Descriptor>, Error> {
+        let diff_ids = layer.diff_ids.get(..=layer.index).unwrap_or_default();
+        Ok(self.existing(diff_ids)?.map(|_| layer.blob.clone()))
+    }
+
+    fn put_layer(&self, request: &LayerRequest<'_>, stream: BlobStream<'_>) -> Result<BlobId, Error> {
+        let place = || format!("layer {} of {}", request.index, self.name());
+        let mut staged = self.store.stage_layer().map_err(|error| self.failed(error))?;
+        let unmapped = if crate::userns::has_single_id() { Unmapped::Ignore } else { Unmapped::Refuse };
+        // The digest is computed where it is unpacked.
+        let (mut input, expected) = stream.into_unverified();
+        let content = staged.unpack_and_keep(&mut input, unmapped);
+        let content = content.map_err(|source| Error::Archive { place: place(), source: Box::new(source) })?;
+        let found = BlobId { digest: content.compressed_digest.clone(), size: content.compressed_size };
+        if let Some(expected) = expected {
+            let wrong = |source| Error::Stream { action: "reading", place: place(), source };
+            blob::verify(&expected, &found).map_err(wrong)?;
+        }
+        if let Some(expected) = request.diff_id().filter(|expected| **expected != content.diff_digest) {
+            let (found, expected) = (content.diff_digest.clone(), expected.clone());
+            return Err(Error::DiffId { place: self.name(), index: request.index, found, expected });
+        }
+        self.state().staged.insert(request.index, (staged, content));
+        Ok(found)
+    }
+
+    fn put_config(&self, digest: &Digest, bytes: &[u8]) -> Result<(), Error> {
+        self.state().config = Some((digest.clone(), bytes.to_vec()));
+        Ok(())
+    }
+
+    fn put_manifest(&self, manifest: &Manifest, _: InIndex) -> Result<(), Error> {
+        self.state().manifest = Some(manifest.clone());
+        Ok(())
+    }
+
+    fn put_index(&self, _: &[u8], _: &str) -> Result<(), Error> {
+        Err(Error::OneImageOnly { place: self.name() })
+    }
+
+    fn complete(self: Box<Self>) -> Result<Option<ImageId>, Error> {
+        let State { staged, config, manifest, .. } = std::mem::take(&mut *self.state());
+        let (Some((config_digest, config)), Some(manifest)) = (config, manifest) else { return Ok(None) };
+        let parsed = ImageConfig::parse(&config).map_err(|source| Error::Config { place: self.name(), source })?;
+        let id = ImageId::of_config(&config_digest);
+        let known = self.known_top(&id, &parsed.diff_ids).map_err(|error| self.failed(error))?;
+        let layer = match known {
+            Some(top) => Some(top),
+            None => self.put_layers(&parsed.diff_ids, staged)?,
+        };
+        let digest = manifest.digest();
+        let image = NewImage {
+            id: id.clone(),
+            layer,
+            names: self.name.iter().map(ToString::to_string).collect(),
+            metadata: "{}".to_owned(),
+            // An image that does not say when it was made is as old as its record.
+            created: parsed.created.unwrap_or_else(|| Time::from_timestamp(Timestamp::now())).as_str().to_owned(),
+            big_data: vec![
+                (config_digest.to_string(), config),
+                (format!("manifest-{digest}"), manifest.bytes().to_vec()),
+                ("manifest".to_owned(), manifest.bytes().to_vec()),
+            ],
+            digest,
+        };
+        self.store.put_image(&image).map_err(|error| self.failed(error))?;
+        Ok(Some(id))
+    }
+}
