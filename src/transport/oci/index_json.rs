@@ -151,7 +151,7 @@ mod tests {
         assert_eq!(one, format!(r#"{{"schemaVersion":2,"manifests":[{entry}]}}"#));
         assert_eq!(added(Some(&one), "1", Some("a")), one, "twice is once");
         let two = added(Some(&one.replacen('{', r#"{"x": 1,"#, 1)), "2", Some("a"));
-        assert!(two.starts_with(r#"{"x": 1,"#) && two.matches(REF_NAME).count() == 1, "{two}");
+        assert!(two.starts_with(r#"{"x":1,"#) && two.matches(REF_NAME).count() == 1, "{two}");
         assert_eq!(choose(two.as_bytes(), &Selector::Name("a".into())).unwrap().digest, Digest::of(b"2"));
         assert_eq!(choose(two.as_bytes(), &Selector::Index(0)).unwrap().digest, digest);
         let named = added(Some(&two), "1", Some("b"));
