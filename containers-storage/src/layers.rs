@@ -332,6 +332,18 @@ impl Layers {
         Ok(children.filter_map(|place| self.records.id(place).parse().ok()).collect())
     }
 
+    /// The layers directly above each layer that has some: for questions about many, each of which would search the whole table.
+    pub fn children_by_parent(&self) -> HashMap<LayerId, Vec<LayerId>> {
+        let mut children: HashMap<LayerId, Vec<LayerId>> = HashMap::new();
+        for place in self.records.places() {
+            let parent = self.records.member::<&str>(place, "parent").and_then(|parent| parent.parse().ok());
+            if let (Some(parent), Ok(id)) = (parent, self.records.id(place).parse()) {
+                children.entry(parent).or_default().push(id);
+            }
+        }
+        children
+    }
+
     /// IDs of the layers of this store whose flags hold `flag` with any value but `false`.
     pub(crate) fn flagged(&self, flag: &str) -> Vec<LayerId> {
         let own = self.records.mentioning(flag).into_iter().filter(|place| self.records.origin(*place) != Origin::Additional);

@@ -23,6 +23,7 @@ pub(super) struct ImageSet<'a> {
     store: &'a Store,
     images: Vec<Image>,
     layers: OnceCell<Layers>,
+    layers_above: OnceCell<HashMap<LayerId, Vec<LayerId>>>,
     containers: OnceCell<Vec<Container>>,
     configs: RefCell<HashMap<ImageId, ImageConfig>>,
     sizes: RefCell<HashMap<LayerId, i64>>,
@@ -36,6 +37,7 @@ impl<'a> ImageSet<'a> {
             store,
             images,
             layers: OnceCell::new(),
+            layers_above: OnceCell::new(),
             containers: OnceCell::new(),
             configs: RefCell::default(),
             sizes: RefCell::default(),
@@ -140,7 +142,9 @@ impl<'a> ImageSet<'a> {
     /// The images that were made on top of `image`.
     pub(super) fn children(&self, image: &Image) -> Result<Vec<&Image>, CommandError> {
         let Some(top) = &image.layer else { return Ok(Vec::new()) };
-        let above = self.layers()?.children(top)?;
+        let layers = self.layers()?;
+        let above = self.layers_above.get_or_init(|| layers.children_by_parent());
+        let above = above.get(top).map_or(&[][..], Vec::as_slice);
         let is_near = |other: &&Image| other.layer.as_ref().is_some_and(|layer| layer == top || above.contains(layer));
         let near = self.images.iter().filter(|other| other.id != image.id).filter(is_near);
         Ok(near.filter(|other| continues(&self.config(image), &self.config(other))).collect())

@@ -21,7 +21,8 @@ use serde_json::Value;
 use super::{Error, FLAG, InPlace};
 use crate::images::Image;
 use crate::layers::{Layer, Layers};
-use crate::store::{self, AllMut, LayerContent, NewImage, Note, Store, Trash};
+use crate::store::{self, AllMut, LayerContent, NewImage, Note, Noted, Store, Trash};
+use crate::table::records::Prepared;
 use crate::{ContainerId, Digest, LayerId, lease};
 
 impl InPlace {
@@ -47,38 +48,100 @@ impl InPlace {
         if all.layers.find(&self.target)?.is_some() {
             return Err(self.unfit("another layer has the ID of its content"));
         }
-        self.record_layer(store, &mut all)?;
-        let recorded = record_image(store, &mut all, &image);
-        if recorded.is_err() {
-            roll_back(store, &mut all, &self.own, &self.target)?;
-            return recorded;
-        }
-        let mut deleted = release_container(store, &mut all, &self.own)?;
-        drop_own(&mut all, &self.own, &self.target)?;
+        let own = self.own.clone();
+        let published = Steps::prepare(self, store, &mut all, &image).and_then(|mut steps| {
+            steps.record_layer(store)?;
+            steps.record_image(store, &all)?;
+            steps.release_container(store)?;
+            steps.finish()
+        });
         drop(all);
-        // Nobody mounts the layer for writing again. Should the file stay, `check` finds it.
-        let _ = lease::forget(&store.conf().graph_root, &self.own);
-        deleted.finish()?;
-        recorded
-    }
-
-    /// Puts the tar-split in place, then a second record with the digests and the flag, then the directory under its ID.
-    pub(super) fn record_layer(&self, store: &Store, all: &mut AllMut) -> Result<(), Error> {
-        let path = store.layers_dir().join(format!("{}.tar-split.gz", self.target));
-        std::fs::rename(&self.tar_split, &path).map_err(Error::io("creating", &path))?;
-        store.sync_layers()?;
-        let mut layer = all.layers.get(&self.own)?;
-        layer.id = self.target.clone();
-        layer.names.clear();
-        layer.set_content(Some(&self.content));
-        layer.flags.insert(FLAG.to_owned(), Value::from(self.own.as_str()));
-        all.layers.push(&layer)?;
-        all.layers.save()?;
-        Ok(store.driver()?.rename(&self.own, &self.target)?)
+        match published {
+            Ok((recorded, mut deleted)) => {
+                // Nobody mounts the layer for writing again. Should the file stay, `check` finds it.
+                let _ = lease::forget(&store.conf().graph_root, &own);
+                deleted.finish()?;
+                Ok(recorded)
+            }
+            Err(error) => {
+                // The locks are free again; taking them once more ends or undoes what was begun. If that fails, the next one does it.
+                let _ = store.lock_layers();
+                Err(error)
+            }
+        }
     }
 
     fn unfit(&self, reason: &'static str) -> Error {
         Error::Unfit { layer: self.own.clone(), container: self.container.clone(), reason }
+    }
+}
+
+/// All that a publication writes: written and synced before its first step, so that the disk flushes once and a full one is noticed while
+/// nothing has happened. What is dropped before its step is as if it had not been prepared.
+pub(super) struct Steps {
+    frozen: InPlace,
+    image: Image,
+    container: ContainerId,
+    both_records: Prepared,
+    images: Prepared,
+    containers: Prepared,
+    last_record: Prepared,
+    noted: Noted,
+    deleted: store::Deleted,
+}
+
+impl Steps {
+    pub(super) fn prepare(frozen: InPlace, store: &Store, all: &mut AllMut, image: &NewImage) -> Result<Self, Error> {
+        let noted = store.note(&Note { images: vec![image.id.clone()], ..Note::default() })?;
+        let mut layer = all.layers.get(&frozen.own)?;
+        layer.id = frozen.target.clone();
+        layer.names.clear();
+        layer.set_content(Some(&frozen.content));
+        layer.flags.insert(FLAG.to_owned(), Value::from(frozen.own.as_str()));
+        all.layers.push(&layer)?;
+        let both_records = all.layers.prepare()?;
+        let (image, images) = store.prepare_image(&mut all.images, image)?;
+        all.containers.remove(&frozen.container);
+        let containers = all.containers.prepare()?;
+        forget_own(all, &frozen.own, &frozen.target)?;
+        let last_record = all.layers.prepare()?;
+        for prepared in [&both_records, &images, &containers, &last_record] {
+            prepared.sync()?;
+        }
+        let (container, deleted) = (frozen.container.clone(), store::Deleted::default());
+        Ok(Self { frozen, image, container, both_records, images, containers, last_record, noted, deleted })
+    }
+
+    /// Puts the tar-split in place, then a second record with the digests and the flag, then the directory under its ID.
+    pub(super) fn record_layer(&mut self, store: &Store) -> Result<(), Error> {
+        let path = store.layers_dir().join(format!("{}.tar-split.gz", self.frozen.target));
+        std::fs::rename(&self.frozen.tar_split, &path).map_err(Error::io("creating", &path))?;
+        store.sync_layers()?;
+        std::mem::take(&mut self.both_records).commit()?;
+        Ok(store.driver()?.rename(&self.frozen.own, &self.frozen.target)?)
+    }
+
+    /// The image gets its data and its record.
+    pub(super) fn record_image(&mut self, store: &Store, all: &AllMut) -> Result<(), Error> {
+        std::mem::take(&mut self.images).commit()?;
+        store.claim_layers(&all.layers, self.image.layer.as_ref());
+        Ok(())
+    }
+
+    /// The container's record goes, then its directories.
+    pub(super) fn release_container(&mut self, store: &Store) -> Result<(), Error> {
+        std::mem::take(&mut self.containers).commit()?;
+        let mut trash = Trash::new(store);
+        trash.take_container_dirs(&self.container)?;
+        self.deleted = trash.into_deleted(Vec::new());
+        Ok(())
+    }
+
+    /// The layer's first record and the flag go.
+    fn finish(self) -> Result<(Image, store::Deleted), Error> {
+        self.last_record.commit()?;
+        self.noted.done();
+        Ok((self.image, self.deleted))
     }
 }
 
@@ -92,7 +155,8 @@ pub(crate) fn recover(store: &Store, all: &mut AllMut) -> Result<Vec<ContainerId
             Some(own) if own != target => own,
             // No flag that this version writes: without the container's ID nothing can be undone.
             _ => {
-                drop_flag(all, &target)?;
+                forget_flag(all, &target)?;
+                all.layers.save()?;
                 continue;
             }
         };
@@ -103,7 +167,8 @@ pub(crate) fn recover(store: &Store, all: &mut AllMut) -> Result<Vec<ContainerId
             released.extend(all.containers.of_layer(&own));
             // What is left of the container's directories after another kill is found by `check`.
             let _deleted = release_container(store, all, &own)?;
-            drop_own(all, &own, &target)?;
+            forget_own(all, &own, &target)?;
+            all.layers.save()?;
         }
     }
     Ok(released)
@@ -142,17 +207,19 @@ pub(super) fn equal_layer(
     Ok(equal.map(|layer| layer.id))
 }
 
-pub(super) fn record_image(store: &Store, all: &mut AllMut, image: &NewImage) -> Result<Image, Error> {
+/// Records an image on a layer that is there already.
+fn record_image(store: &Store, all: &mut AllMut, image: &NewImage) -> Result<Image, Error> {
     let noted = store.note(&Note { images: vec![image.id.clone()], ..Note::default() })?;
-    let recorded = store.record_image(&mut all.images, image)?;
-    all.images.save()?;
+    let (recorded, prepared) = store.prepare_image(&mut all.images, image)?;
+    prepared.sync()?;
+    prepared.commit()?;
     store.claim_layers(&all.layers, image.layer.as_ref());
     noted.done();
     Ok(recorded)
 }
 
 /// Removes the record of the container that has the layer.
-pub(super) fn release_container(store: &Store, all: &mut AllMut, layer: &LayerId) -> Result<store::Deleted, store::Error> {
+fn release_container(store: &Store, all: &mut AllMut, layer: &LayerId) -> Result<store::Deleted, store::Error> {
     let containers = all.containers.of_layer(layer);
     let mut trash = Trash::new(store);
     for id in &containers {
@@ -166,16 +233,13 @@ pub(super) fn release_container(store: &Store, all: &mut AllMut, layer: &LayerId
 }
 
 /// The record under the container's ID goes, and the flag with it.
-fn drop_own(all: &mut AllMut, own: &LayerId, target: &LayerId) -> Result<(), store::Error> {
+fn forget_own(all: &mut AllMut, own: &LayerId, target: &LayerId) -> Result<(), store::Error> {
     all.layers.remove(own);
-    drop_flag(all, target)
+    forget_flag(all, target)
 }
 
-fn drop_flag(all: &mut AllMut, target: &LayerId) -> Result<(), store::Error> {
-    all.layers.update(target, |layer| {
-        layer.flags.remove(FLAG);
-    })?;
-    all.layers.save()
+fn forget_flag(all: &mut AllMut, target: &LayerId) -> Result<(), store::Error> {
+    all.layers.update(target, |layer| drop(layer.flags.remove(FLAG))).map(drop)
 }
 
 /// Makes the layer its container's again: first the directory, then the record, then the tar-split, which nothing names any more.

@@ -51,6 +51,11 @@ fn image(layer: &LayerId) -> NewImage {
     }
 }
 
+fn steps(store: &Store, frozen: InPlace, all: &mut store::AllMut) -> publish::Steps {
+    let image = image(frozen.layer());
+    publish::Steps::prepare(frozen, store, all, &image).unwrap()
+}
+
 /// What the next process that changes something finds.
 fn next(world: &World, container: &Container) -> (Store, bool, Layer) {
     let store = world.store();
@@ -104,13 +109,25 @@ fn dropped_before_it_is_published_it_leaves_the_container() {
 }
 
 #[test]
+fn killed_before_the_first_step_it_leaves_the_container() {
+    let world = World::new();
+    let (store, container, frozen) = world.packed();
+    let mut all = store.lock_all().unwrap();
+    let prepared = steps(&store, frozen, &mut all);
+    drop((all, prepared));
+    assert_container_again(&world, &container);
+}
+
+#[test]
 fn killed_after_the_layer_was_recorded_it_is_rolled_back() {
     let world = World::new();
     let (store, container, frozen) = world.packed();
     let mut all = store.lock_all().unwrap();
-    frozen.record_layer(&store, &mut all).unwrap();
-    assert!(store.tar_split(frozen.layer()).exists());
-    drop(all);
+    let target = frozen.layer().clone();
+    let mut steps = steps(&store, frozen, &mut all);
+    steps.record_layer(&store).unwrap();
+    assert!(store.tar_split(&target).exists());
+    drop((all, steps));
     assert_container_again(&world, &container);
 }
 
@@ -119,9 +136,10 @@ fn killed_after_the_image_was_recorded_it_is_rolled_forward() {
     let world = World::new();
     let (store, container, frozen) = world.packed();
     let mut all = store.lock_all().unwrap();
-    frozen.record_layer(&store, &mut all).unwrap();
-    publish::record_image(&store, &mut all, &image(frozen.layer())).unwrap();
-    drop(all);
+    let mut steps = steps(&store, frozen, &mut all);
+    steps.record_layer(&store).unwrap();
+    steps.record_image(&store, &all).unwrap();
+    drop((all, steps));
     assert_image(&world, &container);
 }
 
@@ -130,9 +148,10 @@ fn a_container_that_a_killed_freeze_was_to_remove_can_be_removed() {
     let world = World::new();
     let (store, container, frozen) = world.packed();
     let mut all = store.lock_all().unwrap();
-    frozen.record_layer(&store, &mut all).unwrap();
-    publish::record_image(&store, &mut all, &image(frozen.layer())).unwrap();
-    drop(all);
+    let mut steps = steps(&store, frozen, &mut all);
+    steps.record_layer(&store).unwrap();
+    steps.record_image(&store, &all).unwrap();
+    drop((all, steps));
     assert!(store.delete_container(&container.id).unwrap().finish().unwrap());
     assert_image(&world, &container);
     // The second removal is nobody's any more.
@@ -144,10 +163,11 @@ fn killed_after_the_container_went_it_is_rolled_forward() {
     let world = World::new();
     let (store, container, frozen) = world.packed();
     let mut all = store.lock_all().unwrap();
-    frozen.record_layer(&store, &mut all).unwrap();
-    publish::record_image(&store, &mut all, &image(frozen.layer())).unwrap();
-    let _ = publish::release_container(&store, &mut all, &container.layer).unwrap();
-    drop(all);
+    let mut steps = steps(&store, frozen, &mut all);
+    steps.record_layer(&store).unwrap();
+    steps.record_image(&store, &all).unwrap();
+    steps.release_container(&store).unwrap();
+    drop((all, steps));
     assert_image(&world, &container);
 }
 

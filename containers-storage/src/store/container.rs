@@ -103,9 +103,11 @@ impl Store {
         state(&container, &dir).map_err(Error::io("writing the state of the container in", &dir))?;
 
         layers.push(&Layer::new(container.layer.clone(), new.parent.clone()))?;
-        layers.save()?;
         containers.push(&container)?;
-        containers.save()?;
+        let mut prepared = layers.prepare()?;
+        prepared.append(containers.prepare()?);
+        prepared.sync()?;
+        prepared.commit()?;
         noted.done();
         Ok(container)
     }
@@ -136,11 +138,13 @@ impl Store {
         let layers = if gone { vec![layer] } else { Vec::new() };
         let noted = self.note(&Note { containers: vec![id.clone()], layers: layers.clone(), images: Vec::new() })?;
 
-        all.containers.save()?;
         for layer in &layers {
             all.layers.remove(layer);
         }
-        all.layers.save()?;
+        let mut prepared = all.containers.prepare()?;
+        prepared.append(all.layers.prepare()?);
+        prepared.sync()?;
+        prepared.commit()?;
         let mut trash = Trash::new(self);
         for layer in &layers {
             trash.take_layer(layer)?;

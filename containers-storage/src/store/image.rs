@@ -9,6 +9,7 @@ use super::{AllMut, Deleted, Error, ImagesMut, Store};
 use crate::images::{Image, big_data_file};
 use crate::lock::{self, Access, Rank};
 use crate::table::PendingFile;
+use crate::table::records::Prepared;
 use crate::{Digest, ImageId, LayerId};
 
 /// What a new image is.
@@ -53,8 +54,9 @@ impl Store {
         }
         let mut images = self.lock_images()?;
         let noted = self.note(&Note { images: vec![new.id.clone()], ..Note::default() })?;
-        let image = self.record_image(&mut images, new)?;
-        images.save()?;
+        let (image, prepared) = self.prepare_image(&mut images, new)?;
+        prepared.sync()?;
+        prepared.commit()?;
         self.claim_layers(&layers, new.layer.as_ref());
         noted.done();
         drop((images, layers_lock));
@@ -63,13 +65,13 @@ impl Store {
         Ok(image)
     }
 
-    /// Writes the big data of an image and puts its record into the table, which is not saved yet.
-    pub(crate) fn record_image(&self, images: &mut ImagesMut, new: &NewImage) -> Result<Image, Error> {
+    /// Writes the big data of an image and the table with its record, to be synced and committed.
+    pub(crate) fn prepare_image(&self, images: &mut ImagesMut, new: &NewImage) -> Result<(Image, Prepared), Error> {
         let existing = images.find(&new.id)?.filter(|image| !image.read_only);
         if existing.as_ref().is_some_and(|image| image.layer != new.layer) {
             return Err(Error::ImageConflict(new.id.clone()));
         }
-        self.write_big_data(new)?;
+        let mut prepared = self.write_big_data(new)?;
         for name in &new.names {
             take_name_from_others(images, name, &new.id)?;
         }
@@ -84,7 +86,9 @@ impl Store {
             }
         };
         if existing.is_some() {
-            return images.update(&new.id, fill);
+            let image = images.update(&new.id, fill)?;
+            prepared.append(images.prepare()?);
+            return Ok((image, prepared));
         }
         let mut image = Image {
             id: new.id.clone(),
@@ -103,23 +107,20 @@ impl Store {
         };
         fill(&mut image);
         images.push(&image)?;
-        Ok(image)
+        prepared.append(images.prepare()?);
+        Ok((image, prepared))
     }
 
-    fn write_big_data(&self, new: &NewImage) -> Result<(), Error> {
+    fn write_big_data(&self, new: &NewImage) -> Result<Prepared, Error> {
         let dir = self.images_dir().join(&new.id);
         crate::lock::make_private_dir(&dir).map_err(Error::io("creating", &dir))?;
-        let mut files = Vec::with_capacity(new.big_data.len());
+        let mut prepared = Prepared::default();
         for (key, bytes) in &new.big_data {
             let missing = || Error::NoData { image: new.id.clone(), key: key.clone() };
             let file = big_data_file(key).ok_or_else(missing)?;
-            files.push(PendingFile::write(&dir.join(file), bytes)?);
+            prepared.push(PendingFile::write(&dir.join(file), bytes)?);
         }
-        // All are written before the first is waited for, so that one flush of the disk does for several.
-        for file in &files {
-            file.sync()?;
-        }
-        files.into_iter().try_for_each(PendingFile::commit)
+        Ok(prepared)
     }
 
     /// Keeps other processes of ours from making a manifest list until it is dropped. Taken before all other locks.
@@ -183,11 +184,13 @@ impl Store {
         let noted = self.note(&Note { images: vec![id.clone()], layers: layers.clone(), containers: Vec::new() })?;
 
         let blobs = self.blobs_of(&layers, &all.layers)?;
-        all.images.save()?;
         for layer in &layers {
             all.layers.remove(layer);
         }
-        all.layers.save()?;
+        let mut prepared = all.images.prepare()?;
+        prepared.append(all.layers.prepare()?);
+        prepared.sync()?;
+        prepared.commit()?;
         self.drop_blobs(&blobs, &all.layers)?;
         let mut trash = Trash::new(self);
         for layer in &layers {

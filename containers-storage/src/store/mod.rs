@@ -33,9 +33,10 @@ pub use self::container::{Life, NewContainer};
 pub use self::error::Error;
 pub use self::image::{NameChange, NewImage};
 pub use self::layer::StagedLayer;
+pub(crate) use self::pending::{Note, Noted};
 pub use self::tables::{AllMut, ContainersMut, ImagesMut, LayersMut};
 pub use self::trash::Deleted;
-pub(crate) use self::{pending::Note, trash::Trash, unclaimed::unused};
+pub(crate) use self::{trash::Trash, unclaimed::unused};
 pub use crate::layers::LayerContent;
 
 use crate::conf::Conf;
@@ -44,7 +45,7 @@ use crate::driver::{self, GraphDriver};
 use crate::images::{Image, Images, big_data_file};
 use crate::layers::Layers;
 use crate::lock::{Access, Lock, Rank, make_private_dir};
-use crate::table::Table;
+use crate::table::cache::Cache;
 use crate::table::records::{Origin, Records};
 use crate::{ContainerId, ImageId, LayerId};
 
@@ -56,6 +57,7 @@ const MAX_BIG_DATA: u64 = 64 << 20;
 pub struct Store {
     conf: Conf,
     driver: OnceLock<Box<dyn GraphDriver>>,
+    tables: Cache,
 }
 
 impl Store {
@@ -82,7 +84,7 @@ impl Store {
         if stat.st_mode & 0o022 != 0 && !make_private_if_empty(root) {
             return refused("others may write to it (chmod go-w)");
         }
-        Ok(Self { conf, driver: OnceLock::new() })
+        Ok(Self { conf, driver: OnceLock::new(), tables: Cache::default() })
     }
 
     /// Its settings.
@@ -266,12 +268,12 @@ impl Store {
 
     fn load_layers(&self) -> Result<Layers, Error> {
         let mut records = Records::default();
-        read_pair(&mut records, &self.layers_dir(), "layers.json")?;
+        self.read_pair(&mut records, &self.layers_dir(), "layers.json")?;
         for store in &self.conf.additional_image_stores {
             let dir = self.conf.driver.part(store, "layers");
             let _lock = Lock::acquire_additional(&dir.join("layers.lock"))?;
             for name in ["layers.json", "volatile-layers.json"] {
-                records.add(Table::read(&dir.join(name))?, Origin::Additional);
+                records.add(self.tables.read(&dir.join(name))?, Origin::Additional);
             }
         }
         Ok(Layers::new(records))
@@ -279,19 +281,25 @@ impl Store {
 
     fn load_images(&self) -> Result<Images, Error> {
         let mut records = Records::default();
-        records.add(Table::read(&self.images_dir().join("images.json"))?, Origin::Stable);
+        records.add(self.tables.read(&self.images_dir().join("images.json"))?, Origin::Stable);
         for store in &self.conf.additional_image_stores {
             let dir = self.conf.driver.part(store, "images");
             let _lock = Lock::acquire_additional(&dir.join("images.lock"))?;
-            records.add(Table::read(&dir.join("images.json"))?, Origin::Additional);
+            records.add(self.tables.read(&dir.join("images.json"))?, Origin::Additional);
         }
         Ok(Images::new(records))
     }
 
     fn load_containers(&self) -> Result<Containers, Error> {
         let mut records = Records::default();
-        read_pair(&mut records, &self.containers_dir(), "containers.json")?;
+        self.read_pair(&mut records, &self.containers_dir(), "containers.json")?;
         Ok(Containers::new(records))
+    }
+
+    fn read_pair(&self, records: &mut Records, dir: &Path, name: &str) -> Result<(), Error> {
+        records.add(self.tables.read(&dir.join(name))?, Origin::Stable);
+        records.add(self.tables.read(&dir.join(format!("volatile-{name}")))?, Origin::Volatile);
+        Ok(())
     }
 }
 
@@ -299,10 +307,4 @@ impl Store {
 fn make_private_if_empty(root: &Path) -> bool {
     let empty = std::fs::read_dir(root).is_ok_and(|mut entries| entries.next().is_none());
     empty && rustix::fs::chmod(root, rustix::fs::Mode::RWXU).is_ok()
-}
-
-fn read_pair(records: &mut Records, dir: &Path, name: &str) -> Result<(), Error> {
-    records.add(Table::read(&dir.join(name))?, Origin::Stable);
-    records.add(Table::read(&dir.join(format!("volatile-{name}")))?, Origin::Volatile);
-    Ok(())
 }

@@ -13,6 +13,7 @@ use crate::containers::Containers;
 use crate::images::Images;
 use crate::layers::{INCOMPLETE, Layers};
 use crate::lock::{Access, Lock, Rank};
+use crate::table::records::Prepared;
 
 macro_rules! guard {
     ($(#[$doc:meta])* $name:ident, $table:ty) => {
@@ -40,11 +41,17 @@ macro_rules! guard {
         impl $name {
             /// Writes what was changed.
             pub(crate) fn save(&mut self) -> Result<(), Error> {
+                let prepared = self.prepare()?;
+                prepared.sync()?;
+                prepared.commit()
+            }
+
+            /// Writes what was changed beside the tables. It counts when it is committed, which needs the guard to live on.
+            pub(crate) fn prepare(&mut self) -> Result<Prepared, Error> {
                 if self.table.records.is_changed() {
                     self.lock.stamp()?;
-                    self.table.records.save()?;
                 }
-                Ok(())
+                self.table.records.prepare()
             }
         }
     };

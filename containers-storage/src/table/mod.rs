@@ -11,6 +11,7 @@
 //!
 //! Must not: take locks; the caller holds the table's lock for a read, and exclusively and with a fresh stamp for a save.
 
+pub mod cache;
 pub mod fields;
 pub mod records;
 pub mod scan;
@@ -18,6 +19,7 @@ pub mod scan;
 use std::io::Write;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::{CWD, Mode, OFlags};
 use serde::Serialize;
@@ -37,15 +39,15 @@ pub enum Durability {
     Volatile,
 }
 
-/// A table in memory.
-#[derive(Debug)]
+/// A table in memory. A clone shares the text that was read.
+#[derive(Debug, Clone)]
 pub struct Table {
     path: PathBuf,
-    text: String,
+    text: Arc<String>,
     records: Vec<Slot>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Slot {
     Read(Range<usize>),
     Written(String),
@@ -67,7 +69,7 @@ impl Table {
         let corrupt = |offset, problem: &str| Error::Corrupt { path: path.to_owned(), offset, problem: problem.to_owned() };
         let text = String::from_utf8(bytes).map_err(|error| corrupt(error.utf8_error().valid_up_to(), "no UTF-8"))?;
         let records = scan::objects(&text).map_err(|error| corrupt(error.offset, error.problem))?;
-        Ok(Self { path: path.to_owned(), text, records: records.into_iter().map(Slot::Read).collect() })
+        Ok(Self { path: path.to_owned(), text: Arc::new(text), records: records.into_iter().map(Slot::Read).collect() })
     }
 
     /// The file.
@@ -180,6 +182,15 @@ impl Table {
 
     /// Replaces the file by what is in memory.
     pub fn save(&self, durability: Durability) -> Result<(), Error> {
+        let pending = self.write()?;
+        if durability == Durability::Synced {
+            pending.sync()?;
+        }
+        pending.commit()
+    }
+
+    /// Writes what is in memory beside the file, which stays as it is until the result is committed.
+    pub fn write(&self) -> Result<PendingFile, Error> {
         let records: usize = (0..self.len()).map(|index| self.raw(index).len() + 1).sum();
         let mut text = String::with_capacity(records + 2);
         text.push('[');
@@ -190,7 +201,7 @@ impl Table {
             text.push_str(self.raw(index));
         }
         text.push(']');
-        replace_file(&self.path, text.as_bytes(), durability)
+        PendingFile::write(&self.path, text.as_bytes())
     }
 
     fn unwritable(&self, error: &serde_json::Error) -> Error {

@@ -5,7 +5,7 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Durability, Table};
+use super::{Durability, PendingFile, Table};
 use crate::store::Error;
 
 /// Whose file a table is.
@@ -160,14 +160,44 @@ impl Records {
         self.sources.iter().any(|source| source.changed)
     }
 
-    /// Writes every file that has changed. The caller holds the exclusive lock and has stamped it.
-    pub fn save(&mut self) -> Result<(), Error> {
+    /// Writes every file that has changed beside the old one. The caller holds the exclusive lock and has stamped it.
+    pub(crate) fn prepare(&mut self) -> Result<Prepared, Error> {
+        let mut prepared = Prepared::default();
         for source in self.sources.iter_mut().filter(|source| source.changed) {
             let durability = if source.origin == Origin::Volatile { Durability::Volatile } else { Durability::Synced };
-            source.table.save(durability)?;
+            prepared.files.push((source.table.write()?, durability));
             source.changed = false;
         }
-        Ok(())
+        Ok(prepared)
+    }
+}
+
+/// Files that are written, and get their names when they are committed. Dropped, they are deleted and nothing has changed.
+#[derive(Debug, Default)]
+#[must_use]
+pub(crate) struct Prepared {
+    files: Vec<(PendingFile, Durability)>,
+}
+
+impl Prepared {
+    /// A file that is to be on the disk before it gets its name.
+    pub fn push(&mut self, file: PendingFile) {
+        self.files.push((file, Durability::Synced));
+    }
+
+    /// Those of `next` as well, after these.
+    pub fn append(&mut self, next: Self) {
+        self.files.extend(next.files);
+    }
+
+    /// Waits until all of it is on the disk. What is written before the first wait costs the disk one flush, not one each.
+    pub fn sync(&self) -> Result<(), Error> {
+        self.files.iter().filter(|(_, durability)| *durability == Durability::Synced).try_for_each(|(file, _)| file.sync())
+    }
+
+    /// Gives the files their names, in order.
+    pub fn commit(self) -> Result<(), Error> {
+        self.files.into_iter().try_for_each(|(file, _)| file.commit())
     }
 }
 
