@@ -1,0 +1,214 @@
+//! The scripts of `contrib/examples`, each run by Debian's Buildah and by us, on the overlay driver and on vfs: stdout, status, and
+//! of every image config, history and the files of each layer are equal.
+//!
+//! All scripts of a group run in one store, in their order, so that what one leaves is there for the next, as on a build machine. The
+//! same scripts run under the other isolations of ours; what they must print is what Buildah printed.
+
+#[path = "../harness/mod.rs"]
+mod harness;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use harness::{TestEnv, skip_without};
+
+/// Scripts that need nothing but the machine's busybox. The first makes the base image of the others.
+const BUSYBOX: &[&str] = &[
+    "busybox-base",
+    "scratch-binary",
+    "static-web-server",
+    "layers-by-commit",
+    "edit-in-place",
+    "host-tools",
+    "docker-format",
+    "metadata",
+    "squash",
+    "build-and-copy",
+    "archives",
+    "reproducible",
+    "variants",
+    "unprivileged-user",
+    "failing-step",
+    "ignore-file",
+    "settings-from-json",
+    "run-options",
+    "history",
+    "cleanup",
+];
+
+/// Scripts on a Debian root file system.
+const DEBIAN: &[&str] = &["debian-base", "python-service", "toolchain", "distroless", "nginx-site"];
+
+/// Scripts that open ports of the host's network: one at a time.
+static NETWORK: Mutex<()> = Mutex::new(());
+
+/// Who runs the scripts.
+#[derive(Debug, Clone, Copy)]
+struct Builder {
+    program: &'static str,
+    /// `BUILDAH_ISOLATION`.
+    isolation: &'static str,
+    runtime: &'static str,
+}
+
+/// The reference: Debian's Buildah with the isolation that works everywhere.
+const BUILDAH: Builder = Builder { program: "buildah", isolation: "chroot", runtime: "" };
+const CORACLE: Builder = Builder { program: "coracle", isolation: "", runtime: "" };
+
+fn examples() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("contrib/examples")
+}
+
+/// An environment on a storage driver, with the scripts where the user can reach them.
+fn environment(driver: &str, builder: Builder) -> TestEnv {
+    let mut env = TestEnv::new();
+    env.write_home(".config/containers/storage.conf", format!("[storage]\ndriver = \"{driver}\"\n"));
+    env.set("BUILDER", builder.program);
+    for (name, value) in [("BUILDAH_ISOLATION", builder.isolation), ("BUILDAH_RUNTIME", builder.runtime)] {
+        if !value.is_empty() {
+            env.set(name, value);
+        }
+    }
+    for entry in fs::read_dir(examples()).expect("the examples").flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if entry.path().is_file() {
+            env.write(&format!("examples/{name}"), fs::read(entry.path()).expect("an example"));
+        }
+    }
+    env.write("describe.py", include_str!("describe.py"));
+    env.shell("chmod 755 examples/*").success();
+    env
+}
+
+/// What a script printed and how it ended.
+fn run(env: &TestEnv, script: &str) -> (String, Option<i32>, String) {
+    let text = fs::read_to_string(examples().join(script)).expect("an example");
+    let network = text.contains("--network host").then(|| NETWORK.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+    let output = env.tool(&env.work().join("examples").join(script).to_string_lossy(), [""; 0]);
+    drop(network);
+    (output.out(), output.code, output.err())
+}
+
+/// The images of the store, described by a third tool.
+fn images(env: &TestEnv) -> String {
+    let list = "skopeo --version >/dev/null; names=$(buildah images --format '{{.Name}}:{{.Tag}}' | grep -v none | sort)";
+    env.shell(&format!("{list}; python3 describe.py $names")).success()
+}
+
+/// What a group of scripts said, one by one, and the images that it left.
+struct Answers {
+    scripts: Vec<(String, Option<i32>, String)>,
+    images: String,
+}
+
+fn run_group(driver: &str, scripts: &[&str], builder: Builder, debian: Option<&Path>) -> Answers {
+    let mut env = environment(driver, builder);
+    if let Some(tar) = debian {
+        env.set("DEBIAN_TAR", &tar.to_string_lossy());
+    }
+    let scripts = scripts.iter().map(|script| run(&env, script)).collect();
+    Answers { scripts, images: images(&env) }
+}
+
+/// What differs between Buildah and `builder` over a group of scripts.
+///
+/// Debian's Buildah now and then loses what a command under its chroot isolation printed: what differs is asked again.
+fn differences(driver: &str, scripts: &[&str], builder: Builder, debian: Option<&Path>) -> Vec<String> {
+    let reference = || run_group(driver, scripts, BUILDAH, debian);
+    let (first, ours) = std::thread::scope(|scope| {
+        let first = scope.spawn(reference);
+        let ours = scope.spawn(|| run_group(driver, scripts, builder, debian));
+        (first.join().expect("buildah's side"), ours.join().expect("our side"))
+    });
+    let mut wrong = compare(scripts, &first, &ours);
+    for _ in 0..2 {
+        if wrong.is_empty() {
+            break;
+        }
+        let again = compare(scripts, &reference(), &ours);
+        wrong.retain(|(place, _)| again.iter().any(|(other, _)| other == place));
+    }
+    wrong.into_iter().map(|(place, text)| format!("{place} on {driver} ({builder:?})\n{text}")).collect()
+}
+
+/// The scripts that differ, or `images`, with what differs.
+fn compare<'s>(scripts: &[&'s str], theirs: &Answers, ours: &Answers) -> Vec<(&'s str, String)> {
+    let mut wrong = Vec::new();
+    for (script, (their, our)) in scripts.iter().zip(theirs.scripts.iter().zip(&ours.scripts)) {
+        if their.0 != our.0 || their.1 != our.1 {
+            let show = |answer: &(String, Option<i32>, String)| format!("{}[{:?}]\n{}", answer.0, answer.1, answer.2);
+            wrong.push((*script, format!("--- buildah\n{}\n--- ours\n{}", show(their), show(our))));
+        }
+        assert_eq!(their.1, Some(0), "{script} must succeed with buildah:\n{}{}", their.0, their.2);
+    }
+    wrong.extend(first_difference(&theirs.images, &ours.images).map(|text| ("images", text)));
+    wrong
+}
+
+/// The first lines that differ, with the image and layer that they belong to.
+fn first_difference(theirs: &str, ours: &str) -> Option<String> {
+    if theirs == ours {
+        return None;
+    }
+    let place = |lines: &[&str]| lines.iter().rev().find(|line| line.starts_with("===")).map_or("", |line| line).to_owned();
+    let (left, right): (Vec<_>, Vec<_>) = (theirs.lines().collect(), ours.lines().collect());
+    let at = left.iter().zip(&right).position(|(one, other)| one != other).unwrap_or(left.len().min(right.len()));
+    let window = |lines: &[&str]| lines.iter().skip(at.saturating_sub(2)).take(8).copied().collect::<Vec<_>>().join("\n");
+    let before = left.get(..at).unwrap_or_default();
+    Some(format!("{}\n--- buildah\n{}\n--- ours\n{}", place(before), window(&left), window(&right)))
+}
+
+#[track_caller]
+fn assert_equal(driver: &str, scripts: &[&str], builder: Builder, debian: Option<&Path>) {
+    if skip_without(&["buildah", "skopeo", "jq", "python3"]) {
+        return;
+    }
+    let wrong = differences(driver, scripts, builder, debian);
+    assert!(wrong.is_empty(), "{} differences:\n\n{}", wrong.len(), wrong.join("\n\n"));
+}
+
+/// The tar that `contrib/test` makes with debootstrap; none where the package source could not be reached.
+fn debian_tar() -> Option<PathBuf> {
+    let path = PathBuf::from(std::env::var_os("CORACLE_TEST_DEBIAN_TAR")?);
+    if path.exists() {
+        return Some(path);
+    }
+    eprintln!("skipped: {path:?} does not exist");
+    None
+}
+
+#[test]
+fn every_script_is_in_a_group() {
+    let mut known: Vec<&str> = BUSYBOX.iter().chain(DEBIAN).copied().chain(["debootstrap", "README.md"]).collect();
+    known.sort_unstable();
+    let mut found: Vec<String> = fs::read_dir(examples())
+        .expect("the examples")
+        .flatten()
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    found.sort_unstable();
+    assert_eq!(found, known);
+}
+
+#[test]
+fn scripts_on_busybox_do_the_same_on_overlay() {
+    assert_equal("overlay", BUSYBOX, CORACLE, None);
+}
+
+#[test]
+fn scripts_on_busybox_do_the_same_on_vfs() {
+    assert_equal("vfs", BUSYBOX, CORACLE, None);
+}
+
+#[test]
+fn scripts_on_debian_do_the_same_on_overlay() {
+    let Some(tar) = debian_tar() else { return };
+    assert_equal("overlay", DEBIAN, CORACLE, Some(&tar));
+}
+
+#[test]
+fn scripts_on_debian_do_the_same_on_vfs() {
+    let Some(tar) = debian_tar() else { return };
+    assert_equal("vfs", DEBIAN, CORACLE, Some(&tar));
+}
