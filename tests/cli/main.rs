@@ -20,3 +20,4 @@ mod short_names;
 mod smoke;
 mod usage;
 mod version;
+mod vfs;

@@ -31,8 +31,13 @@ pub struct TestEnv {
 }
 
 impl TestEnv {
-    /// A fresh environment with an empty store.
+    /// A fresh environment with an empty store, on overlay.
     pub fn new() -> Self {
+        Self::on("overlay")
+    }
+
+    /// A fresh environment with an empty store of this driver, which all tools take.
+    pub fn on(driver: &str) -> Self {
         let user = test_user();
         let dir = tempfile::Builder::new().prefix("coracle-t").tempdir_in("/var/tmp").expect("a temporary directory");
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o711)).expect("its mode");
@@ -43,7 +48,7 @@ impl TestEnv {
             env.own(&env.path(name));
         }
         // Debian's rootless podman and buildah would take vfs in an empty home.
-        env.write_home(".config/containers/storage.conf", "[storage]\ndriver = \"overlay\"\n");
+        env.write_home(".config/containers/storage.conf", format!("[storage]\ndriver = \"{driver}\"\n"));
         env.write_home(".config/containers/policy.json", "{\"default\":[{\"type\":\"insecureAcceptAnything\"}]}\n");
         env
     }

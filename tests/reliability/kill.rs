@@ -40,7 +40,16 @@ fn run_and_kill(env: &TestEnv, words: &[String], delay: Duration) -> bool {
 
 #[test]
 fn a_kill_at_any_moment_leaves_a_valid_store() {
-    let env = TestEnv::new();
+    kill_and_look("overlay");
+}
+
+#[test]
+fn a_kill_at_any_moment_leaves_a_valid_store_on_vfs() {
+    kill_and_look("vfs");
+}
+
+fn kill_and_look(driver: &str) {
+    let env = TestEnv::on(driver);
     let mut dice = Dice::new();
     let base = env.busybox("localhost/busybox:latest");
     for number in 0..40 {
@@ -108,6 +117,6 @@ fn a_kill_at_any_moment_leaves_a_valid_store() {
     let left = env.run(["check"]);
     assert_eq!((left.code, left.out().as_str()), (Some(0), ""), "garbage remains:\n{left}");
     // A commit that was killed between its layer and its image left the layer, recorded and whole: it must not stay either.
-    let table = env.path("home/.local/share/containers/storage/overlay-layers/layers.json");
+    let table = env.graph_root().join(format!("{driver}-layers/layers.json"));
     assert_eq!(std::fs::read_to_string(table).expect("the table of layers"), "[]", "layers that nothing uses remain");
 }
