@@ -121,6 +121,15 @@ fn of_tree(driver: &dyn GraphDriver, layer: &Layer, own: &Path) -> Result<Vec<Ch
     Trees::new(read, parent, copied_by).compare().map_err(Error::io("reading", own))
 }
 
+/// What `own` shows and `parent` does not, and the reverse, in no order: two mounted views, of whose files no time can be trusted.
+/// Without a parent everything is added.
+pub(crate) fn between(own: &Root, parent: Option<&Root>) -> std::io::Result<Vec<Change>> {
+    match parent {
+        Some(parent) => Trees::new(own.try_clone()?, parent.try_clone()?, None).compare(),
+        None => trees::all(own),
+    }
+}
+
 /// The changes of a layer whose directory holds nothing else.
 fn of_diff(own: &Path, lowers: &[PathBuf]) -> Result<Vec<Change>, Error> {
     let stack = Stack::open(own, lowers, opaque_attribute())?;

@@ -8,14 +8,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::id_map::IdRange;
-use crate::process::Process;
 use crate::store::Error;
 use crate::table::fields;
 use crate::table::records::{Place, Records};
 use crate::{ContainerId, Digest, ImageId, LayerId};
-
-/// Flag of a container that is of use only as long as the process lives that it names.
-const TEMPORARY: &str = "coracle-temporary";
 
 /// The record of one container (format, section 3.7). Members that are not listed here survive in the table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,17 +101,6 @@ impl Container {
     /// SELinux label of its mounts; empty for none.
     pub fn mount_label(&self) -> &str {
         self.flags.get("MountLabel").and_then(Value::as_str).unwrap_or_default()
-    }
-
-    /// Ties the container to this process: when that has died, `check::repair` deletes it.
-    pub(crate) fn tie_to_this_process(&mut self) {
-        self.flags.insert(TEMPORARY.to_owned(), Value::from(Process::own().to_string()));
-    }
-
-    /// Whether the process that the container was tied to has died. One that was never tied is not abandoned.
-    pub fn is_abandoned(&self) -> bool {
-        let owner = self.flags.get(TEMPORARY).and_then(Value::as_str).and_then(|text| text.parse::<Process>().ok());
-        owner.is_some_and(|process| !process.may_live())
     }
 
     /// Whether its layer may be mounted without syncing.

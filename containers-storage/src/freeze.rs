@@ -6,6 +6,7 @@
 //!              layer's ID → image → container record goes → first record and flag go
 //! copy       pack while each file is reflinked or copied into a temp dir → rename in as layer <chain id>
 //! ```
+//! mounted    (another tool's redirect and metacopy marks) compare what a mount of the layer shows with one of its parent, and pack that
 //!
 //! A process that dies in between leaves the flag. The next one that changes the store looks whether an image has the layer:
 //! then the container's record goes, else the second record and the tar-split do; either way the flag goes last.
@@ -18,6 +19,7 @@
 mod publish;
 #[cfg(test)]
 mod tests;
+mod through_mount;
 
 use std::cell::OnceCell;
 use std::collections::HashSet;
@@ -34,7 +36,7 @@ use crate::changes::{self, stack::Stack};
 use crate::containers::Container;
 use crate::driver::{self, GraphDriver, Shape};
 use crate::layers::Layer;
-use crate::store::{self, LayerContent, Store};
+use crate::store::{self, LayerContent, StagedLayer, Store};
 use crate::temp_dir::TempDir;
 use crate::{ContainerId, LayerId, Root, id_map};
 
@@ -137,19 +139,30 @@ pub fn copy(store: &Store, driver: &dyn GraphDriver, container: &Container, opti
     let mut tar_split = create(staged.tar_split())?;
     let how = pack::Options { tree, times: options.times, on_disk: OnDisk::Untouched, owner: None, exclude };
     let output = Output { tar: None, tar_split: Some(&mut tar_split), copy: Some(&copy) };
-    let packed = run(driver, &layer.id, &diff, &how, output)?;
-    let content = content(packed);
+    match run(driver, &layer.id, &diff, &how, output) {
+        Err(error) if error.wants_a_mount() => {
+            // What was copied so far goes with its stage.
+            staged = store.stage_layer()?;
+            let content = through_mount::pack(driver, &layer, &staged, options)?;
+            put(store, &layer, staged, &content)
+        }
+        packed => put(store, &layer, staged, &content(packed?)),
+    }
+}
+
+fn put(store: &Store, layer: &Layer, staged: StagedLayer, content: &LayerContent) -> Result<Layer, Error> {
     // Equal images have equal IDs and must have one top layer, also where another tool gave that layer an ID of its own.
     let layers = store.layers()?;
-    match publish::equal_layer(&layers, &layer.id, layer.parent.as_ref(), &content)? {
+    match publish::equal_layer(&layers, &layer.id, layer.parent.as_ref(), content)? {
         Some(equal) => Ok(layers.get(&equal)?),
-        None => Ok(store.put_layer(staged, layer.parent.as_ref(), &content)?),
+        None => Ok(store.put_layer(staged, layer.parent.as_ref(), content)?),
     }
 }
 
 /// Packs the layer of `container` where it lies. If an equal layer on the same parent exists, that one will be used.
 ///
-/// The caller holds the lease's gate and has proved the layer unmounted. Must run inside the user namespace of the store.
+/// The caller holds the lease's gate and has proved the layer unmounted. Must run inside the user namespace of the store. An error that
+/// `Error::wants_a_mount` leaves `copy`.
 pub fn in_place(store: &Store, driver: &dyn GraphDriver, container: &Container, options: &Options) -> Result<InPlace, Error> {
     let layers = store.layers()?;
     let layer = layers.get(&container.layer)?;
@@ -262,6 +275,12 @@ fn create(path: &Path) -> Result<File, Error> {
 }
 
 impl Error {
+    /// Whether the layer cannot be packed as it lies, but through a mount: `copy` does that. Rootless mounts follow no such mark
+    /// (overlayfs documentation, `userxattr`).
+    pub fn wants_a_mount(&self) -> bool {
+        !id_map::is_rootless() && matches!(self, Self::Pack { source, .. } if source.is_mark_of_overlayfs())
+    }
+
     /// An `Io` error, for `map_err`.
     fn io<E: Into<io::Error>>(action: &'static str, path: &Path) -> impl FnOnce(E) -> Self {
         let path = path.to_path_buf();

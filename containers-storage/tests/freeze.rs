@@ -153,7 +153,9 @@ fn listing(root: &Path) -> Vec<String> {
                 kind if kind.is_file() => Digest::of(&fs::read(&path).unwrap()).to_string(),
                 _ => String::new(),
             };
-            lines.push(format!("{name} {:o} {}:{} {} {content}", stat.mode(), stat.uid(), stat.gid(), stat.mtime()));
+            // A whiteout's time says when it was made; that of a copy is another.
+            let time = if stat.file_type().is_char_device() { 0 } else { stat.mtime() };
+            lines.push(format!("{name} {:o} {}:{} {time} {content}", stat.mode(), stat.uid(), stat.gid()));
         }
     }
     lines.sort();
@@ -390,10 +392,65 @@ fn marks_of_other_tools_that_no_tar_can_express_are_refused_by_name() {
     let error = freeze::in_place(&world.store, driver, &container, &Options::default()).unwrap_err();
     let text = std::error::Error::source(&error).unwrap().to_string();
     assert!(text.contains("moved") && text.contains("redirect"), "{text}");
-    assert!(freeze::copy(&world.store, driver, &container, &Options::default()).is_err());
+    // A mount of root follows the mark, which here leads nowhere; rootless ones follow none.
+    assert_eq!(error.wants_a_mount(), !namespaces::is_rootless());
+    assert_eq!(freeze::copy(&world.store, driver, &container, &Options::default()).is_err(), namespaces::is_rootless());
     Root::open(&world.diff(&container)).unwrap().resolve(Path::new("moved")).unwrap();
     assert_eq!(world.store.containers().unwrap().all().unwrap().len(), 1);
     world.assert_clean();
+}
+
+#[test]
+fn what_was_renamed_and_chmodded_without_a_copy_is_packed_through_a_mount() {
+    let name = "what_was_renamed_and_chmodded_without_a_copy_is_packed_through_a_mount";
+    let Some(dir) = namespaces::inside(name).filter(|_| !namespaces::is_rootless()) else { return };
+    let world = World::new(dir);
+    let first = world.container(None);
+    world.work(&first, |root| {
+        fs::create_dir_all(root.join("dir/sub")).unwrap();
+        fs::write(root.join("dir/sub/file"), "in the base").unwrap();
+        fs::write(root.join("big"), vec![b'b'; 300_000]).unwrap();
+        fs::write(root.join("gone"), "x").unwrap();
+        fs::write(root.join("stays"), "x").unwrap();
+    });
+    let base = world.freeze(&first, "localhost/base:1", &Options::default());
+    let container = world.container(Some(&base));
+    let driver = world.store.driver().unwrap();
+    // As podman mounts with `mountopt = "metacopy=on"`.
+    let (diff, merged) = (world.diff(&container), driver.mount_point(&container.layer));
+    let lowers: Vec<_> = driver.lower_dirs(&container.layer).unwrap().iter().map(|dir| dir.display().to_string()).collect();
+    let work = diff.with_file_name("work");
+    let options = format!(
+        "lowerdir={},upperdir={},workdir={},redirect_dir=on,metacopy=on",
+        lowers.join(":"),
+        diff.display(),
+        work.display()
+    );
+    let mounted = Command::new("mount").args(["-t", "overlay", "overlay", "-o", &options]).arg(&merged).status().unwrap();
+    assert!(mounted.success());
+    fs::rename(merged.join("dir"), merged.join("renamed")).unwrap();
+    fs::write(merged.join("renamed/sub/new"), "new").unwrap();
+    fs::set_permissions(merged.join("big"), fs::Permissions::from_mode(0o600)).unwrap();
+    fs::remove_file(merged.join("gone")).unwrap();
+    let expected = listing(&merged);
+    rustix::mount::unmount(&merged, rustix::mount::UnmountFlags::empty()).unwrap();
+    assert!(fs::read_dir(diff.join("renamed")).unwrap().count() == 1, "only what is new lies in the layer itself");
+
+    assert!(freeze::in_place(&world.store, driver, &container, &Options::default()).unwrap_err().wants_a_mount());
+    let (layer, image) = world.copy(&container, "localhost/top:1");
+    let shown = world.container(Some(&image));
+    world.work(&shown, |root| {
+        assert_eq!(listing(root), expected);
+        assert_eq!(fs::read(root.join("big")).unwrap(), vec![b'b'; 300_000]);
+        assert_eq!(fs::read_to_string(root.join("renamed/sub/file")).unwrap(), "in the base");
+    });
+    let own = driver.diff_dir(&layer.id).unwrap();
+    let whiteouts: Vec<_> = ["dir", "gone"].iter().map(|name| fs::symlink_metadata(own.join(name)).unwrap()).collect();
+    assert!(whiteouts.iter().all(|stat| stat.file_type().is_char_device() && stat.rdev() == 0));
+    assert!(!own.join("stays").exists(), "the base is not packed again");
+    // The bytes that others get are those of the digest.
+    world.assert_clean();
+    assert!(world.taken_out("localhost/top:1").contains(&layer.diff_digest.unwrap().to_string()));
 }
 
 /// Run by hand, optimised: `cargo test --profile release-fast -p containers-storage --test freeze -- --ignored --nocapture speed`.

@@ -8,7 +8,7 @@ use std::path::Path;
 use containers_storage::check::{self, Depth};
 use containers_storage::containers::Container;
 use containers_storage::layers::Layer;
-use containers_storage::store::{Life, NewContainer, Store};
+use containers_storage::store::{NewContainer, Store};
 use containers_storage::{ImageId, LayerId};
 use fixture::{as_user, new_image, put_layer};
 
@@ -199,24 +199,5 @@ fn abandoned_layers_stay_where_something_uses_them() {
         let files: Vec<_> =
             fs::read_dir(store.private_dir().join("unclaimed")).unwrap().map(|f| f.unwrap().file_name()).collect();
         assert_eq!(files, [taken_up.id.as_str()]);
-    });
-}
-
-#[test]
-fn a_container_of_use_to_one_process_goes_with_it() {
-    as_user("a_container_of_use_to_one_process_goes_with_it", |world| {
-        let store = world.store();
-        let o = objects(&store);
-        let new = NewContainer { parent: Some(o.top.id.clone()), life: Life::WithThisProcess, ..NewContainer::default() };
-        let made = store.create_container(&new, &mut |_| Some("copy".into()), &mut |_, _| Ok(())).unwrap();
-        assert!(check::repair(&store).unwrap().findings.is_empty(), "its process lives");
-        let table = store.containers_dir().join("containers.json");
-        let own = made.flags.values().filter_map(|value| value.as_str()).find(|text| text.contains(' ')).unwrap();
-        fs::write(&table, fs::read_to_string(&table).unwrap().replace(own, DEAD)).unwrap();
-        assert_eq!(check::repair(&store).unwrap().findings.len(), 1);
-        assert!(store.containers().unwrap().find(&made.id).unwrap().is_none());
-        assert!(!store.driver().unwrap().exists(&made.layer) && !store.container_dir(&made.id).exists());
-        assert_eq!(store.container("web").unwrap(), o.container);
-        assert!(check::check(&store, Depth::Content).unwrap().findings.is_empty());
     });
 }

@@ -135,6 +135,15 @@ impl fmt::Display for Escaped {
 }
 
 impl Error {
+    /// Whether a file's content or a directory's entries were found elsewhere than under its name: overlayfs knows where.
+    pub(crate) fn is_mark_of_overlayfs(&self) -> bool {
+        let refusal = match self {
+            Self::Refused { refusal, .. } => refusal,
+            _ => return false,
+        };
+        matches!(refusal, Refusal::ForeignMark(super::xattrs::REDIRECT | super::xattrs::METACOPY))
+    }
+
     /// The member `name` is refused.
     pub fn refused(name: &[u8], refusal: Refusal) -> Self {
         Self::Refused { name: Escaped::new(name), refusal }

@@ -14,6 +14,11 @@ use super::{OverlayXattrs, Refusal};
 /// Longest value and longest list of names, in bytes (xattr(7): `XATTR_SIZE_MAX`, `XATTR_LIST_MAX`).
 const LIMIT: usize = 64 << 10;
 
+/// What a directory has that was renamed with `redirect_dir=on`: its lower content lies under another name.
+pub(crate) const REDIRECT: &str = "a redirect mark";
+/// What a file has that was changed with `metacopy=on`: its content lies in a lower layer.
+pub(crate) const METACOPY: &str = "a metacopy mark";
+
 /// Whether a layer carries the attribute `name`.
 pub(crate) fn carried(name: &[u8]) -> bool {
     const FOREIGN: [&[u8]; 4] = [b"user.overlay.", b"user.fuseoverlayfs.", b"user.containers.", b"user.coracle."];
@@ -77,8 +82,8 @@ impl Reader {
                 None => found.carried.push((name.to_vec(), value.to_vec())),
                 Some(b"opaque") if value == b"y" => found.opaque = true,
                 Some(b"opaque") => found.foreign = Some("a mark for whiteouts in attributes"),
-                Some(b"redirect") => found.foreign = Some("a redirect mark"),
-                Some(b"metacopy") => found.foreign = Some("a metacopy mark"),
+                Some(b"redirect") => found.foreign = Some(REDIRECT),
+                Some(b"metacopy") => found.foreign = Some(METACOPY),
                 Some(_) => {}
             }
         }

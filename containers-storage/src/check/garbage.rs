@@ -1,6 +1,6 @@
-//! What killed processes left: what no record knows, and records that were of use to the dead process only.
+//! What killed processes left: what no record knows, and layers that the dead process alone had a use for.
 //!
-//! Records are judged by the process that made them and is dead (`store::unclaimed`, `Life::WithThisProcess`); those of other tools never.
+//! A layer's record is judged by the process that made it and is dead (`store::unclaimed`); those of other tools never.
 //! A directory or file counts as garbage only under the locks of the tables that could name it: whoever makes one holds such a lock until
 //! its record is written. Only names that the format gives to layers, images and containers are looked at; what else lies in the
 //! store may be another component's.
@@ -11,8 +11,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{Finding, Report, Severity, Tables};
-use crate::containers::Container;
-use crate::store::{self, AllMut, Error, Store};
+use crate::store::{self, Error, Store};
 use crate::{ContainerId, ImageId, LayerId, lease, temp_dir};
 
 /// Something that can go.
@@ -26,8 +25,6 @@ enum What {
     Layer(LayerId),
     /// A layer with its record.
     Recorded(LayerId),
-    /// A container with its record and its layer, which nothing else uses.
-    Container(Container),
     /// A directory or file on the file system of the graph root.
     Entry(PathBuf),
     /// A file that is deleted at once.
@@ -47,7 +44,12 @@ pub fn repair(store: &Store) -> Result<Report, Error> {
     let mut all = store.lock_all()?;
     let tables = super::load(store)?;
     let items = find(store, &tables)?;
-    drop_records(&mut all, &items)?;
+    for item in &items {
+        if let What::Recorded(id) = &item.what {
+            all.layers.remove(id);
+        }
+    }
+    all.layers.save()?;
     let mut trash = store.trash();
     for item in items {
         match item.what {
@@ -55,10 +57,6 @@ pub fn repair(store: &Store) -> Result<Report, Error> {
             What::Recorded(id) => {
                 trash.take_layer(&id)?;
                 remove_file(&store.claim_file(&id))?;
-            }
-            What::Container(container) => {
-                trash.take_layer(&container.layer)?;
-                trash.take_container_dirs(&container.id)?;
             }
             What::Entry(path) => trash.take(&path)?,
             What::File(path) => remove_file(&path)?,
@@ -72,24 +70,6 @@ pub fn repair(store: &Store) -> Result<Report, Error> {
     let after: HashSet<String> = super::check(store, super::Depth::Structure)?.findings.into_iter().map(|f| f.text).collect();
     let removed = before.findings.into_iter().filter(|finding| finding.repairable && !after.contains(&finding.text));
     Ok(Report { findings: removed.map(|finding| Finding { severity: Severity::Notice, ..finding }).collect() })
-}
-
-/// Takes the records of what is to go out of the tables: containers before their layers, layers before their parents.
-fn drop_records(all: &mut AllMut, items: &[Item]) -> Result<(), Error> {
-    for item in items {
-        if let What::Container(container) = &item.what {
-            all.containers.remove(&container.id);
-        }
-    }
-    all.containers.save()?;
-    for item in items {
-        match &item.what {
-            What::Container(container) => all.layers.remove(&container.layer),
-            What::Recorded(layer) => all.layers.remove(layer),
-            _ => {}
-        }
-    }
-    all.layers.save()
 }
 
 /// Everything that can go, as it is under the locks that the caller holds.
@@ -178,14 +158,6 @@ fn find_leftovers(store: &Store, items: &mut Vec<Item>) -> Result<(), Error> {
 
 /// What processes recorded that have died before it was of use.
 fn find_abandoned(store: &Store, tables: &Tables, items: &mut Vec<Item>) -> Result<(), Error> {
-    for container in tables.containers.all()?.into_iter().filter(Container::is_abandoned) {
-        let (layer, id) = (&container.layer, &container.id);
-        let is_shared = !tables.images.users_of(layer).is_empty() || !tables.layers.children(layer)?.is_empty();
-        if !is_shared {
-            let text = format!("container {id} was of use only to a process that has died");
-            items.push(Item { text, what: What::Container(container) });
-        }
-    }
     let abandoned = store.abandoned_layers()?;
     let unused = store::unused(&abandoned, &tables.layers, &tables.images, &tables.containers)?;
     let mut stale: Vec<&LayerId> = abandoned.iter().filter(|id| !unused.contains(id)).collect();

@@ -27,18 +27,6 @@ pub struct NewContainer {
     pub metadata: String,
     /// Options for mounts of the container, in place of the configured ones.
     pub mount_options: Vec<String>,
-    /// How long it is of use.
-    pub life: Life,
-}
-
-/// How long a container is of use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Life {
-    /// Until it is deleted.
-    #[default]
-    Lasting,
-    /// Until this process ends; should it not have deleted the container by then, `check::repair` does.
-    WithThisProcess,
 }
 
 impl Store {
@@ -82,9 +70,6 @@ impl Store {
         let mut container = Container::new(new.image.clone(), LayerId::random());
         container.names.push(free_name(&containers, name)?);
         container.metadata.clone_from(&new.metadata);
-        if new.life == Life::WithThisProcess {
-            container.tie_to_this_process();
-        }
         if !new.mount_options.is_empty() {
             container.flags.insert("MountOpts".to_owned(), Value::from(new.mount_options.clone()));
         }

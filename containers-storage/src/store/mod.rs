@@ -29,7 +29,7 @@ use std::sync::OnceLock;
 
 use rustix::fs::{Access as Permission, AtFlags, CWD, FileType};
 
-pub use self::container::{Life, NewContainer};
+pub use self::container::NewContainer;
 pub use self::error::Error;
 pub use self::image::{NameChange, NewImage};
 pub use self::layer::StagedLayer;

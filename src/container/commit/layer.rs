@@ -68,8 +68,12 @@ pub(super) fn pack(
     // Layers above it have to be on a layer that is there: they are put on a copy.
     if options.container == Afterwards::Remove && !extra::any(container, options) {
         if let Some(gate) = exclusive(store, driver, container, note)? {
-            let frozen = freeze::in_place(store, driver, container.record(), &how).map_err(failed)?;
-            return Ok(Packed::InPlace(frozen, gate));
+            match freeze::in_place(store, driver, container.record(), &how) {
+                Ok(frozen) => return Ok(Packed::InPlace(frozen, gate)),
+                // A copy is made of what a mount shows; the container goes after it.
+                Err(error) if error.wants_a_mount() => drop(gate),
+                Err(error) => return Err(failed(error)),
+            }
         }
     } else {
         enter(store, container, note)?;

@@ -147,8 +147,10 @@ fn plan(overlay: &Overlay, id: &LayerId, options: &MountOptions) -> Result<Plan,
     }
     if id_map::is_rootless() {
         plan.options.push(("userxattr".into(), None));
-    } else if writable {
-        plan.options.push(("metacopy".into(), Some("off".into())));
+    } else {
+        // What another tool wrote with `metacopy=on` is shown where nothing is written.
+        let metacopy = if writable { "off" } else { "on" };
+        plan.options.push(("metacopy".into(), Some(metacopy.into())));
         plan.options.push(("redirect_dir".into(), Some("follow".into())));
     }
     if let Some(label) = options.label.as_ref().filter(|label| !label.is_empty()) {
