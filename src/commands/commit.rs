@@ -4,20 +4,24 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use super::access::{self, RegistryArgs};
 use super::from::{format, write_id};
+use super::push::CompressionArgs;
 use super::run_environment::conf_environment;
 use super::{CommandError, Context, Ui};
 use crate::conf::Policy;
 use crate::conf::policy::Verdict;
-use crate::container::commit::{self, Afterwards, Clock, Documents, Edit, HistoryPolicy, LayerPolicy, Outcome};
-use crate::image::{Change, merge, setting};
+use crate::container::commit::{self, Afterwards, Clock, Documents, Edit, Export, HistoryPolicy, LayerPolicy, Outcome};
+use crate::container::push;
+use crate::image::{Change, Location, merge, setting};
+use crate::transport::copy::{Instances, LayerCompression, Platform, Uncompressed};
 
 /// Make an image from a working container
 ///
 /// Without a name the image has none. Prints the image's ID.
 #[derive(Debug, clap::Args)]
 pub(crate) struct CommitArgs {
-    /// Working container, name of the image
+    /// Working container; name of the image, or its place, as oci:DIR:NAME
     #[arg(value_name = "CONTAINER [IMAGE]")]
     operands: Vec<String>,
 
@@ -104,6 +108,16 @@ pub(crate) struct CommitArgs {
     /// Environment variable to remove (can be repeated)
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     unsetenv: Vec<String>,
+
+    #[command(flatten)]
+    compression: CompressionArgs,
+
+    /// Write layers uncompressed to another place than the store
+    #[arg(short = 'D', long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    disable_compression: Option<bool>,
+
+    #[command(flatten)]
+    registry: RegistryArgs,
 }
 
 pub(crate) fn commit(ctx: &Context, ui: &mut Ui, args: &CommitArgs) -> Result<ExitCode, CommandError> {
@@ -113,9 +127,18 @@ pub(crate) fn commit(ctx: &Context, ui: &mut Ui, args: &CommitArgs) -> Result<Ex
     if args.operands.len() > 2 {
         return Err(CommandError::usage("too many arguments specified"));
     }
+    args.registry.check()?;
     let options = options(ctx, args)?;
     require_policy(ctx)?;
-    let outcome = commit::commit(ctx.store()?, container, &options, &mut |line| ui.note(line))?;
+    let place = args
+        .operands
+        .get(1)
+        .map(String::as_str)
+        .filter(|text| !matches!(Location::parse(text), Ok(None | Some(Location::Storage(_)))));
+    let outcome = match place {
+        None => commit::commit(ctx.store()?, container, &options, &mut |line| ui.note(line))?,
+        Some(place) => export(ctx, ui, args, place, &options)?,
+    };
     for warning in &outcome.warnings {
         ui.note(format!("warning: {warning}"));
     }
@@ -127,6 +150,40 @@ pub(crate) fn commit(ctx: &Context, ui: &mut Ui, args: &CommitArgs) -> Result<Ex
         None => ui.data(&outcome.id)?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Makes the image at another place than the store. Layers stay uncompressed unless something else was asked for, as with Buildah.
+fn export(
+    ctx: &Context,
+    ui: &mut Ui,
+    args: &CommitArgs,
+    place: &str,
+    options: &commit::Options,
+) -> Result<Outcome, CommandError> {
+    let compressed = args.compression.is_given();
+    if compressed && args.disable_compression == Some(true) {
+        return Err(CommandError::usage(
+            "cannot set --compression-format, --compression-level or --force-compression together with --disable-compression",
+        ));
+    }
+    let keep = args.disable_compression.unwrap_or(!compressed);
+    let uncompressed = if keep { Uncompressed::Keep } else { Uncompressed::Compress };
+    let trust = access::policy_file(ctx)?;
+    let temp_dir = ctx.temp_dir();
+    let push = push::Options {
+        image: "",
+        destination: Some(place),
+        registries: ctx.registries()?,
+        trust: &trust,
+        temp_dir: &temp_dir,
+        instances: Instances::Platform(Platform::of_this_machine()),
+        format: None,
+        compression: LayerCompression { uncompressed, ..args.compression.resolve()? },
+        list: push::Afterwards::Keep,
+    };
+    let export = Export { push, progress: &access::progress(args.quiet.into()) };
+    let container = args.operands.first().map(String::as_str).unwrap_or_default();
+    Ok(commit::export(ctx.store()?, container, options, export, &mut |line| ui.note(line))?)
 }
 
 /// A policy that rejects images of the local store holds for those that are made there, as with Buildah.

@@ -4,9 +4,11 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use super::access::{Images, RegistryArgs, RetryArgs};
 use super::{CommandError, Context, Ui};
 use crate::container::add::{Appearance, Links, Selection, Verb, Wildcards};
 use crate::container::copy::{self, Layering, Options, Origin};
+use crate::container::pull::PullPolicy;
 use crate::container::run::HistoryChoice;
 
 /// Copy files into a working container
@@ -67,7 +69,7 @@ struct TransferArgs {
     #[arg(long, value_name = "PATTERN", value_delimiter = ',')]
     exclude: Vec<String>,
 
-    /// Copy from this container or image instead of the host
+    /// Copy from this container or image instead of the host; an image of another place, as oci:DIR, is pulled first
     #[arg(long, value_name = "NAME")]
     from: Option<String>,
 
@@ -90,6 +92,16 @@ struct TransferArgs {
     /// Time of everything that is copied, in seconds since 1970
     #[arg(long, value_name = "SECONDS")]
     timestamp: Option<i64>,
+
+    #[command(flatten)]
+    registry: RegistryArgs,
+
+    #[command(flatten)]
+    retries: RetryArgs,
+
+    /// Accepted for scripts: no signatures are kept
+    #[arg(long, hide = true)]
+    remove_signatures: bool,
 }
 
 pub(crate) fn copy(ctx: &Context, ui: &mut Ui, args: &CopyArgs) -> Result<ExitCode, CommandError> {
@@ -112,6 +124,9 @@ fn transfer(ctx: &Context, ui: &mut Ui, verb: Verb, args: &TransferArgs, parents
     if args.ignorefile.is_some() && args.contextdir.is_none() {
         return Err(CommandError::usage("--ignorefile option requires that you specify a context dir using --contextdir"));
     }
+    args.registry.check()?;
+    args.retries.check()?;
+    let images = Images::new(ctx, None, args.quiet.into())?;
     let history = args.add_history || ctx.environment().engine_switch("HISTORY");
     let options = Options {
         verb,
@@ -119,7 +134,7 @@ fn transfer(ctx: &Context, ui: &mut Ui, verb: Verb, args: &TransferArgs, parents
         destination,
         origin: match args.from.clone() {
             None => Origin::Host(args.contextdir.clone()),
-            Some(name) => Origin::Named { name, registries: ctx.registries()?.clone() },
+            Some(name) => Origin::Named { name, fetch: images.fetch(PullPolicy::Missing) },
         },
         selection: selection(args, parents),
         appearance: Appearance { chown: args.chown.clone(), chmod: args.chmod.clone(), timestamp: args.timestamp },

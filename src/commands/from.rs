@@ -3,16 +3,20 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use super::access::{self, Images, RegistryArgs, RetryArgs};
 use super::info::note_driver;
+use super::platform::PlatformArgs;
 use super::run_environment::{RunEnvironmentArgs, containers_conf};
 use super::{CommandError, Context, Ui};
-use crate::container::from::{self, PullPolicy};
+use crate::container::from;
 use crate::container::on_build;
+use crate::container::pull::PullPolicy;
 use crate::image::Format;
 
 /// Make a working container from an image
 ///
-/// The image is one of the store, or the word scratch for an empty root directory. Prints the container's name.
+/// The image is one of the store, one of another place (oci:DIR, docker-archive:FILE, …), which is pulled first, or the word
+/// scratch for an empty root directory. Prints the container's name.
 #[derive(Debug, clap::Args)]
 pub(crate) struct FromArgs {
     /// Image, or scratch
@@ -31,7 +35,7 @@ pub(crate) struct FromArgs {
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
 
-    /// When to ask a registry: missing, never; always and newer come with registries
+    /// When to ask a registry: missing, never or newer; always comes with registries
     #[arg(long, value_name = "POLICY", num_args = 0..=1, require_equals = true, default_missing_value = "always")]
     pull: Option<String>,
 
@@ -46,6 +50,15 @@ pub(crate) struct FromArgs {
     /// Be quiet about progress
     #[arg(short, long)]
     quiet: bool,
+
+    #[command(flatten)]
+    registry: RegistryArgs,
+
+    #[command(flatten)]
+    retries: RetryArgs,
+
+    #[command(flatten)]
+    platform: PlatformArgs,
 
     #[command(flatten)]
     environment: RunEnvironmentArgs,
@@ -64,14 +77,20 @@ pub(crate) fn from(ctx: &Context, ui: &mut Ui, args: &FromArgs) -> Result<ExitCo
     let options = from::Options {
         image: image.clone(),
         name: args.name.clone(),
-        pull: pull_policy(args)?,
         format: format(ctx, args.format.as_deref())?,
         environment: args.environment.resolve(ctx, &conf, rootless)?,
     };
     // Said once, with the first container of a store; `info` says it again.
     let is_first = !store.containers_dir().exists();
-    let outcome = from::from(store, ctx.registries()?, &options).map_err(hinted)?;
+    args.registry.check()?;
+    args.retries.check()?;
+    let policy = pull_policy(args)?;
+    let wish = args.platform.resolve()?;
+    wish.warning.into_iter().for_each(|warning| ui.note(format!("warning: {warning}")));
+    let images = Images::new(ctx, wish.platform, args.quiet.into())?;
+    let outcome = from::from(store, &options, &images.fetch(policy)).map_err(hinted)?;
     outcome.notices.iter().for_each(|notice| ui.note(notice));
+    outcome.warnings.iter().for_each(|warning| ui.note(format!("warning: {warning}")));
     if is_first {
         note_driver(ui, store.conf());
     }
@@ -114,10 +133,7 @@ fn pull_policy(args: &FromArgs) -> Result<PullPolicy, CommandError> {
 
 fn hinted(error: from::Error) -> CommandError {
     let hint = match &error {
-        from::Error::Image(crate::container::find_image::Error::NotKnown { .. }) => Some(
-            "only images of the local store can be used yet, pulling from registries comes later: see \"coracle images\""
-                .to_owned(),
-        ),
+        from::Error::Pull(error) => access::hint(error),
         _ => None,
     };
     CommandError::from(error).hinting(hint)

@@ -73,18 +73,15 @@ impl Refusal {
 /// The topics of the table and what is said about each.
 pub const TOPICS: &[(&str, Refusal)] = &[
     ("registry", coming("it speaks to no registry yet")),
-    ("transports", coming("it moves images to and from no other place yet")),
     ("build", coming("it builds no Dockerfile yet")),
     ("manifest", coming("manifest lists are not implemented yet")),
     ("encryption", coming("encrypted layers are not implemented yet")),
     ("signing", coming("signing is not implemented yet")),
     ("sbom", coming("it runs no scanner yet; a file that a scanner wrote can be added with copy")),
-    ("platform", coming("images of other platforms are not chosen by flags yet")),
     ("stores", coming("images and containers live in one store")),
     ("userns", coming("user namespaces are mapped from the subordinate ids only")),
     ("cgroup", coming("it sets no limits through control groups yet")),
     ("runtime", coming("commands run in the built-in runtime only")),
-    ("compression", coming("the store keeps layers uncompressed")),
     (
         "cw",
         never(

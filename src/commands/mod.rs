@@ -9,6 +9,7 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+mod access;
 pub mod args;
 mod columns;
 pub mod command_line;
@@ -41,7 +42,10 @@ mod inspect_fields;
 mod isolation;
 mod limits;
 mod mount;
+mod platform;
 mod prune;
+mod pull;
+mod push;
 mod rename;
 mod rm;
 mod rmi;

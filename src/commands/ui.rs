@@ -54,8 +54,16 @@ impl Ui {
 
     /// Writes a line to stderr that is not an error: what is being done, a warning.
     pub fn note(&mut self, line: impl Display) {
+        Self::progress(line);
+    }
+
+    /// The same from any thread: what a long operation is doing.
+    pub fn progress(line: impl Display) {
+        let mut line = escape(&line.to_string()).into_owned();
+        // In one write, so that lines of several threads or processes do not mix.
+        line.push('\n');
         // Nothing sensible is left to do when stderr itself fails.
-        let _ = writeln!(io::stderr(), "{}", escape(&line.to_string()));
+        let _ = io::stderr().write_all(line.as_bytes());
     }
 
     /// Whether stdout is a terminal.

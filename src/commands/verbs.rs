@@ -8,8 +8,8 @@ use clap::{ArgMatches, Args, FromArgMatches};
 
 use super::{CommandError, Context, Ui};
 use super::{
-    check, commit, completion, config, containers, copy, diff, from, help, images, info, inspect, mount, prune, rename, rm,
-    rmi, run, tag, umount, unshare, version,
+    check, commit, completion, config, containers, copy, diff, from, help, images, info, inspect, mount, prune, pull, push,
+    rename, rm, rmi, run, tag, umount, unshare, version,
 };
 
 /// The heading under which `--help` lists a verb.
@@ -99,6 +99,8 @@ pub static VERBS: &[Verb] = &[
     verb!("images", Image, FlagsFirst, "[IMAGE]", images::ImagesArgs => images::images),
     verb!("inspect", Image, FlagsFirst, "CONTAINER|IMAGE", inspect::InspectArgs => inspect::inspect),
     verb!("diff", Image, FlagsFirst, "CONTAINER|IMAGE", diff::DiffArgs => diff::diff),
+    verb!("pull", Image, FlagsFirst, "IMAGE", pull::PullArgs => pull::pull),
+    verb!("push", Image, FlagsFirst, "IMAGE [DESTINATION]", push::PushArgs => push::push),
     verb!("tag", Image, Mixed, "IMAGE NAME…", tag::TagArgs => tag::tag),
     verb!("rmi", Image, FlagsFirst, "[IMAGE…]", rmi::RmiArgs => rmi::rmi),
     verb!("prune", Image, Mixed, "", prune::PruneArgs => prune::prune),

@@ -7,10 +7,12 @@
 pub mod containers;
 pub mod mounts;
 pub mod policy;
+pub mod policy_file;
 pub mod registries;
 
 pub use containers::ContainersConf;
 pub use policy::Policy;
+pub use policy_file::PolicyFile;
 pub use registries::Registries;
 
 use std::io::Read;

@@ -8,17 +8,16 @@ use jiff::Timestamp;
 
 use super::add::{self, Appearance, Landing, Outcome, Selection, Source, Verb};
 use super::config::empty_step;
-use super::find_image::{self, find_image};
+use super::pull::{self, Fetch};
 use super::run::HistoryChoice;
 use super::state::StagedTree;
 use super::{Mounted, WorkingContainer, mounted, state};
-use crate::conf::Registries;
 use crate::image::Time;
 use crate::image::config::History;
 
 /// What to copy, and how.
 #[derive(Debug, Clone)]
-pub struct Options {
+pub struct Options<'a> {
     /// Which of the two verbs.
     pub verb: Verb,
     /// What to copy.
@@ -26,7 +25,7 @@ pub struct Options {
     /// Where to; without it the working directory.
     pub destination: Option<PathBuf>,
     /// Where the sources are.
-    pub origin: Origin,
+    pub origin: Origin<'a>,
     /// Which files.
     pub selection: Selection,
     /// How they look afterwards.
@@ -49,15 +48,15 @@ pub enum Layering {
 
 /// Where the sources are.
 #[derive(Debug, Clone)]
-pub enum Origin {
+pub enum Origin<'a> {
     /// On the host; with a context directory, below that.
     Host(Option<PathBuf>),
     /// `--from`: in a container or an image.
     Named {
         /// What was typed.
         name: String,
-        /// How a short name of an image is completed.
-        registries: Registries,
+        /// How an image is obtained.
+        fetch: Fetch<'a>,
     },
 }
 
@@ -67,9 +66,9 @@ pub enum Error {
     /// The container could not be read.
     #[error("{0}")]
     State(#[from] state::Error),
-    /// `--from` names neither a container nor an image.
+    /// `--from` names neither a container nor an image that can be had.
     #[error("{0}")]
-    Image(#[from] find_image::Error),
+    Image(#[from] Box<pull::Error>),
     /// The image of `--from` has no files.
     #[error("{0:?} has no layers to copy from")]
     NoLayers(String),
@@ -93,14 +92,20 @@ struct Other {
 }
 
 /// Copies into the container `name`. `note` is given lines for the person.
-pub fn copy(store: &Store, name: &str, options: &Options, note: &mut dyn FnMut(String)) -> Result<Outcome, Error> {
+pub fn copy(store: &Store, name: &str, options: &Options<'_>, note: &mut dyn FnMut(String)) -> Result<Outcome, Error> {
     let container = WorkingContainer::open(store, name)?;
-    let other = match &options.origin {
-        Origin::Host(_) => None,
-        Origin::Named { name, registries } => Some(other(store, registries, name)?),
+    // Before anything is mounted, so that a wrong name costs nothing; but what is pulled comes after: from the namespace that is
+    // entered for that, the mount of another process could not be joined any more.
+    let here = match &options.origin {
+        Origin::Named { name, fetch } if !pull::is_elsewhere(name) => Some(other(store, name, fetch)?),
+        _ => None,
     };
     let mounted = Mounted::new(store, &container)?;
     mounted.notices().iter().for_each(|notice| note(notice.to_string()));
+    let other = match &options.origin {
+        Origin::Named { name, fetch } if here.is_none() => Some(other(store, name, fetch)?),
+        _ => here,
+    };
     let other_root = match &other {
         Some(other) => Some(Mounted::read_only(store, &other.layer, &other.name)?),
         None => None,
@@ -133,11 +138,11 @@ pub fn copy(store: &Store, name: &str, options: &Options, note: &mut dyn FnMut(S
     Ok(outcome)
 }
 
-fn other(store: &Store, registries: &Registries, name: &str) -> Result<Other, Error> {
+fn other(store: &Store, name: &str, fetch: &Fetch<'_>) -> Result<Other, Error> {
     match WorkingContainer::open(store, name) {
         Ok(container) => Ok(Other { name: container.name(), layer: container.layer().clone() }),
         Err(state::Error::NotKnown { .. }) => {
-            let found = find_image(store, registries, name)?;
+            let found = pull::obtain(store, name, fetch).map_err(Box::new)?.found;
             let layer = found.image.layer.ok_or_else(|| Error::NoLayers(name.to_owned()))?;
             Ok(Other { name: name.to_owned(), layer })
         }

@@ -28,7 +28,7 @@ pub enum Error {
         operand: String,
     },
     /// What was typed names an image outside the store.
-    #[error("{operand}: the transport {transport:?} is not supported yet: images come from the local store only")]
+    #[error("unsupported transport {transport:?} for looking up local images")]
     Elsewhere {
         /// What was typed.
         operand: String,
@@ -130,7 +130,7 @@ fn vaguely(images: &Images, lookup: &Lookup, operand: &str) -> Result<Option<Fou
 }
 
 /// An image named by ID: of several names the one that contains what was typed is meant, else the first.
-fn by_id(image: Image, operand: &str) -> Found {
+pub(super) fn by_id(image: Image, operand: &str) -> Found {
     let named = image.names.iter().find(|name| name.contains(operand)).or(image.names.first()).cloned();
     Found { id: image.id.clone(), name: named, image }
 }

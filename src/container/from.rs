@@ -1,4 +1,4 @@
-//! `from`: a new working container, on an image of the store or on nothing.
+//! `from`: a new working container, on an image or on nothing.
 //!
 //! Creates a container record, its writable layer and its state file. Nothing is mounted and no namespace is entered: the
 //! directories belong to the caller, who is root inside.
@@ -9,11 +9,11 @@ use containers_storage::store::{self, NewContainer, Store};
 use containers_storage::{ContainerId, ImageId, LayerId};
 use jiff::Timestamp;
 
-use super::find_image::{self, Found};
+use super::find_image::Found;
 use super::mounted;
 use super::name::{self, InvalidName};
+use super::pull::{self, Fetch};
 use super::state::{self, Base, RunEnvironment, State};
-use crate::conf::Registries;
 use crate::golang::goarch;
 use crate::image::reference::working_container_prefix;
 use crate::image::{Draft, Format, ImageConfig, Time, config, manifest};
@@ -33,40 +33,10 @@ pub struct Options {
     pub image: String,
     /// The wanted name; without one it is made from the image's.
     pub name: Option<String>,
-    /// When the image should be looked for elsewhere.
-    pub pull: PullPolicy,
     /// The format that the state notes; a commit has its own.
     pub format: Format,
     /// What later runs get.
     pub environment: RunEnvironment,
-}
-
-/// `--pull`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum PullPolicy {
-    /// What is in the store is taken; what is not would be pulled.
-    #[default]
-    Missing,
-    /// Only the store counts.
-    Never,
-    /// The registry is always asked.
-    Always,
-    /// The registry is asked whether it has a newer one.
-    Newer,
-}
-
-impl std::str::FromStr for PullPolicy {
-    type Err = Error;
-
-    fn from_str(word: &str) -> Result<Self, Error> {
-        match word.to_ascii_lowercase().as_str() {
-            "missing" | "ifmissing" | "notpresent" => Ok(Self::Missing),
-            "never" | "false" => Ok(Self::Never),
-            "always" | "true" => Ok(Self::Always),
-            "newer" | "ifnewer" => Ok(Self::Newer),
-            _ => Err(Error::UnknownPullPolicy(word.to_owned())),
-        }
-    }
 }
 
 /// The new container.
@@ -80,20 +50,16 @@ pub struct Outcome {
     pub on_build: Vec<String>,
     /// What the person should know of the user namespace, if it had to be entered: one line of standard error each.
     pub notices: Vec<Notice>,
+    /// What the person should know.
+    pub warnings: Vec<String>,
 }
 
 /// Why there is no new container.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// `--pull` with an unknown word.
-    #[error("unrecognized pull policy {0:?}")]
-    UnknownPullPolicy(String),
-    /// A policy that needs a registry.
-    #[error("pull policy {0:?} needs a registry, and coracle does not talk to registries yet: use \"missing\" or \"never\"")]
-    NeedsRegistry(&'static str),
-    /// The image is not in the store.
+    /// The image cannot be had.
     #[error("{0}")]
-    Image(#[from] find_image::Error),
+    Pull(#[from] Box<pull::Error>),
     /// The image's documents cannot be read.
     #[error("reading image {id}")]
     ReadImage {
@@ -149,23 +115,33 @@ pub enum Error {
     Create(#[source] store::Error),
 }
 
-/// Makes a working container.
-pub fn from(store: &Store, registries: &Registries, options: &Options) -> Result<Outcome, Error> {
-    match options.pull {
-        PullPolicy::Always => return Err(Error::NeedsRegistry("always")),
-        PullPolicy::Newer => return Err(Error::NeedsRegistry("newer")),
-        PullPolicy::Missing | PullPolicy::Never => {}
-    }
+/// Makes a working container. An image of another place than the store is pulled first.
+pub fn from(store: &Store, options: &Options, fetch: &Fetch<'_>) -> Result<Outcome, Error> {
     if let Some(name) = &options.name {
         name::check(name)?;
     }
     if options.image == "scratch" {
-        return create(store, options, &Base::default(), ImageConfig::default(), &NewContainer::default());
+        return create(store, options, Start::default());
     }
-    let found = find_image::find_image(store, registries, &options.image)?;
-    let (base, config) = read_base(store, &found)?;
-    let new = NewContainer { image: Some(found.id.clone()), parent: found.image.layer.clone(), ..NewContainer::default() };
-    create(store, options, &base, config, &new)
+    let obtained = pull::obtain(store, &options.image, fetch).map_err(Box::new)?;
+    let (base, config) = read_base(store, &obtained.found)?;
+    // An image without a name that came from elsewhere lends its transport's.
+    let lent = obtained.transport.unwrap_or(&options.image);
+    let prefix = working_container_prefix(if base.name.is_empty() { lent } else { &base.name }).to_owned();
+    let (id, layer) = (obtained.found.id, obtained.found.image.layer);
+    let new = NewContainer { image: Some(id), parent: layer, ..NewContainer::default() };
+    let outcome = create(store, options, Start { prefix, base, config, new })?;
+    Ok(Outcome { warnings: obtained.warnings, ..outcome })
+}
+
+/// What a container starts from.
+#[derive(Default)]
+struct Start {
+    /// Of an automatic name; empty without an image.
+    prefix: String,
+    base: Base,
+    config: ImageConfig,
+    new: NewContainer,
 }
 
 /// The documents of an image, as a working container keeps them.
@@ -194,10 +170,10 @@ fn base_of(image: &Image, name: Option<String>, config: Vec<u8>, manifest: Vec<u
     }
 }
 
-fn create(store: &Store, options: &Options, base: &Base, config: ImageConfig, new: &NewContainer) -> Result<Outcome, Error> {
-    let draft = new_draft(options.format, base, config);
+fn create(store: &Store, options: &Options, start: Start) -> Result<Outcome, Error> {
+    let Start { prefix, base, config, new } = start;
+    let draft = new_draft(options.format, &base, config);
     let on_build = draft.config.config.on_build.clone();
-    let prefix = name_prefix(options, base);
     let mut naming = |attempt: u32| match &options.name {
         Some(name) => (attempt == 0).then(|| name.clone()),
         None => Some(automatic_name(&prefix, attempt)),
@@ -211,19 +187,19 @@ fn create(store: &Store, options: &Options, base: &Base, config: ImageConfig, ne
     let mut failure = None;
     let mut write_state = |record: &containers_storage::containers::Container, directory: &std::path::Path| {
         let name = record.names.first().map_or("", String::as_str);
-        let mut state = State::new(&record.id.to_string(), name, base, draft.clone(), &options.environment);
+        let mut state = State::new(&record.id.to_string(), name, &base, draft.clone(), &options.environment);
         state.create(directory).map_err(|error| {
             failure = Some(error);
             std::io::Error::other("the state file could not be written")
         })
     };
-    let record = match store.create_container(new, &mut naming, &mut write_state) {
+    let record = match store.create_container(&new, &mut naming, &mut write_state) {
         Ok(record) => record,
         Err(store::Error::NameInUse { name, id }) => return Err(Error::NameInUse { name, holder: id }),
         Err(source) => return Err(failure.map_or(Error::Create(source), Error::State)),
     };
     let name = record.names.first().cloned().unwrap_or_default();
-    Ok(Outcome { id: record.id, name, on_build, notices })
+    Ok(Outcome { id: record.id, name, on_build, notices, warnings: Vec::new() })
 }
 
 /// Whether a new container starts with a copy of its image's files.
@@ -262,14 +238,6 @@ pub(super) fn new_draft(format: Format, base: &Base, mut config: ImageConfig) ->
     Draft { format, config, annotations, created_by: String::new(), history_comment: String::new() }
 }
 
-fn name_prefix(options: &Options, base: &Base) -> String {
-    if options.image == "scratch" {
-        return String::new();
-    }
-    let image = if base.name.is_empty() { &options.image } else { &base.name };
-    working_container_prefix(image).to_owned()
-}
-
 /// `<prefix>-working-container`, then with `-1`, `-2`…, and when that many are taken with random digits.
 fn automatic_name(prefix: &str, attempt: u32) -> String {
     let stem = if prefix.is_empty() { "working-container".to_owned() } else { format!("{prefix}-working-container") };
@@ -290,24 +258,6 @@ mod tests {
         assert_eq!(automatic_name("app", 0), "app-working-container");
         assert_eq!(automatic_name("app", 3), "app-working-container-3");
         assert_ne!(automatic_name("app", NUMBERED_NAMES), automatic_name("app", NUMBERED_NAMES));
-    }
-
-    #[test]
-    fn pull_words_are_buildahs() {
-        for (word, want) in [
-            ("missing", PullPolicy::Missing),
-            ("ifmissing", PullPolicy::Missing),
-            ("NotPresent", PullPolicy::Missing),
-            ("true", PullPolicy::Always),
-            ("always", PullPolicy::Always),
-            ("false", PullPolicy::Never),
-            ("newer", PullPolicy::Newer),
-        ] {
-            assert_eq!(word.parse::<PullPolicy>().unwrap(), want, "{word}");
-        }
-        for word in ["", "sometimes"] {
-            assert!(word.parse::<PullPolicy>().is_err(), "{word:?}");
-        }
     }
 
     #[test]

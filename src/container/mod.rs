@@ -21,6 +21,8 @@ pub mod mount;
 pub mod mounted;
 pub mod name;
 pub mod on_build;
+pub mod pull;
+pub mod push;
 pub mod remove;
 pub mod rename;
 pub mod run;

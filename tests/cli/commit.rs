@@ -201,14 +201,12 @@ fn docker_format_keeps_what_oci_drops() {
 }
 
 #[test]
-fn other_places_and_bad_names_are_refused() {
+fn registries_and_bad_names_are_refused() {
     let env = TestEnv::new();
     let container = env.ok(["from", "scratch"]);
-    insta::assert_snapshot!(env.run(["commit", &container, "dir:/tmp/x"]), @r#"
-    ------- stderr -------
-    Error: committing to "dir" is not supported yet: images go to the local store only
-    [exit status: 125]
-    "#);
+    let registry = env.run(["commit", &container, "docker://q.example/x"]).failure(125);
+    assert!(registry.contains("registry"), "{registry}");
+    assert_eq!(env.ok(["images", "-q"]), "");
     insta::assert_snapshot!(env.run(["commit", &container, "Bad:Name:X"]), @r#"
     ------- stderr -------
     Error: cannot parse input: "Bad:Name:X": invalid reference format

@@ -27,12 +27,12 @@ fn an_unknown_image_is_not_looked_for_elsewhere() {
     insta::assert_snapshot!(env.run(["from", "nosuch"]), @r#"
     ------- stderr -------
     Error: nosuch: image not known
-    hint: only images of the local store can be used yet, pulling from registries comes later: see "coracle images"
+    hint: only images of the store and of local places (oci:DIR, docker-archive:FILE, …) can be used, it speaks to no registry yet: see "coracle images"
     [exit status: 125]
     "#);
     insta::assert_snapshot!(env.run(["from", "docker://nosuch"]), @r#"
     ------- stderr -------
-    Error: docker://nosuch: the transport "docker" is not supported yet: images come from the local store only
+    Error: the transport "docker" is not supported: coracle does not talk to registries yet; copy the image to oci:DIRECTORY with skopeo and use that
     [exit status: 125]
     "#);
 }
@@ -40,12 +40,14 @@ fn an_unknown_image_is_not_looked_for_elsewhere() {
 #[test]
 fn policies_that_need_a_registry_are_refused_by_name() {
     let env = TestEnv::new();
+    env.busybox("image");
     for flag in ["--pull", "--pull=always", "--pull-always"] {
-        let output = env.run(["from", flag, "scratch"]);
+        let output = env.run(["from", flag, "image"]);
         assert!(output.failure(125).contains("pull policy \"always\" needs a registry"), "{flag}: {output}");
     }
     assert!(env.run(["from", "--pull=sometimes", "scratch"]).failure(125).contains("unrecognized pull policy \"sometimes\""));
-    assert_eq!(env.ok(["from", "--pull=never", "scratch"]), "working-container");
+    assert_eq!(env.ok(["from", "--pull=never", "image"]), "image-working-container");
+    assert_eq!(env.ok(["from", "--pull=newer", "image"]), "image-working-container-1");
 }
 
 #[test]

@@ -11,6 +11,7 @@
 //! Invariant: base layers are not opened; of them only the records are read. The image is visible only when all of it is there.
 
 mod document;
+mod export;
 mod extra;
 mod layer;
 
@@ -24,14 +25,15 @@ use containers_storage::{Digest, ImageId, LayerId};
 use jiff::Timestamp;
 
 use self::document::{LayerInfo, Origin, Written};
+pub use self::export::{Export, export};
 use self::extra::ExtraLayer;
 use self::layer::Packed;
 use super::instruction;
 use super::state::{self, Base};
-use super::{WorkingContainer, manifest_list, mounted, remove};
+use super::{WorkingContainer, manifest_list, mounted, push, remove};
 use crate::dockerfile;
 use crate::image::config::History;
-use crate::image::reference::{self, Operand};
+use crate::image::reference;
 use crate::image::{Change, Draft, Format, ImageConfig, Reference, Time, Warning};
 
 /// What to commit.
@@ -137,7 +139,7 @@ pub struct Outcome {
     /// Length of the manifest in bytes.
     pub manifest_size: u64,
     /// The manifest's media type.
-    pub media_type: &'static str,
+    pub media_type: String,
     /// Its name, if it has one.
     pub name: Option<String>,
     /// What could not be done in full.
@@ -174,11 +176,13 @@ pub enum Error {
         /// Which rule it breaks.
         reason: reference::Error,
     },
-    /// The image should go elsewhere.
-    #[error("committing to {transport:?} is not supported yet: images go to the local store only")]
-    Transport {
-        /// The name before the colon.
-        transport: &'static str,
+    /// The image could not be brought to its place.
+    #[error("committing container {name:?}")]
+    Export {
+        /// The container.
+        name: String,
+        /// What failed.
+        source: Box<push::Error>,
     },
     /// `--change` with something that is no config instruction.
     #[error("--change {text:?}")]
@@ -328,7 +332,7 @@ pub fn commit(store: &Store, name: &str, options: &Options, note: &mut dyn FnMut
         id,
         digest: written.manifest.digest(),
         manifest_size: written.manifest.bytes().len() as u64,
-        media_type: written.manifest.media_type(),
+        media_type: written.manifest.media_type().to_owned(),
         name: destination.map(|name| name.to_string()),
         warnings: warnings.iter().map(ToString::to_string).collect(),
     })
@@ -368,12 +372,13 @@ fn add_to_list(store: &Store, options: &Options, id: &ImageId, written: &Written
     added.map(drop).map_err(|source| Error::NotInList { id: id.clone(), source: Box::new(source) })
 }
 
-/// The name that the new image gets. Other places than the store are refused by name.
+/// The name that the new image gets. With the transport's name before it, it is completed as for every transport.
 fn destination(text: &str) -> Result<Reference, Error> {
-    if let Ok(Operand::Elsewhere { transport, .. }) = reference::parse_operand(text) {
-        return Err(Error::Transport { transport: transport.name() });
-    }
-    Reference::for_new_image(text).map_err(|reason| Error::Destination { text: text.to_owned(), reason })
+    let name = match text.strip_prefix("containers-storage:") {
+        Some(name) => Reference::normalized(name),
+        None => Reference::for_new_image(text),
+    };
+    name.map_err(|reason| Error::Destination { text: text.to_owned(), reason })
 }
 
 /// The container's draft with the edits of this commit.

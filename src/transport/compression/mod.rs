@@ -106,7 +106,7 @@ pub struct Compressor<W: Write> {
 }
 
 enum Encoder<W: Write> {
-    Gzip(gzip::Encoder<W>),
+    Gzip(Box<gzip::Encoder<W>>),
     Zstd(::zstd::stream::write::Encoder<'static, W>),
 }
 
@@ -114,7 +114,7 @@ impl<W: Write> Compressor<W> {
     /// Starts a stream. `threads` of one works in the caller's own thread.
     pub fn new(method: Method, threads: NonZeroUsize, sink: W) -> io::Result<Self> {
         let encoder = match method.algorithm {
-            Algorithm::Gzip => Encoder::Gzip(gzip::Encoder::new(method.level, threads, sink)?),
+            Algorithm::Gzip => Encoder::Gzip(Box::new(gzip::Encoder::new(method.level, threads, sink)?)),
             Algorithm::Zstd => Encoder::Zstd(zstandard::encoder(method.level, threads, sink)?),
         };
         Ok(Self { encoder })

@@ -1,0 +1,167 @@
+//! `coracle push`: an image of the store to another place.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use super::access::{self, RegistryArgs, RetryArgs};
+use super::from::write_id;
+use super::{CommandError, Context, Ui};
+use crate::container::push::{self, Afterwards, Options};
+use crate::image::Format;
+use crate::transport::compression::{Algorithm, Method};
+use crate::transport::copy::{Instances, LayerCompression, Platform, Recompress, Uncompressed};
+
+/// Push an image of the store to another place
+///
+/// The place is oci:DIR[:NAME], oci-archive:FILE[:NAME], docker-archive:FILE[:NAME], dir:DIR or containers-storage:NAME. Layers that
+/// were compressed before are written as they were.
+#[derive(Debug, clap::Args)]
+pub(crate) struct PushArgs {
+    /// Image, and where to
+    #[arg(value_name = "IMAGE [DESTINATION]")]
+    operands: Vec<String>,
+
+    /// Push all images of a list with it
+    #[arg(long)]
+    all: bool,
+
+    #[command(flatten)]
+    compression: CompressionArgs,
+
+    /// Write the digest of the pushed manifest to this file
+    #[arg(long, value_name = "FILE")]
+    digestfile: Option<PathBuf>,
+
+    /// Write uncompressed layers as they are
+    #[arg(short = 'D', long)]
+    disable_compression: bool,
+
+    /// Format of the manifest: oci, or v2s2 for docker
+    #[arg(short, long, value_name = "FORMAT")]
+    format: Option<String>,
+
+    /// Be quiet about progress
+    #[arg(short, long)]
+    quiet: bool,
+
+    /// Accepted for scripts: no signatures are kept
+    #[arg(long)]
+    remove_signatures: bool,
+
+    /// Remove a list from the store after it was pushed
+    #[arg(long)]
+    rm: bool,
+
+    #[command(flatten)]
+    registry: RegistryArgs,
+
+    #[command(flatten)]
+    retries: RetryArgs,
+}
+
+/// How layers are compressed.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(super) struct CompressionArgs {
+    /// Compression of layers that are not compressed: gzip or zstd
+    #[arg(long, value_name = "FORMAT")]
+    compression_format: Option<String>,
+
+    /// Level of that compression: 1 to 9 for gzip, 1 to 20 for zstd
+    #[arg(long, value_name = "LEVEL")]
+    compression_level: Option<i32>,
+
+    /// Compress layers anew that are compressed in another format
+    #[arg(long)]
+    force_compression: bool,
+}
+
+impl CompressionArgs {
+    /// Whether anything was asked for.
+    pub(super) fn is_given(&self) -> bool {
+        self.compression_format.is_some() || self.compression_level.is_some() || self.force_compression
+    }
+
+    /// What was asked for.
+    pub(super) fn resolve(&self) -> Result<LayerCompression, CommandError> {
+        let algorithm = self.compression_format.as_deref().map(str::parse::<Algorithm>).transpose()?;
+        let method = match (algorithm, self.compression_level) {
+            (None, None) => None,
+            (algorithm, level) => Some(Method::new(algorithm.unwrap_or(Algorithm::Gzip), level)?),
+        };
+        let recompress = if self.force_compression { Recompress::OtherAlgorithm } else { Recompress::Never };
+        Ok(LayerCompression { method, recompress, uncompressed: Uncompressed::default() })
+    }
+}
+
+pub(crate) fn push(ctx: &Context, ui: &mut Ui, args: &PushArgs) -> Result<ExitCode, CommandError> {
+    let (image, destination) = match args.operands.as_slice() {
+        [] => return Err(CommandError::usage("at least a source image ID must be specified")),
+        [image] => (image, None),
+        [image, destination] => (image, Some(destination.as_str())),
+        _ => return Err(CommandError::usage("Only two arguments are necessary to push: source and destination")),
+    };
+    args.registry.check()?;
+    args.retries.check()?;
+    // Also for a directory, which by itself would keep them as they are.
+    let uncompressed = if args.disable_compression { Uncompressed::Keep } else { Uncompressed::Compress };
+    let trust = access::policy_file(ctx)?;
+    let temp_dir = ctx.temp_dir();
+    let options = Options {
+        image,
+        destination,
+        registries: ctx.registries()?,
+        trust: &trust,
+        temp_dir: &temp_dir,
+        instances: if args.all { Instances::All } else { Instances::Platform(Platform::of_this_machine()) },
+        format: args.format.as_deref().map(format).transpose()?,
+        compression: LayerCompression { uncompressed, ..args.compression.resolve()? },
+        list: if args.rm { Afterwards::Remove } else { Afterwards::Keep },
+    };
+    let outcome = push::push(ctx.store()?, &options, &access::progress(args.quiet.into()))?;
+    outcome.warnings.iter().for_each(|warning| ui.note(format!("warning: {warning}")));
+    if let (Some(path), Some(manifest)) = (&args.digestfile, &outcome.manifest) {
+        write_id(path, &manifest.digest.to_string())?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn format(word: &str) -> Result<Format, CommandError> {
+    match word {
+        "oci" => Ok(Format::Oci),
+        "v2s2" | "docker" => Ok(Format::Docker),
+        "v2s1" => Err(CommandError::usage("format \"v2s1\" is not written: tools have read v2s2 since 2016")),
+        _ => Err(CommandError::usage(format!("unknown format {word:?}. Choose one of the supported formats: 'oci' or 'v2s2'"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolved(format: Option<&str>, level: Option<i32>) -> Result<LayerCompression, String> {
+        let args = CompressionArgs {
+            compression_format: format.map(str::to_owned),
+            compression_level: level,
+            force_compression: false,
+        };
+        args.resolve().map_err(|error| error.text())
+    }
+
+    #[test]
+    fn a_level_alone_is_one_of_gzip() {
+        assert_eq!(resolved(None, None).map(|compression| compression.method), Ok(None));
+        let gzip = Method::new(Algorithm::Gzip, Some(9)).unwrap();
+        assert_eq!(resolved(None, Some(9)).map(|compression| compression.method), Ok(Some(gzip)));
+        assert!(resolved(None, Some(19)).is_err());
+        assert!(resolved(Some("zstd"), Some(19)).is_ok());
+        assert!(resolved(Some("lz4"), None).unwrap_err().contains("lz4"));
+    }
+
+    #[test]
+    fn formats_are_buildahs_without_the_oldest() {
+        assert!(matches!(format("oci"), Ok(Format::Oci)));
+        assert!(matches!(format("v2s2"), Ok(Format::Docker)));
+        assert!(matches!(format("docker"), Ok(Format::Docker)));
+        assert!(format("v2s1").is_err() && format("zz").is_err());
+    }
+}

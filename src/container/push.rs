@@ -1,0 +1,210 @@
+//! `push`: an image of the store to another place.
+//!
+//! Must not change the store, but for a list that is removed after it was pushed (`--rm`).
+
+use std::path::Path;
+
+use containers_storage::Digest;
+use containers_storage::images::Image;
+use containers_storage::store::{self, NameChange, Store};
+
+use super::find_image::{self, Found, find_image};
+use crate::conf::{self, PolicyFile, Registries};
+use crate::image::{Format, Location, Reference, location, reference};
+use crate::transport::copy::{CopyOptions, Instances, LayerCompression};
+use crate::transport::{self, Progress};
+use crate::userns::{self, MountNamespace};
+
+/// What to push, and how.
+pub struct Options<'a> {
+    /// The image, as typed.
+    pub image: &'a str,
+    /// Where to, as typed; none for the registry that the image's name says.
+    pub destination: Option<&'a str>,
+    /// How short names are completed.
+    pub registries: &'a Registries,
+    /// What may be read.
+    pub trust: &'a PolicyFile,
+    /// For temporary files.
+    pub temp_dir: &'a Path,
+    /// Which images of a list.
+    pub instances: Instances,
+    /// The manifest's format; none keeps it where the destination can.
+    pub format: Option<Format>,
+    /// How layers are compressed.
+    pub compression: LayerCompression,
+    /// What becomes of a list.
+    pub list: Afterwards,
+}
+
+/// What becomes of a list after it was pushed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Afterwards {
+    /// It stays in the store.
+    Keep,
+    /// It goes; an image stays in any case.
+    Remove,
+}
+
+/// What was pushed.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The manifest as it is at the destination, unless the image only got another name.
+    pub manifest: Option<Pushed>,
+    /// What the person should know.
+    pub warnings: Vec<String>,
+}
+
+/// A manifest at its destination.
+#[derive(Debug)]
+pub struct Pushed {
+    /// Its digest.
+    pub digest: Digest,
+    /// Its length in bytes.
+    pub size: u64,
+    /// Its media type.
+    pub media_type: String,
+}
+
+/// Why nothing was pushed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The image is not in the store.
+    #[error("pushing image {image:?} to {destination:?}")]
+    Image {
+        /// What was typed.
+        image: String,
+        /// Where it should go.
+        destination: String,
+        /// What failed.
+        source: Box<find_image::Error>,
+    },
+    /// The destination is a registry.
+    #[error("pushing image {image:?} to {destination:?}: it speaks to no registry yet")]
+    Registry {
+        /// What was typed.
+        image: String,
+        /// The registry's transport and the name.
+        destination: String,
+    },
+    /// The destination is no place.
+    #[error("pushing image {image:?}")]
+    Location {
+        /// What was typed.
+        image: String,
+        /// What is wrong with it.
+        source: location::Error,
+    },
+    /// The name for the store is none.
+    #[error("pushing image {image:?} to {destination:?}")]
+    Name {
+        /// What was typed.
+        image: String,
+        /// Where it should go.
+        destination: String,
+        /// What is wrong with it.
+        source: reference::Error,
+    },
+    /// The namespace could not be entered.
+    #[error("reading and writing files of other owners")]
+    Namespace(#[from] userns::Error),
+    /// policy.json cannot be read.
+    #[error("pushing image {image:?}")]
+    Policy {
+        /// What was typed.
+        image: String,
+        /// What failed.
+        source: Box<conf::Error>,
+    },
+    /// The copy failed.
+    #[error("pushing image {image:?} to {destination:?}")]
+    Copy {
+        /// What was typed.
+        image: String,
+        /// Where it should go.
+        destination: String,
+        /// What failed.
+        source: Box<transport::Error>,
+    },
+    /// The store refused.
+    #[error("pushing image {image:?} to {destination:?}")]
+    Store {
+        /// What was typed.
+        image: String,
+        /// Where it should go.
+        destination: String,
+        /// What failed.
+        source: Box<store::Error>,
+    },
+}
+
+/// Pushes an image. `progress` is told what is happening, from several threads.
+pub fn push(store: &Store, options: &Options<'_>, progress: &(dyn Fn(Progress<'_>) + Sync)) -> Result<Outcome, Error> {
+    let image = options.image.to_owned();
+    let typed = options.destination.map_or_else(|| format!("docker://{image}"), str::to_owned);
+    let location = match place(&typed) {
+        Ok(Some(location)) => location,
+        Ok(None) => return Err(Error::Registry { image, destination: with_transport(&typed) }),
+        Err(source) => return Err(Error::Location { image, source }),
+    };
+    let found = find_image(store, options.registries, options.image);
+    let found =
+        found.map_err(|source| Error::Image { image: image.clone(), destination: typed.clone(), source: Box::new(source) })?;
+    if let Location::Storage(name) = &location
+        && name.store.is_none()
+    {
+        return name_again(store, options, &found, &name.name);
+    }
+    let trust = options.trust.load().map_err(|source| Error::Policy { image: image.clone(), source: Box::new(source) })?;
+    let entered = userns::enter(MountNamespace::Keep)?;
+
+    let failed = |source| Error::Copy { image: image.clone(), destination: typed.clone(), source: Box::new(source) };
+    let from = Location::stored(found.name.as_deref().unwrap_or(found.id.as_str()));
+    let source = transport::open_source(&from, store, options.temp_dir).map_err(failed)?;
+    let destination = transport::open_destination(&location, store, options.temp_dir).map_err(failed)?;
+    let copy_options = CopyOptions {
+        instances: options.instances.clone(),
+        format: options.format,
+        compression: options.compression,
+        policy: &trust,
+    };
+    let outcome = transport::copy(source.as_ref(), destination, &copy_options, progress).map_err(failed)?;
+    if options.list == Afterwards::Remove && is_list(&found.image) {
+        let deleted = store.delete_image(&found.id).and_then(|mut deleted| deleted.finish());
+        deleted.map_err(|source| Error::Store {
+            image: image.clone(),
+            destination: typed.clone(),
+            source: Box::new(source),
+        })?;
+    }
+    let pushed = Pushed { digest: outcome.digest, size: outcome.size, media_type: outcome.media_type };
+    Ok(Outcome { manifest: Some(pushed), warnings: entered.notices.iter().map(ToString::to_string).collect() })
+}
+
+/// Whether an image of the store is a list: it has a manifest, but neither layers nor a config.
+fn is_list(image: &Image) -> bool {
+    let has = |wanted: &str| image.big_data_names.iter().any(|key| key == wanted);
+    image.layer.is_none() && has("manifest") && !has(&format!("sha256:{}", image.id))
+}
+
+/// The place that `text` names; none for a registry.
+fn place(text: &str) -> Result<Option<Location>, location::Error> {
+    if text.starts_with("docker://") { Ok(None) } else { Location::parse(text) }
+}
+
+fn with_transport(text: &str) -> String {
+    if text.starts_with("docker://") { text.to_owned() } else { format!("docker://{text}") }
+}
+
+/// To push into the store that the image is in gives it another name; no byte needs to be copied for that.
+fn name_again(store: &Store, options: &Options<'_>, found: &Found, name: &str) -> Result<Outcome, Error> {
+    let (image, destination) = (options.image.to_owned(), format!("containers-storage:{name}"));
+    let reference = match Reference::normalized(name) {
+        Ok(reference) => reference.to_string(),
+        Err(source) => return Err(Error::Name { image, destination, source }),
+    };
+    match store.change_image_names(&found.id, NameChange::Add, &[reference]) {
+        Ok(_) => Ok(Outcome { manifest: None, warnings: Vec::new() }),
+        Err(source) => Err(Error::Store { image, destination, source: Box::new(source) }),
+    }
+}
