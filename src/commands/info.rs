@@ -190,6 +190,7 @@ fn coracle(conf: &Conf, machine: &Machine) -> Value {
         Rung::NativeOverlay => "native overlay, with all ids",
         Rung::NoOverlay => "overlay cannot be mounted here: no run, copy or commit",
         Rung::SingleId => "native overlay, with a single id",
+        Rung::PlainChroot => "vfs and a plain chroot, with the processes and the network of this machine",
         Rung::NoNamespace => "no user namespace: no run, copy or commit",
     };
     map([

@@ -25,7 +25,9 @@ pub enum Rung {
     NoOverlay = 2,
     /// One id only: every file belongs to the caller.
     SingleId = 3,
-    /// No user namespace: nothing can be mounted.
+    /// No user namespace, so that nothing can be mounted, but root of an ordinary container: vfs, and a plain chroot.
+    PlainChroot = 4,
+    /// No user namespace, and not root.
     NoNamespace = 5,
 }
 
@@ -122,7 +124,10 @@ fn in_child(scratch: &Scratch) -> Machine {
         Ok(entered) => entered,
         Err(error) => {
             let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
-            return Machine { rung: Rung::NoNamespace, why: format!("{error}{cause}"), remedies: error.hints() };
+            // Tried on the directory that it is already.
+            let can_change_root = rustix::process::geteuid().is_root() && rustix::process::chroot("/").is_ok();
+            let rung = if can_change_root { Rung::PlainChroot } else { Rung::NoNamespace };
+            return Machine { rung, why: format!("{error}{cause}"), remedies: error.hints() };
         }
     };
     if let Err(error) = scratch.mount_overlay(entered.how) {

@@ -374,8 +374,9 @@ impl Plan<'_> {
             state::Isolation::Chroot => Isolation::Chroot,
             state::Isolation::Oci if confinement.isolation.is_some() || runtime.find().is_ok() => Isolation::Oci(runtime),
             _ if confinement.runtime.program.is_some() => Isolation::Oci(runtime),
+            state::Isolation::Rootless if confinement.isolation.is_some() => Isolation::Native,
             // Buildah notes "oci" for root whether it was asked for or not: where no runtime is installed it was not.
-            _ => Isolation::Native,
+            _ => Isolation::Automatic,
         }
     }
 

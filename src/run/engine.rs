@@ -1,7 +1,7 @@
 //! From a request to a running process: gathers what the machine decides, builds the specification, hands it to the engine.
 
 use std::fs::File;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use containers_storage::Root;
@@ -10,6 +10,8 @@ use oci_spec::runtime::Spec;
 
 use super::cgroups::{self, Group};
 use super::etc_files::ExtraFile;
+use super::guardian::Guardian;
+use super::native::Ground;
 use super::network::Connection;
 use super::network_helper::Service;
 use super::spec::{self, Facts};
@@ -23,7 +25,11 @@ const SCOPES_SINCE: u32 = 6;
 
 pub(super) fn run(rootfs: &Root, request: &Request, made: &mut native::Placeholders) -> Result<Status, Error> {
     match &request.isolation {
+        Isolation::Chroot | Isolation::Automatic if !native::can_mount(rootfs.as_fd()) => run_plain(rootfs, request, made),
         Isolation::Native => run_native(rootfs, request, made),
+        Isolation::Automatic => {
+            run_native(rootfs, request, made).or_else(|error| without_own_processes(error, rootfs, request, made))
+        }
         Isolation::Chroot => run_native(rootfs, &chroot::narrowed(request)?, made),
         Isolation::Oci(options) => run_external(rootfs, request, options, made),
     }
@@ -46,7 +52,7 @@ impl Prepared {
         let pinned = sources::pin(rootfs, request)?;
         let reader = match request.isolation {
             Isolation::Oci(_) => seccomp::Reader::Libseccomp,
-            Isolation::Native | Isolation::Chroot => seccomp::Reader::Ours,
+            _ => seccomp::Reader::Ours,
         };
         let hard = |resource| getrlimit(resource).map_or(1024, |(_, hard)| hard);
         let facts = Facts {
@@ -91,6 +97,7 @@ fn run_native(rootfs: &Root, request: &Request, made: &mut native::Placeholders)
     let group = limited_group(&request.cgroups);
     let groups = group.as_ref().map(Group::entrances).transpose();
     let job = native::Job {
+        ground: Ground::Mounts,
         rootfs,
         scope_abstract_sockets: prepared.scopes_abstract_sockets(),
         spec: &prepared.spec,
@@ -100,11 +107,63 @@ fn run_native(rootfs: &Root, request: &Request, made: &mut native::Placeholders)
         root_change: request.root_change,
         keep_groups: request.process.user.keep_groups,
         no_input: request.process.terminal == Terminal::NoInput,
+        guardian: None,
         groups: groups.map_err(|source| Error::prepare("the control group", source))?.unwrap_or_default(),
         network: matches!(prepared.connection, Connection::Helper(_)).then_some(&serve),
     };
     let status = native::execute(job, made);
     drop(prepared.locks);
+    status
+}
+
+/// The kernel lets nobody mount a procfs where parts of the present one are hidden, as in an ordinary container (proc(5), the
+/// visibility rule of user namespaces): the present one, and so the machine's processes, are all there is then.
+fn without_own_processes(
+    error: Error,
+    rootfs: &Root,
+    request: &Request,
+    made: &mut native::Placeholders,
+) -> Result<Status, Error> {
+    match chroot::narrowed(request) {
+        Ok(narrowed) if error.is_refused_procfs() => {
+            log::warn!(
+                "no /proc can be mounted here, since the surrounding container hides parts of its own: the command sees that \
+                 one's processes (--isolation chroot says it)"
+            );
+            run_native(rootfs, &narrowed, made)
+        }
+        _ => Err(error),
+    }
+}
+
+/// Where nothing can be mounted: the directory itself is the root directory.
+fn run_plain(rootfs: &Root, request: &Request, made: &mut native::Placeholders) -> Result<Status, Error> {
+    let request = chroot::plain(request)?;
+    let mut prepared = Prepared::new(rootfs, &request)?;
+    chroot::weaken(&mut prepared.spec);
+    let filter = prepared.spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref()).map(seccomp::compile).transpose()?;
+    let group = limited_group(&request.cgroups);
+    let groups = group.as_ref().map(Group::entrances).transpose();
+    chroot::lend(rootfs, &prepared.files, made)?;
+    let guardian = Guardian::start(|| std::mem::take(made).remove());
+    let guardian = guardian.map_err(|source| Error::prepare("a guard of the run", source))?;
+    let job = native::Job {
+        ground: Ground::Directory,
+        rootfs,
+        spec: &prepared.spec,
+        sources: Vec::new(),
+        files: Vec::new(),
+        filter,
+        root_change: request.root_change,
+        scope_abstract_sockets: false,
+        keep_groups: request.process.user.keep_groups,
+        no_input: request.process.terminal == Terminal::NoInput,
+        groups: groups.map_err(|source| Error::prepare("the control group", source))?.unwrap_or_default(),
+        guardian: Some(guardian.pid()),
+        network: None,
+    };
+    let status = native::execute(job, made);
+    guardian.dismiss();
     status
 }
 

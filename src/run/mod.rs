@@ -19,6 +19,7 @@ pub mod devices;
 mod engine;
 pub mod environment;
 pub mod etc_files;
+mod guardian;
 pub mod isolation;
 pub mod limits;
 pub mod mount_args;
@@ -235,6 +236,12 @@ impl Error {
         Self::Prepare { what: what.into(), source }
     }
 
+    /// Whether the kernel refused a procfs of the container's own.
+    fn is_refused_procfs(&self) -> bool {
+        let Self::Start { step, source } = self else { return false };
+        step == "mounting /proc" && source.raw_os_error() == Some(libc::EPERM)
+    }
+
     /// 1 when the container's process could not be started, 125 for anything before that (Buildah's convention).
     pub fn exit_code(&self) -> u8 {
         match self {
@@ -256,11 +263,15 @@ impl Error {
             Self::ForeignMachine { machine, .. } => Some(format!(
                 "install a user-mode emulator for {machine} and register it with binfmt_misc (Debian: qemu-user-static)"
             )),
-            Self::Start { step, source } if source.raw_os_error() == Some(libc::EPERM) && step.contains("/proc") => {
-                Some("a new /proc is refused where the surrounding container hides parts of its own".to_string())
-            }
+            _ if self.is_refused_procfs() => Some(
+                "a new /proc is refused where the surrounding container hides parts of its own; --isolation chroot needs none"
+                    .to_string(),
+            ),
             Self::Start { step, .. } if step.starts_with("becoming") => {
                 Some("give the caller subordinate ids (/etc/subuid, /etc/subgid) that cover it".to_string())
+            }
+            Self::Prepare { what, source } if what == "the root file system" && source.raw_os_error() == Some(libc::EPERM) => {
+                Some("nothing can be mounted here: --isolation chroot runs the command in the directory itself".to_string())
             }
             Self::NoRuntime(_) => {
                 Some("install crun or runc, give the program's path, or use --isolation rootless, which needs none".to_string())

@@ -147,6 +147,8 @@ fn refusal(errno: rustix::io::Errno) -> Refusal {
     match errno {
         rustix::io::Errno::NOSPC if is("/proc/sys/user/max_user_namespaces", "0") => Refusal::Disabled,
         rustix::io::Errno::NOSPC | rustix::io::Errno::USERS => Refusal::Limit,
+        // Filters answer with either.
+        rustix::io::Errno::NOSYS => Refusal::Sandbox,
         rustix::io::Errno::PERM | rustix::io::Errno::ACCESS => {
             if is("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1") {
                 Refusal::AppArmor

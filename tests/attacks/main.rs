@@ -32,9 +32,9 @@
 //! | A27–A35 | archive: `a27_…` to `a35_…` |
 //! | A36, A38 | wait for a load from an archive and for `pull`: no image enters the store from outside |
 //! | A37, A39–A42 | archive: `a37_…` to `a42_…`; A41 also paths: `modes_do_not_depend_on_the_umask` |
-//! | A43 | process: `the_callers_binary_…` |
-//! | A44 | process: `descriptors_of_the_caller_…` |
-//! | A45 | process: `the_callers_processes_…` |
+//! | A43 | process: `the_callers_binary_…`; chroot: `a_chroot_leads_neither_…` |
+//! | A44 | process: `descriptors_of_the_caller_…`; chroot: `a_chroot_leads_neither_…`, `a_plain_chroot_is_not_left_…` |
+//! | A45 | process: `the_callers_processes_…`; chroot: `a_chroot_gives_…` |
 //! | A46 | images: `planted_programs_and_libraries_…` |
 //! | A47, A51 | process: `capabilities_are_bounded_…` |
 //! | A48 | process: `supplementary_groups_…` |
@@ -43,13 +43,13 @@
 //! | A52 | process: `a_line_break_in_a_name_…` |
 //! | A53, A54 | process: `the_callers_environment_…`, `the_callers_processes_…` |
 //! | A55 | images: `labels_and_annotations_…` |
-//! | A56 | process: `keystrokes_…` |
-//! | A57, A61 | process: `a_restriction_that_is_unknown_…` |
+//! | A56 | process: `keystrokes_…`; chroot: `a_chroot_cannot_type_…` |
+//! | A57, A61 | process: `a_restriction_that_is_unknown_…`; chroot: `a_plain_chroot_refuses_…`; cli: `isolation` |
 //! | A58–A60 | process: `refused_calls_…`; seccomp: the compiled filter, interpreted |
 //! | A62 | process: `long_words_…` |
 //! | A63 | other_users: `an_overlay_of_a_user_…`, `another_user_reads_nothing_…` |
 //! | A64 | images: `mount_options_and_programs_…`; no FUSE program is ever started |
-//! | A65 | process: `no_process_outlives_the_command` |
+//! | A65 | process: `no_process_outlives_the_command`; chroot: `no_process_of_a_chroot_…`; cli: `isolation` |
 //! | A66 | mounts: `links_in_the_place_of_mount_points_…`, `volumes_land_inside_…` |
 //! | A67 | races: `a_mount_below_a_shared_volume_…` |
 //! | A68 | races: `missing_mount_points_…` |
@@ -72,6 +72,7 @@
 //! | A127 | other_users: `locks_are_files_and_not_links` |
 //! | A143–A146 | output |
 
+mod chroot;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod images;

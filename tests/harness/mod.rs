@@ -136,6 +136,25 @@ impl TestEnv {
         self.output(command, b"")
     }
 
+    /// Runs a script where root can make no namespace and mount nothing, as in an ordinary container: without CAP_SYS_ADMIN, and
+    /// with no further user namespace allowed. The graph root is
+    /// `home/caged`, the driver vfs.
+    pub fn caged(&self, script: &str) -> CommandOutput {
+        let unset =
+            "env -u _CONTAINERS_USERNS_CONFIGURED -u _CONTAINERS_ROOTLESS_UID -u _CONTAINERS_ROOTLESS_GID -u BUILDAH_ISOLATION";
+        let conf = format!(
+            "[storage]\ndriver = \"vfs\"\ngraphroot = {:?}\nrunroot = {:?}\n",
+            self.path("home/caged"),
+            self.path("run/caged")
+        );
+        let conf = self.write("caged.conf", conf);
+        let outer = format!(
+            "echo 0 >/proc/sys/user/max_user_namespaces && export CONTAINERS_STORAGE_CONF={conf:?} && \
+             exec {unset} setpriv --bounding-set=-sys_admin --inh-caps=-all sh -euc \"$0\""
+        );
+        self.tool(&user::binary().to_string_lossy(), ["unshare", "sh", "-euc", &outer, script])
+    }
+
     /// Runs a prepared command with `input` on its stdin and collects what it says.
     pub fn output(&self, mut command: Command, input: &[u8]) -> CommandOutput {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -11,6 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use containers_storage::Root;
+use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags};
 use nix::sched::CloneFlags;
 use oci_spec::runtime::{Process, Spec};
@@ -21,9 +22,9 @@ use super::filesystem::{self, Tree};
 use super::hand_over::send_descriptor;
 use super::output::Output;
 use super::plan::Plan;
-use super::privileges::{self, Privileges};
+use super::privileges::{self, Groups, Privileges};
 use super::report::{Kind, Report};
-use super::{command, terminal};
+use super::{Ground, command, plain, terminal};
 use crate::run::RootChange;
 use crate::sys;
 use crate::sys::seccomp::Instruction;
@@ -31,6 +32,7 @@ use crate::sys::seccomp::Instruction;
 /// What the child inherits.
 pub(super) struct Inheritance<'a> {
     pub plan: &'a Plan,
+    pub ground: Ground,
     pub spec: &'a Spec,
     pub process: &'a Process,
     pub root_change: RootChange,
@@ -74,22 +76,33 @@ pub(super) fn become_container(inherited: &Inheritance<'_>) -> Result<Infallible
         sys::loopback::bring_up().map_err(Report::step("bringing the loopback interface up"))?;
     }
     inherited.network.map(connect).transpose()?;
-    nix::sys::stat::umask(nix::sys::stat::Mode::empty());
-    let mut tree = filesystem::begin(plan)?;
-    tree.populate(plan)?;
-    kernel_settings(inherited.spec, &tree)?;
-    hide(inherited.spec, &tree)?;
-    if let Some(console) = inherited.console {
-        terminal::open(&tree, console)?;
-    } else if let Some(input) = inherited.input {
+    // Asked here: the container may have no `/proc`.
+    let groups = if inherited.keep_groups { Groups::Kept } else { privileges::groups_to_set() };
+    let (root, trampoline) = match inherited.ground {
+        Ground::Mounts => change_root(inherited)?,
+        Ground::Directory => plain::change_root(plan.rootfs.as_fd(), inherited.console)?,
+    };
+    if inherited.console.is_none()
+        && let Some(input) = inherited.input
+    {
         rustix::stdio::dup2_stdin(input).map_err(Report::step("replacing standard input"))?;
     }
     inherited.output.replace().map_err(Report::step("replacing standard output"))?;
-    let trampoline = tree.trampoline()?;
-    let root = enter(tree, inherited.root_change)?;
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
     working_directory(&root, inherited.process)?;
-    finish(inherited, &root, trampoline)
+    finish(inherited, &root, trampoline, groups)
+}
+
+/// Builds the tree and makes it `/`.
+fn change_root(inherited: &Inheritance<'_>) -> Result<(Root, Option<OwnedFd>), Report> {
+    nix::sys::stat::umask(nix::sys::stat::Mode::empty());
+    let mut tree = filesystem::begin(inherited.plan)?;
+    tree.populate(inherited.plan)?;
+    kernel_settings(inherited.spec, &tree)?;
+    hide(inherited.spec, &tree)?;
+    inherited.console.map(|console| terminal::open(&tree, console)).transpose()?;
+    let trampoline = tree.trampoline()?;
+    Ok((enter(tree, inherited.root_change)?, trampoline))
 }
 
 /// Has the parent connect this process's network namespace. By descriptor: nobody else may look into `/proc` for it, since this
@@ -107,7 +120,12 @@ fn connect(link: &OwnedFd) -> Result<(), Report> {
 
 fn kernel_settings(spec: &Spec, tree: &Tree) -> Result<(), Report> {
     if let Some(name) = spec.hostname() {
-        nix::unistd::sethostname(name).map_err(Report::step("setting the host name"))?;
+        match nix::unistd::sethostname(name) {
+            // The filter of a surrounding container: the namespace's owner may. The name of that container stays, which tells nobody
+            // anything that the process does not see anyway.
+            Err(Errno::EPERM) => {}
+            other => other.map_err(Report::step("setting the host name"))?,
+        }
     }
     let Some(linux) = spec.linux() else { return Ok(()) };
     for (name, value) in linux.sysctl().iter().flatten() {
@@ -175,7 +193,7 @@ fn working_directory(root: &Root, process: &Process) -> Result<(), Report> {
     Ok(())
 }
 
-fn finish(inherited: &Inheritance<'_>, root: &Root, trampoline: Option<OwnedFd>) -> Result<Infallible, Report> {
+fn finish(inherited: &Inheritance<'_>, root: &Root, trampoline: Option<OwnedFd>, groups: Groups) -> Result<Infallible, Report> {
     let process = inherited.process;
     let command = command::find(root, process)?;
     privileges::set_limits(process)?;
@@ -184,7 +202,10 @@ fn finish(inherited: &Inheritance<'_>, root: &Root, trampoline: Option<OwnedFd>)
     }
     sys::signals::restore_sigpipe().map_err(Report::step("resetting signals"))?;
     nix::sys::signal::SigSet::empty().thread_set_mask().map_err(Report::step("resetting signals"))?;
-    let privileges = Privileges::of(process, inherited.keep_groups);
+    if inherited.ground == Ground::Directory {
+        plain::confine(root)?;
+    }
+    let privileges = Privileges::of(process, groups);
     privileges.shrink(inherited.filter)?;
     sys::descriptors::close_on_exec_from(3).map_err(Report::step("closing descriptors"))?;
     // A change of ids clears it (prctl(2)).

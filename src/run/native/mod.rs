@@ -14,6 +14,7 @@ mod filesystem;
 mod hand_over;
 mod options;
 mod output;
+mod plain;
 mod plan;
 mod privileges;
 mod report;
@@ -41,7 +42,7 @@ use report::{Kind, Report};
 pub(super) use filesystem::{attach, discarding, private_tmpfs};
 pub(super) use hand_over::receive_descriptor;
 pub(super) use output::{Output, Streams};
-pub(super) use plan::{Plan, PlannedMount, Source, plan};
+pub(super) use plan::{DEVICES, Plan, PlannedMount, Source, can_mount, plan};
 pub(super) use privileges::give;
 pub(super) use supervise::{Signals, end_leftovers, watch};
 pub(super) use targets::Shape;
@@ -52,8 +53,18 @@ use super::{Error, RootChange, Status};
 use crate::sys;
 use crate::sys::seccomp::Instruction;
 
+/// What the process stands on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ground {
+    /// A tree of mounts in a namespace of its own.
+    Mounts,
+    /// The root file system as it lies: nothing can be mounted here. The specification's mounts and namespaces are not made.
+    Directory,
+}
+
 /// A specification and what it cannot carry.
 pub(super) struct Job<'a> {
+    pub ground: Ground,
     /// The root file system, attached in the caller's mount namespace.
     pub rootfs: &'a Root,
     pub spec: &'a Spec,
@@ -67,27 +78,56 @@ pub(super) struct Job<'a> {
     pub no_input: bool,
     /// Files through which the process joins its control groups.
     pub groups: Vec<OwnedFd>,
+    /// A child of this process that is none of the container's.
+    pub guardian: Option<Pid>,
     /// Connects the network namespace that it is given; what it answers with ends the service when dropped.
     pub network: Option<&'a dyn Fn(OwnedFd) -> Result<Option<Service>, Error>>,
 }
 
 /// Mount points that were made in the root file system.
 #[derive(Debug, Default)]
-pub(super) struct Placeholders(Vec<targets::Placeholder>);
+pub(super) struct Placeholders {
+    made: Vec<targets::Placeholder>,
+    /// Files that were empty and have been given content for the time of the run.
+    lent: Vec<OwnedFd>,
+}
 
 impl Placeholders {
-    /// Removes those that are still what was made, and empty.
+    /// Takes content back that was lent, and removes what is still what was made, and empty.
     pub(super) fn remove(self) {
-        targets::remove(self.0);
+        self.lent.iter().for_each(|file| targets::empty(file.as_fd()));
+        targets::remove(self.made);
+    }
+
+    /// Gives `file` to the container for the time of the run, where no mount can: in its own place, if there is none or an empty one.
+    pub(super) fn lend(&mut self, rootfs: &Root, file: &ExtraFile) -> io::Result<()> {
+        let handle = targets::find_or_make(rootfs.as_fd(), &file.target, Shape::File, &mut self.made)?;
+        if targets::fill(handle.as_fd(), &file.content, file.mode)? {
+            self.lent.push(handle);
+        }
+        Ok(())
+    }
+
+    /// Makes the device node `name` in `/dev` where it is missing.
+    pub(super) fn lend_device(&mut self, rootfs: &Root, name: &str, number: (u32, u32)) -> io::Result<()> {
+        let dev = targets::find_or_make(rootfs.as_fd(), Path::new("/dev"), Shape::Directory, &mut self.made)?;
+        self.lent.extend(targets::make_node(dev.as_fd(), name.as_ref(), number, &mut self.made)?);
+        Ok(())
     }
 }
 
 /// Runs the specification and waits for its end.
 pub(super) fn execute(job: Job<'_>, made: &mut Placeholders) -> Result<Status, Error> {
     let Some(process) = job.spec.process() else { return Err(Error::Request("the specification has no process".into())) };
-    let plan = plan(job.rootfs.as_fd(), job.spec, &job.sources, job.files.clone())?;
-    refuse_links(job.rootfs, &plan)?;
-    make_targets(job.rootfs, &plan, made)?;
+    let plan = match job.ground {
+        Ground::Mounts => {
+            let plan = plan(job.rootfs.as_fd(), job.spec, &job.sources, job.files.clone())?;
+            refuse_links(job.rootfs, &plan)?;
+            make_targets(job.rootfs, &plan, made)?;
+            plan
+        }
+        Ground::Directory => plan::bare(job.rootfs.as_fd())?,
+    };
     let signals = Signals::block().map_err(|source| Error::prepare("signals", source))?;
     let pid_is_shared = !plan.new.contains(CloneFlags::CLONE_NEWPID);
     if pid_is_shared {
@@ -98,7 +138,7 @@ pub(super) fn execute(job: Job<'_>, made: &mut Placeholders) -> Result<Status, E
     }
     let (started, service) = start(&job, &plan, process, &signals)?;
     let status = watch(started.pid, &signals, started.console, started.output);
-    let spare: Vec<Pid> = service.iter().map(Service::pid).collect();
+    let spare: Vec<Pid> = service.iter().map(Service::pid).chain(job.guardian).collect();
     if pid_is_shared {
         end_leftovers(&spare);
     }
@@ -131,6 +171,7 @@ fn start(job: &Job<'_>, plan: &Plan, process: &Process, signals: &Signals) -> Re
     };
     let inheritance = Inheritance {
         plan,
+        ground: job.ground,
         spec: job.spec,
         process,
         root_change: job.root_change,
@@ -238,7 +279,7 @@ pub(super) fn make_targets(rootfs: &Root, plan: &Plan, made: &mut Placeholders) 
         if plan.mounts.iter().take(index).any(below) {
             continue;
         }
-        targets::find_or_make(rootfs.as_fd(), &mount.target, mount.shape, &mut made.0)
+        targets::find_or_make(rootfs.as_fd(), &mount.target, mount.shape, &mut made.made)
             .map_err(|source| Error::prepare(format!("the mount point {:?}", mount.target), source))?;
     }
     Ok(())

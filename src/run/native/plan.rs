@@ -19,7 +19,7 @@ use crate::run::etc_files::ExtraFile;
 use crate::sys::mount_attr::{self, Attributes, Reach};
 
 /// Device nodes that every container has: name, major, minor (`Documentation/admin-guide/devices.txt`).
-const DEVICES: &[(&str, u32, u32)] =
+pub(in crate::run) const DEVICES: &[(&str, u32, u32)] =
     &[("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
 
 /// What the child carries out.
@@ -31,7 +31,7 @@ pub(in crate::run) struct Plan {
     pub join: Vec<(OwnedFd, CloneFlags)>,
     /// A pid namespace to create the child in.
     pub pid: Option<OwnedFd>,
-    /// The root file system, as a detached mount.
+    /// The root file system, as a detached mount; a bare handle where nothing can be mounted.
     pub rootfs: OwnedFd,
     /// In the order of attaching.
     pub mounts: Vec<PlannedMount>,
@@ -68,6 +68,18 @@ impl Plan {
     pub(in crate::run) fn mounts_at_or_above(&self, path: &Path) -> bool {
         self.mounts.iter().any(|mount| path.starts_with(&mount.target))
     }
+}
+
+/// Whether this process may make mounts: tried with the root file system, a copy of which is attached nowhere.
+pub(in crate::run) fn can_mount(rootfs: BorrowedFd<'_>) -> bool {
+    detached(rootfs, Reach::Mount, Attributes { propagation: libc::MS_PRIVATE, ..Attributes::default() }).is_ok()
+}
+
+/// For a process that gets no mounts.
+pub(super) fn bare(rootfs: BorrowedFd<'_>) -> Result<Plan, Error> {
+    let rootfs = rootfs.try_clone_to_owned().map_err(|source| Error::prepare("the root file system", source))?;
+    let (join, mounts, devices, files) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    Ok(Plan { new: CloneFlags::empty(), join, pid: None, rootfs, mounts, devices, files })
 }
 
 /// Pins what `spec` names.

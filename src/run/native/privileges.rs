@@ -24,13 +24,31 @@ pub(super) struct Privileges {
     gid: u32,
     /// `None` keeps the caller's.
     groups: Option<Vec<Gid>>,
+    choice: Groups,
     bounding: Set,
     held: Set,
     no_new_privileges: bool,
 }
 
+/// Which supplementary groups the process gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Groups {
+    /// Those of its user.
+    OfUser,
+    /// Those of its user; where this user namespace forbids it (user_namespaces(7)), the caller's.
+    OfUserIfAllowed,
+    /// The caller's.
+    Kept,
+}
+
+/// Whether this user namespace forbids `setgroups` (user_namespaces(7)); asked while `/proc` is the machine's.
+pub(super) fn groups_to_set() -> Groups {
+    let denied = std::fs::read("/proc/self/setgroups").is_ok_and(|text| text.starts_with(b"deny"));
+    if denied { Groups::OfUserIfAllowed } else { Groups::OfUser }
+}
+
 impl Privileges {
-    pub(super) fn of(process: &Process, keep_groups: bool) -> Self {
+    pub(super) fn of(process: &Process, choice: Groups) -> Self {
         let user = process.user();
         let groups = user.additional_gids().iter().flatten().map(|gid| Gid::from_raw(*gid)).collect();
         let capabilities = process.capabilities().as_ref();
@@ -40,7 +58,8 @@ impl Privileges {
         Self {
             uid: user.uid(),
             gid: user.gid(),
-            groups: (!keep_groups).then_some(groups),
+            groups: (choice != Groups::Kept).then_some(groups),
+            choice,
             bounding: set(|sets| sets.bounding().as_ref()),
             held: set(|sets| sets.effective().as_ref()),
             no_new_privileges: process.no_new_privileges().unwrap_or(false),
@@ -53,7 +72,11 @@ impl Privileges {
         if self.no_new_privileges {
             rustix::thread::set_no_new_privs(true).map_err(Report::step("setting no_new_privs"))?;
         }
-        shrink_bounding(self.bounding)?;
+        let may_shrink = caps::has_cap(None, CapSet::Effective, caps::Capability::CAP_SETPCAP).unwrap_or(false);
+        // Without CAP_SETPCAP (a container that was left without it) no_new_privs alone keeps what is not held out of reach.
+        if may_shrink || !self.no_new_privileges {
+            shrink_bounding(self.bounding)?;
+        }
         // Ids change below: without this the capabilities would go before the filter is in.
         rustix::thread::set_keep_capabilities(true).map_err(Report::step("keeping capabilities"))?;
         self.set_ids()?;
@@ -71,7 +94,7 @@ impl Privileges {
     fn set_ids(&self) -> Result<(), Report> {
         if let Some(groups) = &self.groups {
             match nix::unistd::setgroups(groups) {
-                Err(nix::errno::Errno::EPERM) if groups_are_fixed() => {}
+                Err(nix::errno::Errno::EPERM) if self.choice == Groups::OfUserIfAllowed => {}
                 other => other.map_err(Report::step("setting the supplementary groups"))?,
             }
         }
@@ -108,11 +131,6 @@ fn capabilities_now() -> Result<CapabilitySet, Report> {
 fn set_capabilities(effective: CapabilitySet, permitted: CapabilitySet) -> Result<(), Report> {
     let sets = CapabilitySets { effective, permitted, inheritable: CapabilitySet::empty() };
     rustix::thread::set_capabilities(None, sets).map_err(Report::step("setting the capabilities"))
-}
-
-/// Whether this user namespace forbids `setgroups` (user_namespaces(7)); our own procfs or the host's may be at `/proc`.
-fn groups_are_fixed() -> bool {
-    std::fs::read("/proc/self/setgroups").is_ok_and(|text| text.starts_with(b"deny"))
 }
 
 /// Sets the resource limits.

@@ -8,7 +8,7 @@
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Component, Path, PathBuf};
@@ -149,6 +149,58 @@ fn make(parent: BorrowedFd<'_>, name: &OsStr, shape: Shape, made: &mut Vec<Place
     let (parent, name) = (parent.try_clone_to_owned()?, name.to_os_string());
     made.push(Placeholder { parent, name, shape, made: handle.try_clone()?, parent_before });
     Ok(handle)
+}
+
+/// Gives the file `handle` content if it is empty; answers whether it did.
+pub(super) fn fill(handle: BorrowedFd<'_>, content: &[u8], mode: u32) -> io::Result<bool> {
+    let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    if rustix::fs::fstat(handle)?.st_size != 0 {
+        return Ok(false);
+    }
+    let file = containers_storage::rooted::reopen_regular(handle, flags)?;
+    rustix::fs::fchmod(&file, Mode::from_raw_mode(mode))?;
+    (&file).write_all(content)?;
+    Ok(true)
+}
+
+/// Takes the content of the file `handle` away again.
+pub(super) fn empty(handle: BorrowedFd<'_>) {
+    // What the process made of it is lost, as on a mount; a file that is gone needs no emptying.
+    let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let _ = containers_storage::rooted::reopen_regular(handle, flags).and_then(|file| file.set_len(0));
+}
+
+/// Makes the device node `name` in the directory `parent` unless something has that name. Where the machine lets nobody make nodes,
+/// `null` becomes a file, which the shells of this world cannot do without: the answer is a handle on it.
+pub(super) fn make_node(
+    parent: BorrowedFd<'_>,
+    name: &OsStr,
+    (major, minor): (u32, u32),
+    made: &mut Vec<Placeholder>,
+) -> io::Result<Option<OwnedFd>> {
+    let parent_before = rustix::fs::fstat(parent)?;
+    let mode = Mode::from_raw_mode(0o666);
+    let created = match rustix::fs::mknodat(parent, name, FileType::CharacterDevice, mode, rustix::fs::makedev(major, minor)) {
+        Err(Errno::PERM | Errno::ACCESS) if name == "null" => {
+            let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::WRONLY | OFlags::CLOEXEC;
+            rustix::fs::openat(parent, name, flags, mode).map(drop)
+        }
+        other => other,
+    };
+    match created {
+        Ok(()) => {}
+        Err(Errno::EXIST | Errno::PERM | Errno::ACCESS) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    }
+    let handle = rustix::fs::openat(parent, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::fs::chmodat(parent, name, mode, AtFlags::empty())?;
+    // A file system that takes no mark on a node leaves one behind if this process is killed together with its guardian.
+    let _ = placeholder::mark(parent, name);
+    let (parent, name) = (parent.try_clone_to_owned()?, name.to_os_string());
+    let is_file = FileType::from_raw_mode(rustix::fs::fstat(&handle)?.st_mode) == FileType::RegularFile;
+    let lent = is_file.then(|| handle.try_clone()).transpose()?;
+    made.push(Placeholder { parent, name, shape: Shape::File, made: handle, parent_before });
+    Ok(lent)
 }
 
 /// Removes what was made, the last first. What has become something else, or is in use, stays: it is the user's now.

@@ -14,22 +14,34 @@ use super::filesystem::Tree;
 use super::hand_over::send_descriptor;
 use super::report::Report;
 
-/// In the child: makes the terminal this session's, standard input and output, and `/dev/console`; sends its other end to the
-/// parent.
+/// In the child: a terminal of the container's own devpts, which is `/dev/console` as well.
 pub(super) fn open(tree: &Tree, console: &OwnedFd) -> Result<(), Report> {
     let missing = || Report::step("opening a terminal")(io::Error::from_raw_os_error(libc::ENODEV));
     let pts = tree.pts.as_ref().ok_or_else(missing)?;
     let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
     let master = rustix::fs::openat(pts, "ptmx", flags, Mode::empty()).map_err(Report::step("opening a terminal"))?;
-    rustix::pty::unlockpt(&master).map_err(Report::step("unlocking the terminal"))?;
+    let slave = adopt(&master, console)?;
+    tree.console(slave.as_fd()).map_err(Report::step("binding /dev/console"))
+}
+
+/// In the child, where nothing can be mounted: a terminal of the surrounding machine.
+pub(super) fn open_surrounding(console: &OwnedFd) -> Result<(), Report> {
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let master = rustix::fs::openat(rustix::fs::CWD, "/dev/ptmx", flags, Mode::empty());
+    adopt(&master.map_err(Report::step("opening a terminal"))?, console).map(drop)
+}
+
+/// Makes the terminal this session's, and standard input and output; sends its other end to the parent.
+fn adopt(master: &OwnedFd, console: &OwnedFd) -> Result<OwnedFd, Report> {
+    rustix::pty::unlockpt(master).map_err(Report::step("unlocking the terminal"))?;
     let peer = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
-    let slave = rustix::pty::ioctl_tiocgptpeer(&master, peer).map_err(Report::step("opening the terminal's inner end"))?;
-    tree.console(slave.as_fd()).map_err(Report::step("binding /dev/console"))?;
+    let slave = rustix::pty::ioctl_tiocgptpeer(master, peer).map_err(Report::step("opening the terminal's inner end"))?;
     send_descriptor(console.as_fd(), master.as_fd()).map_err(Report::step("handing the terminal over"))?;
     rustix::process::ioctl_tiocsctty(&slave).map_err(Report::step("making the terminal the session's"))?;
     rustix::stdio::dup2_stdin(&slave).map_err(Report::step("replacing standard input"))?;
     rustix::stdio::dup2_stdout(&slave).map_err(Report::step("replacing standard output"))?;
-    rustix::stdio::dup2_stderr(&slave).map_err(Report::step("replacing standard error"))
+    rustix::stdio::dup2_stderr(&slave).map_err(Report::step("replacing standard error"))?;
+    Ok(slave)
 }
 
 /// The caller's terminal in raw mode; dropping it restores the mode.

@@ -11,7 +11,6 @@
 
 mod bundle;
 mod console;
-mod guardian;
 mod protocol;
 
 use std::collections::BTreeMap;
@@ -25,12 +24,12 @@ use oci_spec::runtime::Spec;
 use super::cgroups::{self, Manager};
 use super::engine::run_name;
 use super::etc_files::ExtraFile;
+use super::guardian::Guardian;
 use super::native::{self, Output, Placeholders, Signals};
 use super::network_helper::Service;
 use super::{Error, RootChange, Status};
 use crate::userns;
 use bundle::Bundle;
-use guardian::Guardian;
 use protocol::Program;
 
 /// Which runtime, and what it is told.
@@ -142,7 +141,11 @@ pub(super) fn execute(mut job: Job<'_>, options: &Options, made: &mut Placeholde
     let program = Program::new(path, options, &bundle, &id, job.scope_abstract_sockets)?;
     native::adopt_orphans()?;
     let signals = Signals::block().map_err(|source| Error::prepare("signals", source))?;
-    let guardian = Guardian::start(&program, &bundle).map_err(|source| Error::prepare("a guard of the run", source))?;
+    let guardian = Guardian::start(|| {
+        program.delete();
+        bundle.remove();
+    });
+    let guardian = guardian.map_err(|source| Error::prepare("a guard of the run", source))?;
     let create = protocol::Create {
         terminal: bundle.wants_terminal().then(|| console::Listener::bind(&bundle)).transpose()?,
         output,
