@@ -4,10 +4,10 @@ use std::process::ExitCode;
 
 use crate::container::list::{self, Listed, Scope};
 use crate::template::value::HtmlEscape;
-use crate::template::{Field, Template, Value};
+use crate::template::{Field, Value};
 
 use super::ui::escape;
-use super::{CommandError, Context, Ui, columns};
+use super::{CommandError, Context, Ui, template_table};
 
 /// List working containers
 ///
@@ -66,7 +66,7 @@ pub(crate) fn containers(ctx: &Context, ui: &mut Ui, args: &ContainersArgs) -> R
         for row in &rows {
             ui.data(&row.id)?;
         }
-    } else if let Some(format) = &args.format {
+    } else if let Some(format) = args.format.as_deref().filter(|format| !format.is_empty()) {
         print_by_template(ui, &rows, format)?;
     } else {
         print_table(ui, &rows, args)?;
@@ -98,31 +98,34 @@ fn print_json(ui: &mut Ui, rows: &[Listed]) -> Result<(), CommandError> {
 }
 
 fn print_by_template(ui: &mut Ui, rows: &[Listed], format: &str) -> Result<(), CommandError> {
-    let format = format.replace("\\t", "\t").replace("\\n", "\n").replace(' ', "\t");
-    let template = Template::parse("containers", &format)?;
-    let mut text = String::new();
-    for row in rows {
-        let cell = |text: &str| escape(text).into_owned();
-        text.push_str(&template.render(&Value::Struct(vec![
+    let cell = |text: &str| escape(text).into_owned();
+    let rows = rows.iter().map(|row| {
+        Ok(Value::Struct(vec![
             Field::new("ContainerID", row.id.to_string()),
             Field::new("Builder", builder_cell(row)),
             Field::new("ImageID", row.image_id.clone()),
             Field::new("ImageName", cell(image_name(row))),
             Field::new("ContainerName", cell(&row.name)),
-        ]))?);
-        text.push('\n');
-    }
-    ui.exact(columns::align(&text).as_bytes())
+        ]))
+    });
+    ui.exact(template_table::render(format, HEADINGS, rows)?.as_bytes())
 }
+
+const HEADINGS: &[(&str, &str)] = &[
+    ("ContainerID", "CONTAINER ID"),
+    ("Builder", "BUILDER"),
+    ("ImageID", "IMAGE ID"),
+    ("ImageName", "IMAGE NAME"),
+    ("ContainerName", "CONTAINER NAME"),
+];
 
 fn builder_cell(row: &Listed) -> &'static str {
     if row.builder { "   *" } else { "" }
 }
 
 fn print_table(ui: &mut Ui, rows: &[Listed], args: &ContainersArgs) -> Result<(), CommandError> {
-    const HEADINGS: [&str; 5] = ["CONTAINER ID", "BUILDER", "IMAGE ID", "IMAGE NAME", "CONTAINER NAME"];
-    if !args.noheading {
-        let [id, builder, image_id, image, name] = HEADINGS;
+    if let (false, &[id, builder, image_id, image, name]) = (args.noheading, HEADINGS) {
+        let (id, builder, image_id, image, name) = (id.1, builder.1, image_id.1, image.1, name.1);
         let line = if args.notruncate {
             format!("{id:<64} {builder:<8} {image_id:<64} {image:<32} {name}\n")
         } else {
@@ -184,17 +187,16 @@ impl Filter {
     }
 }
 
+/// Whether the container's image is `image`: an ID by its first digits, or the end of a name, with or without tag, as for Buildah.
 fn is_ancestor(row: &Listed, image: &str) -> bool {
-    if image.is_empty() {
-        return true;
-    }
+    let split = |name: &'_ str| match name.rsplit_once(':') {
+        Some((repository, tag)) if !tag.contains('/') => (repository.len(), Some(tag.to_owned())),
+        _ => (name.len(), None),
+    };
     let name = image_name(row);
+    let ((length, tag), (wanted_length, wanted_tag)) = (split(name), split(image));
     row.image_id.starts_with(image)
-        || name == image
-        || name
-            .rsplit_once(':')
-            .is_some_and(|(repository, _)| repository == image || repository.ends_with(&format!("/{image}")))
-        || name.ends_with(&format!("/{image}"))
+        || name[..length].ends_with(&image[..wanted_length]) && (wanted_tag.is_none() || wanted_tag == tag)
 }
 
 #[cfg(test)]
@@ -223,7 +225,11 @@ mod tests {
             ("ancestor=web:latest", true),
             ("ancestor=localhost/web", true),
             ("ancestor=1212", true),
-            ("ancestor=eb", false),
+            ("ancestor=eb", true),
+            ("ancestor=localhost/web:latest", true),
+            ("ancestor=web:1", false),
+            ("ancestor=we", false),
+            ("ancestor=", true),
         ];
         for (text, want) in cases {
             assert_eq!(Filter::parse(text).map(|filter| filter.keeps(&row)).ok(), Some(want), "{text}");

@@ -52,13 +52,16 @@ impl Filter {
 
     /// Reads one `key=value`. A value that names an image is looked up in the store.
     pub(super) fn parse(context: &Context, text: &str, now: Timestamp) -> Result<Self, CommandError> {
-        let invalid =
-            || CommandError::usage(format!("invalid filter {text:?} must be in the format \"filter=value or filter!=value\""));
+        let invalid = || {
+            CommandError::usage(format!(
+                "invalid image filter {text:?}: must be in the format \"filter=value or filter!=value\""
+            ))
+        };
         let (key, value) = text.split_once('=').ok_or_else(invalid)?;
         let (key, negated) = key.strip_suffix('!').map_or((key, false), |key| (key, true));
         let condition = match key {
-            "after" | "since" => Condition::MadeAfter(made(context, value)?),
-            "before" => Condition::MadeBefore(made(context, value)?),
+            "after" | "since" => Condition::MadeAfter(made(context, key, value)?),
+            "before" => Condition::MadeBefore(made(context, key, value)?),
             "until" => Condition::MadeBefore(moment(value, now)?),
             "containers" => Condition::Containers(users(value)?),
             "dangling" => Condition::Dangling(truth(key, value)?),
@@ -75,6 +78,11 @@ impl Filter {
             _ => return Err(unsupported(key)),
         };
         Ok(Self { negated, condition })
+    }
+
+    /// Whether it is `intermediate=…`.
+    pub(super) fn is_about_steps(&self) -> bool {
+        matches!(self.condition, Condition::Intermediate(_))
     }
 
     fn is_reference(&self) -> bool {
@@ -148,13 +156,15 @@ fn unsupported(key: &str) -> CommandError {
         "reference",
     ];
     let near = super::error::nearest(key, KNOWN.into_iter().chain(["until"]));
-    CommandError::usage(format!("unsupported filter {key:?}")).hinting(near.map(|near| format!("did you mean {near}=?")))
+    CommandError::usage(format!("unsupported image filter {key:?}")).hinting(near.map(|near| format!("did you mean {near}=?")))
 }
 
 /// When the image that `operand` names was made.
-fn made(context: &Context, operand: &str) -> Result<Timestamp, CommandError> {
+fn made(context: &Context, key: &str, operand: &str) -> Result<Timestamp, CommandError> {
     let store = context.store()?;
-    let found = find_image(store, context.registries()?, operand)?;
+    let found = find_image(store, context.registries()?, operand).map_err(|error| {
+        CommandError::from(error).context(format!("could not find local image for filter {key:?}={operand:?}"))
+    })?;
     let image = store.images()?.find(&found.id)?;
     Ok(image.as_ref().map_or(Timestamp::UNIX_EPOCH, ImageSet::created))
 }
@@ -181,7 +191,9 @@ fn truth(key: &str, value: &str) -> Result<bool, CommandError> {
     match value {
         "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true),
         "0" | "f" | "F" | "FALSE" | "false" | "False" => Ok(false),
-        _ => Err(CommandError::usage(format!("non-boolean value {value:?} for {key} filter"))),
+        _ => Err(CommandError::usage(format!(
+            "non-boolean value {value:?} for {key} filter: strconv.ParseBool: parsing {value:?}: invalid syntax"
+        ))),
     }
 }
 

@@ -9,12 +9,12 @@ use jiff::Timestamp;
 use crate::container::find_image::find_image;
 use crate::image::Reference;
 use crate::template::value::HtmlEscape;
-use crate::template::{Field, Template, Value};
+use crate::template::{Field, Value};
 
 use super::image_filter::{self, Filter};
 use super::image_set::ImageSet;
 use super::ui::escape;
-use super::{CommandError, Context, Ui, columns, human};
+use super::{CommandError, Context, Ui, human, template_table};
 
 /// List images
 ///
@@ -71,7 +71,8 @@ pub(crate) fn images(ctx: &Context, ui: &mut Ui, args: &ImagesArgs) -> Result<Ex
     for text in &args.filter {
         filters.push(Filter::parse(ctx, text, now)?);
     }
-    if !args.all {
+    // Who asks for steps between images means them.
+    if !args.all && !filters.iter().any(Filter::is_about_steps) {
         filters.push(Filter::without_intermediate());
     }
     let mut chosen = image_filter::select(&set, &filters)?;
@@ -152,18 +153,12 @@ fn print_rows(
     args: &ImagesArgs,
     now: Timestamp,
 ) -> Result<ExitCode, CommandError> {
-    let (heading, row) = layout(args);
-    let template = Template::parse("images", &row)?;
-    let mut text = String::new();
-    if let Some(heading) = heading {
-        text.push_str(&Template::parse("images", &heading)?.render(&headings())?);
-        text.push('\n');
-    }
+    let mut rows = Vec::new();
     for image in chosen {
         let created = ImageSet::created(image);
         let size = human::size(set.size(image)?);
         for (name, tag) in name_tag_pairs(&image.names) {
-            text.push_str(&template.render(&Value::Struct(vec![
+            rows.push(Ok(Value::Struct(vec![
                 Field::new("Tag", tag.clone()),
                 Field::new("ID", shown_id(image, args)),
                 Field::new("Name", name.clone()),
@@ -174,23 +169,20 @@ fn print_rows(
                 Field::new("CreatedAtRaw", created),
                 Field::new("ReadOnly", image.read_only),
                 Field::new("History", former_names(&image.names_history, &name, &tag)),
-            ]))?);
-            text.push('\n');
+            ])));
         }
     }
-    ui.exact(columns::align(&text).as_bytes())?;
+    ui.exact(template_table::render(&layout(args), HEADINGS, rows.into_iter())?.as_bytes())?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// The template of the heading, if there is one, and that of a row.
-fn layout(args: &ImagesArgs) -> (Option<String>, String) {
-    if let Some(format) = &args.format {
-        // Buildah turns every blank into a tab, also between the words of a cell; scripts rely on the padding.
-        let (table, row) = format.strip_prefix("table ").map_or((false, format.as_str()), |row| (true, row));
-        let row = row.replace("\\t", "\t").replace("\\n", "\n").replace(' ', "\t");
-        return ((table && !args.noheading).then(|| row.clone()), row);
+/// The template of the list.
+fn layout(args: &ImagesArgs) -> String {
+    if let Some(format) = args.format.as_deref().filter(|format| !format.is_empty()) {
+        return format.replace("\\t", "\t");
     }
-    let mut row = String::from("{{.Name}}\t{{.Tag}}\t");
+    let mut row = String::from(if args.noheading { "" } else { "table " });
+    row.push_str("{{.Name}}\t{{.Tag}}\t");
     if args.digests {
         row.push_str("{{.Digest}}\t");
     }
@@ -198,23 +190,20 @@ fn layout(args: &ImagesArgs) -> (Option<String>, String) {
     if args.history {
         row.push_str("\t{{.History}}");
     }
-    ((!args.noheading).then(|| row.clone()), row)
+    row
 }
 
-fn headings() -> Value {
-    const HEADINGS: [(&str, &str); 8] = [
-        ("Name", "REPOSITORY"),
-        ("Tag", "TAG"),
-        ("ID", "IMAGE ID"),
-        ("CreatedAt", "CREATED"),
-        ("Size", "SIZE"),
-        ("ReadOnly", "R/O"),
-        ("History", "HISTORY"),
-        // Buildah prints "<no value>" here.
-        ("Digest", "DIGEST"),
-    ];
-    Value::Map(HEADINGS.iter().map(|(key, text)| ((*key).to_owned(), Value::from(*text))).collect())
-}
+const HEADINGS: &[(&str, &str)] = &[
+    ("Name", "REPOSITORY"),
+    ("Tag", "TAG"),
+    ("ID", "IMAGE ID"),
+    ("CreatedAt", "CREATED"),
+    ("Size", "SIZE"),
+    ("ReadOnly", "R/O"),
+    ("History", "HISTORY"),
+    // Buildah prints "<no value>" here.
+    ("Digest", "DIGEST"),
+];
 
 /// Repository and tag of each name, as cells; one pair of `<none>` for an unnamed image.
 fn name_tag_pairs(names: &[String]) -> Vec<(String, String)> {

@@ -11,10 +11,11 @@ use containers_storage::store::Store;
 use nix::sys::utsname::UtsName;
 
 use crate::container::machine::{self, Machine, Rung};
+use crate::template::Value;
 use crate::template::value::HtmlEscape;
-use crate::template::{Template, Value};
 use crate::userns;
 
+use super::inspect::parse_format;
 use super::{CommandError, Context, Ui, args};
 use crate::golang::goarch;
 
@@ -37,7 +38,7 @@ pub(crate) struct InfoArgs {
 
 pub(crate) fn info(ctx: &Context, ui: &mut Ui, args: &InfoArgs) -> Result<ExitCode, CommandError> {
     args::no_operands("info", &args.operands)?;
-    let template = args.format.as_deref().map(|text| Template::parse("format", text)).transpose()?;
+    let template = args.format.as_deref().filter(|format| !format.is_empty()).map(parse_format).transpose()?;
     let store = ctx.store()?;
     let machine = machine::probe(&store.conf().graph_root)?;
     let mut document = map([("host", host()), ("store", store_section(store)?), ("coracle", coracle(store.conf(), &machine))]);
@@ -75,6 +76,9 @@ fn map<const N: usize>(members: [(&str, Value); N]) -> Value {
     Value::Map(members.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
 }
 
+/// `CGROUP2_SUPER_MAGIC` of statfs(2).
+const CGROUP2_MAGIC: rustix::fs::FsWord = 0x6367_7270;
+
 fn host() -> Value {
     let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let release =
@@ -83,7 +87,9 @@ fn host() -> Value {
     let word = |part: fn(&UtsName) -> &OsStr| {
         uname.as_ref().map(|uname| part(uname).to_string_lossy().into_owned()).unwrap_or_default()
     };
+    let unified = rustix::fs::statfs("/sys/fs/cgroup").is_ok_and(|stat| stat.f_type == CGROUP2_MAGIC);
     map([
+        ("CgroupVersion", if unified { "v2" } else { "v1" }.into()),
         (
             "Distribution",
             map([("distribution", os_release(&release, "ID").into()), ("version", os_release(&release, "VERSION_ID").into())]),
@@ -138,15 +144,15 @@ fn store_section(store: &Store) -> Result<Value, CommandError> {
     let number = |count: usize| map([("number", i64::try_from(count).unwrap_or(i64::MAX).into())]);
     let path = |path: &std::path::Path| Value::from(path.to_string_lossy().into_owned());
     let options = if conf.options.mount_options.is_empty() {
-        Vec::new()
+        Value::NilList
     } else {
-        vec![format!("{}.mountopt={}", conf.driver.name(), conf.options.mount_options.join(","))]
+        vec![format!("{}.mountopt={}", conf.driver.name(), conf.options.mount_options.join(","))].into()
     };
     Ok(map([
         ("ContainerStore", number(store.containers()?.all()?.len())),
         ("GraphDriverName", conf.driver.name().into()),
         ("GraphImageStore", "".into()),
-        ("GraphOptions", options.into()),
+        ("GraphOptions", options),
         ("GraphRoot", path(&conf.graph_root)),
         ("GraphStatus", graph_status(conf)),
         ("GraphTransientStore", false.into()),

@@ -33,7 +33,7 @@ pub(crate) fn inspect(ctx: &Context, ui: &mut Ui, args: &InspectArgs) -> Result<
         [name] => name,
         _ => return Err(CommandError::usage("too many arguments specified")),
     };
-    let template = args.format.as_deref().map(parse_format).transpose()?;
+    let template = args.format.as_deref().filter(|format| !format.is_empty()).map(parse_format).transpose()?;
     let report = find(ctx, name, args.kind.as_deref())?;
     match template {
         Some(template) => print_by_template(ui, &template, &report)?,
@@ -42,10 +42,12 @@ pub(crate) fn inspect(ctx: &Context, ui: &mut Ui, args: &InspectArgs) -> Result<
     Ok(ExitCode::SUCCESS)
 }
 
-fn parse_format(text: &str) -> Result<Template, CommandError> {
-    let template =
-        Template::parse("format", text).map_err(|error| CommandError::from(error).context("Template parsing error"))?;
-    if template.has_actions() { Ok(template) } else { Err(CommandError::usage(format!("invalid format provided: {text}"))) }
+/// The template of `--format`, for verbs that show one document.
+pub(super) fn parse_format(text: &str) -> Result<Template, CommandError> {
+    if !Template::is_one(text) {
+        return Err(CommandError::usage(format!("invalid format provided: {text}")));
+    }
+    Template::parse("format", text).map_err(|error| CommandError::from(error).context("Template parsing error"))
 }
 
 fn find(ctx: &Context, name: &str, kind: Option<&str>) -> Result<Report, CommandError> {

@@ -13,6 +13,8 @@ enum Kind {
     Text,
     Truth,
     Number,
+    /// A pointer to a number.
+    OptionalNumber,
     Time,
     List,
     Map,
@@ -31,7 +33,7 @@ enum Zero {
     Omitted,
 }
 
-use Kind::{List, Map, Number, Set, Struct, Structs, Text, Time, Truth};
+use Kind::{List, Map, Number, OptionalNumber, Set, Struct, Structs, Text, Time, Truth};
 use Zero::{Omitted, Written};
 
 const BUILDER: &[Member] = &[
@@ -53,16 +55,43 @@ const BUILDER: &[Member] = &[
     ("Docker", "Docker", Struct(DOCKER), Written),
     ("DefaultMountsFilePath", "DefaultMountsFilePath", Text, Written),
     ("Isolation", "Isolation", Text, Written),
-    ("NamespaceOptions", "NamespaceOptions", List, Written),
+    ("NamespaceOptions", "NamespaceOptions", Structs(NAMESPACE), Written),
     ("Capabilities", "Capabilities", List, Written),
     ("ConfigureNetwork", "ConfigureNetwork", Text, Written),
     ("CNIPluginPath", "CNIPluginPath", Text, Written),
     ("CNIConfigDir", "CNIConfigDir", Text, Written),
-    ("IDMappingOptions", "IDMappingOptions", Map, Written),
+    ("IDMappingOptions", "IDMappingOptions", Struct(ID_MAPPING), Written),
     ("History", "History", Structs(HISTORY), Written),
     ("Devices", "Devices", List, Written),
     ("DeviceSpecs", "DeviceSpecs", List, Written),
     ("CDIConfigDir", "CDIConfigDir", Text, Written),
+];
+
+const NAMESPACE: &[Member] =
+    &[("Name", "Name", Text, Written), ("Host", "Host", Truth, Written), ("Path", "Path", Text, Written)];
+
+const ID_MAPPING: &[Member] = &[
+    ("HostUIDMapping", "HostUIDMapping", Truth, Written),
+    ("HostGIDMapping", "HostGIDMapping", Truth, Written),
+    ("UIDMap", "UIDMap", Structs(ID_MAP), Written),
+    ("GIDMap", "GIDMap", Structs(ID_MAP), Written),
+    ("AutoUserNs", "AutoUserNs", Truth, Written),
+    ("AutoUserNsOpts", "AutoUserNsOpts", Struct(AUTO_USER_NAMESPACE), Written),
+];
+
+const ID_MAP: &[Member] = &[
+    ("ContainerID", "containerID", Number, Written),
+    ("HostID", "hostID", Number, Written),
+    ("Size", "size", Number, Written),
+];
+
+const AUTO_USER_NAMESPACE: &[Member] = &[
+    ("Size", "Size", Number, Written),
+    ("InitialSize", "InitialSize", Number, Written),
+    ("PasswdFile", "PasswdFile", Text, Written),
+    ("GroupFile", "GroupFile", Text, Written),
+    ("AdditionalUIDMappings", "AdditionalUIDMappings", List, Written),
+    ("AdditionalGIDMappings", "AdditionalGIDMappings", List, Written),
 ];
 
 const OCI: &[Member] = &[
@@ -145,7 +174,7 @@ const DOCKER_CONFIG: &[Member] = &[
     ("OnBuild", "OnBuild", List, Written),
     ("Labels", "Labels", Map, Written),
     ("StopSignal", "StopSignal", Text, Omitted),
-    ("StopTimeout", "StopTimeout", Number, Omitted),
+    ("StopTimeout", "StopTimeout", OptionalNumber, Omitted),
     ("Shell", "Shell", List, Omitted),
 ];
 
@@ -176,8 +205,9 @@ fn member(kind: Kind, json: &Json) -> Value {
         Text => Value::Str(json.as_str().map_or_else(|| plain(json), str::to_owned)),
         Truth => Value::Bool(json.as_bool().unwrap_or_default()),
         Number => Value::Int(json.as_i64().unwrap_or_default()),
+        OptionalNumber => json.as_i64().map_or(Value::Null, Value::Int),
         Time => json.as_str().and_then(|text| text.parse().ok()).map_or(Value::Null, Value::Time),
-        List if json.is_null() => Value::List(Vec::new()),
+        List | Structs(_) if json.is_null() => Value::NilList,
         Map if json.is_null() => Value::Map(Default::default()),
         Set => {
             let members = json.as_object().into_iter().flatten();

@@ -23,6 +23,7 @@ mod image_set;
 pub mod later;
 mod logger;
 mod removal;
+mod template_table;
 pub mod ui;
 mod verbs;
 

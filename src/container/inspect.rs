@@ -88,14 +88,19 @@ pub fn container(store: &Store, name: &str) -> Result<Report, Error> {
 pub fn image(store: &Store, registries: &Registries, name: &str) -> Result<Report, Error> {
     let found = find_image(store, registries, name)?;
     let (mut base, config) = from::read_base(store, &found)?;
-    if base.name.is_empty() {
-        base.name.clone_from(&base.id);
-    }
+    // An image has the first of its names here, whichever it was found by.
+    base.name = found.image.names.first().unwrap_or(&base.id).clone();
     let mut draft = from::new_draft(stored_format(&base), &base, config);
     // The base annotations describe what a new container would be made from; this is about the image itself.
     draft.annotations = stored_annotations(&base);
     let state = State::new("", "", &base, draft, &image_environment());
-    report(&state, "", "").map_err(|source| Error::Damaged { name: name.to_owned(), source })
+    let damaged = |source| Error::Damaged { name: name.to_owned(), source };
+    let mut report = report(&state, "", "").map_err(damaged)?;
+    // Of an image there are none of these, rather than an empty list.
+    for (_, value) in report.members.iter_mut().filter(|(member, _)| ["Capabilities", "Devices"].contains(member)) {
+        *value = to_raw_value(&()).map_err(damaged)?;
+    }
+    Ok(report)
 }
 
 fn stored_format(base: &Base) -> Format {

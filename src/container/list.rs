@@ -26,7 +26,7 @@ pub struct Listed {
     pub builder: bool,
     /// The ID of its image in 64 hexadecimal digits; empty for `scratch`.
     pub image_id: String,
-    /// The name of its image; empty for `scratch` and for an image without a name.
+    /// The first name of its image; empty for `scratch`, and if the image has no name or is gone.
     pub image_name: String,
     /// Its name; empty when it has none.
     pub name: String,
@@ -37,20 +37,14 @@ pub fn list(store: &Store, scope: Scope) -> Result<Vec<Listed>, state::Error> {
     let failed = |source| state::Error::Store { name: String::new(), source };
     let records = store.containers().and_then(|containers| containers.all()).map_err(failed)?;
     let mut listed = Vec::with_capacity(records.len());
-    let mut others = Vec::new();
     for record in records {
         match Summary::read(&store.container_dir(&record.id)) {
             Some(summary) => listed.push(of_summary(record, summary)),
-            None if scope == Scope::All => {
-                others.push(listed.len());
-                listed.push(of_record(record));
-            }
+            None if scope == Scope::All => listed.push(of_record(record)),
             None => {}
         }
     }
-    if !others.is_empty() {
-        name_images(store, &mut listed, &others).map_err(failed)?;
-    }
+    name_images(store, &mut listed).map_err(failed)?;
     Ok(listed)
 }
 
@@ -59,7 +53,7 @@ fn of_summary(record: Container, summary: Summary) -> Listed {
         id: record.id,
         builder: true,
         image_id: summary.image_id,
-        image_name: summary.image,
+        image_name: String::new(),
         name: record.names.into_iter().next().unwrap_or(summary.name),
     }
 }
@@ -74,15 +68,24 @@ fn of_record(record: Container) -> Listed {
     }
 }
 
-/// Containers without a state of ours are shown with the first name of their image.
-fn name_images(store: &Store, listed: &mut [Listed], which: &[usize]) -> Result<(), containers_storage::store::Error> {
-    let images = store.images()?.all()?;
-    let names: HashMap<String, String> =
-        images.into_iter().filter_map(|image| Some((image.id.to_string(), image.names.into_iter().next()?))).collect();
-    for &index in which {
-        if let Some(name) = names.get(&listed[index].image_id) {
-            listed[index].image_name.clone_from(name);
+/// Each container is shown with the first name that its image has now, as by Buildah: not with the one it was made by.
+fn name_images(store: &Store, listed: &mut [Listed]) -> Result<(), containers_storage::store::Error> {
+    if listed.iter().all(|row| row.image_id.is_empty()) {
+        return Ok(());
+    }
+    let images = store.images()?;
+    let mut names: HashMap<String, String> = HashMap::new();
+    for row in listed {
+        if let Some(name) = names.get(&row.image_id) {
+            row.image_name.clone_from(name);
+            continue;
         }
+        let found = match row.image_id.parse::<ImageId>() {
+            Ok(id) => images.find(&id)?,
+            Err(_) => None,
+        };
+        row.image_name = found.and_then(|image| image.names.into_iter().next()).unwrap_or_default();
+        names.insert(row.image_id.clone(), row.image_name.clone());
     }
     Ok(())
 }

@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use super::functions::{self, CallError};
 use super::node::{Branch, Command, Node, Offset, Pipeline, Word, WordKind};
 use super::text::plain;
-use super::{Error, MAX_OUTPUT, Value};
+use super::time::{self, MethodError};
+use super::{Error, MAX_OUTPUT, Mode, Value};
 
 /// The most actions that one rendering may run.
 const MAX_STEPS: usize = 1_000_000;
@@ -22,11 +23,12 @@ enum Flow {
 }
 
 /// Renders `nodes`, parsed from `text`, over `data`.
-pub(super) fn render(name: &str, text: &str, nodes: &[Node], data: &Value) -> Result<String, Error> {
+pub(super) fn render(name: &str, text: &str, nodes: &[Node], data: &Value, mode: Mode) -> Result<String, Error> {
     let root = Some(Cow::Borrowed(data));
     let mut executor = Executor {
         name,
         text,
+        mode,
         variables: vec![("$".to_owned(), root.clone())],
         out: String::with_capacity(text.len()),
         steps: 0,
@@ -39,6 +41,7 @@ pub(super) fn render(name: &str, text: &str, nodes: &[Node], data: &Value) -> Re
 struct Executor<'a> {
     name: &'a str,
     text: &'a str,
+    mode: Mode,
     variables: Vec<(String, Operand<'a>)>,
     out: String,
     steps: usize,
@@ -145,7 +148,8 @@ impl<'a> Executor<'a> {
         let number = |i: usize| Some(Cow::Owned(Value::Int(i64::try_from(i).unwrap_or(i64::MAX))));
         let owned = |value: Value| Some(Cow::Owned(value));
         Ok(match value {
-            None | Some(Cow::Borrowed(Value::Null) | Cow::Owned(Value::Null)) => Vec::new(),
+            None => Vec::new(),
+            Some(Cow::Borrowed(Value::Null | Value::NilList) | Cow::Owned(Value::Null | Value::NilList)) => Vec::new(),
             Some(Cow::Borrowed(Value::List(items))) => {
                 items.iter().enumerate().map(|(i, item)| (number(i), Some(Cow::Borrowed(item)))).collect()
             }
@@ -157,6 +161,14 @@ impl<'a> Executor<'a> {
             }
             Some(Cow::Owned(Value::Map(members))) => {
                 members.into_iter().map(|(key, value)| (owned(Value::Str(key)), owned(value))).collect()
+            }
+            // Since Go 1.22.
+            Some(other) if let Value::Int(count) = *other => {
+                let count = usize::try_from(count).unwrap_or_default();
+                if count > MAX_STEPS {
+                    return Err(Error::too_long());
+                }
+                (0..count).map(|i| (number(i), number(i))).collect()
             }
             Some(other) => return Err(self.error_here(format!("range can't iterate over {}", plain(&other)))),
         })
@@ -193,8 +205,15 @@ impl<'a> Executor<'a> {
             WordKind::Function(name) => self.call(dot, Call { name, function: first, words: rest, text: command }, piped),
             WordKind::Nil => Err(self.error(first, "nil is not a command")),
             WordKind::Field(names) if !rest.is_empty() || piped.is_some() => {
-                let name = names.last().map_or("", String::as_str);
-                Err(self.error(first, format!("{name} has arguments but cannot be invoked as function")))
+                self.invoke(dot.clone(), Invocation { place: first, names, words: rest }, dot, piped)
+            }
+            WordKind::Variable(name, names) if !names.is_empty() && (!rest.is_empty() || piped.is_some()) => {
+                let value = self.variable(name);
+                self.invoke(value, Invocation { place: first, names, words: rest }, dot, piped)
+            }
+            WordKind::Chain(inner, names) if !rest.is_empty() || piped.is_some() => {
+                let value = self.word(dot, inner)?;
+                self.invoke(value, Invocation { place: first, names, words: rest }, dot, piped)
             }
             _ if !rest.is_empty() || piped.is_some() => {
                 Err(self.error(first, format!("can't give argument to non-function {first}")))
@@ -212,7 +231,7 @@ impl<'a> Executor<'a> {
             WordKind::Literal(value, _) => Ok(Some(Cow::Borrowed(value))),
             WordKind::Field(names) => self.fields(dot.clone(), names),
             WordKind::Variable(name, names) => {
-                let value = self.variables.iter().rev().find(|(known, _)| known == name).and_then(|(_, value)| value.clone());
+                let value = self.variable(name);
                 self.fields(value, names)
             }
             WordKind::Function(name) => self.call(dot, Call { name, function: word, words: &[], text: word }, None),
@@ -224,8 +243,54 @@ impl<'a> Executor<'a> {
         }
     }
 
+    fn variable(&self, name: &str) -> Operand<'a> {
+        self.variables.iter().rev().find(|(known, _)| known == name).and_then(|(_, value)| value.clone())
+    }
+
+    /// A member with arguments: only times have methods.
+    fn invoke(
+        &mut self,
+        receiver: Operand<'a>,
+        call: Invocation<'a>,
+        dot: &Operand<'a>,
+        piped: Option<Operand<'a>>,
+    ) -> Result<Operand<'a>, Error> {
+        self.last = Some(call.place);
+        let Some((name, before)) = call.names.split_last() else { return Ok(receiver) };
+        let receiver = self.fields(receiver, before)?;
+        let Some(Value::Time(instant)) = receiver.as_deref() else {
+            return Err(self.error(call.place, format!("{name} has arguments but cannot be invoked as function")));
+        };
+        let mut arguments = Vec::with_capacity(call.words.len() + 1);
+        for word in call.words {
+            arguments.push(self.word(dot, word)?);
+        }
+        arguments.extend(piped);
+        let given: Vec<&Value> = arguments.iter().map(|operand| operand.as_deref().unwrap_or(&Value::Null)).collect();
+        let value = time::method(*instant, name, &given).map_err(|error| self.no_method(call.place, name, &given, error))?;
+        Ok(Some(Cow::Owned(value)))
+    }
+
+    fn no_method(&self, place: &Word, name: &str, given: &[&Value], error: MethodError) -> Error {
+        match error {
+            MethodError::Unknown => self.error(place, format!("can't evaluate field {name} in type time.Time")),
+            MethodError::Count { want } => {
+                self.error(place, format!("wrong number of args for {name}: want {want} got {}", given.len()))
+            }
+            MethodError::NoText => {
+                let got = given.first().map_or("<nil>", |value| value.type_name());
+                self.error(place, format!("wrong type for value; expected string; got {got}"))
+            }
+        }
+    }
+
     fn fields(&self, mut value: Operand<'a>, names: &[String]) -> Result<Operand<'a>, Error> {
         for name in names {
+            if let (Some(Value::Time(instant)), Some(place)) = (value.as_deref(), self.last) {
+                let result = time::method(*instant, name, &[]).map_err(|error| self.no_method(place, name, &[], error))?;
+                value = Some(Cow::Owned(result));
+                continue;
+            }
             value = match value {
                 None => None,
                 Some(Cow::Borrowed(value)) => self.field(value, name)?.map(Cow::Borrowed),
@@ -258,6 +323,9 @@ impl<'a> Executor<'a> {
             arguments.push(self.word(dot, word)?);
         }
         arguments.extend(piped);
+        if self.mode == Mode::Headings && functions::leaves_headings(name) {
+            return Ok(arguments.into_iter().next().flatten());
+        }
         functions::call(name, &arguments).map_err(|error| match error {
             CallError::Failed(message) => {
                 self.error_at(function.at, &text.to_string(), format!("error calling {name}: {message}"))
@@ -290,6 +358,13 @@ impl<'a> Executor<'a> {
         let want = || format!("wrong number of args for {}: want at least 1 got 0", call.name);
         piped.or(last).ok_or_else(|| self.error(call.function, want()))
     }
+}
+
+/// A member that is called: the word, the names in it, and the arguments.
+struct Invocation<'a> {
+    place: &'a Word,
+    names: &'a [String],
+    words: &'a [Word],
 }
 
 /// A function's name and arguments.

@@ -20,6 +20,11 @@ pub(super) fn is_function(name: &str) -> bool {
     NAMES.contains(&name)
 }
 
+/// Whether a function changes the cells of a table but not their heading.
+pub(super) fn leaves_headings(name: &str) -> bool {
+    matches!(name, "json" | "lower" | "title" | "truncate" | "upper")
+}
+
 /// Why a call failed.
 #[derive(Debug)]
 pub(super) enum CallError {
@@ -138,7 +143,7 @@ fn texts(name: &str, arguments: &Arguments<'_, '_>) -> Result<Value> {
             arguments.exactly(2, "2")?;
             let items = match arguments.value(0) {
                 Value::List(items) => items.as_slice(),
-                Value::Null => &[],
+                Value::Null | Value::NilList => &[],
                 _ => return Err(CallError::Type { argument: 0, want: "[]string" }),
             };
             items.iter().map(plain).collect::<Vec<_>>().join(arguments.text(1)?).into()
@@ -194,6 +199,7 @@ fn length(value: &Value) -> Result<i64> {
     let length = match value {
         Value::Str(text) => text.len(),
         Value::List(items) => items.len(),
+        Value::NilList => 0,
         Value::Map(members) => members.len(),
         Value::Null => return failed("len of nil pointer"),
         other => return failed(format!("len of type {}", other.type_name())),
@@ -243,13 +249,16 @@ fn element<'v>(value: &'v Value, key: &Value) -> Result<Option<Element<'v>>> {
             Some(item) => Ok(Some(Element::Inside(item))),
             None => failed(format!("index out of range: {number}")),
         },
+        (Value::NilList, Value::Int(number)) => failed(format!("index out of range: {number}")),
         (Value::Str(text), Value::Int(number)) => {
             match usize::try_from(*number).ok().and_then(|place| text.as_bytes().get(place)) {
                 Some(byte) => Ok(Some(Element::Made(Value::Int(i64::from(*byte))))),
                 None => failed(format!("index out of range: {number}")),
             }
         }
-        (Value::List(_) | Value::Str(_), key) => failed(format!("cannot index slice/array with type {}", key.type_name())),
+        (Value::List(_) | Value::NilList | Value::Str(_), key) => {
+            failed(format!("cannot index slice/array with type {}", key.type_name()))
+        }
         (Value::Null, _) => failed("index of untyped nil"),
         (other, _) => failed(format!("can't index item of type {}", other.type_name())),
     }
@@ -266,6 +275,7 @@ fn slice(operands: &[Operand<'_>]) -> Result<Value> {
         Value::Str(_) if operands.len() == 4 => return failed("cannot 3-index slice a string"),
         Value::Str(text) => text.len(),
         Value::List(items) => items.len(),
+        Value::NilList => 0,
         Value::Null => return failed("slice of untyped nil"),
         other => return failed(format!("can't slice item of type {}", other.type_name())),
     };
@@ -286,7 +296,7 @@ fn slice(operands: &[Operand<'_>]) -> Result<Value> {
     Ok(match value {
         Value::Str(text) => String::from_utf8_lossy(text.as_bytes().get(start..end).unwrap_or_default()).into_owned().into(),
         Value::List(items) => Value::List(items.get(start..end).unwrap_or_default().to_vec()),
-        _ => Value::Null,
+        _ => Value::NilList,
     })
 }
 
@@ -328,7 +338,9 @@ fn compare(name: &str, arguments: &Arguments<'_, '_>) -> Result<bool> {
 
 fn equal(left: &Value, right: &Value) -> Result<bool> {
     match (left, right) {
-        (Value::List(_) | Value::Map(_), _) | (_, Value::List(_) | Value::Map(_)) => failed("non-comparable type"),
+        (Value::List(_) | Value::NilList | Value::Map(_), _) | (_, Value::List(_) | Value::NilList | Value::Map(_)) => {
+            failed("non-comparable type")
+        }
         (Value::Null, _) | (_, Value::Null) => Ok(left == right),
         _ if left.type_name() == right.type_name() => Ok(left == right),
         _ => failed("incompatible types for comparison"),

@@ -16,6 +16,7 @@ mod node;
 mod parse;
 mod printf;
 mod text;
+mod time;
 pub mod value;
 
 pub use value::{Field, Value};
@@ -32,6 +33,13 @@ impl Error {
     fn too_long() -> Self {
         Self(format!("template prints more than {MAX_OUTPUT} bytes, or does not end"))
     }
+}
+
+/// What is rendered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Cells,
+    Headings,
 }
 
 /// A parsed template.
@@ -51,12 +59,17 @@ impl Template {
 
     /// Renders `data` as `.`.
     pub fn render(&self, data: &Value) -> Result<String, Error> {
-        exec::render(&self.name, &self.text, &self.nodes, data)
+        exec::render(&self.name, &self.text, &self.nodes, data, Mode::Cells)
     }
 
-    /// Whether the text holds any `{{…}}`.
-    pub fn has_actions(&self) -> bool {
-        self.text.contains("{{")
+    /// Renders the headings of a table: functions that change a cell's text leave its heading as it is.
+    pub fn render_headings(&self, headings: &Value) -> Result<String, Error> {
+        exec::render(&self.name, &self.text, &self.nodes, headings, Mode::Headings)
+    }
+
+    /// Whether a text is a template at all: one of its lines holds a `{{…}}`.
+    pub fn is_one(text: &str) -> bool {
+        text.lines().any(|line| line.find("{{").is_some_and(|at| line[at..].contains("}}")))
     }
 }
 
@@ -99,9 +112,11 @@ mod tests {
             Field::new("Labels", labels),
             Field::new("None", Value::Null),
             Field::new("Empty", Value::Map([].into())),
+            Field::new("Nil", Value::NilList),
             Field::new("Env", vec!["A=1", "B=2"]),
             Field::new("At", "2026-11-21T11:38:03.5Z".parse::<jiff::Timestamp>().unwrap()),
             Field::new("Epoch", jiff::Timestamp::UNIX_EPOCH),
+            Field::new("Times", vec![jiff::Timestamp::UNIX_EPOCH]),
             Field::new("Inner", Value::Struct(vec![Field::new("X", 1), Field::new("Y", "z")])),
         ]);
         let cases = [
@@ -111,6 +126,10 @@ mod tests {
             ("{{index .Labels \"c d\"}}|{{index .Labels \"zz\"}}|{{index .Empty \"a\"}}", "e||"),
             ("{{.None}}", "<nil>"),
             ("{{.Empty}}", "map[]"),
+            (
+                "{{.Nil}} {{json .Nil}} {{len .Nil}} {{range .Nil}}x{{else}}none{{end}} {{printf \"%s\" .Nil}}",
+                "[] null 0 none []",
+            ),
             ("{{.Env}} {{len .Env}} {{index .Env 1}}", "[A=1 B=2] 2 B=2"),
             ("{{range .Env}}<{{.}}>{{end}}", "<A=1><B=2>"),
             ("{{range $k, $v := .Labels}}{{$k}}={{$v}};{{end}}", "a=b;c d=e;"),
@@ -122,12 +141,44 @@ mod tests {
             ("{{join .Env \",\"}}", "A=1,B=2"),
             ("{{.Labels.zz.deeper}}", "<no value>"),
             ("{{range .Env}}{{$.ID}}{{end}}", "4f534f53"),
+            ("{{.At.Year}} {{.At.Unix}} {{with .At}}{{.Month}}{{end}}", "2026 1795261083 November"),
+            (r#"{{.At.Format "2006-01-02"}} {{"15:04" | .At.Format}} {{$x := .At}}{{$x.Format "05"}}"#, "2026-11-21 11:38 03"),
+            (r#"{{(index .Times 0).Format "06"}} {{.At.UTC.Day}}"#, "70 21"),
+            (
+                "{{range 3}}{{.}}{{end}} {{range $i, $x := 2}}{{$i}}{{$x}};{{end}}{{range 0}}x{{else}}none{{end}}",
+                "012 00;11;none",
+            ),
         ];
         for (text, out) in cases {
             assert_eq!(rendered(text, &data).as_deref(), Ok(out), "{text}");
         }
+        for (text, error) in [
+            ("{{.At.Nope}}", "<.At.Nope>: can't evaluate field Nope in type time.Time"),
+            ("{{.At.Format}}", "<.At.Format>: wrong number of args for Format: want 1 got 0"),
+            ("{{.At.Format 1}}", "<.At.Format>: wrong type for value; expected string; got int"),
+            ("{{.ID.Format 1}}", "<.ID.Format>: Format has arguments but cannot be invoked as function"),
+        ] {
+            assert!(rendered(text, &data).unwrap_err().ends_with(error), "{text}: {:?}", rendered(text, &data));
+        }
         let error = rendered("{{.None.X}}", &data).unwrap_err();
         assert_eq!(error, "template: info:1:7: executing \"info\" at <.None.X>: nil pointer evaluating interface {}.X");
+    }
+
+    #[test]
+    fn headings_stay_as_they_are() {
+        let template =
+            Template::parse("image", "{{.Name | lower}} {{json .Name}} {{truncate .Name 2}} {{pad .Name 1 1}}").unwrap();
+        let headings = Value::Map([("Name".to_owned(), Value::from("NAME"))].into());
+        assert_eq!(template.render_headings(&headings).as_deref(), Ok("NAME NAME NAME  NAME "));
+    }
+
+    #[test]
+    fn a_template_has_an_action_in_one_line() {
+        for (text, want) in
+            [("{{.A}}", true), ("a{{.A}}b", true), ("a", false), ("{{.A", false), ("}}{{", false), ("{{\n}}", false)]
+        {
+            assert_eq!(Template::is_one(text), want, "{text:?}");
+        }
     }
 
     #[test]

@@ -113,6 +113,7 @@ impl Spec {
     fn value(&self, out: &mut String, verb: char, value: &Value) {
         match value {
             _ if verb == 'T' => self.pad(out, value.type_name()),
+            Value::NilList => out.push_str("[]"),
             Value::List(items) => {
                 out.push('[');
                 self.elements(out, items.iter(), |out, item| self.value(out, verb, item));

@@ -15,6 +15,7 @@ pub(super) fn plain(value: &Value) -> String {
         Value::Float(value) => shortest(*value),
         Value::Str(text) => text.clone(),
         Value::Time(instant) => time(*instant),
+        Value::NilList => "[]".to_owned(),
         Value::List(items) => format!("[{}]", joined(items.iter().map(plain))),
         Value::Map(members) => format!("map[{}]", joined(members.iter().map(|(key, value)| format!("{key}:{}", plain(value))))),
         Value::Struct(fields) => format!("{{{}}}", joined(fields.iter().map(|field| plain(&field.value)))),

@@ -25,6 +25,8 @@ pub enum Value {
     Time(Timestamp),
     /// A slice.
     List(Vec<Value>),
+    /// A slice that was never made: no elements, and `null` in JSON.
+    NilList,
     /// A map; keys are sorted as Go prints them.
     Map(BTreeMap<String, Value>),
     /// A struct; unknown field names are errors, unlike a map's.
@@ -97,6 +99,7 @@ impl Value {
             Self::Float(value) => *value == 0.0,
             Self::Str(text) => text.is_empty(),
             Self::List(items) => items.is_empty(),
+            Self::NilList => true,
             Self::Map(members) => members.is_empty(),
             Self::Time(_) | Self::Struct(_) => false,
         }
@@ -111,7 +114,7 @@ impl Value {
             Self::Float(_) => "float64",
             Self::Str(_) => "string",
             Self::Time(_) => "time.Time",
-            Self::List(_) => "[]interface {}",
+            Self::List(_) | Self::NilList => "[]interface {}",
             Self::Map(_) => "map[string]interface {}",
             Self::Struct(_) => "struct",
         }
@@ -128,7 +131,7 @@ struct JsonWriter<'a> {
 impl JsonWriter<'_> {
     fn value(&mut self, value: &Value) {
         match value {
-            Value::Null => self.out.push_str("null"),
+            Value::Null | Value::NilList => self.out.push_str("null"),
             Value::Bool(value) => self.out.push_str(if *value { "true" } else { "false" }),
             Value::Int(value) => self.out.push_str(&value.to_string()),
             // JSON has no infinities; Go refuses them, and none of our values is one.

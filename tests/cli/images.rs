@@ -96,7 +96,7 @@ fn filters_choose() {
     }
     assert_eq!(rows(&env, &["-f", &format!("id={}", &a[..20])]), all[..1]);
     for (bad, part) in [
-        ("x=y", "unsupported filter"),
+        ("x=y", "unsupported image filter"),
         ("x", "must be in the format"),
         ("dangling=perhaps", "non-boolean"),
         ("since=nosuch", "image not known"),

@@ -1,6 +1,7 @@
 //! The same job by Debian's Buildah and by us: outputs, configs, histories and trees compared.
 
 mod copy;
+mod formats;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod images;
