@@ -1,6 +1,8 @@
 //! Flags that several verbs share, in groups by concern, and the checks of operand counts.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use clap::builder::{OsStringValueParser, TypedValueParser};
 
 use super::CommandError;
 
@@ -92,6 +94,16 @@ pub struct NamespaceArgs {
     /// Host name namespace: private, host, or a path
     #[arg(long, value_name = "NAMESPACE")]
     pub uts: Option<String>,
+}
+
+/// The parser of a file or directory whose empty name means none, as of a variable that is not set: clap's own refuses that.
+pub fn path() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
+}
+
+/// The path, unless it is empty.
+pub fn given(path: &Option<PathBuf>) -> Option<&Path> {
+    path.as_deref().filter(|path| !path.as_os_str().is_empty())
 }
 
 /// Refuses operands where a verb takes none.

@@ -8,7 +8,7 @@ use super::access::{self, RegistryArgs};
 use super::from::{format, write_id};
 use super::push::CompressionArgs;
 use super::run_environment::conf_environment;
-use super::{CommandError, Context, Ui};
+use super::{CommandError, Context, Ui, args};
 use crate::conf::Policy;
 use crate::conf::policy::Verdict;
 use crate::container::commit::{self, Afterwards, Clock, Documents, Edit, Export, HistoryPolicy, LayerPolicy, Outcome};
@@ -38,7 +38,7 @@ pub(crate) struct CommitArgs {
     change: Vec<String>,
 
     /// File with settings to merge into those of the image: Docker's config object, as JSON
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = args::path())]
     config: Option<PathBuf>,
 
     /// Note the time of creation as an annotation
@@ -54,7 +54,7 @@ pub(crate) struct CommitArgs {
     identity_label: Option<bool>,
 
     /// Write the image's ID to this file instead of printing it
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = args::path())]
     iidfile: Option<PathBuf>,
 
     /// Manifest list to add the image to; it is made if there is none
@@ -62,7 +62,7 @@ pub(crate) struct CommitArgs {
     manifest: Option<String>,
 
     /// Write what was made to this file, as JSON
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = args::path())]
     metadata_file: Option<PathBuf>,
 
     /// Leave out the history
@@ -78,7 +78,7 @@ pub(crate) struct CommitArgs {
     quiet: bool,
 
     /// File whose time of change is that of the image and of every file in the new layer
-    #[arg(long, value_name = "FILE", hide = true)]
+    #[arg(long, value_name = "FILE", value_parser = args::path(), hide = true)]
     reference_time: Option<PathBuf>,
 
     /// Give files no later time than that of --source-date-epoch
@@ -142,10 +142,10 @@ pub(crate) fn commit(ctx: &Context, ui: &mut Ui, args: &CommitArgs) -> Result<Ex
     for warning in &outcome.warnings {
         ui.note(format!("warning: {warning}"));
     }
-    if let Some(path) = &args.metadata_file {
+    if let Some(path) = args::given(&args.metadata_file) {
         write_id(path, &metadata(&outcome))?;
     }
-    match &args.iidfile {
+    match args::given(&args.iidfile) {
         Some(path) => write_id(path, &format!("sha256:{}", outcome.id))?,
         None => ui.data(&outcome.id)?,
     }
@@ -202,14 +202,14 @@ fn require_policy(ctx: &Context) -> Result<(), CommandError> {
 fn options(ctx: &Context, args: &CommitArgs) -> Result<commit::Options, CommandError> {
     // Buildah's order: what is unset can be set again.
     let mut edits: Vec<Edit> = args.unsetenv.iter().cloned().map(|name| Edit::Change(Change::UnsetEnv(name))).collect();
-    if let Some(path) = &args.config {
+    if let Some(path) = args::given(&args.config) {
         edits.extend(config_file(path)?.into_iter().map(Edit::Change));
     }
     edits.extend(args.change.iter().cloned().map(Edit::Instruction));
     edits.extend(args.unsetannotation.iter().cloned().map(|key| Edit::Change(Change::UnsetAnnotation(key))));
     edits.extend(args.annotation.iter().map(|word| Edit::Change(setting::annotation(word))));
     Ok(commit::Options {
-        destination: args.operands.get(1).cloned(),
+        destination: args.operands.get(1).cloned().filter(|name| !name.is_empty()),
         manifest_list: args.manifest.clone().filter(|name| !name.is_empty()),
         format: format(ctx, args.format.as_deref())?,
         layer: if args.squash { LayerPolicy::Squash } else { LayerPolicy::Append },

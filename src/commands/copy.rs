@@ -1,11 +1,11 @@
 //! `coracle copy` and `coracle add`: files into a working container.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::access::{Images, RegistryArgs, RetryArgs};
-use super::{CommandError, Context, Ui};
+use super::{CommandError, Context, Ui, args};
 use crate::container::add::{Appearance, Links, Selection, Verb, Wildcards};
 use crate::container::copy::{self, Layering, Options, Origin};
 use crate::container::pull::PullPolicy;
@@ -62,7 +62,7 @@ struct TransferArgs {
     chown: Option<String>,
 
     /// Directory below which all sources are
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = args::path())]
     contextdir: Option<PathBuf>,
 
     /// Leave out what matches this pattern (can be repeated)
@@ -74,7 +74,7 @@ struct TransferArgs {
     from: Option<String>,
 
     /// File with patterns to leave out; needs --contextdir
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = args::path())]
     ignorefile: Option<PathBuf>,
 
     /// Make a layer of its own of what is copied, which does not depend on what is below
@@ -121,8 +121,14 @@ fn transfer(ctx: &Context, ui: &mut Ui, verb: Verb, args: &TransferArgs, parents
         [source] => (vec![source.clone()], None),
         [sources @ .., destination] => (sources.to_vec(), Some(PathBuf::from(destination))),
     };
-    if args.ignorefile.is_some() && args.contextdir.is_none() {
+    // An empty value is that of a variable that is not set, and no value.
+    let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+    let context = args::given(&args.contextdir).map(Path::to_path_buf);
+    if args::given(&args.ignorefile).is_some() && context.is_none() {
         return Err(CommandError::usage("--ignorefile option requires that you specify a context dir using --contextdir"));
+    }
+    if sources.iter().any(|source| source.is_empty()) {
+        return Err(CommandError::usage("empty source location"));
     }
     args.registry.check()?;
     args.retries.check()?;
@@ -132,12 +138,12 @@ fn transfer(ctx: &Context, ui: &mut Ui, verb: Verb, args: &TransferArgs, parents
         verb,
         sources,
         destination,
-        origin: match args.from.clone() {
-            None => Origin::Host(args.contextdir.clone()),
+        origin: match given(&args.from) {
+            None => Origin::Host(context),
             Some(name) => Origin::Named { name, fetch: images.fetch(PullPolicy::Missing) },
         },
         selection: selection(args, parents),
-        appearance: Appearance { chown: args.chown.clone(), chmod: args.chmod.clone(), timestamp: args.timestamp },
+        appearance: Appearance { chown: given(&args.chown), chmod: given(&args.chmod), timestamp: args.timestamp },
         layering: if args.link { Layering::Linked } else { Layering::Container },
         history: if history { HistoryChoice::Note } else { HistoryChoice::Silent },
     };
@@ -153,7 +159,7 @@ fn transfer(ctx: &Context, ui: &mut Ui, verb: Verb, args: &TransferArgs, parents
 fn selection(args: &TransferArgs, parents: bool) -> Selection {
     Selection {
         exclude: args.exclude.clone(),
-        ignore_file: args.ignorefile.clone(),
+        ignore_file: args::given(&args.ignorefile).map(Path::to_path_buf),
         links: if args.no_follow_symlinks { Links::Keep } else { Links::Follow },
         wildcards: match (args.allow_wildcard, args.allow_empty_wildcard) {
             (Some(false), _) => Wildcards::Literal,

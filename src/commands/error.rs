@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use containers_storage::store;
 
 use super::ui::escape;
-use crate::container::mounted;
+use crate::container::{self, mounted};
 use crate::userns;
 
 /// The exit status of every failure that carries none of its own.
@@ -202,6 +202,11 @@ fn hints_for(error: &(dyn Error + 'static)) -> Vec<String> {
             hints.extend(error.hints());
         } else if let Some(error) = cause.downcast_ref::<userns::Error>() {
             hints.extend(error.hints());
+        } else if let Some(container::run::Error::Volume { path, .. }) = cause.downcast_ref() {
+            hints.push(format!(
+                "\"coracle config --volume {}- CONTAINER\" takes the volume out of the image's settings",
+                escape(&path.to_string_lossy())
+            ));
         } else if let Some(store::Error::Corrupt { .. }) = cause.downcast_ref() {
             hints.push("\"coracle check\" says what is damaged; the file was left as it is".to_owned());
         } else if let Some(errno) = errno_of(cause) {

@@ -7,7 +7,7 @@ use super::access::{self, Images, RegistryArgs, RetryArgs};
 use super::info::note_driver;
 use super::platform::PlatformArgs;
 use super::run_environment::{RunEnvironmentArgs, containers_conf};
-use super::{CommandError, Context, Ui};
+use super::{CommandError, Context, Ui, args};
 use crate::container::from;
 use crate::container::on_build;
 use crate::container::pull::PullPolicy;
@@ -24,7 +24,7 @@ pub(crate) struct FromArgs {
     operands: Vec<String>,
 
     /// Write the container's ID to this file
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = args::path())]
     cidfile: Option<PathBuf>,
 
     /// Format that the container notes: oci or docker (what a commit writes is its own --format)
@@ -94,7 +94,7 @@ pub(crate) fn from(ctx: &Context, ui: &mut Ui, args: &FromArgs) -> Result<ExitCo
     if is_first {
         note_driver(ui, store.conf());
     }
-    if let Some(path) = &args.cidfile {
+    if let Some(path) = args::given(&args.cidfile) {
         write_id(path, outcome.id.as_str())?;
     }
     let id = outcome.id.as_str();

@@ -1,11 +1,11 @@
 //! `coracle run`: a command in a working container.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::args::{CapabilityArgs, NamespaceArgs};
 use super::run_environment::{conf_environment, containers_conf};
-use super::{CommandError, Context, Ui, isolation};
+use super::{CommandError, Context, Ui, args, isolation};
 use crate::conf::{self, mounts::Subscription};
 use crate::container::run::{self, Confinement, HistoryChoice, Names, NamespaceWords, TerminalChoice};
 use crate::run::devices::DeviceRequest;
@@ -35,7 +35,7 @@ pub(crate) struct RunArgs {
     namespaces: NamespaceArgs,
 
     /// Directory below which relative sources of --mount are
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = args::path())]
     contextdir: Option<PathBuf>,
 
     /// Device of the host: SOURCE[:TARGET[:rwm]] (can be repeated)
@@ -226,7 +226,7 @@ fn mounts(ctx: &Context, args: &RunArgs) -> Result<MountOptions, CommandError> {
     Ok(MountOptions {
         requests,
         devices: devices.map_err(CommandError::usage)?,
-        context_dir: args.contextdir.clone(),
+        context_dir: args::given(&args.contextdir).map(Path::to_path_buf),
         cache_dir: Some(cache_dir(ctx)?),
         ..MountOptions::default()
     })

@@ -1,6 +1,7 @@
 //! `coracle unshare`: a command as root of the store's user namespace.
 
 use std::ffi::OsString;
+use std::io::ErrorKind;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitCode};
 
@@ -45,9 +46,7 @@ pub(crate) fn unshare(ctx: &Context, ui: &mut Ui, args: &UnshareArgs) -> Result<
         }
     }
     ui.finish()?;
-    let failed = |error: std::io::Error| {
-        CommandError::from(error).context(format!("running {}", program.to_string_lossy())).with_status(1)
-    };
+    let failed = |error: std::io::Error| failed_to_run(&program, error);
     let Some(store) = store else {
         // Nothing is left to do afterwards: the command takes this process's place, and with it its signals and its terminal.
         return Err(failed(command.exec()));
@@ -63,4 +62,18 @@ pub(crate) fn unshare(ctx: &Context, ui: &mut Ui, args: &UnshareArgs) -> Result<
         Some(code) => Err(CommandError::status(u8::try_from(code).unwrap_or(1))),
         None => Err(CommandError::status(u8::try_from(128 + status.signal().unwrap_or(0)).unwrap_or(1))),
     }
+}
+
+/// A program that could not be started. For a name alone the kernel's answer is about some directory of PATH, often one that may not
+/// be searched.
+fn failed_to_run(program: &std::ffi::OsStr, error: std::io::Error) -> CommandError {
+    let is_name = !program.as_encoded_bytes().contains(&b'/');
+    let text = program.to_string_lossy();
+    let error = match error.kind() {
+        ErrorKind::NotFound | ErrorKind::PermissionDenied if is_name => {
+            CommandError::usage(format!("exec: {text:?}: executable file not found in $PATH"))
+        }
+        _ => CommandError::from(error).context(format!("running {text}")),
+    };
+    error.with_status(1)
 }

@@ -46,7 +46,8 @@ pub(crate) fn version(_ctx: &Context, ui: &mut Ui, args: &VersionArgs) -> Result
         ui.json(&Value::Struct(fields.into()).to_json("    ", HtmlEscape::On))?;
         return Ok(ExitCode::SUCCESS);
     }
-    for (label, _, value) in rows.iter().filter(|(label, ..)| !label.is_empty()) {
+    // What is not known of a build is not told; the keys of the JSON are all there.
+    for (label, _, value) in rows.iter().filter(|(label, _, value)| !label.is_empty() && !value.is_empty()) {
         ui.data(format_args!("{label:<17}{value}"))?;
     }
     Ok(ExitCode::SUCCESS)
@@ -58,8 +59,10 @@ pub(super) fn one_line(ui: &mut Ui) -> Result<ExitCode, CommandError> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// When the program was built, as C's `asctime` writes it: what `SOURCE_DATE_EPOCH` said then, so that builds can be repeated.
+/// When the program was built, as C's `asctime` writes it: what `SOURCE_DATE_EPOCH` said then, so that builds can be repeated;
+/// empty where nothing said it.
 fn built() -> String {
-    let seconds = option_env!("SOURCE_DATE_EPOCH").and_then(|text| text.parse().ok()).unwrap_or_default();
-    Timestamp::from_second(seconds).map(|time| time.strftime("%a %b %e %H:%M:%S %Y").to_string()).unwrap_or_default()
+    let seconds = option_env!("SOURCE_DATE_EPOCH").and_then(|text| text.parse().ok());
+    let time = seconds.and_then(|seconds| Timestamp::from_second(seconds).ok());
+    time.map(|time| time.strftime("%a %b %e %H:%M:%S %Y").to_string()).unwrap_or_default()
 }

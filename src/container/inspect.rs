@@ -80,7 +80,8 @@ impl Serialize for Ordered<'_> {
 pub fn container(store: &Store, name: &str) -> Result<Report, Error> {
     let container = WorkingContainer::open(store, name)?;
     let state = container.state();
-    report(state, &container.id().to_string(), &mount_point(store, &container))
+    let id = container.id().to_string();
+    report(state, &Subject::Container { id: &id, mount_point: &mount_point(store, &container) })
         .map_err(|source| Error::Damaged { name: name.to_owned(), source })
 }
 
@@ -90,17 +91,12 @@ pub fn image(store: &Store, registries: &Registries, name: &str) -> Result<Repor
     let (mut base, config) = from::read_base(store, &found)?;
     // An image has the first of its names here, whichever it was found by.
     base.name = found.image.names.first().unwrap_or(&base.id).clone();
-    let mut draft = from::new_draft(stored_format(&base), &base, config);
+    // A container of Docker's format would be given a host name, an image is not.
+    let mut draft = from::new_draft(Format::Oci, &base, config);
     // The base annotations describe what a new container would be made from; this is about the image itself.
     draft.annotations = stored_annotations(&base);
     let state = State::new("", "", &base, draft, &image_environment());
-    let damaged = |source| Error::Damaged { name: name.to_owned(), source };
-    let mut report = report(&state, "", "").map_err(damaged)?;
-    // Of an image there are none of these, rather than an empty list.
-    for (_, value) in report.members.iter_mut().filter(|(member, _)| ["Capabilities", "Devices"].contains(member)) {
-        *value = to_raw_value(&()).map_err(damaged)?;
-    }
-    Ok(report)
+    report(&state, &Subject::Image(stored_format(&base))).map_err(|source| Error::Damaged { name: name.to_owned(), source })
 }
 
 fn stored_format(base: &Base) -> Format {
@@ -130,11 +126,28 @@ fn mount_point(store: &Store, container: &WorkingContainer) -> String {
     }
 }
 
-fn report(state: &State, id: &str, mount_point: &str) -> serde_json::Result<Report> {
+/// What a report is about.
+enum Subject<'a> {
+    /// A container, and where it is mounted.
+    Container { id: &'a str, mount_point: &'a str },
+    /// An image that is stored in this format.
+    Image(Format),
+}
+
+fn report(state: &State, subject: &Subject<'_>) -> serde_json::Result<Report> {
     let base = state.base()?;
     let environment = state.environment()?;
     let kept = state.members();
     let raw = |key: &str| kept.raw(key).map_or_else(|| to_raw_value(&()), |raw| RawValue::from_string(raw.get().to_owned()));
+    // Of an image nobody has said what its containers may do: Go's nil, and not an empty list.
+    let said = |key: &str| match subject {
+        Subject::Container { .. } => raw(key),
+        Subject::Image(_) => to_raw_value(&()),
+    };
+    let (id, mount_point) = match *subject {
+        Subject::Container { id, mount_point } => (id, mount_point),
+        Subject::Image(_) => ("", ""),
+    };
     let draft = &state.draft;
     let members = vec![
         ("Type", to_raw_value(state::TYPE)?),
@@ -152,27 +165,43 @@ fn report(state: &State, id: &str, mount_point: &str) -> serde_json::Result<Repo
         ("ImageAnnotations", to_raw_value(&draft.annotations)?),
         ("ImageCreatedBy", to_raw_value(&draft.created_by)?),
         ("OCIv1", document(draft.config.to_oci())?),
-        ("Docker", document(docker(draft))?),
+        ("Docker", document(docker(draft, subject)?)?),
         ("DefaultMountsFilePath", to_raw_value(&kept.get::<String>("defaultMountsFilePath")?)?),
         ("Isolation", to_raw_value(isolation(environment.isolation))?),
         ("NamespaceOptions", raw("NamespaceOptions")?),
-        ("Capabilities", raw("Capabilities")?),
+        ("Capabilities", said("Capabilities")?),
         ("ConfigureNetwork", to_raw_value(network(environment.network_policy))?),
         ("CNIPluginPath", to_raw_value(&kept.get::<String>("CNIPluginPath")?)?),
         ("CNIConfigDir", to_raw_value(&kept.get::<String>("CNIConfigDir")?)?),
         ("IDMappingOptions", raw("IDMappingOptions")?),
         ("History", history(state)?),
-        ("Devices", raw("Devices")?),
-        ("DeviceSpecs", raw("DeviceSpecs")?),
+        ("Devices", said("Devices")?),
+        ("DeviceSpecs", said("DeviceSpecs")?),
         ("CDIConfigDir", to_raw_value(&kept.get::<String>("CDIConfigDir")?)?),
     ];
     Ok(Report { members })
 }
 
-fn docker(draft: &Draft) -> Vec<u8> {
+fn docker(draft: &Draft, subject: &Subject<'_>) -> serde_json::Result<Vec<u8>> {
     let mut config = draft.config.clone();
     config.docker.container_config = Some(Box::new(config.config.clone()));
-    config.to_docker()
+    let bytes = config.to_docker();
+    match subject {
+        // The OCI's format has no triggers: Go's nil again.
+        Subject::Image(Format::Oci) if config.config.on_build.is_empty() => without_triggers(&bytes),
+        _ => Ok(bytes),
+    }
+}
+
+fn without_triggers(docker: &[u8]) -> serde_json::Result<Vec<u8>> {
+    let mut image = Members::parse(docker)?;
+    for member in ["config", "container_config"] {
+        let Some(settings) = image.raw(member) else { continue };
+        let mut settings = Members::parse(settings.get().as_bytes())?;
+        settings.set("OnBuild", &())?;
+        image.set(member, &settings)?;
+    }
+    image.to_bytes()
 }
 
 fn document(bytes: Vec<u8>) -> serde_json::Result<Box<RawValue>> {

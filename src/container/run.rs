@@ -5,13 +5,13 @@
 
 mod mounts;
 mod subscriptions;
+mod volumes;
 mod words;
 
 use std::path::{Path, PathBuf};
 
 use containers_storage::Root;
 use containers_storage::store::Store;
-use nix::errno::Errno;
 
 use super::config::empty_step;
 use super::state::{self, CommonOptions, Namespace as KeptNamespace, RunEnvironment};
@@ -221,7 +221,7 @@ pub fn run(
     subscriptions::add(&options.subscriptions, &mut request.mounts);
     subscriptions::add_fips(mounted.root(), &mut request.mounts);
     let settings = &container.state().draft.config.config;
-    make_volumes(mounted.root(), settings)?;
+    volumes::make(mounted.root(), settings)?;
     let groups: Vec<String> = kept.group_add.iter().chain(&options.confinement.groups).cloned().collect();
     request.process.user = users::resolve(mounted.root(), options.user.as_deref().unwrap_or(&settings.user), &groups)?;
     let mut made = MountPoints::default();
@@ -262,26 +262,6 @@ fn note_history(store: &Store, container: &WorkingContainer, command: &[String])
         state.history_before.push(empty_step(&format!("{shell} {}", command.join(" "))));
         Ok(())
     })
-}
-
-/// The image's volumes are plain directories here; missing ones are made, as a container of any runtime would find them.
-fn make_volumes(root: &Root, settings: &Settings) -> Result<(), Error> {
-    for volume in &settings.volumes {
-        let path = Path::new(volume);
-        let mode = rustix::fs::Mode::from_raw_mode(0o755);
-        let made = root.mkdir_all(path, |directory, _| {
-            // The handle is a bare one (O_PATH), which fchmod(2) refuses.
-            let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&directory));
-            Ok(rustix::fs::chmod(path, mode)?)
-        });
-        match made {
-            Ok(_) => {}
-            // A file, as in `VOLUME /etc/hosts`, stays what it is.
-            Err(error) if error.raw_os_error() == Some(Errno::ENOTDIR as i32) => {}
-            Err(source) => return Err(Error::Volume { path: path.to_owned(), source }),
-        }
-    }
-    Ok(())
 }
 
 /// Everything that a request is made of.

@@ -319,3 +319,17 @@ fn stored_list(env: &TestEnv) -> serde_json::Value {
     assert_eq!(lists.len(), 1);
     lists.into_iter().next().expect("a list")
 }
+
+#[test]
+fn a_name_with_a_digest_is_only_for_the_image_that_has_it() {
+    let env = TestEnv::new();
+    let container = container_with_a_file(&env);
+    env.ok(["commit", "--timestamp", "0", &container, ""]);
+    let other = format!("app@sha256:{}", "0".repeat(64));
+    let refused = env.run(["commit", "--timestamp", "0", &container, &other]);
+    assert!(refused.failure(125).contains("does not match the destination reference"), "{refused}");
+    assert_eq!(env.ok(["images", "--format", "{{.Name}}"]), "<none>");
+    let digest = env.ok(["images", "--format", "{{.Digest}}"]);
+    env.ok(["commit", "--timestamp", "0", &container, &format!("app@{digest}")]);
+    assert_eq!(env.ok(["images", "--format", "{{.Name}}"]), "localhost/app");
+}

@@ -94,3 +94,18 @@ fn what_is_missing_or_cannot_be_is_said() {
     [exit status: 125]
     ");
 }
+
+#[test]
+fn an_empty_value_is_none() {
+    let env = TestEnv::new();
+    let container = env.ok(["from", "scratch"]);
+    env.write("file", "content\n");
+    let plain = env.ok(["copy", &container, "file", "/file"]);
+    let flags = ["--chown=", "--chmod=", "--from=", "--contextdir=", "--ignorefile="];
+    assert_eq!(env.ok([&["copy"], &flags[..], &[&container, "file", "/file"]].concat()), plain);
+    insta::assert_snapshot!(env.run(["copy", &container, "", "/file"]), @r"
+    ------- stderr -------
+    Error: empty source location
+    [exit status: 125]
+    ");
+}

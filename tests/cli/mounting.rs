@@ -70,7 +70,7 @@ fn a_copy_and_a_config_reach_a_container_that_runs() {
     let container = env.ok(["from", "base"]);
     env.write("file", "copied\n");
     let script = format!(
-        "coracle run {container} -- sh -c 'echo up > /up; while [ ! -e /file ]; do sleep 0.02; done; cat /file' &
+        "coracle run {container} -- sh -c 'echo up > /u; mv /u /up; while [ ! -e /file ]; do sleep 0.02; done; cat /file' &
          until coracle run {container} -- cat /up; do sleep 0.05; done 2>/dev/null
          coracle config --env A=1 {container}
          if coracle rm {container} 2>err; then echo removed; fi; grep -c 'uses it' err
@@ -131,4 +131,22 @@ fn a_container_that_another_tool_mounted_is_not_mounted_twice() {
     let said = output.err();
     assert!(said.contains("is mounted by another process outside coracle") && said.contains("hint: wait until"), "{said}");
     assert_eq!(env.ok(["run", &container, "--", "echo", "free"]), "free");
+}
+
+#[test]
+fn what_unshare_cannot_start_is_status_1() {
+    let mut env = TestEnv::new();
+    env.shell("mkdir closed; chmod 0 closed").success();
+    env.set("PATH", &format!("{}:/usr/bin:/bin", env.work().join("closed").display()));
+    let binary = crate::harness::binary().to_string_lossy().into_owned();
+    insta::assert_snapshot!(env.tool(&binary, ["unshare", "nosuchcommand"]), @r#"
+    ------- stderr -------
+    Error: exec: "nosuchcommand": executable file not found in $PATH
+    [exit status: 1]
+    "#);
+    insta::assert_snapshot!(env.tool(&binary, ["unshare", "/etc/passwd"]), @r"
+    ------- stderr -------
+    Error: running /etc/passwd: permission denied
+    [exit status: 1]
+    ");
 }

@@ -230,3 +230,20 @@ fn any_user_may_open_the_output_again() {
     let ended = env.shell(&format!("coracle run --user 1000 {container} -- yes | head -n 1"));
     assert_eq!(ended.success(), "y");
 }
+
+#[test]
+fn a_volume_behind_a_link_that_leads_nowhere_is_made_there() {
+    let env = TestEnv::new();
+    env.busybox("base");
+    let container = env.ok(["from", "base"]);
+    env.ok(["run", &container, "--", "sh", "-c", "ln -s /data/store /vol; ln -s loop /loop"]);
+    env.ok(["config", "--volume", "/vol", &container]);
+    assert_eq!(env.ok(["run", &container, "--", "ls", "-d", "/data/store"]), "/data/store");
+    env.ok(["config", "--volume", "/loop", &container]);
+    insta::assert_snapshot!(env.run(["run", &container, "--", "true"]), @r#"
+    ------- stderr -------
+    Error: creating volume "/loop": too many levels of symbolic links
+    hint: "coracle config --volume /loop- CONTAINER" takes the volume out of the image's settings
+    [exit status: 125]
+    "#);
+}

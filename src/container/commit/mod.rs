@@ -184,6 +184,18 @@ pub enum Error {
         /// What failed.
         source: Box<push::Error>,
     },
+    /// The name for the image has another digest than its manifest.
+    #[error(
+        "committing {container:?} to {name}: the manifest's digest is {digest}, which does not match the destination reference"
+    )]
+    OtherDigest {
+        /// The container.
+        container: String,
+        /// The name.
+        name: Box<Reference>,
+        /// The digest of the manifest.
+        digest: Box<Digest>,
+    },
     /// `--change` with something that is no config instruction.
     #[error("--change {text:?}")]
     Change {
@@ -306,6 +318,7 @@ pub fn commit(store: &Store, name: &str, options: &Options, note: &mut dyn FnMut
     let packed = layer::pack(store, &container, options, &writer.created, note)?;
     let extra = extra_layers(store, &container, options, &writer.created, &packed)?;
     let written = writer.write(&lower, &packed, &extra)?;
+    writer.check_digest(&written)?;
     let image = writer.record(&written, extra.last().map_or(packed.layer(), |top| &top.layer.id));
     let id = image.id.clone();
     let failed = |source| Error::Store { name: container.name(), source };
@@ -453,6 +466,19 @@ impl Writer<'_> {
             above: &above,
         };
         Ok(document::write(self.draft.clone(), &layers, &origin, &self.options.documents, self.options.layer))
+    }
+
+    /// A name with a digest is only that of the image which has it.
+    fn check_digest(&self, written: &Written) -> Result<(), Error> {
+        let digest = written.manifest.digest();
+        match self.name.filter(|name| name.digest().is_some_and(|wanted| *wanted != digest)) {
+            None => Ok(()),
+            Some(name) => Err(Error::OtherDigest {
+                container: self.container.name(),
+                name: Box::new(name.clone()),
+                digest: Box::new(digest),
+            }),
+        }
     }
 
     fn record(&self, written: &Written, top: &LayerId) -> NewImage {
