@@ -44,6 +44,8 @@ struct Job {
 /// What the target's directory is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Dir {
+    /// The top: the driver gives it owner and mode when it is in its place, since one that its owner may not write to cannot be moved.
+    Root,
     /// Made for the copy: it becomes as the parent's.
     Copied,
     /// The layer's own, which keeps what the layer says of it.
@@ -76,7 +78,7 @@ pub(super) fn complete(tree: &Path, parent: &Path, marks: &Marks, ignore_chown_e
     if marks.opaque.contains(Path::new("")) {
         return Ok(());
     }
-    let root = Job { path: PathBuf::new(), kind: Dir::Implied };
+    let root = Job { path: PathBuf::new(), kind: Dir::Root };
     let work = Work {
         source: Root::open(parent).map_err(Error::io("opening", parent))?,
         target: Root::open(tree).map_err(Error::io("opening", tree))?,
@@ -158,11 +160,10 @@ impl Work<'_> {
                 found.push(Job { path, kind });
             }
         }
-        if job.kind == Dir::Layers {
-            rustix::fs::futimens(&to, &copy::times(&before))?;
-        } else {
-            let stat = rustix::fs::fstat(&from)?;
-            self.copier.describe(&from, &to, &stat)?;
+        match job.kind {
+            Dir::Layers => rustix::fs::futimens(&to, &copy::times(&before))?,
+            Dir::Root => rustix::fs::futimens(&to, &copy::times(&rustix::fs::fstat(&from)?))?,
+            Dir::Copied | Dir::Implied => self.copier.describe(&from, &to, &rustix::fs::fstat(&from)?)?,
         }
         Ok(found)
     }
