@@ -28,7 +28,7 @@ pub(super) struct TarballSource {
 struct Layer {
     blob: Descriptor,
     diff_id: Digest,
-    changed: Time,
+    changed: Timestamp,
 }
 
 impl TarballSource {
@@ -39,15 +39,16 @@ impl TarballSource {
             return Err(Error::NoImage { place: location.to_string(), reason });
         }
         let layers = paths.iter().map(|path| read(path)).collect::<Result<Vec<Layer>, _>>()?;
-        let created = Time::from_timestamp(Timestamp::now());
+        // As old as its newest file, so that the same files make the same image.
+        let created = layers.iter().map(|layer| layer.changed).max().map(Time::from_timestamp);
         let entry = |layer: &Layer| History {
-            created: Some(layer.changed.clone()),
+            created: Some(Time::from_timestamp(layer.changed)),
             created_by: format!("/bin/sh -c #(nop) ADD file:{} in /", layer.diff_id.hex()),
             comment: "imported from tarball".to_owned(),
             ..History::default()
         };
         let config = ImageConfig {
-            created: Some(created),
+            created,
             architecture: crate::golang::goarch().to_owned(),
             os: "linux".to_owned(),
             diff_ids: layers.iter().map(|layer| layer.diff_id.clone()).collect(),
@@ -95,7 +96,7 @@ fn read(path: &Path) -> Result<Layer, Error> {
     Ok(Layer {
         blob: described(media_type, blob.digest, blob.size),
         diff_id: Digest::from_sha256(sha.finalize().into()),
-        changed: Time::from_timestamp(changed),
+        changed,
     })
 }
 

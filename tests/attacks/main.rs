@@ -2,7 +2,7 @@
 //! the canary, a tree of the user's beside the store, is as it was.
 //!
 //! Where they are: `archive` is `containers-storage/tests/attacks_archive.rs`, `rooted` is
-//! `containers-storage/src/rooted/tests.rs`, `copier` is `tests/copier.rs`; `seccomp` and `conf` are unit tables of those
+//! `containers-storage/src/rooted/tests.rs`, `copier` is `tests/copier.rs`, `transports` is `tests/transports/hostile.rs`; `seccomp` and `conf` are unit tables of those
 //! modules, and the rest are the modules of this program.
 //! An entry that waits for a verb (`build`, `pull`, `push`, a load from an archive, git contexts) says which.
 //!
@@ -30,8 +30,8 @@
 //! | A21–A25 | archive: `a21_…` to `a25_…` |
 //! | A26 | other_users: `another_user_reads_nothing_…` |
 //! | A27–A35 | archive: `a27_…` to `a35_…` |
-//! | A36, A38 | wait for a load from an archive and for `pull`: no image enters the store from outside |
-//! | A37, A39–A42 | archive: `a37_…` to `a42_…`; A41 also paths: `modes_do_not_depend_on_the_umask` |
+//! | A36, A38 | transports: `a_layer_that_is_not_what_the_config_says_…`, `docker_archives_that_reach_out_…`, `files_that_lead_out_…` |
+//! | A37, A39–A42 | archive: `a37_…` to `a42_…`; A39 also transports: `something_after_…`; A41 also paths: `modes_do_not_depend_on_the_umask` |
 //! | A43 | process: `the_callers_binary_…`; chroot: `a_chroot_leads_neither_…` |
 //! | A44 | process: `descriptors_of_the_caller_…`; chroot: `a_chroot_leads_neither_…`, `a_plain_chroot_is_not_left_…` |
 //! | A45 | process: `the_callers_processes_…`; chroot: `a_chroot_gives_…` |
@@ -65,6 +65,7 @@
 //! | A83 | images: `volumes_of_an_image_…`; there are no named volumes |
 //! | A84 | mounts: `edits_of_generated_files_vanish` |
 //! | A85 | mounts: `volumes_land_inside_…`; races: `a_mount_below_a_shared_volume_…` |
+//! | A105–A107, A110, A139 | transports: `digests_that_are_paths_…`, `documents_with_two_meanings_…`, `documents_without_measure_…`; registries wait for `docker://` |
 //! | A120, A123 | process: `abstract_sockets_…`, `without_a_network_…` |
 //! | A124 | images: `planted_programs_and_libraries_…` |
 //! | A125, A128 | other_users: `another_user_reads_nothing_…` |

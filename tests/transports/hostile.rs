@@ -184,6 +184,30 @@ fn files_that_lead_out_of_the_layout_are_refused() {
     assert!(world.copy(&dir, &Location::stored("x")).is_err(), "and does not wait for ever");
 }
 
+/// The same for `dir:`, whose files have other names.
+#[test]
+fn a_directory_whose_files_lie_is_refused() {
+    let world = World::new();
+    let (base, _) = world.base();
+    world.copy(&base, &world.at("dir:d")).unwrap();
+    let manifest = String::from_utf8(world.manifest(&base)).unwrap();
+    let blob = world.path("d").join(between(manifest.rsplit("layers").next().unwrap(), "\"digest\":\"sha256:", "\""));
+    let good = std::fs::read(&blob).unwrap();
+    let mut wrong = good.clone();
+    let last = wrong.len() - 1;
+    wrong[last] ^= 1;
+    std::fs::write(&blob, wrong).unwrap();
+    assert!(world.copy(&world.at("dir:d"), &Location::stored("x")).is_err());
+    nothing_is_left(&world);
+    std::fs::write(&blob, &good[1..]).unwrap();
+    refused(&world, &world.at("dir:d"), "bytes instead of");
+    std::fs::remove_file(&blob).unwrap();
+    refused(&world, &world.at("dir:d"), "reading");
+    std::fs::write(world.path("canary"), good).unwrap();
+    std::os::unix::fs::symlink(world.path("canary"), &blob).unwrap();
+    refused(&world, &world.at("dir:d"), "symbolic link to nothing inside");
+}
+
 /// A110, A139: documents without end.
 #[test]
 fn documents_without_measure_are_refused() {
@@ -220,7 +244,10 @@ fn documents_with_two_meanings_are_refused() {
     refused(&world, &place, "instead of");
 }
 
-fn docker_archive(world: &World, name: &str, members: &[(&str, tar::EntryType, &[u8])]) -> Location {
+/// Name, kind, and content or target.
+type Member<'a> = (&'a str, tar::EntryType, &'a [u8]);
+
+fn docker_archive(world: &World, name: &str, members: &[Member<'_>]) -> Location {
     let mut builder = tar::Builder::new(Vec::new());
     for (member, kind, content) in members {
         let mut header = tar::Header::new_gnu();
@@ -268,7 +295,7 @@ fn docker_archives_that_reach_out_are_refused() {
     let (up, absolute) = (manifest("../l.tar"), manifest(&world.path("l.tar").display().to_string()));
     let outside = world.path("l.tar").display().to_string();
     let wrong = tar_of(&[("a", b"another")]);
-    let cases: Vec<(&str, Vec<(&str, tar::EntryType, &[u8])>, &str)> = vec![
+    let cases: Vec<(&str, Vec<Member<'_>>, &str)> = vec![
         ("a layer above", vec![("manifest.json", FILE, up.as_bytes()), ("c.json", FILE, config)], "../l.tar"),
         (
             "a layer of the host",

@@ -147,6 +147,54 @@ fn formats_are_converted_as_skopeo_does() {
 }
 
 #[test]
+fn tar_files_become_the_image_that_skopeo_makes_of_them() {
+    if skip_without(&["skopeo"]) {
+        return;
+    }
+    let world = World::new();
+    world.base();
+    let newer = std::time::UNIX_EPOCH + std::time::Duration::new(1_900_000_000, 123_000_000);
+    std::fs::File::options().write(true).open(world.path("1.tar.gz")).unwrap().set_modified(newer).unwrap();
+    let config = |manifest: &[u8]| {
+        let document: serde_json::Value = serde_json::from_slice(manifest).unwrap();
+        document["config"]["digest"].as_str().unwrap().to_owned()
+    };
+    let files = format!("tarball:{0}/1.tar.gz:{0}/2.tar", world.path("").display().to_string().trim_end_matches('/'));
+    world.copy(&Location::parse(&files).unwrap().unwrap(), &world.at("oci:ours")).unwrap();
+    world.skopeo(&["copy", "-q", &files, "oci:%/theirs:x"]);
+    let ours = config(&world.manifest(&world.at("oci:ours")));
+    assert_eq!(ours, config(&world.manifest(&world.at("oci:theirs"))));
+}
+
+#[test]
+fn other_tools_read_the_images_that_we_put_into_a_store() {
+    if skip_without(&["skopeo", "podman"]) || !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let world = World::new();
+    let (base, outcome) = world.base();
+    world.copy(&base, &Location::stored("quay.io/x/base:1")).unwrap();
+    let root = world.path("g").display().to_string();
+    let place = format!("containers-storage:[overlay@{root}+{}]quay.io/x/base:1", world.path("r").display());
+    assert_eq!(Digest::of(&world.skopeo(&["inspect", "--raw", &place])), outcome.digest);
+    world.skopeo(&["copy", "-q", &place, "dir:%/check"]);
+    let podman = std::process::Command::new("podman")
+        .args(["--storage-driver", "overlay", "--root", &root, "--runroot"])
+        .arg(world.path("r"))
+        .args(["image", "inspect", "--format", "{{.Digest}} {{len .RootFS.Layers}} {{.RepoTags}}", "quay.io/x/base:1"])
+        .output()
+        .unwrap();
+    let expected = format!("{} 2 [quay.io/x/base:1]\n", outcome.digest);
+    assert_eq!(String::from_utf8_lossy(&podman.stdout), expected, "{}", String::from_utf8_lossy(&podman.stderr));
+    // And we read what skopeo puts into one.
+    let theirs = format!("containers-storage:[overlay@{root}+{}]localhost/theirs:1", world.path("r").display());
+    world.skopeo(&["copy", "-q", "tarball:%/2.tar", &theirs]);
+    let from = Location::parse(&theirs).unwrap().unwrap();
+    let image = world.copy(&from, &world.at("oci:theirs")).unwrap();
+    assert_eq!(Digest::of(&world.skopeo(&["inspect", "--raw", "oci:%/theirs"])), image.digest);
+}
+
+#[test]
 fn layers_are_compressed_where_it_was_asked_for() {
     let world = World::new();
     let (base, _) = world.base();

@@ -174,4 +174,21 @@ mod tests {
         let before = manifest(spaced.as_bytes());
         assert_eq!(before.with_layers(&before.layers).unwrap().bytes(), spaced.as_bytes());
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_change_of_the_text_is_parsed_or_refused(at in 0..EVERY_OCI.len(), with in "[\\[\\]{},:\"0-9a-z\\\\]{0,6}", drop in 0_usize..6) {
+            let mut bytes = EVERY_OCI.to_vec();
+            let end = (at + drop).min(bytes.len());
+            bytes.splice(at..end, with.bytes());
+            if let Ok(Document::Image(manifest)) = Document::parse(&bytes, None) {
+                proptest::prop_assert_eq!(manifest.bytes(), &bytes[..]);
+                let mut layers = manifest.layers.clone();
+                if let Some(layer) = layers.first_mut() {
+                    layer.digest = Digest::of(b"other");
+                }
+                let _ = manifest.with_layers(&layers);
+            }
+        }
+    }
 }
