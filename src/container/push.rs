@@ -12,6 +12,7 @@ use super::find_image::{self, Found, find_image};
 use crate::conf::{self, PolicyFile, Registries};
 use crate::image::{Format, Location, Reference, location, reference};
 use crate::transport::copy::{CopyOptions, Instances, LayerCompression};
+use crate::transport::storage::StoreSource;
 use crate::transport::{self, Progress};
 use crate::userns::{self, MountNamespace};
 
@@ -159,16 +160,16 @@ pub fn push(store: &Store, options: &Options<'_>, progress: &(dyn Fn(Progress<'_
     let entered = userns::enter(MountNamespace::Keep)?;
 
     let failed = |source| Error::Copy { image: image.clone(), destination: typed.clone(), source: Box::new(source) };
-    let from = Location::stored(found.name.as_deref().unwrap_or(found.id.as_str()));
-    let source = transport::open_source(&from, store, options.temp_dir).map_err(failed)?;
-    let destination = transport::open_destination(&location, store, options.temp_dir).map_err(failed)?;
+    let source = StoreSource::of_image(store, found.image.clone(), found.name.as_deref().unwrap_or(found.id.as_str()));
+    let mut destination = transport::open_destination(&location, store, options.temp_dir).map_err(failed)?;
+    destination.add_names(typed_name(options.image, &found).as_slice());
     let copy_options = CopyOptions {
         instances: options.instances.clone(),
         format: options.format,
         compression: options.compression,
         policy: &trust,
     };
-    let outcome = transport::copy(source.as_ref(), destination, &copy_options, progress).map_err(failed)?;
+    let outcome = transport::copy(&source, destination, &copy_options, progress).map_err(failed)?;
     if options.list == Afterwards::Remove && is_list(&found.image) {
         let deleted = store.delete_image(&found.id).and_then(|mut deleted| deleted.finish());
         deleted.map_err(|source| Error::Store {
@@ -179,6 +180,13 @@ pub fn push(store: &Store, options: &Options<'_>, progress: &(dyn Fn(Progress<'_
     }
     let pushed = Pushed { digest: outcome.digest, size: outcome.size, media_type: outcome.media_type };
     Ok(Outcome { manifest: Some(pushed), warnings: entered.notices.iter().map(ToString::to_string).collect() })
+}
+
+/// The name that was meant by `text`, unless that is an ID: an archive gets it beside the name of its own.
+fn typed_name(text: &str, found: &Found) -> Option<String> {
+    let name = found.name.clone()?;
+    let is_id = found.id.as_str().starts_with(text.strip_prefix("sha256:").unwrap_or(text)) && !name.contains(text);
+    (!is_id).then_some(name)
 }
 
 /// Whether an image of the store is a list: it has a manifest, but neither layers nor a config.
