@@ -166,6 +166,37 @@ fn letters_of_refused_flags_are_refused_too() {
     }
 }
 
+#[test]
+fn help_shows_defaults() {
+    let mut wrong = Vec::new();
+    for row in rows().filter(|row| matches!(ours(row), Ours::Same) && !row.kind.contains("(hidden)")) {
+        let Some((_, default)) = row.kind.split_once('=') else { continue };
+        let parser = parser_of(row.verb).expect("a parser of what is here");
+        let Some(flag) = find(&parser, row.flag).filter(|flag| !flag.is_hide_set()) else { continue };
+        let help = flag.get_help().map(ToString::to_string).unwrap_or_default();
+        let shown = help.contains("default: ") || flag.get_default_values().iter().any(|value| value == default);
+        if !shown {
+            wrong.push(format!("coracle {} --{}: the help {help:?} lacks \"(default: {default})\"", row.verb, row.flag));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn help_has_one_line_for_each_flag() {
+    let mut wrong = Vec::new();
+    let verbs = VERBS.iter().map(|verb| (verb.name, verb.parser())).chain([("", whole_parser())]);
+    for (verb, parser) in verbs {
+        for flag in parser.get_arguments().filter(|flag| !flag.is_hide_set() && !flag.is_positional()) {
+            let help = flag.get_help().map(ToString::to_string).unwrap_or_default();
+            if help.is_empty() || help.contains('\n') || help.ends_with('.') || flag.get_long_help().is_some() {
+                wrong.push(format!("coracle {verb} --{}: {help:?}", flag.get_long().unwrap_or_default()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "a flag's help is one line without a full stop:\n{}", wrong.join("\n"));
+}
+
 /// Text for roff: dashes and backslashes as characters, no request at the start of a line.
 fn roff(text: &str) -> String {
     text.replace('\\', "\\e").replace('-', "\\-").replace('\'', "\\(aq")

@@ -29,7 +29,7 @@ pub(super) struct RegistryArgs {
     #[arg(long, value_name = "USER[:PASSWORD]")]
     creds: Option<String>,
 
-    /// Insist on verified TLS with registries; has no effect on local images
+    /// Insist on verified TLS with registries; has no effect on local images (default: true)
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     tls_verify: Option<bool>,
 }
@@ -37,11 +37,11 @@ pub(super) struct RegistryArgs {
 /// How often a registry is asked.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(super) struct RetryArgs {
-    /// How often to try again after a failure of the network; has no effect on local images
+    /// How often to try again after a failure of the network; has no effect on local images (default: 3)
     #[arg(long, value_name = "COUNT")]
     retry: Option<u32>,
 
-    /// Pause before that, as 2s; has no effect on local images
+    /// Pause before that, as 2s; has no effect on local images (default: 2s)
     #[arg(long, value_name = "DURATION")]
     retry_delay: Option<String>,
 }

@@ -41,15 +41,15 @@ pub(crate) struct CommitArgs {
     #[arg(long, value_name = "FILE", value_parser = args::path())]
     config: Option<PathBuf>,
 
-    /// Note the time of creation as an annotation
+    /// Note the time of creation as an annotation (default: true)
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     created_annotation: Option<bool>,
 
-    /// Format: oci or docker
+    /// Format: oci or docker (default: oci)
     #[arg(short, long, value_name = "FORMAT")]
     format: Option<String>,
 
-    /// Add the label that says what made the image
+    /// Add the label that says what made the image (default: true)
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     identity_label: Option<bool>,
 

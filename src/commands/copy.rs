@@ -49,7 +49,7 @@ struct TransferArgs {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     allow_empty_wildcard: Option<bool>,
 
-    /// Take *, ? and [ in sources as patterns
+    /// Take *, ? and [ in sources as patterns (default: true)
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     allow_wildcard: Option<bool>,
 

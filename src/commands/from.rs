@@ -27,7 +27,7 @@ pub(crate) struct FromArgs {
     #[arg(long, value_name = "FILE", value_parser = args::path())]
     cidfile: Option<PathBuf>,
 
-    /// Format that the container notes: oci or docker (what a commit writes is its own --format)
+    /// Format that the container notes: oci or docker (what a commit writes is its own --format; default: oci)
     #[arg(short, long, value_name = "FORMAT")]
     format: Option<String>,
 
@@ -35,7 +35,7 @@ pub(crate) struct FromArgs {
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
 
-    /// When to ask a registry: missing, never or newer; always comes with registries
+    /// When to ask a registry: missing, never or newer; always comes with registries (default: missing)
     #[arg(long, value_name = "POLICY", num_args = 0..=1, require_equals = true, default_missing_value = "always")]
     pull: Option<String>,
 

@@ -22,7 +22,7 @@ pub(crate) struct InspectArgs {
     #[arg(short, long, value_name = "TEMPLATE")]
     format: Option<String>,
 
-    /// Look only for a container, an image or a manifest
+    /// Look only for a container, an image or a manifest (default: whichever is found)
     #[arg(short = 't', long = "type", value_name = "TYPE")]
     kind: Option<String>,
 }

@@ -96,7 +96,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "USER")]
     user: Option<String>,
 
-    /// Exit codes that count as success (can be repeated)
+    /// Exit codes that count as success (can be repeated; default: 0)
     #[arg(long, value_name = "CODE", value_delimiter = ',')]
     valid_exit_codes: Vec<i32>,
 

@@ -53,7 +53,7 @@ pub(super) struct RunEnvironmentArgs {
     #[arg(long, value_name = "GROUP", value_delimiter = ',')]
     group_add: Vec<String>,
 
-    /// Hand the caller's proxy variables on
+    /// Hand the caller's proxy variables on (default: true)
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     http_proxy: Option<bool>,
 
@@ -65,7 +65,7 @@ pub(super) struct RunEnvironmentArgs {
     #[arg(long, value_name = "OPTION")]
     security_opt: Vec<String>,
 
-    /// Size of /dev/shm, as 64m
+    /// Size of /dev/shm, as 64m (default: 65536k)
     #[arg(long, value_name = "SIZE")]
     shm_size: Option<String>,
 
