@@ -113,8 +113,9 @@ fn pages_refer_to_pages_that_exist() {
     let known: BTreeSet<&str> = VERBS.iter().map(|verb| verb.name).collect();
     for verb in VERBS {
         let page = page(&format!("coracle-{}.1", verb.name));
-        for reference in page.split("\\fBcoracle\\-").skip(1).filter_map(|rest| rest.split_once("\\fR(1)")) {
-            assert!(known.contains(reference.0), "coracle-{}.1 refers to coracle-{}(1)", verb.name, reference.0);
+        for (name, rest) in page.split("\\fBcoracle\\-").skip(1).filter_map(|rest| rest.split_once("\\fR(")) {
+            let known = known.contains(name) || OTHERS.contains(&format!("coracle-{name}.{}", &rest[..1]).as_str());
+            assert!(known, "coracle-{}.1 refers to coracle-{name}({})", verb.name, &rest[..1]);
         }
     }
 }
