@@ -15,6 +15,8 @@ mod isolation;
 mod linked;
 mod man_examples;
 mod mounting;
+mod pull;
+mod push;
 mod run;
 mod short_names;
 mod smoke;

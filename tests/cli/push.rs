@@ -1,0 +1,178 @@
+//! `push`, and `commit` to another place than the store.
+
+use std::fs;
+
+use crate::harness::{TestEnv, skip_without};
+
+fn document(env: &TestEnv, path: &str) -> serde_json::Value {
+    serde_json::from_slice(&fs::read(env.work().join(path)).expect("a document")).expect("JSON")
+}
+
+/// The digests of the images in a layout.
+fn digests(env: &TestEnv, layout: &str) -> Vec<String> {
+    let index = document(env, &format!("{layout}/index.json"));
+    let manifests = index["manifests"].as_array().expect("manifests").iter();
+    manifests.map(|manifest| manifest["digest"].as_str().expect("a digest").to_owned()).collect()
+}
+
+/// The manifest of the only image in a layout.
+fn manifest(env: &TestEnv, layout: &str) -> serde_json::Value {
+    let digest = digests(env, layout)[0].replace("sha256:", "");
+    document(env, &format!("{layout}/blobs/sha256/{digest}"))
+}
+
+#[test]
+fn nothing_is_printed_and_the_digest_is_written_without_a_newline() {
+    let env = TestEnv::new();
+    env.busybox("box");
+    let output = env.run(["push", "--digestfile", "digest", "box", "oci:layout:x"]);
+    assert_eq!(output.success(), "");
+    for line in ["Getting image source signatures", "Copying blob sha256:", "Copying config sha256:", "Writing manifest to"] {
+        assert!(output.err().contains(line), "{line}: {output}");
+    }
+    assert_eq!(fs::read_to_string(env.work().join("digest")).unwrap(), digests(&env, "layout")[0]);
+    let quiet = env.run(["push", "--quiet", "box", "oci:layout:y"]);
+    assert_eq!((quiet.success(), quiet.err()), (String::new(), String::new()));
+    let [x, y] = digests(&env, "layout").try_into().expect("two entries");
+    assert_eq!(x, y);
+}
+
+#[test]
+fn what_cannot_be_pushed_is_refused_by_name() {
+    let env = TestEnv::new();
+    env.busybox("box");
+    insta::assert_snapshot!(env.run(["push", "nosuch", "dir:x"]), @r#"
+    ------- stderr -------
+    Error: pushing image "nosuch" to "dir:x": nosuch: image not known
+    [exit status: 125]
+    "#);
+    insta::assert_snapshot!(env.run(["push", "box"]), @r#"
+    ------- stderr -------
+    Error: pushing image "box" to "docker://box": it speaks to no registry yet
+    [exit status: 125]
+    "#);
+    for (words, cause) in [
+        (&["box", "q.example/x"][..], "pushing image \"box\" to \"docker://q.example/x\""),
+        (&["box", "tarball:x"], "tarball"),
+        (&["box", "docker-daemon:x:y"], "docker-daemon"),
+        (&["--format", "zz", "box", "dir:x"], "unknown format \"zz\""),
+        (&["--format", "v2s1", "box", "dir:x"], "v2s1"),
+        (&["--compression-format", "zz", "box", "dir:x"], "\"zz\""),
+        (&["--compression-level", "10", "box", "dir:x"], "level 10"),
+        (&["--sign-by", "me", "box", "dir:x"], "--sign-by"),
+        (&["--encryption-key", "k", "box", "dir:x"], "--encryption-key"),
+        (&[], "at least a source image ID must be specified"),
+        (&["a", "b", "c"], "Only two arguments are necessary to push: source and destination"),
+    ] {
+        let error = env.run(["push"].iter().chain(words)).failure(125);
+        assert!(error.contains(cause), "{words:?}: {error}");
+    }
+    assert!(!env.work().join("x").exists());
+}
+
+#[test]
+fn a_docker_archive_has_the_images_own_name_too_and_is_not_changed() {
+    let env = TestEnv::new();
+    let id = env.busybox("localhost/box:1");
+    let tags = |archive: &str| {
+        let text = env.tool("tar", ["xOf", archive, "manifest.json"]).success();
+        serde_json::from_str::<serde_json::Value>(&text).expect("JSON")[0]["RepoTags"].to_string()
+    };
+    for (words, want) in [
+        (["box:1", "docker-archive:own.tar"], "[\"localhost/box:1\"]"),
+        (["box:1", "docker-archive:both.tar:q.example/x"], "[\"q.example/x:latest\",\"localhost/box:1\"]"),
+        ([&id[..12], "docker-archive:none.tar"], "[]"),
+    ] {
+        env.ok(["push", "-q"].iter().chain(&words));
+        assert_eq!(tags(words[1].split(':').nth(1).expect("a file")), want);
+    }
+    let error = env.run(["push", "box:1", "docker-archive:own.tar:y"]).failure(125);
+    assert!(error.contains("docker-archive doesn't support modifying existing images"), "{error}");
+}
+
+/// A layer that skopeo compressed is pushed as it was; only `--force-compression` makes another one of it.
+#[test]
+fn what_was_pulled_is_pushed_byte_for_byte() {
+    if skip_without(&["skopeo"]) {
+        return;
+    }
+    let env = TestEnv::new();
+    env.busybox("box");
+    env.ok(["push", "-q", "-D", "box", "oci:plain:x"]);
+    assert_eq!(manifest(&env, "plain")["layers"][0]["mediaType"], "application/vnd.oci.image.layer.v1.tar");
+    env.tool("skopeo", ["copy", "-q", "oci:plain:x", "oci:theirs:x"]).success();
+    env.tool("skopeo", ["copy", "-q", "--dest-compress-format", "zstd", "oci:plain:x", "oci:zstd:x"]).success();
+    for theirs in ["theirs", "zstd"] {
+        env.ok(["rmi", "-af"]);
+        env.ok(["pull", "-q", &format!("oci:{theirs}:x")]);
+        for place in ["oci", "oci-archive"] {
+            let again = format!("{place}-{theirs}");
+            env.ok(["push", "-q", "--digestfile", "digest", "docker.io/library/x", &format!("{place}:{again}:x")]);
+            assert_eq!(fs::read_to_string(env.work().join("digest")).unwrap(), digests(&env, theirs)[0], "{again}");
+        }
+    }
+    env.ok(["push", "-q", "--force-compression", "--compression-format", "gzip", "docker.io/library/x", "oci:forced:x"]);
+    assert_eq!(manifest(&env, "forced")["layers"][0]["mediaType"], "application/vnd.oci.image.layer.v1.tar+gzip");
+    let read = env.tool("skopeo", ["inspect", "--format", "{{.Digest}}", "oci:forced:x"]).success();
+    assert_eq!(read, digests(&env, "forced")[0]);
+}
+
+#[test]
+fn a_format_and_a_compression_can_be_asked_for() {
+    let env = TestEnv::new();
+    env.busybox("box");
+    env.ok(["push", "-q", "--format", "v2s2", "box", "dir:docker"]);
+    let docker = document(&env, "docker/manifest.json");
+    assert_eq!(docker["mediaType"], "application/vnd.docker.distribution.manifest.v2+json");
+    assert_eq!(docker["layers"][0]["mediaType"], "application/vnd.docker.image.rootfs.diff.tar.gzip");
+    let mut sizes = Vec::new();
+    for (format, level) in [("zstd", "1"), ("zstd", "19"), ("gzip", "1"), ("gzip", "9")] {
+        let place = format!("{format}{level}");
+        let how = ["--compression-format", format, "--compression-level", level];
+        env.ok(["push", "-q"].iter().chain(&how).chain(&["box", &format!("oci:{place}:x")]));
+        let layer = manifest(&env, &place)["layers"][0].clone();
+        assert_eq!(layer["mediaType"], format!("application/vnd.oci.image.layer.v1.tar+{format}"));
+        sizes.push(layer["size"].as_u64().expect("a size"));
+    }
+    assert!(sizes[0] > sizes[1] && sizes[2] > sizes[3], "{sizes:?}");
+}
+
+#[test]
+fn a_commit_to_another_place_prints_the_id_and_leaves_no_image() {
+    let env = TestEnv::new();
+    env.busybox("box");
+    let images = env.ok(["images", "-aq"]);
+    let container = env.ok(["from", "box"]);
+    let output = env.run(["commit", "--metadata-file", "metadata", &container, "oci:layout:new"]);
+    let id = output.success();
+    let written = manifest(&env, "layout");
+    assert_eq!(written["config"]["digest"], format!("sha256:{id}"));
+    assert_eq!(written["layers"][0]["mediaType"], "application/vnd.oci.image.layer.v1.tar");
+    assert!(output.err().contains("Writing manifest to image destination"), "{output}");
+    assert_eq!(document(&env, "metadata")["containerimage.digest"], digests(&env, "layout")[0]);
+    assert_eq!(env.ok(["commit", "-q", "--iidfile", "id", &container, "dir:dir"]), "");
+    assert_eq!(document(&env, "dir/manifest.json")["config"]["digest"], fs::read_to_string(env.work().join("id")).unwrap());
+    env.ok(["commit", "-q", "--compression-format", "zstd", &container, "oci:small:new"]);
+    assert_eq!(manifest(&env, "small")["layers"][0]["mediaType"], "application/vnd.oci.image.layer.v1.tar+zstd");
+    assert_eq!(env.ok(["images", "-aq"]), images);
+
+    env.run(["commit", "-q", "--rm", &container, "dir:/nosuch/dir"]).failure(125);
+    assert_eq!(env.ok(["containers", "-q"]).lines().count(), 1);
+    env.ok(["commit", "-q", "--rm", &container, "docker-archive:archive.tar:app"]);
+    assert_eq!(env.ok(["containers", "-q"]), "");
+    assert_eq!(env.ok(["images", "-aq"]), images);
+    env.assert_store_is_clean();
+    env.ok(["pull", "-q", "docker-archive:archive.tar"]);
+    let again = env.ok(["from", "docker.io/library/app"]);
+    assert_eq!(env.ok(["run", &again, "echo", "it", "runs"]), "it runs");
+}
+
+#[test]
+fn to_push_into_the_store_is_to_name() {
+    let env = TestEnv::new();
+    let id = env.busybox("box");
+    env.ok(["push", "-q", "box", "containers-storage:localhost/again"]);
+    env.ok(["push", "-q", "box", "containers-storage:short"]);
+    assert_eq!(env.ok(["images", "-q", "--no-trunc", "localhost/again"]), format!("sha256:{id}"));
+    assert_eq!(env.ok(["images", "-q", "--no-trunc", "docker.io/library/short"]), format!("sha256:{id}"));
+}
