@@ -80,8 +80,6 @@ pub const TOPICS: &[(&str, Refusal)] = &[
     ("sbom", coming("it runs no scanner yet; a file that a scanner wrote can be added with copy")),
     ("stores", coming("images and containers live in one store")),
     ("userns", coming("user namespaces are mapped from the subordinate ids only")),
-    ("cgroup", coming("it sets no limits through control groups yet")),
-    ("runtime", coming("commands run in the built-in runtime only")),
     (
         "cw",
         never(

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use super::args::{CapabilityArgs, NamespaceArgs};
 use super::limits::LimitArgs;
@@ -56,6 +57,10 @@ pub(super) struct RunEnvironmentArgs {
     /// Hand the caller's proxy variables on (default: true)
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     http_proxy: Option<bool>,
+
+    /// Directory of hooks, OCI hooks in JSON files (can be repeated)
+    #[arg(long, value_name = "DIR")]
+    hooks_dir: Vec<PathBuf>,
 
     /// How processes are kept apart from the machine: default, rootless, oci or chroot
     #[arg(long, value_name = "ISOLATION")]
@@ -133,6 +138,7 @@ impl RunEnvironmentArgs {
             ..CommonOptions::default()
         };
         self.limits.keep(&mut common)?;
+        common.hooks_dirs = hooks_dirs(&self.hooks_dir, conf)?;
         let mut checked = security::Options::default();
         for word in &self.security_opt {
             checked.apply(word).map_err(CommandError::usage)?;
@@ -140,6 +146,19 @@ impl RunEnvironmentArgs {
         }
         Ok(common)
     }
+}
+
+/// The directories that were named, else those of containers.conf; absolute, since later runs start elsewhere.
+fn hooks_dirs(given: &[PathBuf], conf: &ContainersConf) -> Result<Vec<String>, CommandError> {
+    let directories = if given.is_empty() { conf.engine.hooks_dir.as_deref().unwrap_or_default() } else { given };
+    let mut absolute = Vec::new();
+    for directory in directories {
+        let path = std::path::absolute(directory);
+        absolute.push(path.map_err(|error| CommandError::from(error).context(format!("--hooks-dir {directory:?}")))?);
+    }
+    // What is wrong with a file is found now, not at the first run.
+    conf::hooks::load(&absolute, &conf::hooks::Call::default())?;
+    Ok(absolute.iter().map(|path| path.to_string_lossy().into_owned()).collect())
 }
 
 /// Puts a checked `--security-opt` word where Buildah keeps it.

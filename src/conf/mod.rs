@@ -5,6 +5,7 @@
 //! Nothing here decides for a command.
 
 pub mod containers;
+pub mod hooks;
 pub mod mounts;
 pub mod policy;
 pub mod policy_file;

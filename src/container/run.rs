@@ -23,6 +23,7 @@ use crate::image::config::Settings;
 use crate::run::cgroups;
 use crate::run::devices::DeviceRequest;
 use crate::run::etc_files::{self, BaseHosts, HostAddress, Hostname, Hosts};
+use crate::run::hooks;
 use crate::run::limits::{self, Rlimit};
 use crate::run::namespaces::{self, Namespace};
 use crate::run::oci;
@@ -285,6 +286,7 @@ impl Plan<'_> {
             namespaces,
             isolation: self.isolation(),
             cgroups: self.cgroups(),
+            hooks: self.hooks()?,
             root_change: self.options.confinement.root_change,
         })
     }
@@ -370,6 +372,24 @@ impl Plan<'_> {
             cgroup_manager: choice.cgroup_manager.or_else(configured),
             temp_dir: choice.temp_dir.clone(),
         }
+    }
+
+    /// The hooks for this command in the directories that `from` was given.
+    fn hooks(&self) -> Result<hooks::Options, String> {
+        let directories: Vec<PathBuf> = self.common().hooks_dirs.iter().map(PathBuf::from).collect();
+        if directories.is_empty() {
+            return Ok(hooks::Options::default());
+        }
+        let call = crate::conf::hooks::Call {
+            command: self.options.command.first().map_or("", String::as_str),
+            annotations: self.container.state().draft.annotations.clone().into_iter().collect(),
+            has_bind_mounts: !self.options.mounts.requests.is_empty() || !self.common().volumes.is_empty(),
+        };
+        let hooks = crate::conf::hooks::load(&directories, &call).map_err(|error| match std::error::Error::source(&error) {
+            Some(cause) => format!("{error}: {cause}"),
+            None => error.to_string(),
+        })?;
+        Ok(hooks::Options { hooks, temp_dir: self.options.confinement.runtime.temp_dir.clone() })
     }
 
     fn cgroups(&self) -> cgroups::Options {

@@ -11,6 +11,7 @@ use oci_spec::runtime::Spec;
 use super::cgroups::{self, Group};
 use super::etc_files::ExtraFile;
 use super::guardian::Guardian;
+use super::hooks::Runner;
 use super::native::Ground;
 use super::network::Connection;
 use super::network_helper::Service;
@@ -96,7 +97,9 @@ fn run_native(rootfs: &Root, request: &Request, made: &mut native::Placeholders)
     // Dropped, and so removed, when the process has ended.
     let group = limited_group(&request.cgroups);
     let groups = group.as_ref().map(Group::entrances).transpose();
+    let hooks = Runner::new(&request.hooks, rootfs, &prepared.spec)?;
     let job = native::Job {
+        hooks: hooks.as_ref(),
         ground: Ground::Mounts,
         rootfs,
         scope_abstract_sockets: prepared.scopes_abstract_sockets(),
@@ -112,6 +115,7 @@ fn run_native(rootfs: &Root, request: &Request, made: &mut native::Placeholders)
         network: matches!(prepared.connection, Connection::Helper(_)).then_some(&serve),
     };
     let status = native::execute(job, made);
+    hooks.iter().filter(|_| status.is_ok()).for_each(Runner::stopped);
     drop(prepared.locks);
     status
 }
@@ -147,7 +151,9 @@ fn run_plain(rootfs: &Root, request: &Request, made: &mut native::Placeholders) 
     chroot::lend(rootfs, &prepared.files, made)?;
     let guardian = Guardian::start(|| std::mem::take(made).remove());
     let guardian = guardian.map_err(|source| Error::prepare("a guard of the run", source))?;
+    let hooks = Runner::new(&request.hooks, rootfs, &prepared.spec)?;
     let job = native::Job {
+        hooks: hooks.as_ref(),
         ground: Ground::Directory,
         rootfs,
         spec: &prepared.spec,
@@ -163,6 +169,7 @@ fn run_plain(rootfs: &Root, request: &Request, made: &mut native::Placeholders) 
         network: None,
     };
     let status = native::execute(job, made);
+    hooks.iter().filter(|_| status.is_ok()).for_each(Runner::stopped);
     guardian.dismiss();
     status
 }
@@ -200,6 +207,7 @@ fn run_external(
         sources: prepared.sources,
         files: prepared.files,
         cgroups: &request.cgroups,
+        hooks: &request.hooks,
         root_change: request.root_change,
         keep_groups: request.process.user.keep_groups,
         no_input: request.process.terminal == Terminal::NoInput,

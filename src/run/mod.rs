@@ -20,6 +20,7 @@ mod engine;
 pub mod environment;
 pub mod etc_files;
 mod guardian;
+pub mod hooks;
 pub mod isolation;
 pub mod limits;
 pub mod mount_args;
@@ -63,6 +64,8 @@ pub struct Request {
     pub isolation: Isolation,
     /// What it may use of the machine.
     pub cgroups: cgroups::Options,
+    /// Programs that are run around it.
+    pub hooks: hooks::Options,
     /// How the root file system becomes `/`.
     pub root_change: RootChange,
 }
@@ -175,6 +178,16 @@ pub enum Error {
         /// Why not.
         source: io::Error,
     },
+    /// A hook before the command failed.
+    #[error("hook {path:?} ({stage}): {words}")]
+    Hook {
+        /// The hook.
+        path: PathBuf,
+        /// When it was run.
+        stage: &'static str,
+        /// How it ended.
+        words: String,
+    },
     /// A step between `fork` and `exec` failed.
     #[error("starting the container's process: {step}")]
     Start {
@@ -247,6 +260,7 @@ impl Error {
         match self {
             Self::Request(_) | Self::Specification(_) | Self::Seccomp(_) | Self::Prepare { .. } | Self::Network(_) => 125,
             Self::NoRuntime(_)
+            | Self::Hook { .. }
             | Self::Runtime { .. }
             | Self::Start { .. }
             | Self::CommandNotFound(_)

@@ -302,3 +302,67 @@ fn a_signal_reaches_the_command_of_a_runtime() {
     }
     assert!(Path::new(&env.path("tmp")).exists());
 }
+
+/// A directory with one hook for each of these stages, which writes its state and arguments to a file.
+fn hooks(env: &TestEnv, stages: &str, when: &str, script: &str) -> String {
+    let log = env.work().join("hooks.log");
+    let program =
+        env.write("hook", format!("#!/bin/sh\nstate=$(cat)\necho \"$1 $ONE $state\" >>{}\n{script}\n", log.display()));
+    std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("its mode");
+    let text = format!(
+        r#"{{"version":"1.0.0","hook":{{"path":{program:?},"args":["hook","word"],"env":["ONE=1"],"timeout":5}},"when":{when},"stages":{stages}}}"#
+    );
+    env.write("hooks.d/10-hook.json", text);
+    env.work().join("hooks.d").display().to_string()
+}
+
+#[test]
+fn hooks_run_around_a_command_under_each_isolation() {
+    if skip_without(&["runc"]) {
+        return;
+    }
+    let env = TestEnv::new();
+    env.busybox("busybox");
+    let script = "bundle=$(echo \"$state\" | sed 's/.*\"bundle\":\"\\([^\"]*\\)\".*/\\1/'); test -s \"$bundle/config.json\"";
+    let dir = hooks(&env, r#"["prestart","createRuntime","poststart","poststop"]"#, r#"{"commands":["sh$"]}"#, script);
+    let name = env.ok(["from", "--pull-never", "--hooks-dir", &dir, "busybox"]);
+    let log = env.work().join("hooks.log");
+    for isolation in ISOLATIONS {
+        let run = |command: &[&str]| env.run([&["run", "--network", "host"], isolation, &[&name], command].concat());
+        assert_eq!(run(&["sh", "-c", "sleep 0.3; echo out"]).success(), "out", "{isolation:?}");
+        let said = std::fs::read_to_string(&log).expect("the hooks' log");
+        let lines: Vec<_> = said.lines().collect();
+        assert_eq!(lines.len(), 4, "{isolation:?}: {said}");
+        assert!(lines.iter().all(|line| line.starts_with("word 1 {")), "{said}");
+        for (line, status) in lines.iter().zip(["creat", "creat", "running", "stopped"]) {
+            // What a runtime says is its own: runc calls a started container created.
+            let said = line.contains(&format!("\"status\":\"{status}"));
+            assert!(said || isolation.contains(&"runc"), "{isolation:?}: {status} in {line}");
+        }
+        std::fs::remove_file(&log).expect("removed");
+        run(&["true"]).success();
+        assert!(!log.exists(), "its condition does not hold");
+    }
+    assert_no_bundle(&env);
+}
+
+#[test]
+fn a_hook_that_fails_or_hangs_ends_the_run() {
+    let env = TestEnv::new();
+    env.busybox("busybox");
+    for (script, words) in [("exit 3", "exit status: 3"), ("sleep 60", "took longer than")] {
+        let dir = hooks(&env, r#"["createRuntime"]"#, r#"{"always":true}"#, script);
+        let file = env.work().join("hooks.d/10-hook.json");
+        let text = std::fs::read_to_string(&file).expect("the hook").replace("\"timeout\":5", "\"timeout\":1");
+        std::fs::write(&file, text).expect("written");
+        let name = env.ok(["from", "--pull-never", "--hooks-dir", &dir, "busybox"]);
+        let output = env.run(["run", "--network", "host", &name, "touch", "/ran"]);
+        assert!(output.failure(1).contains(words), "{output}");
+        assert!(!env.ok(["diff", &name]).contains("ran"), "the command ran");
+    }
+    let dir = hooks(&env, r#"["createContainer"]"#, r#"{"always":true}"#, "");
+    let name = env.ok(["from", "--pull-never", "--hooks-dir", &dir, "busybox"]);
+    assert!(env.run(["run", "--network", "host", &name, "true"]).failure(125).contains("needs an external runtime"));
+    env.write("hooks.d/20-bad.json", "{}");
+    assert!(env.run(["from", "--hooks-dir", &dir, "scratch"]).failure(125).contains("20-bad.json"));
+}

@@ -53,9 +53,10 @@ fn what_is_missing_is_named() {
     Error: determining run uid: user: unknown user error looking up user "nobody-here"
     [exit status: 125]
     "#);
-    insta::assert_snapshot!(env.run(["run", "--isolation", "chroot", &container, "true"]), @r#"
+    insta::assert_snapshot!(env.run(["run", "--isolation", "jail", &container, "true"]), @r#"
     ------- stderr -------
-    Error: isolation "chroot" is not supported by this version; supported: rootless
+    Error: unrecognized isolation type "jail"
+    hint: known are default, rootless, oci and chroot
     [exit status: 125]
     "#);
 }
@@ -188,20 +189,6 @@ fn the_keys_of_the_terminal_reach_all_that_the_command_runs() {
     let seen = env.shell("(sleep 2; printf '\\003'; sleep 3) | script -qec 'sh inner.sh' /dev/null");
     assert!(seen.to_string().contains("caught"), "{seen}");
     assert!(before.elapsed().as_secs() < 15, "the shell waited for its child");
-}
-
-#[test]
-fn a_variable_that_asks_for_another_engine_is_answered_with_a_line() {
-    let mut env = TestEnv::new();
-    let container = running(&env);
-    env.set("BUILDAH_ISOLATION", "chroot");
-    env.set("BUILDAH_RUNTIME", "runc");
-    insta::assert_snapshot!(env.run(["run", &container, "--", "echo", "hi"]), @r"
-    hi
-    ------- stderr -------
-    warn: BUILDAH_ISOLATION=chroot: not supported yet, the built-in isolation is used
-    warn: BUILDAH_RUNTIME=runc: external runtimes are not supported yet, the built-in one is used
-    ");
 }
 
 #[test]

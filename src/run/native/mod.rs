@@ -48,6 +48,7 @@ pub(super) use supervise::{Signals, end_leftovers, watch};
 pub(super) use targets::Shape;
 
 use super::etc_files::ExtraFile;
+use super::hooks::Runner;
 use super::network_helper::Service;
 use super::{Error, RootChange, Status};
 use crate::sys;
@@ -80,6 +81,8 @@ pub(super) struct Job<'a> {
     pub groups: Vec<OwnedFd>,
     /// A child of this process that is none of the container's.
     pub guardian: Option<Pid>,
+    /// Run around the command.
+    pub hooks: Option<&'a Runner<'a>>,
     /// Connects the network namespace that it is given; what it answers with ends the service when dropped.
     pub network: Option<&'a dyn Fn(OwnedFd) -> Result<Option<Service>, Error>>,
 }
@@ -159,7 +162,8 @@ fn start(job: &Job<'_>, plan: &Plan, process: &Process, signals: &Signals) -> Re
     let failed = |source: io::Error| Error::prepare("starting a process", source);
     let pipe = || rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(|errno| failed(errno.into()));
     let (report_read, report_write) = pipe()?;
-    let link = job.network.map(|_| descriptor_channel()).transpose().map_err(failed)?;
+    let waits = job.network.is_some() || job.hooks.is_some();
+    let link = waits.then(descriptor_channel).transpose().map_err(failed)?;
     let (link_outer, link_inner) = link.unzip();
     let console = process.terminal().unwrap_or(false).then(descriptor_channel).transpose().map_err(failed)?;
     let (console_outer, console_inner) = console.unzip();
@@ -203,10 +207,11 @@ fn start(job: &Job<'_>, plan: &Plan, process: &Process, signals: &Signals) -> Re
     let mut output = output.into_streams();
     drop(console_inner);
     drop(link_inner);
-    let connected = connect(job, plan.new, link_outer);
+    let connected = connect(job, pid, plan.new, link_outer);
     let answer = connected.and_then(|service| {
         supervise::await_answer(report_read.as_fd(), signals).map_err(failed)?;
         let console = attend(job, report_read, console_outer)?;
+        job.hooks.iter().for_each(|hooks| hooks.started(pid));
         Ok((Started { pid, console, output: std::mem::take(&mut output) }, service))
     });
     if answer.is_err() {
@@ -215,15 +220,16 @@ fn start(job: &Job<'_>, plan: &Plan, process: &Process, signals: &Signals) -> Re
     answer
 }
 
-/// Connects the child's network namespace, if it is one that has to be.
+/// Connects the child's network namespace, if it is one that has to be, and runs the hooks that want the namespaces.
 ///
 /// The program that serves it finds it through this process, which may hide only after that. The command still waits.
-fn connect(job: &Job<'_>, new: CloneFlags, link: Option<OwnedFd>) -> Result<Option<Service>, Error> {
+fn connect(job: &Job<'_>, pid: Pid, new: CloneFlags, link: Option<OwnedFd>) -> Result<Option<Service>, Error> {
     let failed = |source: io::Error| Error::prepare("connecting the network", source);
-    let (Some(serve), Some(link)) = (job.network, link) else { return Ok(None) };
+    let Some(link) = link else { return Ok(None) };
     // Without a descriptor the child has failed, and its report says why.
     let Some(namespace) = receive_descriptor(link.as_fd()).map_err(failed)? else { return Ok(None) };
-    let service = serve(namespace)?;
+    let service = job.network.map(|serve| serve(namespace)).transpose()?.flatten();
+    job.hooks.map(|hooks| hooks.before(pid)).transpose()?;
     if !new.contains(CloneFlags::CLONE_NEWPID) {
         hide()?;
     }

@@ -27,7 +27,7 @@ use super::etc_files::ExtraFile;
 use super::guardian::Guardian;
 use super::native::{self, Output, Placeholders, Signals};
 use super::network_helper::Service;
-use super::{Error, RootChange, Status};
+use super::{Error, RootChange, Status, hooks};
 use crate::userns;
 use bundle::Bundle;
 use protocol::Program;
@@ -111,6 +111,7 @@ pub(super) struct Job<'a> {
     pub sources: Vec<(PathBuf, OwnedFd)>,
     pub files: Vec<ExtraFile>,
     pub cgroups: &'a cgroups::Options,
+    pub hooks: &'a hooks::Options,
     pub root_change: RootChange,
     pub scope_abstract_sockets: bool,
     pub keep_groups: bool,
@@ -202,6 +203,7 @@ fn adapt(job: &mut Job<'_>, options: &Options, runtime: &Path) -> Result<(), Err
         // crun(1), annotations.
         job.spec.set_annotations(Some([("run.oci.keep_original_groups".to_owned(), "1".to_owned())].into()));
     }
+    job.spec.set_hooks(hooks::to_spec(&job.hooks.hooks)?);
     let Some(linux) = job.spec.linux_mut() else { return Ok(()) };
     if rootless && !job.cgroups.limits.is_empty() {
         log::warn!(

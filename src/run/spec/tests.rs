@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::run::{
-    Isolation, MountOptions, ProcessUser, RootChange, Terminal, cgroups, environment, etc_files, limits, namespaces, network,
-    security,
+    Isolation, MountOptions, ProcessUser, RootChange, Terminal, cgroups, environment, etc_files, hooks, limits, namespaces,
+    network, security,
 };
 
 fn request() -> Request {
@@ -23,6 +23,7 @@ fn request() -> Request {
         files: etc_files::Options::default(),
         isolation: Isolation::Native,
         cgroups: cgroups::Options::default(),
+        hooks: hooks::Options::default(),
         root_change: RootChange::Pivot,
     }
 }
