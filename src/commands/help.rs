@@ -47,11 +47,21 @@ pub(super) fn overview(ui: &mut Ui) -> Result<ExitCode, CommandError> {
             flag.get_long().unwrap_or_default(),
             flag.get_value_names().and_then(<[_]>::first).map_or("", |name| name)
         );
-        text.push_str(&format!("      {name:<32}{}\n", flag.get_help().map(ToString::to_string).unwrap_or_default()));
+        let help = flag.get_help().map(ToString::to_string).unwrap_or_default();
+        let default = flag.get_default_values().first().filter(|_| !is_switch(flag));
+        let default = default.map(|value| format!(" (default: {})", value.to_string_lossy())).unwrap_or_default();
+        text.push_str(&format!("      {name:<32}{help}{default}\n"));
     }
-    text.push_str("  -h, --help\n  -v, --version\n\n\"coracle VERB --help\" shows the flags of a verb.\n");
+    text.push_str("  -h, --help                          Show this help\n");
+    text.push_str(
+        "  -v, --version                       Show the version\n\n\"coracle VERB --help\" shows the flags of a verb.\n",
+    );
     ui.exact(text.as_bytes())?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn is_switch(flag: &clap::Arg) -> bool {
+    matches!(flag.get_action(), clap::ArgAction::SetTrue)
 }
 
 /// The help of `verb`.

@@ -4,7 +4,7 @@
 
 use std::fs;
 
-use crate::harness::TestEnv;
+use crate::harness::{TestEnv, skip_without};
 
 /// Texts that do something where they are printed as they are.
 const HOSTILE: &[&str] = &[
@@ -126,4 +126,52 @@ fn removals_and_errors_are_plain() {
     let output = env.run(["rmi", "--all", "--force"]);
     assert_plain(&["rmi"], &output.out());
     assert_plain(&["rmi"], &output.err());
+}
+
+/// What `inspect` shows to a person, where `script` is the terminal: JSON escapes, or the escapes of a text.
+#[test]
+fn a_terminal_is_shown_escapes() {
+    if skip_without(&["script"]) {
+        return;
+    }
+    let env = hostile_store();
+    for id in env.ok(["containers", "-q"]).lines() {
+        for words in [format!("inspect {id}"), format!("inspect --format {{{{.OCIv1.Config.Labels.label}}}} {id}")] {
+            let output = env.shell(&format!("script -qec 'coracle {words}' /dev/null < /dev/null"));
+            output.success();
+            assert_plain(&[&words], &output.out().replace("\r\n", "\n"));
+        }
+    }
+}
+
+/// Names of files come from images too.
+#[test]
+fn file_names_are_plain() {
+    let env = TestEnv::new();
+    let names: Vec<&&str> = HOSTILE.iter().filter(|name| !name.contains('/')).collect();
+    names.iter().for_each(|name| drop(env.write(&format!("tree/{name}"), "x")));
+    let container = env.ok(["from", "scratch"]);
+    env.ok(["copy", "-q", &container, "tree", "/"]);
+    let output = env.run(["diff", &container]);
+    assert_plain(&["diff"], &output.success());
+    assert_eq!(output.out().lines().count(), names.len(), "one line for each file:\n{output}");
+    let json: serde_json::Value = serde_json::from_str(&env.ok(["diff", "--json", &container])).expect("JSON");
+    let paths: Vec<&str> = json.as_array().expect("a list").iter().filter_map(|change| change["path"].as_str()).collect();
+    for name in names {
+        assert!(paths.contains(&format!("/{name}").as_str()), "{name:?} in {paths:?}");
+        for words in [
+            vec!["copy", &container, &format!("no{name}"), "/"],
+            vec!["--log-level", "debug", "run", "--network", "none", &container, &format!("/{name}")],
+            vec!["--log-level", "debug", "commit", &container, name],
+            vec!["config", "--onbuild", name, &container],
+            vec!["config", "--healthcheck-interval", name, &container],
+            vec!["push", name],
+            vec!["pull", &format!("oci:{name}")],
+            vec!["completion", name],
+            vec!["from", "--name", name, "scratch"],
+        ] {
+            let output = env.run(&words);
+            assert_plain(&words, &output.err().replace("\n\t* ", "\n"));
+        }
+    }
 }
