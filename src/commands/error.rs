@@ -6,7 +6,7 @@
 use std::error::Error;
 use std::process::ExitCode;
 
-use containers_storage::store;
+use containers_storage::{conf, driver, store};
 
 use super::ui::escape;
 use crate::container::{self, mounted};
@@ -207,6 +207,8 @@ fn hints_for(error: &(dyn Error + 'static)) -> Vec<String> {
                 "\"coracle config --volume {}- CONTAINER\" takes the volume out of the image's settings",
                 escape(&path.to_string_lossy())
             ));
+        } else if let Some(hint) = hint_for_settings(cause) {
+            hints.push(hint.to_owned());
         } else if let Some(store::Error::Corrupt { .. }) = cause.downcast_ref() {
             hints.push("\"coracle check\" says what is damaged; the file was left as it is".to_owned());
         } else if let Some(errno) = errno_of(cause) {
@@ -214,6 +216,26 @@ fn hints_for(error: &(dyn Error + 'static)) -> Vec<String> {
         }
     }
     hints
+}
+
+/// What to do about settings of the store that this program does not serve.
+fn hint_for_settings(cause: &(dyn Error + 'static)) -> Option<&'static str> {
+    match cause.downcast_ref() {
+        Some(conf::Error::Unsupported { what, .. }) if what.contains("mount_program") => {
+            return Some(
+                "from Linux 5.13 on overlay is mounted without a program, also by users: take mount_program out of storage.conf, or \
+                 use --storage-driver vfs, which mounts nothing",
+            );
+        }
+        Some(conf::Error::Unsupported { what, .. }) if what.contains("force_mask") => {
+            return Some("the other tools take force_mask with a mount program only; another store can be given with --root");
+        }
+        _ => {}
+    }
+    match cause.downcast_ref() {
+        Some(driver::Error::Unsupported { .. }) => Some("another store can be given with --root and --runroot"),
+        _ => None,
+    }
 }
 
 /// The kernel's answer, if the error is one.

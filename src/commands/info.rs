@@ -193,8 +193,12 @@ fn file_system(magic: rustix::fs::FsWord) -> String {
 
 fn coracle(conf: &Conf, machine: &Machine) -> Value {
     let means = match machine.rung {
+        Rung::NativeOverlay | Rung::NoOverlay if conf.driver == DriverKind::Vfs => {
+            "whole trees without a mount (vfs), with all ids"
+        }
+        Rung::SingleId if conf.driver == DriverKind::Vfs => "whole trees without a mount (vfs), with a single id",
         Rung::NativeOverlay => "native overlay, with all ids",
-        Rung::NoOverlay => "overlay cannot be mounted here: no run, copy or commit",
+        Rung::NoOverlay => "overlay cannot be mounted here: no run, copy or commit but with --storage-driver vfs",
         Rung::SingleId => "native overlay, with a single id",
         Rung::PlainChroot => "vfs and a plain chroot, with the processes and the network of this machine",
         Rung::NoNamespace => "no user namespace: no run, copy or commit",

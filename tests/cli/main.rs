@@ -20,6 +20,7 @@ mod push;
 mod run;
 mod short_names;
 mod smoke;
+mod storage_options;
 mod usage;
 mod version;
 mod vfs;

@@ -216,3 +216,27 @@ fn a_debian_root_is_built_upon() {
     env.ok(["commit", "-q", &container, "localhost/user:1"]);
     env.ok(["check", "--digests"]);
 }
+
+#[test]
+fn all_verbs_work_where_nothing_can_be_mounted() {
+    let env = TestEnv::new();
+    env.write("f", "content\n");
+    let script = format!(
+        "c=$(coracle from scratch); coracle add -q $c {} /; coracle commit -q --rm $c base >/dev/null
+         c=$(coracle from base); coracle copy -q --chown 33:33 $c f /f; coracle config --label a=b $c
+         coracle run --user 33 $c -- /bin/sh -c 'cat /f; echo x > /tmp/x' 2>/dev/null
+         coracle diff $c; coracle commit -q $c plain >/dev/null; coracle copy -q --from plain $c /f /g
+         m=$(coracle mount $c); stat -c '%u %g' $m/g; coracle umount $c >/dev/null
+         coracle commit -q --rm $c frozen >/dev/null; coracle check --digests; coracle images -q | wc -l
+         coracle rmi -a >/dev/null; coracle check --repair",
+        crate::harness::busybox_tar().display()
+    );
+    let output = env.caged(&script);
+    insta::assert_snapshot!(output.success(), @r"
+    content
+    A      8 B /f
+    A      2 B /tmp/x
+    33 33
+    3
+    ");
+}
