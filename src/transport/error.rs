@@ -123,7 +123,7 @@ pub enum Error {
         place: String,
     },
     /// The policy wants what cannot be checked.
-    #[error("Source image rejected: the policy wants signatures of {place}, which cannot be checked yet")]
+    #[error("Source image rejected: A signature was required, and none of {place} can be checked here")]
     Signatures {
         /// The source.
         place: String,

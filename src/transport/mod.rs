@@ -66,6 +66,11 @@ pub trait Source: Send + Sync {
     /// The name of the transport, as policy.json has it.
     fn transport(&self) -> &'static str;
 
+    /// Whether the policy has nothing to say, because the image is in the store in use: it was asked when the image came there.
+    fn is_trusted(&self) -> bool {
+        false
+    }
+
     /// The names that the image gets in a store when it is pulled from here, as Buildah gives them; none for an unnamed one.
     fn names(&self) -> Vec<String>;
 

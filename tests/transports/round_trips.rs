@@ -321,4 +321,26 @@ fn the_policy_decides_by_transport_and_path() {
     let copied = coracle::transport::copy(source.as_ref(), destination, &world.options(&policy), &|_| {});
     assert_eq!(copied.unwrap_err().to_string(), format!("Source image rejected: Running image {base} is rejected by policy."));
     assert!(!world.path("d").exists());
+    // What is in the store was asked about when it came there.
+    world.copy(&base, &Location::stored("x")).unwrap();
+    std::fs::write(&path, r#"{"default":[{"type":"reject"}]}"#).unwrap();
+    let policy = coracle::conf::Policy::load(&coracle::conf::Environment::default(), Some(&path)).unwrap();
+    let source = coracle::transport::open_source(&Location::stored("x"), &world.store, &path).unwrap();
+    let destination = coracle::transport::open_destination(&world.at("dir:d"), &world.store, &path).unwrap();
+    coracle::transport::copy(source.as_ref(), destination, &world.options(&policy), &|_| {}).unwrap();
+}
+
+#[test]
+fn two_writers_of_one_layout_lose_no_image() {
+    let world = World::new();
+    let (base, _) = world.base();
+    std::thread::scope(|scope| {
+        for number in 0..8 {
+            let (world, base) = (&world, &base);
+            scope.spawn(move || world.copy(base, &world.at(&format!("oci:many:n{number}"))).unwrap());
+        }
+    });
+    for number in 0..8 {
+        assert_eq!(world.digest(&world.at(&format!("oci:many:n{number}"))), world.digest(&base));
+    }
 }

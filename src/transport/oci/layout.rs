@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use containers_storage::{Digest, ImageId};
+use rustix::fs::FlockOperation;
 
 use super::{INDEX_FILE, LAYOUT, LAYOUT_FILE, index_json};
 use crate::image::location::Selector;
@@ -136,6 +137,9 @@ impl Destination for OciLayout {
         }
         self.staging.put_bytes("layout", LAYOUT)?;
         self.staging.publish("layout", LAYOUT_FILE)?;
+        // Two writers at once would lose an image of one of them. The lock ends with the file.
+        let dir = std::fs::File::open(&self.dir).map_err(Error::io("opening", &self.dir))?;
+        rustix::fs::flock(&dir, FlockOperation::LockExclusive).map_err(Error::io("locking", &self.dir))?;
         // Last: what it names is there.
         let index = self.new_index(&manifest, &media_type)?;
         self.staging.put_bytes("index", &index)?;

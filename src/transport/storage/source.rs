@@ -173,6 +173,10 @@ impl Source for StoreSource<'_> {
         scopes
     }
 
+    fn is_trusted(&self) -> bool {
+        matches!(self.store, Handle::InUse(_))
+    }
+
     fn names(&self) -> Vec<String> {
         self.image.names.clone()
     }
