@@ -10,6 +10,9 @@ use containers_storage::Digest;
 use containers_storage::archive::Compression;
 use sha2::{Digest as _, Sha256};
 
+/// How much is moved at a time.
+const BUFFER: usize = 256 << 10;
+
 /// Digest and length of a blob.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlobId {
@@ -94,6 +97,18 @@ impl<'a> BlobStream<'a> {
         let input: Box<dyn Read + Send + 'a> =
             if self.peeked.is_empty() { self.input } else { Box::new(io::Cursor::new(self.peeked).chain(self.input)) };
         (input, self.expected)
+    }
+
+    /// Writes all of it to `to`, and says what it was.
+    pub(super) fn write_to(&mut self, to: &mut dyn io::Write) -> io::Result<BlobId> {
+        let mut buffer = vec![0; BUFFER];
+        loop {
+            let length = self.read(&mut buffer)?;
+            if length == 0 {
+                return self.found.clone().ok_or_else(|| io::ErrorKind::UnexpectedEof.into());
+            }
+            to.write_all(&buffer[..length])?;
+        }
     }
 
     /// How the bytes are compressed, by the first of them. To be asked before any is read.

@@ -31,9 +31,8 @@ impl Staging {
     pub(super) fn put(&self, name: &str, stream: &mut BlobStream<'_>) -> Result<BlobId, Error> {
         let path = self.path.join(name);
         let mut file = create(&path)?;
-        let source_failed = |source| Error::Stream { action: "copying to", place: path.display().to_string(), source };
-        std::io::copy(stream, &mut file).map_err(source_failed)?;
-        stream.found().cloned().ok_or_else(|| source_failed(std::io::ErrorKind::UnexpectedEof.into()))
+        let written = stream.write_to(&mut file);
+        written.map_err(|source| Error::Stream { action: "copying to", place: path.display().to_string(), source })
     }
 
     /// Writes a document into it.

@@ -77,11 +77,10 @@ impl TarWriter {
         let failed = |source| Error::Stream { action: "copying to", place: place.clone(), source };
         let start = self.file.stream_position().map_err(failed)?;
         self.file.write_all(&[0; BLOCK]).map_err(failed)?;
-        let size = io::copy(stream, &mut self.file).map_err(failed)?;
-        let id = stream.found().cloned().ok_or_else(|| failed(io::ErrorKind::UnexpectedEof.into()))?;
-        self.pad(size).map_err(failed)?;
+        let id = stream.write_to(&mut self.file).map_err(failed)?;
+        self.pad(id.size).map_err(failed)?;
         // The length and mostly the name are known only now.
-        self.file.write_all_at(&header(&name(&id), Member::File(mode), size), start).map_err(failed)?;
+        self.file.write_all_at(&header(&name(&id), Member::File(mode), id.size), start).map_err(failed)?;
         Ok(id)
     }
 
