@@ -89,6 +89,10 @@ pub enum Error {
 pub struct Options {
     /// Times of modification in the tar, and on disk in the new layer.
     pub times: Times,
+    /// Who owns what the layer changes. Only for `copy`.
+    pub owner: pack::Owners,
+    /// The layer that the new one is put on, instead of the container's own parent. Only for `copy`.
+    pub onto: Option<LayerId>,
     /// Paths below the root, without a leading slash, of placeholders of mounts: each is no part of the layer if it is an empty file or
     /// directory. Freezing in place removes them from disk.
     pub exclude: HashSet<PathBuf>,
@@ -137,25 +141,33 @@ pub fn copy(store: &Store, driver: &dyn GraphDriver, container: &Container, opti
     staged.set_marks(marks);
     let exclude = placeholders(&diff, &options.exclude);
     let mut tar_split = create(staged.tar_split())?;
-    let how = pack::Options { tree, times: options.times, on_disk: OnDisk::Untouched, owner: None, exclude };
+    let owner = options.owner.clone();
+    let how = pack::Options { tree, times: options.times, on_disk: OnDisk::Untouched, owner, exclude };
     let output = Output { tar: None, tar_split: Some(&mut tar_split), copy: Some(&copy) };
     match run(driver, &layer.id, &diff, &how, output) {
         Err(error) if error.wants_a_mount() => {
             // What was copied so far goes with its stage.
             staged = store.stage_layer()?;
             let content = through_mount::pack(driver, &layer, &staged, options)?;
-            put(store, &layer, staged, &content)
+            put(store, &layer, staged, &content, options.onto.as_ref())
         }
-        packed => put(store, &layer, staged, &content(packed?)),
+        packed => put(store, &layer, staged, &content(packed?), options.onto.as_ref()),
     }
 }
 
-fn put(store: &Store, layer: &Layer, staged: StagedLayer, content: &LayerContent) -> Result<Layer, Error> {
+fn put(
+    store: &Store,
+    layer: &Layer,
+    staged: StagedLayer,
+    content: &LayerContent,
+    onto: Option<&LayerId>,
+) -> Result<Layer, Error> {
     // Equal images have equal IDs and must have one top layer, also where another tool gave that layer an ID of its own.
     let layers = store.layers()?;
-    match publish::equal_layer(&layers, &layer.id, layer.parent.as_ref(), content)? {
+    let parent = onto.or(layer.parent.as_ref());
+    match publish::equal_layer(&layers, &layer.id, parent, content)? {
         Some(equal) => Ok(layers.get(&equal)?),
-        None => Ok(store.put_layer(staged, layer.parent.as_ref(), content)?),
+        None => Ok(store.put_layer(staged, parent, content)?),
     }
 }
 
@@ -179,7 +191,7 @@ pub fn in_place(store: &Store, driver: &dyn GraphDriver, container: &Container, 
     let mut tar_split = create(&path)?;
     let exclude = HashSet::new();
     let (tree, _) = tree(driver, &layer)?;
-    let how = pack::Options { tree, times: options.times, on_disk: OnDisk::SetTimes, owner: None, exclude };
+    let how = pack::Options { tree, times: options.times, on_disk: OnDisk::SetTimes, owner: pack::Owners::AsOnDisk, exclude };
     let output = Output { tar: None, tar_split: Some(&mut tar_split), copy: None };
     let mut packed = run(driver, &layer.id, &diff, &how, output)?;
     for socket in std::mem::take(&mut packed.skipped_sockets) {

@@ -20,7 +20,7 @@ fn options() -> Options {
         tree: Tree::Layer(OverlayXattrs::User),
         times: Times::Keep,
         on_disk: OnDisk::Untouched,
-        owner: None,
+        owner: pack::Owners::AsOnDisk,
         exclude: HashSet::new(),
     }
 }
@@ -205,7 +205,7 @@ fn times_owner_and_exclusions() {
     let options = Options {
         times: Times::Force(1234),
         on_disk: OnDisk::SetTimes,
-        owner: Some((3_000_000, 7)),
+        owner: pack::Owners::One(3_000_000, 7),
         exclude: HashSet::from([PathBuf::from("drop")]),
         ..options()
     };

@@ -141,7 +141,7 @@ fn put_copy(store: &Store, parent: Option<&LayerId>, diff: &Path) -> Layer {
         tree: Tree::Layer(OverlayXattrs::User),
         times: Times::Force(1_600_000_000),
         on_disk: OnDisk::Untouched,
-        owner: None,
+        owner: pack::Owners::AsOnDisk,
         exclude: Default::default(),
     };
     let copy = Root::open(staged.tree()).unwrap();

@@ -54,6 +54,14 @@ pub struct GlobalArgs {
     #[arg(long, value_name = "FILE", hide = true)]
     pub default_mounts_file: Option<PathBuf>,
 
+    /// User ids of new containers, where from says nothing else: INSIDE:OUTSIDE:COUNT (can be repeated)
+    #[arg(long, value_name = "MAP", value_delimiter = ',')]
+    pub userns_uid_map: Vec<String>,
+
+    /// Group ids of new containers, where from says nothing else: INSIDE:OUTSIDE:COUNT (can be repeated)
+    #[arg(long, value_name = "MAP", value_delimiter = ',')]
+    pub userns_gid_map: Vec<String>,
+
     /// Manager of control groups: systemd or cgroupfs
     #[arg(long, value_name = "MANAGER")]
     pub cgroup_manager: Option<String>,

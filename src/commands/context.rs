@@ -18,17 +18,28 @@ use super::args::GlobalArgs;
 #[derive(Debug, Clone, Default)]
 pub struct Environment {
     variables: HashMap<OsString, OsString>,
+    /// `[engine] env` of containers.conf, once a verb has read that: for variables that are not set.
+    configured: OnceCell<HashMap<OsString, OsString>>,
 }
 
 impl Environment {
     /// The environment of this process.
     pub fn capture() -> Self {
-        Self { variables: std::env::vars_os().collect() }
+        Self { variables: std::env::vars_os().collect(), configured: OnceCell::new() }
     }
 
     /// The value of `name`. A variable that is set to nothing counts as set.
     pub fn get(&self, name: &str) -> Option<&OsStr> {
-        self.variables.get(OsStr::new(name)).map(OsString::as_os_str)
+        let name = OsStr::new(name);
+        let value = self.variables.get(name).or_else(|| self.configured.get()?.get(name));
+        value.map(OsString::as_os_str)
+    }
+
+    /// Takes `name=value` words for variables that are not set. Only the first call counts.
+    pub(super) fn configure(&self, words: &[String]) {
+        self.configured.get_or_init(|| {
+            words.iter().filter_map(|word| word.split_once('=')).map(|(name, value)| (name.into(), value.into())).collect()
+        });
     }
 
     /// The value of `name` in text; `None` if it is unset or empty.

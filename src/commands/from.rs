@@ -7,6 +7,7 @@ use super::access::{self, Images, RegistryArgs, RetryArgs};
 use super::info::note_driver;
 use super::platform::PlatformArgs;
 use super::run_environment::{RunEnvironmentArgs, containers_conf};
+use super::user_namespace::UserNamespaceArgs;
 use super::{CommandError, Context, Ui, args};
 use crate::container::from;
 use crate::container::on_build;
@@ -62,6 +63,9 @@ pub(crate) struct FromArgs {
 
     #[command(flatten)]
     environment: RunEnvironmentArgs,
+
+    #[command(flatten)]
+    user_namespace: UserNamespaceArgs,
 }
 
 pub(crate) fn from(ctx: &Context, ui: &mut Ui, args: &FromArgs) -> Result<ExitCode, CommandError> {
@@ -74,18 +78,21 @@ pub(crate) fn from(ctx: &Context, ui: &mut Ui, args: &FromArgs) -> Result<ExitCo
     let store = ctx.store()?;
     let rootless = store.conf().rootless;
     let conf = containers_conf(ctx, rootless)?;
+    let user_namespace = args.user_namespace.resolve(ctx, &conf)?;
+    let wish = args.platform.resolve()?;
     let options = from::Options {
         image: image.clone(),
         name: args.name.clone(),
         format: format(ctx, args.format.as_deref())?,
-        environment: args.environment.resolve(ctx, &conf, rootless)?,
+        environment: args.environment.resolve(ctx, &conf, rootless, &user_namespace)?,
+        user_namespace,
+        platform: wish.platform.clone(),
     };
     // Said once, with the first container of a store; `info` says it again.
     let is_first = !store.containers_dir().exists();
     args.registry.check()?;
     args.retries.check()?;
     let policy = pull_policy(args)?;
-    let wish = args.platform.resolve()?;
     wish.warning.into_iter().for_each(|warning| ui.note(format!("warning: {warning}")));
     let images = Images::new(ctx, wish.platform, args.quiet.into())?;
     let outcome = from::from(store, &options, &images.fetch(policy)).map_err(hinted)?;
@@ -95,7 +102,8 @@ pub(crate) fn from(ctx: &Context, ui: &mut Ui, args: &FromArgs) -> Result<ExitCo
         note_driver(ui, store.conf());
     }
     if let Some(path) = args::given(&args.cidfile) {
-        write_id(path, outcome.id.as_str())?;
+        write_id(path, outcome.id.as_str())
+            .map_err(|error| error.context(format!("failed to write container ID file {path:?}")))?;
     }
     let id = outcome.id.as_str();
     for (step, trigger) in outcome.on_build.iter().enumerate() {

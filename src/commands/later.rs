@@ -79,7 +79,6 @@ pub const TOPICS: &[(&str, Refusal)] = &[
     ("signing", coming("signing is not implemented yet")),
     ("sbom", coming("it runs no scanner yet; a file that a scanner wrote can be added with copy")),
     ("stores", coming("images and containers live in one store")),
-    ("userns", coming("user namespaces are mapped from the subordinate ids only")),
     (
         "cw",
         never(

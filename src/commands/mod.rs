@@ -55,6 +55,7 @@ mod run_environment;
 mod tag;
 mod umount;
 mod unshare;
+mod user_namespace;
 mod version;
 
 pub use completion::whole_parser;

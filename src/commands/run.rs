@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::args::{CapabilityArgs, NamespaceArgs};
-use super::run_environment::{conf_environment, containers_conf};
+use super::run_environment::{conf_environment, containers_conf, temp_dir};
 use super::{CommandError, Context, Ui, args, isolation};
-use crate::conf::{self, mounts::Subscription};
+use crate::conf::{self, ContainersConf, mounts::Subscription};
 use crate::container::run::{self, Confinement, HistoryChoice, Names, NamespaceWords, TerminalChoice};
 use crate::run::devices::DeviceRequest;
 use crate::run::environment::PROXY_NAMES;
@@ -34,7 +34,7 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     namespaces: NamespaceArgs,
 
-    /// Directory below which relative sources of --mount are
+    /// Directory below which all sources of --mount type=bind are
     #[arg(long, value_name = "DIR", value_parser = args::path())]
     contextdir: Option<PathBuf>,
 
@@ -58,7 +58,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "ISOLATION")]
     isolation: Option<String>,
 
-    /// Mount: type=bind|tmpfs,KEY=VALUE,… (can be repeated)
+    /// Mount: type=bind|tmpfs|cache,KEY=VALUE,… (can be repeated)
     #[arg(long, value_name = "MOUNT")]
     mount: Vec<String>,
 
@@ -118,7 +118,7 @@ pub(crate) fn run(ctx: &Context, ui: &mut Ui, args: &RunArgs) -> Result<ExitCode
     }
     let store = ctx.store()?;
     let conf = containers_conf(ctx, store.conf().rootless)?;
-    let options = options(ctx, args, command)?;
+    let options = options(ctx, &conf, args, command)?;
     ui.finish()?;
     let outcome = run::run(store, container, &options, &conf, &mut |line| ui.note(line)).map_err(failed)?;
     exit_status(args, outcome.status.code())
@@ -148,7 +148,7 @@ fn failed(error: run::Error) -> CommandError {
     CommandError::from(error).hinting(hint).with_status(status)
 }
 
-fn options(ctx: &Context, args: &RunArgs, command: &[String]) -> Result<run::Options, CommandError> {
+fn options(ctx: &Context, conf: &ContainersConf, args: &RunArgs, command: &[String]) -> Result<run::Options, CommandError> {
     let environment = ctx.environment();
     let proxy = PROXY_NAMES.iter().filter_map(|name| Some(((*name).to_owned(), environment.text(name)?.to_owned()))).collect();
     let history = args.add_history || environment.engine_switch("HISTORY");
@@ -164,7 +164,7 @@ fn options(ctx: &Context, args: &RunArgs, command: &[String]) -> Result<run::Opt
             None => TerminalChoice::Automatic,
         },
         confinement: confinement(ctx, args)?,
-        mounts: mounts(ctx, args)?,
+        mounts: mounts(ctx, conf, args)?,
         registries: ctx.registries()?.clone(),
         subscriptions: subscriptions(ctx)?,
         names: Names { hostname: args.hostname.clone(), no_hosts: args.no_hosts, no_hostname: args.no_hostname },
@@ -210,11 +210,16 @@ fn subscriptions(ctx: &Context) -> Result<Vec<Subscription>, CommandError> {
 }
 
 /// Buildah's place: the caches are shared with it.
-fn cache_dir(ctx: &Context) -> Result<PathBuf, CommandError> {
-    Ok(ctx.temp_dir().join(format!("buildah-cache-{}", userns::outer_ids()?.uid)))
+fn cache_dir(ctx: &Context, conf: &ContainersConf) -> Result<PathBuf, CommandError> {
+    let parent = temp_dir(ctx, conf)?;
+    // Buildah looks at it for every command.
+    if ctx.environment().text("TMPDIR").is_some() {
+        std::fs::metadata(&parent).map_err(|error| CommandError::from(error).context(format!("stat {}", parent.display())))?;
+    }
+    Ok(parent.join(format!("buildah-cache-{}", userns::outer_ids()?.uid)))
 }
 
-fn mounts(ctx: &Context, args: &RunArgs) -> Result<MountOptions, CommandError> {
+fn mounts(ctx: &Context, conf: &ContainersConf, args: &RunArgs) -> Result<MountOptions, CommandError> {
     let mut requests = Vec::new();
     for word in &args.volume {
         requests.push(MountRequest::parse_volume(word).map_err(CommandError::usage)?);
@@ -227,7 +232,7 @@ fn mounts(ctx: &Context, args: &RunArgs) -> Result<MountOptions, CommandError> {
         requests,
         devices: devices.map_err(CommandError::usage)?,
         context_dir: args::given(&args.contextdir).map(Path::to_path_buf),
-        cache_dir: Some(cache_dir(ctx)?),
+        cache_dir: Some(cache_dir(ctx, conf)?),
         ..MountOptions::default()
     })
 }

@@ -7,12 +7,14 @@ use std::path::PathBuf;
 use super::args::{CapabilityArgs, NamespaceArgs};
 use super::limits::LimitArgs;
 use super::{CommandError, Context, isolation};
+use crate::conf::containers::Containers;
 use crate::conf::{self, ContainersConf};
+use crate::container::from::UserNamespace;
 use crate::container::run::{parse_host, parse_size};
 use crate::container::state::{CommonOptions, Isolation, Namespace, NetworkPolicy, RunEnvironment};
 use crate::run::devices::DeviceRequest;
 use crate::run::limits::Rlimit;
-use crate::run::mount_args::MountRequest;
+use crate::run::mount_args::{MountRequest, Source};
 use crate::run::namespaces::Namespace as Choice;
 use crate::run::network::Mode;
 use crate::run::{capabilities, security};
@@ -85,7 +87,21 @@ pub(super) struct RunEnvironmentArgs {
 
 /// Reads containers.conf.
 pub(super) fn containers_conf(ctx: &Context, rootless: bool) -> Result<ContainersConf, CommandError> {
-    Ok(ContainersConf::load(&conf_environment(ctx, rootless))?)
+    let conf = ContainersConf::load(&conf_environment(ctx, rootless))?;
+    ctx.environment().configure(conf.engine.env.as_deref().unwrap_or_default());
+    Ok(conf)
+}
+
+/// The directory for temporary files: `TMPDIR`, else `image_copy_tmp_dir` of containers.conf, else `/var/tmp`.
+pub(super) fn temp_dir(ctx: &Context, conf: &ContainersConf) -> Result<PathBuf, CommandError> {
+    match (ctx.environment().text("TMPDIR"), conf.engine.image_copy_tmp_dir.as_deref()) {
+        (None, Some("storage")) => Ok(ctx.store()?.conf().graph_root.join("tmp")),
+        (None, Some(path)) if path.starts_with('/') => Ok(PathBuf::from(path)),
+        (None, Some(path)) => {
+            Err(CommandError::usage(format!("invalid image_copy_tmp_dir value {path:?} in containers.conf (not absolute)")))
+        }
+        _ => Ok(ctx.temp_dir()),
+    }
 }
 
 /// Where settings files are looked for.
@@ -96,10 +112,16 @@ pub(super) fn conf_environment(ctx: &Context, rootless: bool) -> conf::Environme
 
 impl RunEnvironmentArgs {
     /// What the container keeps. Every word is checked here, so that a typing error is found now and not at the first run.
-    pub(super) fn resolve(&self, ctx: &Context, conf: &ContainersConf, rootless: bool) -> Result<RunEnvironment, CommandError> {
+    pub(super) fn resolve(
+        &self,
+        ctx: &Context,
+        conf: &ContainersConf,
+        rootless: bool,
+        user: &UserNamespace,
+    ) -> Result<RunEnvironment, CommandError> {
         let defaults = &conf.containers;
-        check(&self.device, DeviceRequest::parse)?;
-        let (namespaces, network_policy) = namespaces(&self.namespaces)?;
+        check_devices(&self.device)?;
+        let (namespaces, network_policy) = namespaces(&self.namespaces, defaults, user)?;
         Ok(RunEnvironment {
             // For root the default is noted as such, since Buildah's word for it names an external runtime.
             isolation: match isolation::chosen(ctx, self.isolation.as_deref())? {
@@ -109,29 +131,32 @@ impl RunEnvironmentArgs {
             namespaces,
             network_policy,
             capabilities: capability_set(&self.capabilities, defaults.default_capabilities.as_deref())?,
-            group_add: self.group_add.clone(),
+            group_add: groups(&self.group_add)?,
             devices: or_default(&self.device, defaults.devices.as_deref()),
             common: self.common(conf)?,
+            ..RunEnvironment::default()
         })
     }
 
     fn common(&self, conf: &ContainersConf) -> Result<CommonOptions, CommandError> {
         let defaults = &conf.containers;
         check(&self.add_host, parse_host)?;
+        self.check_dns()?;
         let shm_size = self.shm_size.clone().or_else(|| defaults.shm_size.clone()).unwrap_or_else(|| "65536k".to_owned());
-        parse_size(&shm_size).map_err(|problem| CommandError::usage(format!("--shm-size: {problem}")))?;
+        parse_size(&shm_size).map_err(|problem| CommandError::usage(format!("invalid --shm-size: {problem}")))?;
         let mut ulimit = defaults.default_ulimits.clone().unwrap_or_default();
         ulimit.extend(self.ulimit.iter().cloned());
         check(&ulimit, Rlimit::parse)?;
         let mut volumes = defaults.volumes.clone().unwrap_or_default();
         volumes.extend(self.volume.iter().cloned());
-        check(&volumes, MountRequest::parse_volume)?;
+        check_volumes(&volumes)?;
         let mut common = CommonOptions {
             add_host: self.add_host.clone(),
             http_proxy: self.http_proxy.or(defaults.http_proxy).unwrap_or(true),
-            dns_search: or_default(&self.dns_search, defaults.dns_searches.as_deref()),
-            dns_servers: or_default(&self.dns, defaults.dns_servers.as_deref()),
-            dns_options: or_default(&self.dns_option, defaults.dns_options.as_deref()),
+            // What containers.conf says about DNS counts when a command runs.
+            dns_search: self.dns_search.clone(),
+            dns_servers: self.dns.clone(),
+            dns_options: self.dns_option.clone(),
             shm_size,
             ulimit,
             volumes,
@@ -159,6 +184,51 @@ fn hooks_dirs(given: &[PathBuf], conf: &ContainersConf) -> Result<Vec<String>, C
     // What is wrong with a file is found now, not at the first run.
     conf::hooks::load(&absolute, &conf::hooks::Call::default())?;
     Ok(absolute.iter().map(|path| path.to_string_lossy().into_owned()).collect())
+}
+
+impl RunEnvironmentArgs {
+    fn check_dns(&self) -> Result<(), CommandError> {
+        if !self.dns.iter().any(|server| server.eq_ignore_ascii_case("none")) {
+            return Ok(());
+        }
+        let wrong = match () {
+            () if self.dns.len() > 1 => "invalid --dns, --dns=none may not be used with any other --dns options",
+            () if !self.dns_search.is_empty() => "invalid --dns-search, --dns-search may not be used with --dns=none",
+            () if !self.dns_option.is_empty() => "invalid --dns-option, --dns-option may not be used with --dns=none",
+            () => return Ok(()),
+        };
+        Err(CommandError::usage(wrong))
+    }
+}
+
+/// A source that does not exist is found now, and not by the first run.
+fn check_volumes(words: &[String]) -> Result<(), CommandError> {
+    for word in words {
+        let request = MountRequest::parse_volume(word).map_err(CommandError::usage)?;
+        if let Some(Source::Host(path)) = request.bind().map(|bind| &bind.source) {
+            std::fs::metadata(path).map_err(|error| CommandError::from(error).context(format!("stat {}", path.display())))?;
+        }
+    }
+    Ok(())
+}
+
+fn check_devices(words: &[String]) -> Result<(), CommandError> {
+    for word in words {
+        let request = DeviceRequest::parse(word).map_err(CommandError::usage)?;
+        let path = request.source.display();
+        std::fs::metadata(&request.source)
+            .map_err(|error| CommandError::from(error).context(format!("getting info of source device {path}: stat {path}")))?;
+    }
+    Ok(())
+}
+
+/// `keep-groups` keeps the groups of the caller, whose names mean nothing in the container: it stands alone.
+fn groups(words: &[String]) -> Result<Vec<String>, CommandError> {
+    if words.len() > 1 && words.iter().any(|word| word == "keep-groups") {
+        let text = "the '--group-add keep-groups' option is not allowed with any other --group-add options";
+        return Err(CommandError::usage(text));
+    }
+    Ok(words.to_vec())
 }
 
 /// Puts a checked `--security-opt` word where Buildah keeps it.
@@ -202,7 +272,13 @@ fn capability_set(args: &CapabilityArgs, default: Option<&[String]>) -> Result<V
         set.insert(capability(word)?);
     }
     for word in args.cap_drop.iter().filter(|word| !word.eq_ignore_ascii_case("all")) {
-        set.remove(&capability(word)?);
+        let name = capability(word)?;
+        for added in args.cap_add.iter().filter(|word| !word.eq_ignore_ascii_case("all")) {
+            if capability(added)? == name {
+                return Err(CommandError::usage(format!("capability {name:?} cannot be dropped and added")));
+            }
+        }
+        set.remove(&name);
     }
     Ok(set.into_iter().collect())
 }
@@ -213,16 +289,29 @@ fn capability(word: &str) -> Result<String, CommandError> {
     let name = if upper.starts_with("CAP_") { upper } else { format!("CAP_{upper}") };
     match name.parse::<caps::Capability>() {
         Ok(known) => Ok(known.to_string()),
-        Err(_) => Err(CommandError::usage(format!("unknown capability {word:?}"))),
+        Err(_) => Err(CommandError::usage(format!("{name:?}: unknown capability"))),
+    }
+}
+
+/// What containers.conf says about a kind of namespaces; its other words are about containers that share theirs.
+fn by_conf(word: Option<&str>, default: Choice) -> Choice {
+    match word {
+        Some("private") => Choice::Private,
+        Some("host") => Choice::Host,
+        _ => default,
     }
 }
 
 /// All seven entries, in the order of Buildah's file.
-fn namespaces(args: &NamespaceArgs) -> Result<(Vec<Namespace>, NetworkPolicy), CommandError> {
+fn namespaces(
+    args: &NamespaceArgs,
+    conf: &Containers,
+    user: &UserNamespace,
+) -> Result<(Vec<Namespace>, NetworkPolicy), CommandError> {
     let entry = |name: &str, host: bool, path: String| Namespace { name: name.to_owned(), host, path };
     let one = |name: &str, flag: &str, given: &Option<String>, default: Choice| {
         let choice = match given {
-            Some(word) => Choice::parse(flag, word).map_err(CommandError::usage)?,
+            Some(word) => exists(name, Choice::parse(flag, word).map_err(CommandError::usage)?)?,
             None => default,
         };
         Ok::<_, CommandError>(match choice {
@@ -233,15 +322,26 @@ fn namespaces(args: &NamespaceArgs) -> Result<(Vec<Namespace>, NetworkPolicy), C
     };
     let (network, policy) = network(args.network.as_deref())?;
     let all = vec![
-        one("cgroup", "cgroupns", &args.cgroupns, Choice::Host)?,
-        one("ipc", "ipc", &args.ipc, Choice::Private)?,
+        one("cgroup", "cgroupns", &args.cgroupns, by_conf(conf.cgroupns.as_deref(), Choice::Host))?,
+        one("ipc", "ipc", &args.ipc, by_conf(conf.ipcns.as_deref(), Choice::Private))?,
         entry("mount", false, String::new()),
         network,
-        one("pid", "pid", &args.pid, Choice::Private)?,
-        entry("user", true, String::new()),
-        one("uts", "uts", &args.uts, Choice::Private)?,
+        one("pid", "pid", &args.pid, by_conf(conf.pidns.as_deref(), Choice::Private))?,
+        entry("user", *user == UserNamespace::Host, String::new()),
+        one("uts", "uts", &args.uts, by_conf(conf.utsns.as_deref(), Choice::Private))?,
     ];
     Ok((all, policy))
+}
+
+/// A namespace that is named by a path must be there.
+fn exists(kind: &str, choice: Choice) -> Result<Choice, CommandError> {
+    if let Choice::Path(path) = &choice {
+        std::fs::metadata(path).map_err(|error| {
+            let doing = format!("parsing namespace-related options: checking {kind} namespace: stat {}", path.display());
+            CommandError::from(error).context(doing)
+        })?;
+    }
+    Ok(choice)
 }
 
 fn network(word: Option<&str>) -> Result<(Namespace, NetworkPolicy), CommandError> {

@@ -100,6 +100,7 @@ pub fn copy(store: &Store, name: &str, options: &Options<'_>, note: &mut dyn FnM
         Origin::Named { name, fetch } if !pull::is_elsewhere(name) => Some(other(store, name, fetch)?),
         _ => None,
     };
+    container.require_unshifted()?;
     let mounted = Mounted::new(store, &container)?;
     mounted.notices().iter().for_each(|notice| note(notice.to_string()));
     let other = match &options.origin {

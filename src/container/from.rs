@@ -3,6 +3,8 @@
 //! Creates a container record, its writable layer and its state file. Nothing is mounted and no namespace is entered: the
 //! directories belong to the caller, who is root inside.
 
+mod mapped;
+
 use containers_storage::driver::Shape;
 use containers_storage::images::Image;
 use containers_storage::store::{self, NewContainer, Store};
@@ -17,6 +19,8 @@ use super::state::{self, Base, RunEnvironment, State};
 use crate::golang::goarch;
 use crate::image::reference::working_container_prefix;
 use crate::image::{Draft, Format, ImageConfig, Time, config, manifest};
+pub use crate::run::namespaces::IdMaps;
+use crate::transport::copy::Platform;
 use crate::userns::Notice;
 
 /// Annotation with the digest of the base image's manifest (OCI image specification, annotations).
@@ -35,8 +39,33 @@ pub struct Options {
     pub name: Option<String>,
     /// The format that the state notes; a commit has its own.
     pub format: Format,
+    /// Who owns the container's files.
+    pub user_namespace: UserNamespace,
+    /// What a container on nothing is for.
+    pub platform: Option<Platform>,
     /// What later runs get.
     pub environment: RunEnvironment,
+}
+
+/// `--userns` and the id maps.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum UserNamespace {
+    /// The one that the container's files are written in.
+    #[default]
+    Host,
+    /// A new one for each run, with the same ids.
+    Private,
+    /// A new one for each run; the container's files belong to these ids.
+    Mapped(IdMaps),
+    /// The same, with ids that no other container has.
+    Automatic(AutomaticMaps),
+}
+
+/// `--userns auto`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct AutomaticMaps {
+    /// How many ids; without it, as many as the image's files need, and 1,024 at least.
+    pub size: Option<u32>,
 }
 
 /// The new container.
@@ -104,6 +133,41 @@ pub enum Error {
         /// The container that has it.
         holder: ContainerId,
     },
+    /// There are not that many ids left.
+    #[error("creating container: no {size} ids are left that no other container has")]
+    NoFreeIds {
+        /// How many were wanted.
+        size: u32,
+    },
+    /// A map reaches ids that the caller does not have.
+    #[error(
+        "potentially insufficient UIDs or GIDs available in user namespace (requested {first}-{last}): Check /etc/subuid and \
+         /etc/subgid"
+    )]
+    InsufficientIds {
+        /// The first id of the range.
+        first: u32,
+        /// The last one.
+        last: u32,
+    },
+    /// Maps for a container on nothing.
+    #[error("id maps are for the files of an image: a container on scratch has none")]
+    MapsForScratch,
+    /// A map without an id for root.
+    #[error("container ID 0 cannot be mapped to a host ID")]
+    NoRoot,
+    /// The image has no files.
+    #[error("{0:?} has no layers")]
+    NoLayers(String),
+    /// The root of the image or of its copy cannot be used.
+    #[error("creating an ID-mapped copy of the image's files")]
+    CopyRoot(#[source] std::io::Error),
+    /// The image's files could not be copied for other owners.
+    #[error("creating an ID-mapped copy of the image's files")]
+    Copy {
+        /// What failed.
+        source: Box<containers_storage::archive::Error>,
+    },
     /// The image's files must be copied, and the user namespace that they belong to could not be entered.
     #[error("creating container")]
     Namespace(#[source] Box<mounted::Error>),
@@ -121,16 +185,18 @@ pub fn from(store: &Store, options: &Options, fetch: &Fetch<'_>) -> Result<Outco
         name::check(name)?;
     }
     if options.image == "scratch" {
-        return create(store, options, Start::default());
+        let mut config = ImageConfig::default();
+        if let Some(Platform { os, architecture, variant }) = options.platform.clone() {
+            (config.os, config.architecture, config.variant) = (os, architecture, variant);
+        }
+        return create(store, options, Start { config, ..Start::default() });
     }
     let obtained = pull::obtain(store, &options.image, fetch).map_err(Box::new)?;
     let (base, config) = read_base(store, &obtained.found)?;
     // An image without a name that came from elsewhere lends its transport's.
     let lent = obtained.transport.unwrap_or(&options.image);
     let prefix = working_container_prefix(if base.name.is_empty() { lent } else { &base.name }).to_owned();
-    let (id, layer) = (obtained.found.id, obtained.found.image.layer);
-    let new = NewContainer { image: Some(id), parent: layer, ..NewContainer::default() };
-    let outcome = create(store, options, Start { prefix, base, config, new })?;
+    let outcome = create(store, options, Start { prefix, base, config, image: Some(obtained.found.image) })?;
     Ok(Outcome { warnings: obtained.warnings, ..outcome })
 }
 
@@ -141,7 +207,7 @@ struct Start {
     prefix: String,
     base: Base,
     config: ImageConfig,
-    new: NewContainer,
+    image: Option<Image>,
 }
 
 /// The documents of an image, as a working container keeps them.
@@ -170,24 +236,48 @@ fn base_of(image: &Image, name: Option<String>, config: Vec<u8>, manifest: Vec<u
     }
 }
 
+/// The new container's place in the store, and what entering a user namespace for it has to say.
+fn place(store: &Store, options: &Options, image: Option<&Image>) -> Result<(NewContainer, Vec<Notice>), Error> {
+    let mut new = NewContainer {
+        image: image.map(|image| image.id.clone()),
+        parent: image.and_then(|image| image.layer.clone()),
+        ..NewContainer::default()
+    };
+    let maps = match &options.user_namespace {
+        UserNamespace::Host | UserNamespace::Private => {
+            let notices = match new.parent {
+                Some(_) if copies(store)? => {
+                    mounted::enter_files(store, &options.image).map_err(|error| Error::Namespace(Box::new(error)))?
+                }
+                _ => Vec::new(),
+            };
+            return Ok((new, notices));
+        }
+        UserNamespace::Mapped(maps) => maps.clone(),
+        UserNamespace::Automatic(wanted) => mapped::automatic_maps(store, image, *wanted)?,
+    };
+    let (image, name) = (image.ok_or(Error::MapsForScratch)?, &options.image);
+    let (layer, notices) = mapped::mapped_layer(store, image, name, &maps)?;
+    new.parent = Some(layer);
+    (new.uid_map, new.gid_map) = (maps.uid, maps.gid);
+    Ok((new, notices))
+}
+
 fn create(store: &Store, options: &Options, start: Start) -> Result<Outcome, Error> {
-    let Start { prefix, base, config, new } = start;
+    let Start { prefix, base, config, image } = start;
     let draft = new_draft(options.format, &base, config);
     let on_build = draft.config.config.on_build.clone();
     let mut naming = |attempt: u32| match &options.name {
         Some(name) => (attempt == 0).then(|| name.clone()),
         None => Some(automatic_name(&prefix, attempt)),
     };
-    let notices = match new.parent {
-        Some(_) if copies(store)? => {
-            mounted::enter_files(store, &options.image).map_err(|error| Error::Namespace(Box::new(error)))?
-        }
-        _ => Vec::new(),
-    };
+    let (new, notices) = place(store, options, image.as_ref())?;
+    let id_maps = IdMaps { uid: new.uid_map.clone(), gid: new.gid_map.clone() };
+    let environment = RunEnvironment { id_maps, ..options.environment.clone() };
     let mut failure = None;
     let mut write_state = |record: &containers_storage::containers::Container, directory: &std::path::Path| {
         let name = record.names.first().map_or("", String::as_str);
-        let mut state = State::new(&record.id.to_string(), name, &base, draft.clone(), &options.environment);
+        let mut state = State::new(&record.id.to_string(), name, &base, draft.clone(), &environment);
         state.create(directory).map_err(|error| {
             failure = Some(error);
             std::io::Error::other("the state file could not be written")

@@ -112,7 +112,6 @@ impl Mounted {
     /// Enters the user namespace if need be and mounts `container`. After this call, files of the host that are owned by
     /// subordinate IDs can be read, and the process is root within its namespace.
     pub fn new(store: &Store, container: &WorkingContainer) -> Result<Self, Error> {
-        container.require_unshifted()?;
         let name = container.name();
         let driver = store.driver().map_err(|source| Error::Driver { name: name.clone(), source })?;
         let (path, gate, notices) = match driver.shape() {

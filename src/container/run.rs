@@ -11,6 +11,7 @@ mod words;
 use std::path::{Path, PathBuf};
 
 use containers_storage::Root;
+use containers_storage::id_map::IdMap;
 use containers_storage::store::Store;
 
 use super::config::empty_step;
@@ -25,7 +26,7 @@ use crate::run::devices::DeviceRequest;
 use crate::run::etc_files::{self, BaseHosts, HostAddress, Hostname, Hosts};
 use crate::run::hooks;
 use crate::run::limits::{self, Rlimit};
-use crate::run::namespaces::{self, Namespace};
+use crate::run::namespaces::{self, IdMaps, Namespace, User};
 use crate::run::oci;
 use crate::run::{
     self, Isolation, MountOptions, MountPoints, ProcessOptions, Request, RootChange, Status, Terminal, security, users,
@@ -222,7 +223,7 @@ pub fn run(
     subscriptions::add(&options.subscriptions, &mut request.mounts);
     subscriptions::add_fips(mounted.root(), &mut request.mounts);
     let settings = &container.state().draft.config.config;
-    volumes::make(mounted.root(), settings)?;
+    volumes::make(mounted.root(), settings, &request.namespaces.user)?;
     let groups: Vec<String> = kept.group_add.iter().chain(&options.confinement.groups).cloned().collect();
     request.process.user = users::resolve(mounted.root(), options.user.as_deref().unwrap_or(&settings.user), &groups)?;
     let mut made = MountPoints::default();
@@ -277,6 +278,11 @@ struct Plan<'a> {
 impl Plan<'_> {
     fn request(&self) -> Result<Request, String> {
         let namespaces = self.namespaces()?;
+        let isolation = self.isolation();
+        if let (Isolation::Oci(_), User::Mapped(_)) = (&isolation, &namespaces.user) {
+            let text = "an external runtime cannot reach the files of a container with ID maps of its own (--userns)";
+            return Err(format!("{text}: use --isolation rootless or chroot"));
+        }
         Ok(Request {
             process: self.process(&namespaces),
             security: self.security()?,
@@ -284,7 +290,7 @@ impl Plan<'_> {
             mounts: self.mounts()?,
             files: self.files(&namespaces)?,
             namespaces,
-            isolation: self.isolation(),
+            isolation,
             cgroups: self.cgroups(),
             hooks: self.hooks()?,
             root_change: self.options.confinement.root_change,
@@ -422,9 +428,20 @@ impl Plan<'_> {
             pid: one("pid", "pid", &words.pid, Namespace::Private)?,
             uts: one("uts", "uts", &words.uts, Namespace::Private)?,
             cgroup: one("cgroupns", "cgroup", &words.cgroup, Namespace::Host)?,
+            user: self.user(),
             network: self.network()?,
             helper_dirs: self.conf.engine.helper_binaries_dir.clone().unwrap_or_default(),
         })
+    }
+
+    fn user(&self) -> User {
+        let record = self.container.record();
+        let maps = IdMaps { uid: IdMap(record.uid_map.clone()), gid: IdMap(record.gid_map.clone()) };
+        match self.kept_namespace("user") {
+            _ if !maps.uid.is_identity() || !maps.gid.is_identity() => User::Mapped(maps),
+            Some(kept) if !kept.host => User::New,
+            _ => User::Same,
+        }
     }
 
     fn network(&self) -> Result<run::network::Mode, String> {

@@ -21,6 +21,7 @@ use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, RenameFlags, Uid};
 use rustix::io::Errno;
 
 use super::mount_args::{Cache, MountRequest, Sharing};
+use super::namespaces::User;
 use super::spec::lexically_clean;
 use super::{Error, MountOptions};
 
@@ -31,6 +32,7 @@ const LOCK_NAME: &str = "buildah-cache-lockfile";
 /// and added to `locks`.
 pub(super) fn open(
     options: &MountOptions,
+    user: &User,
     mount: &MountRequest,
     cache: &Cache,
     locks: &mut Vec<File>,
@@ -41,7 +43,8 @@ pub(super) fn open(
     let failed = |source: io::Error| Error::prepare(format!("the cache directory {parent:?}"), source);
     let key = key(cache, &mount.target);
     let own = open_parent(parent).map_err(failed)?;
-    let directory = open_or_make(&own, &key, cache).map_err(failed)?;
+    let owner = user.owner(cache.uid, cache.gid).map_err(Error::Request)?;
+    let directory = open_or_make(&own, &key, owner, cache.mode).map_err(failed)?;
     if cache.sharing == Sharing::Locked {
         locks.push(lock(&own, &key).map_err(failed)?);
     }
@@ -79,7 +82,7 @@ fn open_parent(path: &Path) -> io::Result<OwnedFd> {
     Ok(directory)
 }
 
-fn open_or_make(parent: &OwnedFd, key: &str, cache: &Cache) -> io::Result<OwnedFd> {
+fn open_or_make(parent: &OwnedFd, key: &str, (uid, gid): (u32, u32), mode: u32) -> io::Result<OwnedFd> {
     match rustix::fs::openat(parent, key, DIRECTORY, Mode::empty()) {
         Err(Errno::NOENT) => {}
         opened => return Ok(opened?),
@@ -88,8 +91,8 @@ fn open_or_make(parent: &OwnedFd, key: &str, cache: &Cache) -> io::Result<OwnedF
     rustix::fs::mkdirat(parent, &beside, Mode::RWXU)?;
     let named = (|| {
         let directory = rustix::fs::openat(parent, &beside, DIRECTORY, Mode::empty())?;
-        rustix::fs::fchown(&directory, Some(Uid::from_raw(cache.uid)), Some(Gid::from_raw(cache.gid)))?;
-        rustix::fs::fchmod(&directory, Mode::from_raw_mode(cache.mode))?;
+        rustix::fs::fchown(&directory, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
+        rustix::fs::fchmod(&directory, Mode::from_raw_mode(mode))?;
         rustix::fs::renameat_with(parent, &beside, parent, key, RenameFlags::NOREPLACE)
     })();
     if named.is_err() {
@@ -140,7 +143,7 @@ mod tests {
         let MountKind::Cache(cache) = &mount.kind else { panic!("{mount:?}") };
         let options = MountOptions { cache_dir: Some(parent.to_owned()), ..MountOptions::default() };
         let mut locks = Vec::new();
-        open(&options, &mount, cache, &mut locks).map(|directory| (directory, locks))
+        open(&options, &User::Same, &mount, cache, &mut locks).map(|directory| (directory, locks))
     }
 
     fn inode(handle: &OwnedFd) -> u64 {

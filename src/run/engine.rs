@@ -12,12 +12,14 @@ use super::cgroups::{self, Group};
 use super::etc_files::ExtraFile;
 use super::guardian::Guardian;
 use super::hooks::Runner;
+use super::namespaces::{IdMaps, User};
 use super::native::Ground;
 use super::network::Connection;
 use super::network_helper::Service;
 use super::spec::{self, Facts};
 use super::{
-    Error, Isolation, Request, Status, Terminal, chroot, native, network, network_helper, oci, ownership, seccomp, sources,
+    Error, Isolation, ProcessUser, Request, Status, Terminal, chroot, native, network, network_helper, oci, ownership, seccomp,
+    sources,
 };
 use crate::sys;
 
@@ -56,7 +58,13 @@ impl Prepared {
             _ => seccomp::Reader::Ours,
         };
         let hard = |resource| getrlimit(resource).map_or(1024, |(_, hard)| hard);
+        let id_maps = match &request.namespaces.user {
+            User::Same => None,
+            User::New => Some(IdMaps::of_this_process().map_err(|source| Error::prepare("the maps of ids", source))?),
+            User::Mapped(maps) => Some(maps.clone()),
+        };
         let facts = Facts {
+            id_maps,
             nofile: hard(Resource::RLIMIT_NOFILE),
             nproc: hard(Resource::RLIMIT_NPROC),
             connection: connection.clone(),
@@ -70,7 +78,9 @@ impl Prepared {
         if connection == Connection::Fallback {
             network::announce_fallback();
         }
-        ownership::prepare(&request.mounts.requests, &pinned.handles, &request.process.user)?;
+        let user = &request.process.user;
+        let (uid, gid) = request.namespaces.user.owner(user.uid, user.gid).map_err(Error::Request)?;
+        ownership::prepare(&request.mounts.requests, &pinned.handles, &ProcessUser { uid, gid, ..user.clone() })?;
         let mut files = super::etc_files::generate(&request.files, &connection, request.process.hostname.as_deref())?;
         files.extend(request.mounts.files.iter().cloned().chain(pinned.copies));
         Ok(Self { spec, connection, sources: pinned.handles, files, locks: pinned.locks })

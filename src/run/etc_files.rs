@@ -31,15 +31,24 @@ pub struct Options {
 /// `/etc/hosts`
 #[derive(Debug, Clone, Default)]
 pub struct Hosts {
-    /// `--add-host NAME:IP`, parsed; the caller resolves `host-gateway`.
-    pub extra: Vec<(String, IpAddr)>,
+    /// `--add-host`.
+    pub extra: Vec<HostEntry>,
     /// `base_hosts_file` of containers.conf.
     pub base: BaseHosts,
     /// `host_containers_internal_ip` of containers.conf.
     pub internal: HostAddress,
 }
 
-/// What the generated `/etc/hosts` begins with.
+/// One line that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostEntry {
+    /// Names for the address; at least one.
+    pub names: Vec<String>,
+    /// `None` is `host-gateway`: what `host.containers.internal` stands for.
+    pub address: Option<IpAddr>,
+}
+
+/// What follows the lines that were asked for in the generated `/etc/hosts`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum BaseHosts {
     /// The host's.
@@ -156,11 +165,14 @@ fn containerenv(label: &ContainerLabel) -> String {
 mod tests {
     use super::*;
 
+    fn entry(name: &str) -> HostEntry {
+        HostEntry { names: vec![name.to_owned()], address: "192.0.2.3".parse().ok() }
+    }
+
     #[test]
     fn words_that_would_make_a_second_line_are_refused() {
         for name in ["a\nb", "a b", "", "a\tb", "a#b", "\u{1b}[0m"] {
-            let wanted =
-                Hosts { extra: vec![(name.into(), "192.0.2.3".parse().unwrap())], base: BaseHosts::None, ..Hosts::default() };
+            let wanted = Hosts { extra: vec![entry(name)], base: BaseHosts::None, ..Hosts::default() };
             assert!(hosts(&wanted, &Connection::Host, None, "").is_err(), "{name:?}");
             let dns = Dns { servers: vec![name.into()], ..Dns::default() };
             assert!(resolv_conf(&dns, &Connection::Host, "").is_err(), "{name:?}");

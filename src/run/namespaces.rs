@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use containers_storage::id_map::{IdMap, IdRange};
+
 use super::network;
 
 /// The choice per kind. The mount namespace is always new.
@@ -15,11 +17,63 @@ pub struct Options {
     pub uts: Namespace,
     /// Control groups.
     pub cgroup: Namespace,
+    /// Users and groups.
+    pub user: User,
     /// Network devices, addresses, abstract sockets.
     pub network: network::Mode,
     /// Absolute directories to look for network programs in, before the system's (`helper_binaries_dir` of containers.conf,
     /// `CONTAINERS_HELPER_BINARY_DIR`).
     pub helper_dirs: Vec<PathBuf>,
+}
+
+/// The user namespace.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum User {
+    /// The caller's.
+    #[default]
+    Same,
+    /// A new one with all ids of the caller's, as they are.
+    New,
+    /// A new one with these ids, which own the container's files.
+    Mapped(IdMaps),
+}
+
+/// Maps from ids inside a container to those of the namespace that its files are written in.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct IdMaps {
+    /// Users.
+    pub uid: IdMap,
+    /// Groups.
+    pub gid: IdMap,
+}
+
+impl IdMaps {
+    /// All ids of this process's namespace, each onto itself.
+    pub fn of_this_process() -> std::io::Result<Self> {
+        let own = |path: &str| -> std::io::Result<IdMap> {
+            let map = IdMap::parse_proc(&std::fs::read_to_string(path)?);
+            let range = |range: &IdRange| IdRange { host_id: range.container_id, ..*range };
+            Ok(IdMap(map.0.iter().map(range).collect()))
+        };
+        Ok(Self { uid: own("/proc/self/uid_map")?, gid: own("/proc/self/gid_map")? })
+    }
+
+    /// The ids outside that stand for these inside, if there are any.
+    pub fn outside(&self, uid: u32, gid: u32) -> Option<(u32, u32)> {
+        Some((self.uid.to_host(uid)?, self.gid.to_host(gid)?))
+    }
+}
+
+impl User {
+    /// The ids outside that own what `uid` and `gid` own inside.
+    pub fn owner(&self, uid: u32, gid: u32) -> Result<(u32, u32), String> {
+        match self {
+            Self::Same | Self::New => Ok((uid, gid)),
+            Self::Mapped(maps) => {
+                maps.outside(uid, gid).ok_or_else(|| format!("{uid}:{gid} is not among the ids of the container"))
+            }
+        }
+    }
 }
 
 /// One namespace.

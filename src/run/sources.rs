@@ -39,9 +39,9 @@ pub(super) fn pin(rootfs: &Root, request: &Request) -> Result<Pinned, Error> {
         match &mount.kind {
             MountKind::Tmpfs { .. } => {}
             MountKind::Bind(bind) => pin_bind(rootfs, request, mount, bind, &mut pinned)?,
-            MountKind::Cache(wanted) => {
-                pinned.handles.push((target, cache::open(&request.mounts, mount, wanted, &mut pinned.locks)?))
-            }
+            MountKind::Cache(wanted) => pinned
+                .handles
+                .push((target, cache::open(&request.mounts, &request.namespaces.user, mount, wanted, &mut pinned.locks)?)),
         }
     }
     Ok(pinned)

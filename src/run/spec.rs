@@ -8,15 +8,16 @@ mod defaults;
 use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
 
+use containers_storage::id_map::{IdMap, IdRange};
 use oci_spec::runtime::{
-    Linux, LinuxBuilder, LinuxCapabilitiesBuilder, LinuxNamespace, LinuxNamespaceBuilder, LinuxNamespaceType, LinuxSeccomp,
-    Mount, PosixRlimit, PosixRlimitBuilder, PosixRlimitType, Process, ProcessBuilder, RootBuilder, Spec, SpecBuilder,
-    UserBuilder,
+    Linux, LinuxBuilder, LinuxCapabilitiesBuilder, LinuxIdMapping, LinuxIdMappingBuilder, LinuxNamespace,
+    LinuxNamespaceBuilder, LinuxNamespaceType, LinuxSeccomp, Mount, PosixRlimit, PosixRlimitBuilder, PosixRlimitType, Process,
+    ProcessBuilder, RootBuilder, Spec, SpecBuilder, UserBuilder,
 };
 
 use super::capabilities::Set;
 use super::mount_args::{MountKind, MountRequest, Propagation, Source, Writes};
-use super::namespaces::Namespace;
+use super::namespaces::{IdMaps, Namespace, User};
 use super::network::Connection;
 use super::{Error, ProcessOptions, Request};
 
@@ -35,6 +36,8 @@ pub struct Facts {
     pub seccomp: Option<LinuxSeccomp>,
     /// Directories that exist once per processor and tell about the machine's load: hidden as well (known attack A75).
     pub processor_paths: Vec<String>,
+    /// The ids of a user namespace of its own.
+    pub id_maps: Option<IdMaps>,
     /// Targets of requests that are served with a copy of a file, which is no mount of the specification.
     pub copied: Vec<PathBuf>,
     /// Whether this machine has `/dev/mqueue` mounted, for a command that shares its queues.
@@ -157,11 +160,23 @@ fn linux(request: &Request, facts: Facts) -> Result<Linux, Error> {
             sysctls.insert(name.clone(), value.clone());
         }
     }
+    if let Some(maps) = &facts.id_maps {
+        linux.set_uid_mappings(Some(mappings(&maps.uid)?));
+        linux.set_gid_mappings(Some(mappings(&maps.gid)?));
+    }
     linux.set_sysctl((!sysctls.is_empty()).then_some(sysctls));
     linux.set_devices(None);
     linux.set_resources(None);
     linux.set_seccomp(facts.seccomp);
     Ok(linux)
+}
+
+fn mappings(map: &IdMap) -> Result<Vec<LinuxIdMapping>, Error> {
+    let one = |range: &IdRange| {
+        let mapping = LinuxIdMappingBuilder::default().container_id(range.container_id).host_id(range.host_id).size(range.size);
+        Ok(mapping.build()?)
+    };
+    map.0.iter().map(one).collect()
 }
 
 /// `--security-opt unmask=` takes patterns with `*` within one component.
@@ -193,6 +208,9 @@ fn namespaces(request: &Request, connection: &Connection) -> Result<Vec<LinuxNam
         (LinuxNamespaceType::Network, &network),
     ];
     let mut namespaces = Vec::new();
+    if options.user != User::Same {
+        namespaces.push(LinuxNamespaceBuilder::default().typ(LinuxNamespaceType::User).build()?);
+    }
     for (typ, choice) in kinds {
         match choice {
             Namespace::Host => {}

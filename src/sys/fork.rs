@@ -42,7 +42,8 @@ pub fn fork_into(namespaces: CloneFlags, child: impl FnOnce() -> i32) -> io::Res
     if std::fs::metadata("/proc/self/task")?.nlink() > 3 {
         return Err(io::Error::from_raw_os_error(libc::EINVAL));
     }
-    let kinds = CloneFlags::CLONE_NEWNS
+    let kinds = CloneFlags::CLONE_NEWUSER
+        | CloneFlags::CLONE_NEWNS
         | CloneFlags::CLONE_NEWPID
         | CloneFlags::CLONE_NEWIPC
         | CloneFlags::CLONE_NEWUTS

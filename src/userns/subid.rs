@@ -108,6 +108,12 @@ pub struct Selected {
     pub overlaps: Vec<String>,
 }
 
+/// The ranges that `text` gives `name`, in the order of the file; lines that can't be parsed give nothing.
+pub fn ranges_of(text: &str, name: &str) -> Vec<Range> {
+    let own = text.lines().map(str::trim).filter(|line| line.split(':').next() == Some(name));
+    own.filter_map(|line| parse_range(line).ok().flatten()).collect()
+}
+
 /// The ranges of `owner` in `text`, the content of `file`. `users` are login names with their ids from `/etc/passwd`: a range
 /// that covers the id of another user is reported (CVE-2024-56433). Lines of other users that can't be parsed are passed over,
 /// since they give this user nothing.

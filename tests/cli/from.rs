@@ -160,7 +160,7 @@ fn a_container_of_podman_is_taken_with_its_images_settings() {
 }
 
 #[test]
-fn a_container_with_id_maps_of_its_own_is_not_written_to() {
+fn a_container_with_id_maps_of_its_own_that_buildah_made_is_run_and_committed() {
     if skip_without(&["buildah"]) {
         return;
     }
@@ -168,10 +168,15 @@ fn a_container_with_id_maps_of_its_own_is_not_written_to() {
     env.busybox("base");
     let maps = ["--userns-uid-map", "0:1000:1000", "--userns-gid-map", "0:1000:1000"];
     env.tool("buildah", ["from", "--name", "mapped", maps[0], maps[1], maps[2], maps[3], "base"]).success();
-    for words in [&["run", "mapped", "true"][..], &["commit", "mapped", "x"], &["copy", "mapped", "/etc/hosts", "/x"]] {
-        let output = env.run(words);
-        assert!(output.failure(125).contains("has ID maps of its own (--userns), which are not supported yet"), "{output}");
-    }
+    let command = "cat /proc/self/uid_map; echo mine >/mine; chown 7:8 /mine; stat -c %u:%g /bin/busybox /mine";
+    let seen = env.ok(["run", "mapped", "--", "sh", "-c", command]);
+    let words: Vec<&str> = seen.split_whitespace().collect();
+    assert_eq!(words, ["0", "1000", "1000", "0:0", "7:8"], "{seen}");
+    env.ok(["commit", "mapped", "made"]);
+    let plain = env.ok(["from", "made"]);
+    assert_eq!(env.ok(["run", &plain, "--", "sh", "-c", "stat -c %u:%g /mine; cat /mine"]), "7:8\nmine");
+    let refused = env.run(["copy", "mapped", "/etc/hosts", "/x"]);
+    assert!(refused.failure(125).contains("has ID maps of its own (--userns)"), "{refused}");
     env.ok(["config", "--env", "A=1", "mapped"]);
     env.ok(["rm", "mapped"]);
 }

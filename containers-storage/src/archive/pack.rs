@@ -21,6 +21,7 @@ use std::thread;
 use self::members::Packer;
 use super::sink::{self, Hash, Outputs};
 use super::{Error, OverlayXattrs};
+use crate::id_map::IdMap;
 use crate::{Digest, Root};
 
 /// What the directory is.
@@ -93,10 +94,48 @@ pub struct Options {
     pub times: Times,
     /// Whether the files in the packed directory themselves get the times that the archive says.
     pub on_disk: OnDisk,
-    /// Owner and group of all entries, instead of their own.
-    pub owner: Option<(u32, u32)>,
+    /// Who owns the entries, in the archive and in a copy.
+    pub owner: Owners,
     /// Paths below the root, without leading slash, that are left out with all that is below them.
     pub exclude: HashSet<PathBuf>,
+}
+
+/// Who owns what is packed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Owners {
+    /// Who owns it on disk.
+    #[default]
+    AsOnDisk,
+    /// One owner and group for all.
+    One(u32, u32),
+    /// Whom these maps say: an id on disk is one outside, an entry gets the one inside. What belongs to root outside, as all that the
+    /// tools themselves make, belongs to root inside.
+    Inside {
+        /// Users.
+        uid: IdMap,
+        /// Groups.
+        gid: IdMap,
+    },
+    /// The other way round: an entry gets the id outside.
+    Outside {
+        /// Users.
+        uid: IdMap,
+        /// Groups.
+        gid: IdMap,
+    },
+}
+
+impl Owners {
+    /// The owner and group of an entry that has these on disk; `None` if a map does not cover one of them.
+    fn of(&self, uid: u32, gid: u32) -> Option<(u32, u32)> {
+        let inside = |map: &IdMap, id: u32| map.to_container(id).or((id == 0).then_some(0));
+        match self {
+            Self::AsOnDisk => Some((uid, gid)),
+            Self::One(uid, gid) => Some((*uid, *gid)),
+            Self::Inside { uid: uids, gid: gids } => Some((inside(uids, uid)?, inside(gids, gid)?)),
+            Self::Outside { uid: uids, gid: gids } => Some((uids.to_host(uid)?, gids.to_host(gid)?)),
+        }
+    }
 }
 
 /// Whether packing may change the directory it packs.

@@ -101,7 +101,13 @@ fn check_layer(store: &Store, graph: &Graph<'_>, layer: &Layer, report: &mut Rep
     if parents.len() > MAX_DEPTH {
         report.damage(format!("layer {id} has {} layers below it, more than {MAX_DEPTH}", parents.len()));
     }
-    if !graph.driver.diff_dir(id).is_ok_and(|dir| dir.is_dir()) {
+    let looked = graph.driver.diff_dir(id).map_err(std::io::Error::other).and_then(std::fs::metadata);
+    match looked {
+        // It belongs to other ids, and only their user namespace can look into it.
+        Err(error) if !layer.uid_map.is_empty() && error.kind() == std::io::ErrorKind::PermissionDenied => return,
+        _ => {}
+    }
+    if !looked.is_ok_and(|meta| meta.is_dir()) {
         return report.damage(format!("layer {id} has no directory"));
     }
     if graph.driver.shape() == Shape::Diffs {

@@ -41,7 +41,7 @@ pub(super) fn pack(
     }
     let exclude = placeholders(&own, &options.exclude);
     let tree = Tree::Changes(selection);
-    let how = pack::Options { tree, times: options.times, on_disk: OnDisk::Untouched, owner: None, exclude };
+    let how = pack::Options { tree, times: options.times, on_disk: OnDisk::Untouched, owner: options.owner.clone(), exclude };
     let copy = open(staged.tree())?;
     let mut tar_split: File = create(staged.tar_split())?;
     let output = Output { tar: None, tar_split: Some(&mut tar_split), copy: Some(&copy) };

@@ -12,6 +12,7 @@ use super::{Deleted, Error, Store};
 use crate::archive::Marks;
 use crate::containers::Container;
 use crate::driver::Shape;
+use crate::id_map::IdMap;
 use crate::layers::Layer;
 use crate::temp_dir::TempDir;
 use crate::{ContainerId, ImageId, LayerId};
@@ -27,6 +28,10 @@ pub struct NewContainer {
     pub metadata: String,
     /// Options for mounts of the container, in place of the configured ones.
     pub mount_options: Vec<String>,
+    /// Users inside the container and on disk; empty: the same. The layer below must have the same map.
+    pub uid_map: IdMap,
+    /// The same for groups.
+    pub gid_map: IdMap,
 }
 
 impl Store {
@@ -87,7 +92,12 @@ impl Store {
         crate::lock::make_private_dir(&dir).map_err(Error::io("creating", &dir))?;
         state(&container, &dir).map_err(Error::io("writing the state of the container in", &dir))?;
 
-        layers.push(&Layer::new(container.layer.clone(), new.parent.clone()))?;
+        container.uid_map.clone_from(&new.uid_map.0);
+        container.gid_map.clone_from(&new.gid_map.0);
+        let mut layer = Layer::new(container.layer.clone(), new.parent.clone());
+        layer.uid_map.clone_from(&new.uid_map.0);
+        layer.gid_map.clone_from(&new.gid_map.0);
+        layers.push(&layer)?;
         containers.push(&container)?;
         let mut prepared = layers.prepare()?;
         prepared.append(containers.prepare()?);

@@ -18,6 +18,7 @@ mod container;
 mod error;
 mod image;
 mod layer;
+mod mapped;
 mod mount_points;
 mod pending;
 mod tables;

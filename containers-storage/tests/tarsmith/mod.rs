@@ -167,7 +167,7 @@ pub fn unpack_tree(bytes: &[u8], root: &Path, dest: &str) -> Result<TreeOutcome,
     let mut options = TreeOptions {
         devices: Devices::Skip,
         unmapped: Unmapped::Refuse,
-        owner: None,
+        owner: pack::Owners::AsOnDisk,
         mode: None,
         implied_owner: owner(),
         filter: None,

@@ -173,8 +173,13 @@ fn unpack_over(merged: &Root, input: &mut (dyn io::Read + Send)) -> Result<(), a
 fn pack_tree(extra: &Extra, times: Times, output: Output<'_>) -> Result<pack::Outcome, archive::Error> {
     let marks = if id_map::is_rootless() { OverlayXattrs::User } else { OverlayXattrs::Trusted };
     // As a layer, so that a name that would delete files is refused.
-    let how =
-        pack::Options { tree: Tree::Layer(marks), times, on_disk: OnDisk::Untouched, owner: None, exclude: HashSet::new() };
+    let how = pack::Options {
+        tree: Tree::Layer(marks),
+        times,
+        on_disk: OnDisk::Untouched,
+        owner: pack::Owners::AsOnDisk,
+        exclude: HashSet::new(),
+    };
     pack::pack(&extra.root, &how, &mut |_| Ok(false), output)
 }
 

@@ -4,9 +4,10 @@ use std::fs::File;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use containers_storage::archive::pack::{self, OnDisk, Output, Times, Tree};
+use containers_storage::archive::pack::{self, OnDisk, Output, Owners, Times, Tree};
 use containers_storage::driver::{GraphDriver, Shape};
 use containers_storage::freeze::{self, InPlace};
+use containers_storage::id_map::IdMap;
 use containers_storage::layers::Layer;
 use containers_storage::lease::{self, Arrival, Gate};
 use containers_storage::store::{LayerContent, Store};
@@ -63,10 +64,11 @@ pub(super) fn pack(
     }
     let driver = store.driver().map_err(|source| Error::Driver { name: container.name(), source })?;
     let times = times(options.documents.clock);
-    let how = freeze::Options { times, ..freeze::Options::default() };
+    let onto = if container.is_shifted() { top_layer(store, container)? } else { None };
+    let how = freeze::Options { times, owner: owners(container), onto, ..freeze::Options::default() };
     let failed = |source| Error::Freeze { name: container.name(), source: Box::new(source) };
     // Layers above it have to be on a layer that is there: they are put on a copy.
-    if options.container == Afterwards::Remove && !extra::any(container, options) {
+    if options.container == Afterwards::Remove && !container.is_shifted() && !extra::any(container, options) {
         if let Some(gate) = exclusive(store, driver, container, note)? {
             match freeze::in_place(store, driver, container.record(), &how) {
                 Ok(frozen) => return Ok(Packed::InPlace(frozen, gate)),
@@ -85,6 +87,23 @@ pub(super) fn pack(
         }
     }
     freeze::copy(store, driver, container.record(), &how).map_err(failed).map(Packed::Copied)
+}
+
+/// Who owns what is packed: those inside.
+fn owners(container: &WorkingContainer) -> Owners {
+    let record = container.record();
+    match container.is_shifted() {
+        true => Owners::Inside { uid: IdMap(record.uid_map.clone()), gid: IdMap(record.gid_map.clone()) },
+        false => Owners::AsOnDisk,
+    }
+}
+
+/// The image's own top layer: below the container is a copy of it with other owners.
+fn top_layer(store: &Store, container: &WorkingContainer) -> Result<Option<LayerId>, Error> {
+    let Some(image) = &container.record().image else { return Ok(None) };
+    let failed = |source| Error::Store { name: container.name(), source };
+    let image = store.images().map_err(failed)?.get(image).map_err(failed)?;
+    Ok(image.layer)
 }
 
 /// Whether a file went away while it was packed: a command that runs in the container removes its own.
@@ -162,7 +181,7 @@ fn pack_merged(container: &WorkingContainer, root: &Root, times: Times, output: 
         tree: Tree::Merged,
         times,
         on_disk: OnDisk::Untouched,
-        owner: None,
+        owner: owners(container),
         exclude: std::collections::HashSet::new(),
     };
     pack::pack(root, &how, &mut |_| Ok(false), output)

@@ -304,7 +304,6 @@ pub enum Error {
 pub fn commit(store: &Store, name: &str, options: &Options, note: &mut dyn FnMut(String)) -> Result<Outcome, Error> {
     let destination = options.destination.as_deref().map(destination).transpose()?;
     let container = WorkingContainer::open(store, name)?;
-    container.require_unshifted()?;
     refuse_prepended_layers(&container)?;
     extra::check(options)?;
     if let Some(list) = &options.manifest_list {

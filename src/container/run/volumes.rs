@@ -6,20 +6,23 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 
 use containers_storage::Root;
-use rustix::fs::{FileType, Mode};
+use rustix::fs::{FileType, Gid, Mode, Uid};
 use rustix::io::Errno;
 
 use super::Error;
 use crate::image::config::Settings;
+use crate::run::namespaces::User;
 
 /// As many links in a path as the kernel follows (path_resolution(7)).
 const MOST_LINKS: usize = 40;
 
-/// Makes the volumes that are missing, 0755. A file, as in `VOLUME /etc/hosts`, stays what it is.
-pub(super) fn make(root: &Root, settings: &Settings) -> Result<(), Error> {
+/// Makes the volumes that are missing, 0755 and root's of the user namespace `user`. A file, as in `VOLUME /etc/hosts`, stays what it
+/// is.
+pub(super) fn make(root: &Root, settings: &Settings, user: &User) -> Result<(), Error> {
+    let owner = user.owner(0, 0).map_err(Error::Word)?;
     for volume in &settings.volumes {
         let path = Path::new(volume);
-        let made = real_path(root, path).and_then(|real| make_directory(root, &real));
+        let made = real_path(root, path).and_then(|real| make_directory(root, &real, owner));
         match made {
             Err(source) if source.raw_os_error() != Some(Errno::NOTDIR.raw_os_error()) => {
                 return Err(Error::Volume { path: path.to_owned(), source });
@@ -30,11 +33,14 @@ pub(super) fn make(root: &Root, settings: &Settings) -> Result<(), Error> {
     Ok(())
 }
 
-fn make_directory(root: &Root, path: &Path) -> io::Result<()> {
+fn make_directory(root: &Root, path: &Path, (uid, gid): (u32, u32)) -> io::Result<()> {
     let mode = Mode::from_raw_mode(0o755);
     let made = root.mkdir_all(path, |directory, _| {
         // The handle is a bare one (O_PATH), which fchmod(2) refuses.
         let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&directory));
+        if (uid, gid) != (0, 0) {
+            rustix::fs::chown(&path, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
+        }
         Ok(rustix::fs::chmod(path, mode)?)
     });
     made.map(drop)
@@ -95,7 +101,7 @@ mod tests {
 
     fn volumes(root: &Path, paths: &[&str]) -> Result<(), Error> {
         let settings = Settings { volumes: paths.iter().map(|path| (*path).to_owned()).collect(), ..Settings::default() };
-        make(&Root::open(root).unwrap(), &settings)
+        make(&Root::open(root).unwrap(), &settings, &User::Same)
     }
 
     #[test]

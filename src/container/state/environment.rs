@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Members;
+use crate::run::namespaces::IdMaps;
 
 /// How processes of a container are kept apart from the machine (`Isolation`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -226,6 +227,8 @@ pub struct RunEnvironment {
     pub group_add: Vec<String>,
     /// `HOST[:CONTAINER[:rwm]]` (since Buildah 1.33; older ones keep resolved devices, which we do not read).
     pub devices: Vec<String>,
+    /// Who owns the files of a new container; what was kept is in its record in the store, and not read from here.
+    pub id_maps: IdMaps,
     /// The rest.
     pub common: CommonOptions,
 }
@@ -240,6 +243,7 @@ impl RunEnvironment {
             capabilities: members.get("Capabilities")?,
             group_add: members.get("GroupAdd")?,
             devices: members.get("DeviceSpecs")?,
+            id_maps: IdMaps::default(),
             common: members.get("CommonBuildOpts")?,
         })
     }

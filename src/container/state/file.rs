@@ -11,6 +11,7 @@ use rustix::fs::{CWD, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use serde_json::value::RawValue;
 
+use super::id_maps::IdMappingOptions;
 use super::linked::{self, LinkedLayer};
 use super::{Error, Members, RunEnvironment};
 use crate::image::config::History;
@@ -60,49 +61,6 @@ pub struct State {
 #[derive(serde::Serialize)]
 struct NoMembers {}
 
-/// `IDMappingOptions` of a container whose owners are not shifted: all that we make.
-#[derive(serde::Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct IdMappingOptions {
-    #[serde(rename = "HostUIDMapping")]
-    host_uid_mapping: bool,
-    #[serde(rename = "HostGIDMapping")]
-    host_gid_mapping: bool,
-    #[serde(rename = "UIDMap")]
-    uid_map: [u32; 0],
-    #[serde(rename = "GIDMap")]
-    gid_map: [u32; 0],
-    auto_user_ns: bool,
-    auto_user_ns_opts: AutoUserNsOptions,
-}
-
-/// Members of `IDMappingOptions` that mean nothing without `AutoUserNs`, but which Buildah shows.
-#[derive(Default, serde::Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct AutoUserNsOptions {
-    size: u32,
-    initial_size: u32,
-    passwd_file: &'static str,
-    group_file: &'static str,
-    #[serde(rename = "AdditionalUIDMappings")]
-    additional_uid_mappings: Option<()>,
-    #[serde(rename = "AdditionalGIDMappings")]
-    additional_gid_mappings: Option<()>,
-}
-
-impl Default for IdMappingOptions {
-    fn default() -> Self {
-        Self {
-            host_uid_mapping: true,
-            host_gid_mapping: true,
-            uid_map: [],
-            gid_map: [],
-            auto_user_ns: false,
-            auto_user_ns_opts: AutoUserNsOptions::default(),
-        }
-    }
-}
-
 /// The few members that a list shows.
 #[derive(Debug, Clone, Default, serde::Deserialize)]
 pub struct Summary {
@@ -142,7 +100,7 @@ impl State {
             members.set("container-id", id)?;
             members.set("TopLayer", &base.top_layer)?;
             members.set("Args", &NoMembers {})?;
-            members.set("IDMappingOptions", &IdMappingOptions::default())?;
+            members.set("IDMappingOptions", &IdMappingOptions::of(&environment.id_maps))?;
             members.set("TempVolumes", &NoMembers {})?;
             members.set("ContentDigester", &NoMembers {})?;
             members.set("Devices", &[(); 0])?;

@@ -10,6 +10,7 @@
 
 mod environment;
 mod file;
+mod id_maps;
 mod linked;
 mod members;
 
@@ -45,7 +46,7 @@ pub enum Error {
         source: import::Error,
     },
     /// Another tool gave the container owners of its own.
-    #[error("container {name:?} has ID maps of its own (--userns), which are not supported yet")]
+    #[error("container {name:?} has ID maps of its own (--userns): files are copied into it by run, with --volume or --mount")]
     Mapped {
         /// The container.
         name: String,
@@ -156,6 +157,11 @@ impl WorkingContainer {
     /// Refuses a container whose owners on disk are shifted: what we write would belong to nobody in it.
     pub(super) fn require_unshifted(&self) -> Result<(), Error> {
         if is_shifted(&self.record) { Err(Error::Mapped { name: self.name() }) } else { Ok(()) }
+    }
+
+    /// Whether owners of the container's files are others on disk than inside.
+    pub(super) fn is_shifted(&self) -> bool {
+        is_shifted(&self.record)
     }
 
     /// The directory `userdata` of the graph root, which holds the state file.

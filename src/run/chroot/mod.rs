@@ -30,6 +30,7 @@ pub(super) fn narrowed(request: &Request) -> Result<Request, Error> {
         return Err(Error::Request("cannot set --network other than host with --isolation chroot".to_owned()));
     }
     request.namespaces = namespaces::Options {
+        user: wanted.user.clone(),
         ipc: Namespace::Host,
         pid: Namespace::Host,
         cgroup: Namespace::Host,

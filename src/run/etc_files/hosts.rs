@@ -15,19 +15,21 @@ const SLIRP_ADDRESS: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 2, 100))
 /// The text for a process named `hostname` in the container called `container`.
 pub(super) fn hosts(wanted: &Hosts, connection: &Connection, hostname: Option<&str>, container: &str) -> Result<String, Error> {
     let mut lines = Lines::default();
-    for (name, address) in &wanted.extra {
-        lines.add(&address.to_string(), &[single_line("host name", name)?]);
+    let host = match wanted.internal {
+        HostAddress::None => None,
+        HostAddress::Address(address) => Some(address),
+        HostAddress::Automatic => own_address(),
+    };
+    for entry in &wanted.extra {
+        let names = entry.names.iter().map(|name| single_line("host name", name)).collect::<Result<Vec<_>, _>>()?;
+        let unknown = || Error::Request("unable to replace \"host-gateway\": the host has no address".to_string());
+        lines.add(&entry.address.or(host).ok_or_else(unknown)?.to_string(), &names);
     }
     lines.add_file(&base(&wanted.base)?);
     for address in ["127.0.0.1", "::1"] {
         lines.add_missing(address, &["localhost"]);
     }
-    let address = match wanted.internal {
-        HostAddress::None => None,
-        HostAddress::Address(address) => Some(address),
-        HostAddress::Automatic => own_address(),
-    };
-    if let Some(address) = address {
+    if let Some(address) = host {
         lines.add_missing(&address.to_string(), &["host.containers.internal", "host.docker.internal"]);
     }
     let names: Vec<&str> = hostname.into_iter().chain(Some(container).filter(|name| !name.is_empty())).collect();
@@ -111,6 +113,7 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
+    use crate::run::etc_files::HostEntry;
     use crate::run::network::HelperProgram;
 
     fn text(wanted: &Hosts, connection: &Connection) -> String {
@@ -120,7 +123,7 @@ mod tests {
     #[test]
     fn extra_names_come_first_and_the_usual_ones_only_if_no_line_has_them() {
         let connection = Connection::Path("/n".into());
-        let extra = vec![("db".into(), "192.0.2.3".parse().unwrap())];
+        let extra = vec![HostEntry { names: vec!["db".into()], address: "192.0.2.3".parse().ok() }];
         let wanted = Hosts { extra, base: BaseHosts::None, internal: HostAddress::None };
         let own = "127.0.0.1\tweb web-working-container\n";
         assert_eq!(text(&wanted, &connection), format!("192.0.2.3\tdb\n127.0.0.1\tlocalhost\n::1\tlocalhost\n{own}"));

@@ -12,6 +12,7 @@ mod command;
 mod copy_up;
 mod filesystem;
 mod hand_over;
+mod id_maps;
 mod options;
 mod output;
 mod plain;
@@ -135,7 +136,7 @@ pub(super) fn execute(job: Job<'_>, made: &mut Placeholders) -> Result<Status, E
     let pid_is_shared = !plan.new.contains(CloneFlags::CLONE_NEWPID);
     if pid_is_shared {
         adopt_orphans()?;
-        if job.network.is_none() {
+        if job.network.is_none() && !plan.new.contains(CloneFlags::CLONE_NEWUSER) {
             hide()?;
         }
     }
@@ -189,10 +190,13 @@ fn start(job: &Job<'_>, plan: &Plan, process: &Process, signals: &Signals) -> Re
         report: report_write.as_fd(),
         network: link_inner.as_ref(),
     };
+    let gate = plan.new.contains(CloneFlags::CLONE_NEWUSER).then(pipe).transpose()?;
+    let (gate_read, gate_write) = gate.unzip();
     let pid = in_pid_namespace(plan.pid.as_ref(), || {
         // The process enters a new namespace of control groups when it is in the group that is to be its top.
         sys::fork::fork_into(plan.new - CloneFlags::CLONE_NEWCGROUP, || {
-            match child::become_container(&inheritance) {
+            let mapped = gate_read.as_ref().map_or(Ok(()), id_maps::await_maps);
+            match mapped.and_then(|()| child::become_container(&inheritance)) {
                 Ok(never) => match never {},
                 Err(report) => {
                     // Nobody is left to tell if the pipe is broken.
@@ -204,6 +208,13 @@ fn start(job: &Job<'_>, plan: &Plan, process: &Process, signals: &Signals) -> Re
     })
     .map_err(failed)?;
     drop(report_write);
+    drop(gate_read);
+    if let Some(gate) = gate_write {
+        let written = id_maps::write(pid, job.spec, gate);
+        // Not before: who hides, hides its children too, and with them the files that the maps are written to.
+        let hidden = written.and_then(|()| if plan.new.contains(CloneFlags::CLONE_NEWPID) { Ok(()) } else { hide() });
+        hidden.inspect_err(|_| supervise::end(pid))?;
+    }
     let mut output = output.into_streams();
     drop(console_inner);
     drop(link_inner);

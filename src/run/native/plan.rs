@@ -112,6 +112,7 @@ pub(in crate::run) fn plan(
                 let handle = rustix::fs::openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
                     .map_err(|source| Error::prepare(format!("the namespace {path:?}"), source.into()))?;
                 match namespace.typ() {
+                    LinuxNamespaceType::User => return Err(Error::Request("a user namespace of others is not joined".into())),
                     LinuxNamespaceType::Pid => pid = Some(handle),
                     _ => join.push((handle, flag)),
                 }
@@ -129,7 +130,8 @@ fn clone_flag(typ: LinuxNamespaceType) -> Result<CloneFlags, Error> {
         LinuxNamespaceType::Uts => CloneFlags::CLONE_NEWUTS,
         LinuxNamespaceType::Network => CloneFlags::CLONE_NEWNET,
         LinuxNamespaceType::Cgroup => CloneFlags::CLONE_NEWCGROUP,
-        LinuxNamespaceType::User | LinuxNamespaceType::Time => {
+        LinuxNamespaceType::User => CloneFlags::CLONE_NEWUSER,
+        LinuxNamespaceType::Time => {
             return Err(Error::Request(format!("a {typ:?} namespace is not supported here")));
         }
     })

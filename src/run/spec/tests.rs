@@ -38,6 +38,7 @@ fn built(request: &Request, connection: Connection) -> Result<Spec, Error> {
         processor_paths: vec!["/sys/devices/system/cpu/cpu0/thermal_throttle".into()],
         message_queues: true,
         copied: Vec::new(),
+        id_maps: None,
     };
     build(request, Path::new("/r"), facts)
 }

@@ -16,7 +16,7 @@ use super::super::inode::{self, NewFile};
 use super::super::sink::Feed;
 use super::super::{Entry, Error, Kind, Refusal, Time, header, whiteout, xattrs};
 use super::walk::{Step, Walk};
-use super::{OnDisk, Options, Times, Tree};
+use super::{OnDisk, Options, Owners, Times, Tree};
 use crate::{Root, placeholder};
 
 /// What was found on the way.
@@ -153,7 +153,7 @@ impl<'a> Packer<'a> {
         let stat =
             rustix::fs::fstat(self.walk.directory()).map_err(|error| self.failed("reading its directory", error.into()))?;
         let mut entry = self.entry(&stat, Kind::File)?;
-        (entry.uid, entry.gid) = self.options.owner.unwrap_or((0, 0));
+        (entry.uid, entry.gid) = if let Owners::One(uid, gid) = self.options.owner { (uid, gid) } else { (0, 0) };
         self.write_whiteout(entry).map(drop)
     }
 
@@ -275,7 +275,12 @@ impl<'a> Packer<'a> {
         if self.options.tree != Tree::Merged && self.walk.name().starts_with(whiteout::PREFIX) {
             return Err(self.refused(Refusal::Name("begins with \".wh.\", which would delete files in a layer")));
         }
-        let (uid, gid) = self.options.owner.unwrap_or((stat.st_uid, stat.st_gid));
+        let owner = self.options.owner.of(stat.st_uid, stat.st_gid);
+        let unmapped = || {
+            let text = format!("its owner {}:{} is not among the ids of the container", stat.st_uid, stat.st_gid);
+            self.failed("mapping its owner", std::io::Error::new(std::io::ErrorKind::InvalidInput, text))
+        };
+        let (uid, gid) = owner.ok_or_else(unmapped)?;
         let mtime = match self.options.times {
             Times::Keep => stat.st_mtime,
             Times::Clamp(latest) => stat.st_mtime.min(latest),
