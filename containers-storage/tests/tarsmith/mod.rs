@@ -167,7 +167,7 @@ pub fn unpack_tree(bytes: &[u8], root: &Path, dest: &str) -> Result<TreeOutcome,
     let mut options = TreeOptions {
         devices: Devices::Skip,
         unmapped: Unmapped::Refuse,
-        owner: pack::Owners::AsOnDisk,
+        owner: None,
         mode: None,
         implied_owner: owner(),
         filter: None,
