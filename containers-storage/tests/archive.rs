@@ -9,7 +9,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use containers_storage::archive::pack::{OnDisk, Options, Outcome, Output, Times, Tree, pack};
+use containers_storage::archive::pack::{OnDisk, Options, Outcome, Output, Owners, Times, Tree, pack};
 use containers_storage::archive::{Compression, OverlayXattrs, unpack};
 use containers_storage::{Digest, Root, tar_split};
 use proptest::prelude::*;
@@ -20,7 +20,7 @@ fn options() -> Options {
         tree: Tree::Layer(OverlayXattrs::User),
         times: Times::Keep,
         on_disk: OnDisk::Untouched,
-        owner: pack::Owners::AsOnDisk,
+        owner: Owners::AsOnDisk,
         exclude: HashSet::new(),
     }
 }
@@ -205,7 +205,7 @@ fn times_owner_and_exclusions() {
     let options = Options {
         times: Times::Force(1234),
         on_disk: OnDisk::SetTimes,
-        owner: pack::Owners::One(3_000_000, 7),
+        owner: Owners::One(3_000_000, 7),
         exclude: HashSet::from([PathBuf::from("drop")]),
         ..options()
     };
