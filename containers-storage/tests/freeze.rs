@@ -332,7 +332,11 @@ fn what_no_tar_carries_is_put_back_and_placeholders_go() {
     assert!(world.diff(&container).join("proc").is_dir(), "the container itself is left alone");
 
     world.work(&container, |root| fs::write(root.join("file"), "2").unwrap());
-    let top = world.freeze(&container, "localhost/top:1", &Options { exclude, times: Times::Force(1_000_000_000), ..Options::default() });
+    let top = world.freeze(
+        &container,
+        "localhost/top:1",
+        &Options { exclude, times: Times::Force(1_000_000_000), ..Options::default() },
+    );
     let diff = world.top(&top);
     assert_eq!(listing(&diff).len(), 4);
     assert_eq!(fs::metadata(diff.join("file")).unwrap().mtime(), 1_000_000_000);
