@@ -9,7 +9,19 @@ use std::time::{Duration, Instant};
 use crate::harness::{TestEnv, have};
 use crate::{Dice, stress_time};
 
-const VERBS: [&str; 8] = ["from", "run", "copy", "commit", "commit --rm", "commit --add-file", "rm", "rmi"];
+const VERBS: [&str; 11] = [
+    "from",
+    "run",
+    "copy",
+    "copy --link",
+    "commit",
+    "commit --rm",
+    "commit --add-file",
+    "commit --manifest",
+    "commit linked",
+    "rm",
+    "rmi",
+];
 
 /// The words of one verb on a prepared container and image.
 fn words(verb: &str, container: &str) -> Vec<String> {
@@ -17,9 +29,11 @@ fn words(verb: &str, container: &str) -> Vec<String> {
         "from" => vec!["from", "busybox"],
         "run" => vec!["run", container, "--", "sh", "-c", "for i in 1 2 3; do echo $i > /tmp/f$i; done"],
         "copy" => vec!["copy", "-q", container, "tree", "/tree"],
-        "commit" => vec!["commit", "-q", container, "committed"],
+        "copy --link" => vec!["copy", "-q", "--link", container, "tree", "/tree"],
+        "commit" | "commit linked" => vec!["commit", "-q", container, "committed"],
         "commit --rm" => vec!["commit", "-q", "--rm", container, "committed"],
         "commit --add-file" => vec!["commit", "-q", "--add-file", "tree/0/0:/added", container, "committed"],
+        "commit --manifest" => vec!["commit", "-q", "--manifest", "list", container, "committed"],
         "rm" => vec!["rm", container],
         _ => vec!["rmi", "victim"],
     };
@@ -69,12 +83,17 @@ fn kill_and_look(driver: &str) {
         if verb == "rmi" {
             env.ok(["commit", "-q", &container, "victim"]);
         }
+        if verb.contains("link") {
+            env.ok(["copy", "-q", "--link", &container, "tree", "/before"]);
+        }
         let words = words(verb, &container);
         let limit = u64::try_from(longest[which].as_micros()).expect("a short time");
         let delay = Duration::from_micros(dice.below(limit));
         let started = Instant::now();
         if run_and_kill(&env, &words, delay) {
             hits += 1;
+            // Perhaps all of them come early here: aim later, until one is too late.
+            longest[which] = (longest[which] * 5 / 4).min(Duration::from_secs(2));
         } else {
             // The command was faster than the kill: aim earlier.
             longest[which] = longest[which].min(started.elapsed()).max(Duration::from_millis(2));
@@ -93,6 +112,13 @@ fn kill_and_look(driver: &str) {
             let listed = env.tool("podman", ["ps", "-a", "--external", "--format", "{{.Names}}"]).success();
             assert!(listed.contains("kept"), "{context}: podman ps: {listed}");
         }
+        if verb == "copy --link" {
+            // The layer that was there before stays, and the new one is whole or was never there.
+            env.ok(["copy", "-q", "--link", &container, "tree", "/after"]);
+            env.ok(["commit", "-q", "--rm", &container, "committed"]);
+            let layers = env.ok(["inspect", "-t", "image", "--format", "{{len .OCIv1.RootFS.DiffIDs}}", "committed"]);
+            assert!(["4", "5"].contains(&layers.as_str()), "{context}: {layers} layers");
+        }
         // What is left of the round goes through the front door.
         for name in env.ok(["containers", "--noheading", "--format", "{{.ContainerName}}"]).lines().map(str::trim) {
             if !name.is_empty() && name != "kept" {
@@ -103,6 +129,7 @@ fn kill_and_look(driver: &str) {
         }
         env.run(["rmi", "-f", "committed"]);
         env.run(["rmi", "-f", "victim"]);
+        env.run(["rmi", "-f", "list"]);
     }
     eprintln!("{rounds} rounds, {hits} killed in time");
     assert!(hits * 4 > rounds, "most kills came too late to prove anything: {hits} of {rounds}");
