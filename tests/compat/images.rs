@@ -249,3 +249,38 @@ fn manifest_lists_of_both_tools_grow_by_each_other() {
     assert_eq!(env.shell("ls pushed/blobs/sha256 | wc -l").success(), (4 * 2 + 1 + 1).to_string());
     env.assert_store_is_clean();
 }
+
+/// Everything below the directory, but for owners, which nobody but root can unpack, and times of directories.
+const TREE: &str = r#"find . -mindepth 1 -printf '%p %y %m %l\n' | sort; find . -type f -exec sha256sum {} + | sort"#;
+
+#[test]
+fn other_tools_see_linked_layers_and_added_files_as_we_do() {
+    if skip_without(&["buildah", "skopeo", "umoci"]) {
+        return;
+    }
+    let env = TestEnv::new();
+    env.busybox("localhost/busybox:latest");
+    for name in ["tree/a", "tree/sub/b", "extra"] {
+        env.write(name, name);
+    }
+    env.shell("chmod 4755 tree/a; ln -s a tree/link; ln tree/a tree/hard; tar -cf t.tar tree").success();
+    let container = env.ok(["from", "busybox"]);
+    env.ok(["run", &container, "--", "sh", "-c", "mkdir -m 700 /opt; ln -s /opt /link"]);
+    env.ok(["copy", "-q", "--link", &container, "tree", "/opt/tree"]);
+    env.ok(["add", "-q", "--link", &container, "t.tar", "/link/unpacked"]);
+    env.ok(["copy", "-q", "--link", "--from", "busybox", &container, "/etc/passwd", "/opt/"]);
+    env.ok(["commit", "-q", "--add-file", "extra:/opt/extra", &container, "app"]);
+
+    let look = format!("cd $M; {TREE}");
+    let ours = env.ok(["from", "app"]);
+    let ours = env.ok(["unshare", "--mount", &format!("M={ours}"), "sh", "-euc", &look]);
+    assert!(ours.contains("./link/unpacked/tree/sub/b f 644"), "{ours}");
+    let theirs = env.tool("buildah", ["from", "app"]).success();
+    let theirs = env.tool("buildah", ["unshare", "--mount", &format!("M={theirs}"), "sh", "-euc", &look]).success();
+    assert_eq!(ours, theirs);
+    env.shell("skopeo copy -q containers-storage:localhost/app:latest oci:layout:app; umoci unpack --rootless --image layout:app bundle")
+        .success();
+    let unpacked = env.shell(&format!("cd bundle/rootfs; {TREE}")).success();
+    assert_eq!(ours, unpacked);
+    env.assert_store_is_clean();
+}
