@@ -14,6 +14,7 @@ use containers_storage::store::{Deleted, NameChange, Store};
 
 use crate::conf::Registries;
 use crate::container::{self, find_image::find_image, mounted};
+use crate::userns::Notice;
 
 use super::image_set::ImageSet;
 use super::{CommandError, Context, Ui};
@@ -51,6 +52,8 @@ pub(super) struct Removal<'a> {
     removed: Vec<ImageId>,
     deleted: Vec<Deleted>,
     errors: Vec<CommandError>,
+    /// What the person should know about the user namespace, if one was entered.
+    notices: Vec<Notice>,
 }
 
 impl<'a> Removal<'a> {
@@ -67,6 +70,7 @@ impl<'a> Removal<'a> {
             removed: Vec::new(),
             deleted: Vec::new(),
             errors: Vec::new(),
+            notices: Vec::new(),
         })
     }
 
@@ -166,6 +170,9 @@ impl<'a> Removal<'a> {
         let mut next = Some(image);
         while let Some(image) = next {
             let parent = self.set.parent(&image)?.map(|parent| parent.id.clone());
+            if self.has_foreign_layers(&image)? {
+                self.notices.extend(mounted::enter_for_files(self.store)?);
+            }
             self.deleted.push(self.store.delete_image(&image.id)?);
             self.untagged.extend(image.names);
             self.set.forget(&image.id);
@@ -189,7 +196,19 @@ impl<'a> Removal<'a> {
             ui.data(id)?;
         }
         self.delete_files(ui)?;
+        self.notices.iter().for_each(|notice| ui.note(notice));
         if self.errors.is_empty() { Ok(()) } else { Err(CommandError::several(self.errors)) }
+    }
+
+    /// Whether a layer of the image cannot even be moved away from outside the user namespace.
+    fn has_foreign_layers(&self, image: &Image) -> Result<bool, CommandError> {
+        let (driver, layers) = (self.store.driver()?, self.store.layers()?);
+        for top in image.layer.iter().chain(&image.mapped_layers).filter(|top| layers.contains(top)) {
+            if layers.chain(top)?.iter().any(|layer| container::remove::is_foreign(driver, &layer.id)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Deletes the files of what was removed; enters the user namespace only if some belong to other ids.

@@ -1,11 +1,10 @@
 //! `rm`: a working container, its writable layer and its state go; the image stays.
 
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 
-use containers_storage::driver::{self, Shape};
+use containers_storage::driver::{self, GraphDriver, Shape};
 use containers_storage::store::{self, Store};
-use containers_storage::{ContainerId, lease};
+use containers_storage::{ContainerId, LayerId, lease};
 
 use super::{mounted, state};
 
@@ -83,12 +82,10 @@ pub fn remove(store: &Store, name: &str) -> Result<ContainerId, Error> {
     let failed = |source| Error::Store { name: name.to_owned(), source };
     let entering = |source| Error::Namespace { name: name.to_owned(), source: Box::new(source) };
     let enter = || mounted::enter_files(store, name).map(drop).map_err(entering);
-    let is_tree = driver.shape() == Shape::Trees;
-    if state::is_shifted(&record) || (is_tree && !is_own(&driver.mount_point(&record.layer))) {
-        // The layer's directory itself belongs to another ID (--userns of other tools): from outside it cannot even be moved.
+    if state::is_shifted(&record) || is_foreign(driver, &record.layer) {
         enter()?;
     }
-    if is_tree {
+    if driver.shape() == Shape::Trees {
         store.forget_mounts(&record.layer).map_err(failed)?;
     }
     let mut deleted = store.delete_container(&record.id).map_err(failed)?;
@@ -101,7 +98,14 @@ pub fn remove(store: &Store, name: &str) -> Result<ContainerId, Error> {
     Ok(record.id)
 }
 
-/// Whether the directory is this process's own; one that is not there counts as such.
-fn is_own(path: &Path) -> bool {
-    std::fs::symlink_metadata(path).map_or(true, |stat| stat.uid() == rustix::process::geteuid().as_raw())
+/// Whether the layer's directory itself belongs to another ID (`--userns` of other tools, or a tree whose root was given away):
+/// from outside the user namespace it cannot even be moved. One that is not there belongs to nobody.
+pub fn is_foreign(driver: &dyn GraphDriver, layer: &LayerId) -> bool {
+    let mount_point = driver.mount_point(layer);
+    let directory = match driver.shape() {
+        Shape::Trees => Some(mount_point.as_path()),
+        Shape::Diffs => mount_point.parent(),
+    };
+    let owner = directory.and_then(|directory| std::fs::symlink_metadata(directory).ok()).map(|stat| stat.uid());
+    owner.is_some_and(|owner| owner != rustix::process::geteuid().as_raw())
 }

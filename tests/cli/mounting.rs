@@ -1,6 +1,6 @@
 //! `mount`, `umount`, `unshare`, `rm`, and several verbs on one container at once.
 
-use crate::harness::TestEnv;
+use crate::harness::{TestEnv, skip_without};
 
 #[test]
 fn mount_outside_unshare_says_what_to_do() {
@@ -149,4 +149,29 @@ fn what_unshare_cannot_start_is_status_1() {
     Error: running /etc/passwd: permission denied
     [exit status: 1]
     ");
+}
+
+#[test]
+fn layers_that_belong_to_other_ids_are_removed_too() {
+    if skip_without(&["podman"]) {
+        return;
+    }
+    let env = TestEnv::new();
+    env.busybox("base");
+    // A layer directory of a container, as other tools make it for one with ID maps of its own.
+    let container = env.ok(["from", "base"]);
+    let table = std::fs::read_to_string(env.graph_root().join("overlay-containers/containers.json")).expect("the table");
+    let records: serde_json::Value = serde_json::from_str(&table).expect("JSON");
+    let layer = env.graph_root().join("overlay").join(records[0]["layer"].as_str().expect("a layer"));
+    env.ok(["unshare", "chown", "5:6", &layer.to_string_lossy()]);
+    env.ok(["rm", &container]);
+    env.assert_store_is_clean();
+    // A copy of an image's layer for such a container; it stays when the container goes.
+    let podman = ["--cgroup-manager", "cgroupfs", "--runtime", "runc"];
+    env.tool("podman", podman.iter().copied().chain(["create", "-q", "--userns=keep-id", "--name", "kept", "base", "/bin/sh"]))
+        .success();
+    env.tool("podman", podman.iter().copied().chain(["rm", "kept"])).success();
+    assert!(env.ok(["rmi", "base"]).starts_with("untagged: localhost/base:latest"));
+    assert_eq!(env.ok(["images", "-q"]), "");
+    env.assert_store_is_clean();
 }
