@@ -5,4 +5,5 @@ mod formats;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod images;
+mod isolation;
 mod outputs;

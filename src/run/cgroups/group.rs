@@ -39,7 +39,7 @@ impl Group {
         if options.limits.is_empty() {
             return Ok(None);
         }
-        let read = |path: &str| fs::read_to_string(path).map_err(|error| format!("reading {path}: {error}"));
+        let read = |path: &str| fs::read_to_string(path).map_err(|error| format!("reading {path}: {}", words(&error)));
         let hierarchies = hierarchies(&read("/proc/self/mountinfo")?);
         let own = read("/proc/self/cgroup")?;
         let unified = hierarchies.iter().find(|hierarchy| hierarchy.controllers.is_empty());
@@ -133,7 +133,8 @@ impl Group {
     }
 
     fn add(&mut self, directory: PathBuf) -> Result<(), String> {
-        fs::create_dir(&directory).map_err(|error| format!("making the control group {}: {error}", directory.display()))?;
+        fs::create_dir(&directory)
+            .map_err(|error| format!("making the control group {}: {}", directory.display(), words(&error)))?;
         self.directories.push(directory);
         Ok(())
     }
@@ -168,7 +169,13 @@ impl Hierarchy {
 fn write(path: &Path, value: &str) -> Result<(), String> {
     let opened = fs::OpenOptions::new().write(true).open(path);
     let written = opened.and_then(|mut file| file.write_all(value.as_bytes()));
-    written.map_err(|error| format!("writing {}: {error}", path.display()))
+    written.map_err(|error| format!("writing {}: {}", path.display(), words(&error)))
+}
+
+/// The kernel's answer without its number.
+fn words(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or_default().to_lowercase()
 }
 
 fn lists(path: &Path, word: &str) -> bool {
