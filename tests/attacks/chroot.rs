@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::harness::TestEnv;
+use crate::harness::{TestEnv, skip_without};
 use crate::paths::Canary;
 use crate::probe::Probed;
 
@@ -30,6 +30,36 @@ fn a_chroot_gives_a_process_no_more_than_namespaces_do() {
     assert!(found.contains("PATH=") && !found.contains("canary42"), "{found}");
     let denied = probed.ask(&[], &["calls"]);
     assert_eq!(probed.ask(&CHROOT, &["calls"]), denied);
+}
+
+/// The same for an external runtime, whose filter is compiled by somebody else (A58), and whose own descriptors are nobody's business
+/// (A44): those of runc 1.1.5 include one on the machine's control groups.
+#[test]
+fn an_external_runtime_gives_a_process_no_more() {
+    if skip_without(&["runc"]) {
+        return;
+    }
+    let runc = ["--runtime", "runc"];
+    let probed = Probed::new();
+    let (theirs, ours) = (probed.ask(&runc, &[]), probed.ask(&[], &[]));
+    for field in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp", "Groups", "uid", "gid", "env"] {
+        assert_eq!(theirs[field], ours[field], "{field}");
+    }
+    let calls = probed.ask(&runc, &["calls"]);
+    for (name, answer) in calls.as_object().expect("an object") {
+        assert_eq!(answer == &Value::from(0), name == "af_inet", "{name}: {calls}");
+    }
+    let writable = probed.ask(&runc, &["writable"]);
+    assert_eq!(writable, probed.ask(&[], &["writable"]));
+    for fd in 3..10 {
+        for path in ["/proc/self/fd/", "/dev/fd/", "/link/"] {
+            probed.shell(&[], "ln -sfn /proc/self/fd /link").success();
+            let directory = format!("{path}{fd}");
+            let flags = [&runc[..], &["--workingdir", &directory]].concat();
+            let output = probed.shell(&flags, "pwd; ls ../../..");
+            assert!(output.failure(1).contains("working directory"), "{path}{fd}: {output}");
+        }
+    }
 }
 
 /// A43, CVE-2019-5736, and A44, CVE-2024-21626.

@@ -45,7 +45,7 @@
 //! | A55 | images: `labels_and_annotations_…` |
 //! | A56 | process: `keystrokes_…`; chroot: `a_chroot_cannot_type_…` |
 //! | A57, A61 | process: `a_restriction_that_is_unknown_…`; chroot: `a_plain_chroot_refuses_…`; cli: `isolation` |
-//! | A58–A60 | process: `refused_calls_…`; seccomp: the compiled filter, interpreted |
+//! | A58–A60 | process: `refused_calls_…`; chroot: `an_external_runtime_…`; seccomp: the compiled filter, interpreted |
 //! | A62 | process: `long_words_…` |
 //! | A63 | other_users: `an_overlay_of_a_user_…`, `another_user_reads_nothing_…` |
 //! | A64 | images: `mount_options_and_programs_…`; no FUSE program is ever started |
