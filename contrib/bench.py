@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Times the verbs of coracle and of buildah on one shared store, alternating, and prints a table of medians.
+"""Times the verbs of coracle and of buildah (and pushes and pulls of skopeo) on one shared store, alternating, and prints a table of medians.
 
 Run by contrib/bench, which prepares the machine. Each row makes its working containers before the clock starts; only the one
 command is timed, from its start to its end as a parent process sees it.
@@ -8,6 +8,7 @@ command is timed, from its start to its end as a parent process sees it.
 import base64
 import copy
 import hashlib
+import itertools
 import json
 import os
 import random
@@ -294,6 +295,8 @@ def main():
     print(f"{run('coracle', '--version')}; {run('buildah', '--version')}; {os.cpu_count()} cores, Linux {os.uname().release}")
     print(f"\nStarting and ending `true` takes {statistics.median(spawned(['true']) for _ in range(25)):.1f} ms in all times below.")
     make_base()
+    if sys.argv[1:] == ["transports"]:
+        return transports()
     table("5 images in the store", cheap_rows("base", 25))
     table("run true", run_rows())
     if QUICK:
@@ -311,6 +314,7 @@ def main():
         previous = f"deep{number}"
     table("the same, and 120 layers below", cheap_rows(previous, 9))
     whole_trees()
+    transports()
     big_file()
     many_files()
 
@@ -340,6 +344,73 @@ def whole_trees():
     ]
     table("driver vfs, an image of 2,000 files and 80 MB", rows)
     STORE[:] = before
+
+
+def transports():
+    """An image of 500 MB in five layers to an OCI directory and to a Docker archive, and back into an empty store. Beside both
+    builders stands skopeo, which does nothing else."""
+    make_layered("layered", 5, 100 << 20)
+    places = {"oci:": (f"oci:{HOME}/layout:layered", f"{HOME}/layout"), "docker-archive:": (f"docker-archive:{HOME}/layered.tar", f"{HOME}/layered.tar")}
+    tools = [tool for tool in (*TOOLS, "skopeo") if shutil.which(tool)]
+    empty = (f"{HOME}/pull-root", f"{HOME}/pull-run")
+    print("\n### an image of 500 MB in five layers\n\n| work | coracle | buildah | skopeo |\n|---|---|---|---|", flush=True)
+    for label, (place, path) in places.items():
+        pushes = {tool: moved(tool, STORE[1], STORE[3], "localhost/layered", place) for tool in tools}
+        transport_row(f"push to {label}", pushes, lambda: remove_tree(path))
+        pulls = {tool: moved(tool, *empty, "localhost/layered", place, back=True) for tool in tools}
+        transport_row(f"pull from {label}", pulls, lambda: [remove_tree(tree) for tree in empty])
+        remove_tree(path)
+
+
+def moved(tool, root, run_root, name, place, back=False):
+    """The command that brings an image from the store to a place, or back."""
+    if tool != "skopeo":
+        store = ["--root", root, "--runroot", run_root, "--storage-driver", "overlay"]
+        return [tool, *store, *(["pull", "-q", place] if back else ["push", "-q", name, place])]
+    stored = f"containers-storage:[overlay@{root}+{run_root}]{name}"
+    return [tool, "copy", "-q", *((place, stored) if back else (stored, place))]
+
+
+def transport_row(label, commands, before):
+    """Three rounds of each command, in turns; before each the place is emptied. What the last one wrote stays."""
+    times = {tool: [] for tool in commands}
+    for _ in range(1 if QUICK else 3):
+        for tool, command in commands.items():
+            before()
+            os.sync()
+            times[tool].append(spawned(command))
+    cells = [f"{statistics.median(times[tool]) / 1000:.2f} s" if tool in times else "-" for tool in (*TOOLS, "skopeo")]
+    print(f"| {label} | {' | '.join(cells)} |", flush=True)
+
+
+def make_layered(name, layers, size):
+    """An image whose layers hold programs and libraries of this machine: what compresses as images do."""
+    paths = (os.path.join(parent, file) for parent, _, files in sorted(os.walk("/usr")) for file in sorted(files))
+    usable = [path for path in paths if not os.path.islink(path) and os.access(path, os.R_OK) and 1 << 15 < os.path.getsize(path) < 1 << 25]
+    source = itertools.cycle(usable)
+    previous = "scratch"
+    for layer in range(layers):
+        tree, left = f"{HOME}/layer", size
+        os.makedirs(tree)
+        for number in itertools.count():
+            path = next(source)
+            left -= os.path.getsize(path)
+            if left < 0:
+                break
+            shutil.copyfile(path, f"{tree}/{number}")
+        c = run("coracle", "from", previous)
+        run("coracle", "copy", "-q", c, tree, f"/layer{layer}")
+        run("coracle", "commit", "-q", "--rm", c, name)
+        shutil.rmtree(tree)
+        previous = name
+
+
+def remove_tree(path):
+    """Removes a file, a directory or a store, whose files belong to other ids."""
+    if os.path.isdir(path):
+        subprocess.run(["coracle", *STORE, "unshare", "rm", "-rf", path], check=True)
+    elif os.path.exists(path):
+        os.remove(path)
 
 
 def big_file():

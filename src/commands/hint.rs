@@ -44,11 +44,16 @@ fn unknown_container(text: &str) -> Option<&str> {
 fn nearest_image(context: &Context, operand: &str) -> Option<String> {
     let images = context.opened_store()?.images().ok()?.all().ok()?;
     // People type the short form: compare with and without the domain and the tag.
-    let forms = images.iter().flat_map(|image| &image.names).flat_map(|name| {
-        let untagged = name.rsplit_once(':').map_or(name.as_str(), |(repository, _)| repository);
-        [last_component(untagged), last_component(name), untagged, name.as_str()]
-    });
-    nearest(operand, forms).map(|name| format!("did you mean the image {name:?}?"))
+    let names = || images.iter().flat_map(|image| &image.names);
+    let form = nearest(operand, names().flat_map(|name| forms(name)))?;
+    // What was typed lacks the domain or the tag then.
+    let whole = if form == operand { names().find(|name| forms(name).contains(&form))?.as_str() } else { form };
+    Some(format!("did you mean the image {whole:?}?"))
+}
+
+fn forms(name: &str) -> [&str; 4] {
+    let untagged = name.rsplit_once(':').map_or(name, |(repository, _)| repository);
+    [last_component(untagged), last_component(name), untagged, name]
 }
 
 fn nearest_container(context: &Context, name: &str) -> Option<String> {
