@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use crate::id_map::IdRange;
 use crate::store::Error;
 use crate::table::fields;
-use crate::table::records::{Place, Records};
+use crate::table::records::{Origin, Place, Records};
 use crate::{ContainerId, Digest, ImageId, LayerId};
 
 /// The record of one container (format, section 3.7). Members that are not listed here survive in the table.
@@ -148,9 +148,14 @@ impl Containers {
     /// The container that `text` stands for: ID, then name, then layer ID, then unique prefix of an ID. Several that start so:
     /// `Error::Ambiguous`.
     pub fn resolve(&self, text: &str) -> Result<Option<Container>, Error> {
-        let by_layer =
-            || self.records.mentioning(text).into_iter().find(|place| self.records.member(*place, "layer") == Some(text));
-        let exact = self.records.find(text).or_else(|| self.place_of_name(text)).or_else(by_layer);
+        let is_here = |place: &Place| self.records.origin(*place) != Origin::Elsewhere;
+        let by_layer = || {
+            self.records
+                .mentioning(text)
+                .into_iter()
+                .find(|place| self.records.member(*place, "layer") == Some(text) && is_here(place))
+        };
+        let exact = self.records.find(text).filter(is_here).or_else(|| self.place_of_name(text)).or_else(by_layer);
         let place = match exact {
             Some(place) => Some(place),
             None => self.records.by_prefix(text)?,
@@ -175,8 +180,8 @@ impl Containers {
         self.records.places().into_iter().find(has_name)
     }
 
-    pub(crate) fn push(&mut self, container: &Container) -> Result<(), Error> {
-        self.records.push(container)
+    pub(crate) fn push(&mut self, origin: Origin, container: &Container) -> Result<(), Error> {
+        self.records.push(origin, container)
     }
 
     pub(crate) fn update(&mut self, id: &ContainerId, edit: impl FnOnce(&mut Container)) -> Result<Container, Error> {
@@ -199,7 +204,6 @@ impl Containers {
 mod tests {
     use super::*;
     use crate::table::Table;
-    use crate::table::records::Origin;
 
     fn containers(stable: &str, volatile: &str) -> Containers {
         let mut records = Records::default();

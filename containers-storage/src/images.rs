@@ -174,7 +174,7 @@ impl Images {
     }
 
     pub(crate) fn push(&mut self, image: &Image) -> Result<(), Error> {
-        self.records.push(image)
+        self.records.push(Origin::Stable, image)
     }
 
     pub(crate) fn update(&mut self, id: &ImageId, edit: impl FnOnce(&mut Image)) -> Result<Image, Error> {

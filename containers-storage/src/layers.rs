@@ -367,9 +367,9 @@ impl Layers {
         found.map(|place| self.records.parse(place)).collect()
     }
 
-    pub(crate) fn push(&mut self, layer: &Layer) -> Result<(), Error> {
+    pub(crate) fn push(&mut self, origin: Origin, layer: &Layer) -> Result<(), Error> {
         self.index.take();
-        self.records.push(layer)
+        self.records.push(origin, layer)
     }
 
     pub(crate) fn update(&mut self, id: &LayerId, edit: impl FnOnce(&mut Layer)) -> Result<Layer, Error> {

@@ -216,9 +216,20 @@ fn an_additional_store_is_read_used_and_never_changed() {
         let lowers = store.driver().unwrap().lower_dirs(&container.layer).unwrap();
         assert_eq!(lowers, [other.graph_root().join("overlay").join(&base.id).join("diff")]);
         assert!(matches!(store.delete_image(&image.id), Err(Error::ReadOnlyImage(_))));
-        assert!(matches!(store.change_image_names(&image.id, NameChange::Add, &["x".into()]), Err(Error::ReadOnlyImage(_))));
         assert_clean(&store);
         assert!(store.delete_container(&container.id).unwrap().finish().unwrap());
+
+        // A new name needs a record of the store's own, which hides the other one until it is deleted; its layer stays where it is.
+        let named = store.change_image_names(&image.id, NameChange::Add, &["localhost/mine:1".into()]).unwrap();
+        assert_eq!((named.names.len(), named.read_only, named.created == image.created), (2, false, true));
+        let own = store.images().unwrap().by_name("localhost/shared:1").unwrap().unwrap();
+        assert!(!own.read_only && own == named && store.images().unwrap().all().unwrap().len() == 1);
+        assert!(store.images_dir().join(&image.id).join("manifest").is_file());
+        store.put_image_data(&image.id, "note", b"x").unwrap();
+        assert_clean(&store);
+        assert!(store.delete_image(&image.id).unwrap().layers.is_empty());
+        assert!(store.images().unwrap().get(&image.id).unwrap().read_only);
+        assert_clean(&store);
         assert_eq!(tables(), before);
         assert!(other.graph_root().join("overlay").join(&base.id).exists());
     });

@@ -26,6 +26,10 @@ pub struct GlobalArgs {
     #[arg(long, value_name = "OPTION", value_delimiter = ',')]
     pub storage_opt: Vec<String>,
 
+    /// Record containers in the run root only, so that a reboot ends them all
+    #[arg(long)]
+    pub transient_store: bool,
+
     /// Messages to show: trace, debug, info, warn, error, fatal or panic
     #[arg(long, value_name = "LEVEL", default_value = "warn")]
     pub log_level: String,

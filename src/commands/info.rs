@@ -155,7 +155,7 @@ fn store_section(store: &Store) -> Result<Value, CommandError> {
         ("GraphOptions", options),
         ("GraphRoot", path(&conf.graph_root)),
         ("GraphStatus", graph_status(conf)),
-        ("GraphTransientStore", false.into()),
+        ("GraphTransientStore", conf.transient.into()),
         ("ImageStore", number(store.images()?.all()?.len())),
         ("RunRoot", path(&conf.run_root)),
     ]))

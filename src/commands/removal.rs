@@ -110,6 +110,9 @@ impl<'a> Removal<'a> {
             // An image that went together with an earlier operand.
             return Err(find_image_again(operand));
         };
+        if image.read_only {
+            return Err(containers_storage::store::Error::ReadOnlyImage(found.id).into());
+        }
         if image.names.len() > 1 {
             let force = self.in_use == InUse::RemoveContainers;
             match found.name.filter(|name| is_by_name(name, operand, &found.id)) {
@@ -178,7 +181,11 @@ impl<'a> Removal<'a> {
             self.set.forget(&image.id);
             self.removed.push(image.id);
             next = match parent.and_then(|id| self.set.get(&id).cloned()) {
-                Some(parent) if self.set.is_dangling(&parent)? && self.set.containers_of(&parent.id)?.is_empty() => {
+                Some(parent)
+                    if !parent.read_only
+                        && self.set.is_dangling(&parent)?
+                        && self.set.containers_of(&parent.id)?.is_empty() =>
+                {
                     Some(parent)
                 }
                 _ => None,

@@ -21,6 +21,7 @@ mod run;
 mod short_names;
 mod smoke;
 mod storage_options;
+mod stores;
 mod usage;
 mod version;
 mod vfs;

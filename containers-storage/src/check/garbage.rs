@@ -49,7 +49,7 @@ pub fn repair(store: &Store) -> Result<Report, Error> {
             all.layers.remove(id);
         }
     }
-    all.layers.save()?;
+    all.layers.prepare()?.finish()?;
     let mut trash = store.trash();
     for item in items {
         match item.what {

@@ -26,6 +26,8 @@ pub(super) struct Settings {
     rootless_path: Option<String>,
     driver_options: Vec<(Table, Set)>,
     pub additional_image_stores: Vec<String>,
+    /// `transient_store`
+    pub transient: bool,
     pub disable_volatile: bool,
     unsupported: Vec<Set>,
     pub files: Vec<PathBuf>,
@@ -168,7 +170,7 @@ impl Settings {
                 "runroot" => self.run_root = file.directory(key, value)?,
                 "rootless_storage_path" => self.rootless_path = Some(file.text(key, value)?).filter(|path| !path.is_empty()),
                 "imagestore" => self.refuse(file, "a separate image store (imagestore)", file.text(key, value)?.is_empty()),
-                "transient_store" => self.refuse(file, "a transient store (transient_store)", !file.truth(key, value)?),
+                "transient_store" => self.transient = file.truth(key, value)?,
                 "driver_priority" => {}
                 "options" => match value.as_table() {
                     Some(options) => self.apply_options(file, options)?,

@@ -30,6 +30,8 @@ pub struct Overrides {
     pub driver: Option<String>,
     /// `--storage-opt`, each `[driver.]key=value`; replaces those of the files.
     pub options: Vec<String>,
+    /// `--transient-store`
+    pub transient: Option<bool>,
 }
 
 /// The graph drivers that are implemented.
@@ -82,6 +84,8 @@ pub struct Conf {
     pub options: DriverOptions,
     /// Read-only graph roots that are searched after this one (`additionalimagestores`).
     pub additional_image_stores: Vec<PathBuf>,
+    /// Whether containers are recorded in the run root only, so that a reboot ends them all (`transient_store`; format, section 3.9).
+    pub transient: bool,
     /// Whether the format's "rootless" rules apply (10.1): `user.overlay.*`, `userxattr`.
     pub rootless: bool,
     /// The files that were read, in order.
@@ -190,6 +194,7 @@ impl Conf {
             driver_is_explicit,
             options,
             additional_image_stores: stores,
+            transient: overrides.transient.unwrap_or(settings.transient),
             rootless: environment.rootless,
             files: settings.files,
         })
@@ -204,6 +209,7 @@ impl Conf {
             driver_is_explicit: true,
             options: DriverOptions::default(),
             additional_image_stores: Vec::new(),
+            transient: false,
             rootless,
             files: Vec::new(),
         }

@@ -199,10 +199,18 @@ fn drivers_of_other_tools_and_unknown_ones_are_told_apart() {
 }
 
 #[test]
+fn a_store_is_transient_where_the_file_or_the_command_line_says_so() {
+    let world = World::new();
+    world.file("etc/containers/storage.conf", "[storage]\ntransient_store=true\n");
+    assert!(world.user().unwrap().transient);
+    assert!(!world.with(&Overrides { transient: Some(false), ..Overrides::default() }).unwrap().transient);
+    assert!(!World::new().user().unwrap().transient);
+}
+
+#[test]
 fn what_is_not_supported_is_refused_by_name() {
     let cases = [
         ("[storage]\nimagestore='/i'", "imagestore"),
-        ("[storage]\ntransient_store=true", "transient_store"),
         ("[storage.options]\nadditionallayerstores=['/l:ref']", "additionallayerstores"),
         ("[storage.options]\nremap-user='containers'", "remap-user"),
         ("[storage.options.overlay]\nmount_program='/usr/bin/fuse-overlayfs'", "mount_program"),

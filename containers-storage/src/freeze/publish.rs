@@ -22,7 +22,7 @@ use super::{Error, FLAG, InPlace};
 use crate::images::Image;
 use crate::layers::{Layer, Layers};
 use crate::store::{self, AllMut, LayerContent, NewImage, Note, Noted, Store, Trash};
-use crate::table::records::Prepared;
+use crate::table::records::{Origin, Prepared};
 use crate::{ContainerId, Digest, LayerId, lease};
 
 impl InPlace {
@@ -98,7 +98,7 @@ impl Steps {
         layer.names.clear();
         layer.set_content(Some(&frozen.content));
         layer.flags.insert(FLAG.to_owned(), Value::from(frozen.own.as_str()));
-        all.layers.push(&layer)?;
+        all.layers.push(Origin::Stable, &layer)?;
         let both_records = all.layers.prepare()?;
         let (image, images) = store.prepare_image(&mut all.images, image)?;
         all.containers.remove(&frozen.container);
@@ -156,7 +156,7 @@ pub(crate) fn recover(store: &Store, all: &mut AllMut) -> Result<Vec<ContainerId
             // No flag that this version writes: without the container's ID nothing can be undone.
             _ => {
                 forget_flag(all, &target)?;
-                all.layers.save()?;
+                all.layers.prepare()?.finish()?;
                 continue;
             }
         };
@@ -168,7 +168,7 @@ pub(crate) fn recover(store: &Store, all: &mut AllMut) -> Result<Vec<ContainerId
             // What is left of the container's directories after another kill is found by `check`.
             let _deleted = release_container(store, all, &own)?;
             forget_own(all, &own, &target)?;
-            all.layers.save()?;
+            all.layers.prepare()?.finish()?;
         }
     }
     Ok(released)
@@ -211,8 +211,7 @@ pub(super) fn equal_layer(
 fn record_image(store: &Store, all: &mut AllMut, image: &NewImage) -> Result<Image, Error> {
     let noted = store.note(&Note { images: vec![image.id.clone()], ..Note::default() })?;
     let (recorded, prepared) = store.prepare_image(&mut all.images, image)?;
-    prepared.sync()?;
-    prepared.commit()?;
+    prepared.finish()?;
     store.claim_layers(&all.layers, image.layer.as_ref());
     noted.done();
     Ok(recorded)
@@ -225,7 +224,7 @@ fn release_container(store: &Store, all: &mut AllMut, layer: &LayerId) -> Result
     for id in &containers {
         all.containers.remove(id);
     }
-    all.containers.save()?;
+    all.containers.prepare()?.finish()?;
     for id in &containers {
         trash.take_container_dirs(id)?;
     }
@@ -249,7 +248,7 @@ fn roll_back(store: &Store, all: &mut AllMut, own: &LayerId, target: &LayerId) -
         driver.rename(target, own)?;
     }
     all.layers.remove(target);
-    all.layers.save()?;
+    all.layers.prepare()?.finish()?;
     let path = store.layers_dir().join(format!("{target}.tar-split.gz"));
     match std::fs::remove_file(&path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(store::Error::io("deleting", &path)(error)),

@@ -211,7 +211,7 @@ fn a_layer_with_children_or_digests_is_unfit() {
     store.delete_container(&child.id).unwrap().finish().unwrap();
     let mut all = store.lock_all().unwrap();
     all.layers.update(&container.layer, |layer| layer.diff_digest = Some(Digest::of(b""))).unwrap();
-    all.layers.save().unwrap();
+    all.layers.prepare().unwrap().finish().unwrap();
     drop(all);
     assert!(matches!(again(), Err(Error::Unfit { .. })));
 }

@@ -71,6 +71,10 @@ impl Store {
             return Err(Error::NoLayer(parent.clone()));
         }
         let mut containers = self.lock_containers()?;
+        if self.conf.transient {
+            let dir = self.layers_run_dir();
+            crate::lock::make_private_dir(&dir).map_err(Error::io("creating", &dir))?;
+        }
 
         let mut container = Container::new(new.image.clone(), LayerId::random());
         container.names.push(free_name(&containers, name)?);
@@ -92,17 +96,17 @@ impl Store {
         crate::lock::make_private_dir(&dir).map_err(Error::io("creating", &dir))?;
         state(&container, &dir).map_err(Error::io("writing the state of the container in", &dir))?;
 
+        let origin = self.table_of_containers();
         container.uid_map.clone_from(&new.uid_map.0);
         container.gid_map.clone_from(&new.gid_map.0);
         let mut layer = Layer::new(container.layer.clone(), new.parent.clone());
         layer.uid_map.clone_from(&new.uid_map.0);
         layer.gid_map.clone_from(&new.gid_map.0);
-        layers.push(&layer)?;
-        containers.push(&container)?;
+        layers.push(origin, &layer)?;
+        containers.push(origin, &container)?;
         let mut prepared = layers.prepare()?;
         prepared.append(containers.prepare()?);
-        prepared.sync()?;
-        prepared.commit()?;
+        prepared.finish()?;
         noted.done();
         Ok(container)
     }
@@ -138,8 +142,7 @@ impl Store {
         }
         let mut prepared = all.containers.prepare()?;
         prepared.append(all.layers.prepare()?);
-        prepared.sync()?;
-        prepared.commit()?;
+        prepared.finish()?;
         let mut trash = Trash::new(self);
         for layer in &layers {
             trash.take_layer(layer)?;
@@ -158,7 +161,7 @@ impl Store {
             return Err(Error::NameInUse { name: name.to_owned(), id: other.id });
         }
         let container = containers.update(id, |container| container.names = vec![name.to_owned()])?;
-        containers.save()?;
+        containers.prepare()?.finish()?;
         Ok(container)
     }
 
@@ -173,7 +176,7 @@ impl Store {
     pub fn set_container_metadata(&self, id: &ContainerId, metadata: &str) -> Result<(), Error> {
         let mut containers = self.lock_containers()?;
         containers.update(id, |container| metadata.clone_into(&mut container.metadata))?;
-        containers.save()
+        containers.prepare()?.finish()
     }
 }
 

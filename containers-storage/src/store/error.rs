@@ -67,8 +67,8 @@ pub enum Error {
     /// No such image.
     #[error("image {0} not known")]
     NoImage(ImageId),
-    /// The image is in an additional store, which nobody writes to.
-    #[error("image {0} is in a read-only store")]
+    /// The image is in an additional store, which nobody writes to. Scripts look for this phrase.
+    #[error("cannot remove read-only image \"{0}\"")]
     ReadOnlyImage(ImageId),
     /// An image with this ID and other layers exists.
     #[error("image {0} exists with another top layer")]

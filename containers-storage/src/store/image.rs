@@ -55,8 +55,7 @@ impl Store {
         let mut images = self.lock_images()?;
         let noted = self.note(&Note { images: vec![new.id.clone()], ..Note::default() })?;
         let (image, prepared) = self.prepare_image(&mut images, new)?;
-        prepared.sync()?;
-        prepared.commit()?;
+        prepared.finish()?;
         self.claim_layers(&layers, new.layer.as_ref());
         noted.done();
         drop((images, layers_lock));
@@ -134,9 +133,10 @@ impl Store {
         Ok(lock::exclusive(&path)?)
     }
 
-    /// Changes an image's names. A name that another image has moves from it.
+    /// Changes an image's names. A name that another image has moves from it. An image of an additional store gets a record here first.
     pub fn change_image_names(&self, id: &ImageId, change: NameChange, names: &[String]) -> Result<Image, Error> {
         let mut images = self.lock_images()?;
+        let mut prepared = self.pull_up(&mut images, id)?;
         if change != NameChange::Remove {
             for name in names {
                 take_name_from_others(&mut images, name, id)?;
@@ -152,19 +152,37 @@ impl Store {
                 names.iter().rev().for_each(|name| image.take_name(name));
             }
         })?;
-        images.save()?;
+        prepared.append(images.prepare()?);
+        prepared.finish()?;
         Ok(image)
     }
 
-    /// Stores more data for an image, under `key`.
+    /// Gives an image that only an additional store has a record and data of its own in this store; its layers stay where they are. Its
+    /// record in the other store is hidden by this one from then on.
+    pub(super) fn pull_up(&self, images: &mut ImagesMut, id: &ImageId) -> Result<Prepared, Error> {
+        let mut prepared = Prepared::default();
+        let Some(image) = images.find(id)?.filter(|image| image.read_only) else { return Ok(prepared) };
+        let dir = self.images_dir().join(id);
+        crate::lock::make_private_dir(&dir).map_err(Error::io("creating", &dir))?;
+        for key in &image.big_data_names {
+            let file = big_data_file(key).ok_or_else(|| Error::NoData { image: id.clone(), key: key.clone() })?;
+            prepared.push(PendingFile::write(&dir.join(&file), &self.read_image_file(id, &file)?)?);
+        }
+        images.push(&image)?;
+        Ok(prepared)
+    }
+
+    /// Stores more data for an image, under `key`. An image of an additional store gets a record here first.
     pub fn put_image_data(&self, id: &ImageId, key: &str, bytes: &[u8]) -> Result<(), Error> {
         let mut images = self.lock_images()?;
         let file = big_data_file(key).ok_or_else(|| Error::NoData { image: id.clone(), key: key.to_owned() })?;
+        let mut prepared = self.pull_up(&mut images, id)?;
         images.update(id, |image| image.note_big_data(key, bytes))?;
         let dir = self.images_dir().join(id);
         crate::lock::make_private_dir(&dir).map_err(Error::io("creating", &dir))?;
-        crate::table::replace_file(&dir.join(file), bytes, crate::table::Durability::Synced)?;
-        images.save()
+        prepared.push(PendingFile::write(&dir.join(file), bytes)?);
+        prepared.append(images.prepare()?);
+        prepared.finish()
     }
 
     /// Deletes an image and those of its layers that nothing else uses. An image with containers is refused.
@@ -189,8 +207,7 @@ impl Store {
         }
         let mut prepared = all.images.prepare()?;
         prepared.append(all.layers.prepare()?);
-        prepared.sync()?;
-        prepared.commit()?;
+        prepared.finish()?;
         self.drop_blobs(&blobs, &all.layers)?;
         let mut trash = Trash::new(self);
         for layer in &layers {

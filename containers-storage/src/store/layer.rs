@@ -12,6 +12,7 @@ use crate::archive::unpack::{self, Devices, LayerOptions, Unmapped};
 use crate::archive::{self, Marks, Whiteouts};
 use crate::driver::Shape;
 use crate::layers::Layer;
+use crate::table::records::Origin;
 use crate::temp_dir::TempDir;
 use crate::{LayerId, Root, id_map};
 
@@ -163,8 +164,8 @@ impl Store {
         self.announce_layer(&id)?;
         let mut layer = Layer::new(id, parent.cloned());
         layer.set_content(Some(content));
-        layers.push(&layer)?;
-        layers.save()?;
+        layers.push(Origin::Stable, &layer)?;
+        layers.prepare()?.finish()?;
         if let Some(blob) = &staged.blob {
             // A push has more to do without it; nothing else.
             let _ = self.keep_blob(blob, &content.compressed_digest);

@@ -12,6 +12,7 @@ use super::{Error, Store};
 use crate::id_map::IdMap;
 use crate::images::Image;
 use crate::layers::Layer;
+use crate::table::records::Origin;
 use crate::{ImageId, LayerId};
 
 impl Store {
@@ -78,10 +79,12 @@ impl Store {
         }
         layer.uid_map.clone_from(&uid.0);
         layer.gid_map.clone_from(&gid.0);
-        layers.push(&layer)?;
-        layers.save()?;
+        layers.push(Origin::Stable, &layer)?;
+        layers.prepare()?.finish()?;
+        let mut recorded = self.pull_up(&mut images, image)?;
         images.update(image, |image| image.mapped_layers.push(id.clone()))?;
-        images.save()?;
+        recorded.append(images.prepare()?);
+        recorded.finish()?;
         noted.done();
         Ok(id)
     }

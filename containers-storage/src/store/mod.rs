@@ -263,13 +263,18 @@ impl Store {
             Rank::Layers => self.layers_dir().join("layers.lock"),
             Rank::MountPoints => self.layers_run_dir().join("mountpoints.lock"),
             Rank::Images => self.images_dir().join("images.lock"),
+            Rank::Containers if self.conf.transient => self.containers_run_dir().join("containers.lock"),
             Rank::Containers => self.containers_dir().join("containers.lock"),
         }
     }
 
     fn load_layers(&self) -> Result<Layers, Error> {
         let mut records = Records::default();
-        self.read_pair(&mut records, &self.layers_dir(), "layers.json")?;
+        records.add(self.tables.read(&self.layers_dir().join("layers.json"))?, Origin::Stable);
+        // Both are under the lock of the layers; new records go to the first.
+        for dir in self.in_use_first([self.layers_dir(), self.layers_run_dir()]) {
+            records.add(self.tables.read(&dir.join("volatile-layers.json"))?, Origin::Volatile);
+        }
         for store in &self.conf.additional_image_stores {
             let dir = self.conf.driver.part(store, "layers");
             let _lock = Lock::acquire_additional(&dir.join("layers.lock"))?;
@@ -293,14 +298,22 @@ impl Store {
 
     fn load_containers(&self) -> Result<Containers, Error> {
         let mut records = Records::default();
-        self.read_pair(&mut records, &self.containers_dir(), "containers.json")?;
+        records.add(self.tables.read(&self.containers_dir().join("containers.json"))?, Origin::Stable);
+        let [dir, elsewhere] = self.in_use_first([self.containers_dir(), self.containers_run_dir()]);
+        records.add(self.tables.read(&dir.join("volatile-containers.json"))?, Origin::Volatile);
+        records.add(self.tables.read(&elsewhere.join("volatile-containers.json"))?, Origin::Elsewhere);
         Ok(Containers::new(records))
     }
 
-    fn read_pair(&self, records: &mut Records, dir: &Path, name: &str) -> Result<(), Error> {
-        records.add(self.tables.read(&dir.join(name))?, Origin::Stable);
-        records.add(self.tables.read(&dir.join(format!("volatile-{name}")))?, Origin::Volatile);
-        Ok(())
+    /// The directory of the volatile table in use, then that of the other mode's (format, sections 3.1 and 3.9).
+    fn in_use_first(&self, [stable, run]: [PathBuf; 2]) -> [PathBuf; 2] {
+        if self.conf.transient { [run, stable] } else { [stable, run] }
+    }
+
+    /// The table that new containers and their layers are recorded in: where every version of the other tools sees them, unless
+    /// they are to end with the next boot.
+    fn table_of_containers(&self) -> Origin {
+        if self.conf.transient { Origin::Volatile } else { Origin::Stable }
     }
 }
 

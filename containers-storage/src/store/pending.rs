@@ -125,7 +125,7 @@ impl Store {
                     all.layers.remove(id);
                 }
             }
-            all.layers.save()?;
+            all.layers.prepare()?.finish()?;
             for id in &note.containers {
                 trash.take_container_dirs(id)?;
             }

@@ -1,7 +1,7 @@
 //! The tables under their exclusive locks: the only way to change a record.
 //!
-//! Invariant: a guard holds its lock from before the table is read until it is dropped. `save` stamps the lock, then writes. What was not saved
-//! when a guard is dropped never happened. Ranks (`lock::Rank`) make taking guards in the wrong order an error.
+//! Invariant: a guard holds its lock from before the table is read until it is dropped. `prepare` stamps the lock, then writes beside the
+//! tables. What was not committed when a guard is dropped never happened. Ranks (`lock::Rank`) make taking guards in the wrong order an error.
 //!
 //! Must not: be held while something slow is done.
 
@@ -39,13 +39,6 @@ macro_rules! guard {
         }
 
         impl $name {
-            /// Writes what was changed.
-            pub(crate) fn save(&mut self) -> Result<(), Error> {
-                let prepared = self.prepare()?;
-                prepared.sync()?;
-                prepared.commit()
-            }
-
             /// Writes what was changed beside the tables. It counts when it is committed, which needs the guard to live on.
             pub(crate) fn prepare(&mut self) -> Result<Prepared, Error> {
                 if self.table.records.is_changed() {
@@ -162,6 +155,6 @@ impl Store {
                 break;
             }
         }
-        all.layers.save()
+        all.layers.prepare()?.finish()
     }
 }

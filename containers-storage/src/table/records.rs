@@ -17,6 +17,15 @@ pub enum Origin {
     Volatile,
     /// A file of an additional, read-only store.
     Additional,
+    /// `volatile-containers.json` of the mode, transient or not, that the store is not used in: under another lock. Its containers keep
+    /// what they use; they are not listed and not changed.
+    Elsewhere,
+}
+
+impl Origin {
+    fn is_fixed(self) -> bool {
+        matches!(self, Self::Additional | Self::Elsewhere)
+    }
 }
 
 /// Where a record is: index of its file, index in that file.
@@ -41,12 +50,12 @@ impl Records {
         self.sources.push(Source { table, origin, changed: false });
     }
 
-    /// The place of every record. A repeated ID is left out.
+    /// The place of every record, but for those elsewhere. A repeated ID is left out.
     pub fn places(&self) -> Vec<Place> {
         let several = self.have_several_files();
         let mut seen = std::collections::HashSet::new();
         let mut places = Vec::new();
-        for (source, table) in self.sources.iter().enumerate() {
+        for (source, table) in self.sources.iter().enumerate().filter(|(_, source)| source.origin != Origin::Elsewhere) {
             for index in 0..table.table.len() {
                 if !several || seen.insert(table.table.id(index)) {
                     places.push((source, index));
@@ -121,10 +130,10 @@ impl Records {
         }
     }
 
-    /// Appends a record to the stable file.
-    pub fn push<T: Serialize>(&mut self, record: &T) -> Result<(), Error> {
-        let stable = self.sources.iter_mut().find(|source| source.origin == Origin::Stable);
-        if let Some(source) = stable {
+    /// Appends a record to the first file of this origin.
+    pub fn push<T: Serialize>(&mut self, origin: Origin, record: &T) -> Result<(), Error> {
+        let chosen = self.sources.iter_mut().find(|source| source.origin == origin);
+        if let Some(source) = chosen {
             source.table.push(record)?;
             source.changed = true;
         }
@@ -145,7 +154,7 @@ impl Records {
     /// Takes a record out, and every later one with its ID. Places found before are not valid any more.
     pub fn remove(&mut self, id: &str) {
         for source in &mut self.sources {
-            if source.origin == Origin::Additional {
+            if source.origin.is_fixed() {
                 continue;
             }
             while let Some(index) = source.table.find(id) {
@@ -193,6 +202,12 @@ impl Prepared {
     /// Waits until all of it is on the disk. What is written before the first wait costs the disk one flush, not one each.
     pub fn sync(&self) -> Result<(), Error> {
         self.files.iter().filter(|(_, durability)| *durability == Durability::Synced).try_for_each(|(file, _)| file.sync())
+    }
+
+    /// Syncs and commits.
+    pub fn finish(self) -> Result<(), Error> {
+        self.sync()?;
+        self.commit()
     }
 
     /// Gives the files their names, in order.
