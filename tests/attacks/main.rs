@@ -8,9 +8,9 @@
 //!
 //! | entry | tests, or why there is none |
 //! |---|---|
-//! | A01 | paths: `copies_into_and_out_of_…`, `links_of_an_image_…`; copier: `racing_destination`, `racing_source` |
+//! | A01 | paths: `copies_into_and_out_of_…`, `links_of_an_image_…`, `linked_copies_…`; copier: `racing_destination`, `racing_source` |
 //! | A02 | races: `missing_mount_points_…`; paths: `copies_into_and_out_of_…`; copier: `racing_destination` |
-//! | A03 | paths: `copies_into_and_out_of_…`, `links_of_an_image_…`; copier: `racing_destination`, `nothing_outside` |
+//! | A03 | paths: `copies_into_and_out_of_…`, `links_of_an_image_…`, `linked_copies_…`; copier: `racing_destination`, `nothing_outside` |
 //! | A04 | waits for git and tar contexts |
 //! | A05 | waits for git contexts; `add` refuses every URL |
 //! | A06 | copier: `nothing_outside`; downloaded contexts wait for `build` |
@@ -25,7 +25,7 @@
 //! | A15 | rooted: `kernel_and_walk_give_the_same_answers_…` and the other tables; images: `odd_spellings_of_a_link_…` |
 //! | A16 | paths: `removing_a_container_…`; rooted: `removal_under_swapped_links_…`; mounts: `mount_points_are_gone_…` |
 //! | A17 | races: `owners_are_not_given_through_links`, `directories_of_the_system_…` |
-//! | A18 | paths: `copies_into_and_out_of_…`; `push` waits |
+//! | A18 | paths: `copies_into_and_out_of_…`, `linked_copies_…`; `push` waits |
 //! | A19, A20 | wait for `ADD` of a URL and for Dockerfiles; both kinds of name are refused |
 //! | A21–A25 | archive: `a21_…` to `a25_…` |
 //! | A26 | other_users: `another_user_reads_nothing_…` |
@@ -62,7 +62,7 @@
 //! | A77, A78, A80, A82 | wait for `RUN --mount`: no mount takes another image or stage, a cache or a context |
 //! | A79 | mounts: `mount_options_ride_on_no_other`, `a_store_below_an_odd_name_works` |
 //! | A81 | mounts: `mount_points_are_gone_…` |
-//! | A83 | images: `volumes_of_an_image_…`; there are no named volumes |
+//! | A83 | images: `volumes_of_an_image_…`; paths: `a_volume_behind_a_link_…`; there are no named volumes |
 //! | A84 | mounts: `edits_of_generated_files_vanish` |
 //! | A85 | mounts: `volumes_land_inside_…`; races: `a_mount_below_a_shared_volume_…` |
 //! | A105–A107, A110, A139 | transports: `digests_that_are_paths_…`, `documents_with_two_meanings_…`, `documents_without_measure_…`; registries wait for `docker://` |

@@ -288,3 +288,64 @@ fn modes_do_not_depend_on_the_umask() {
         assert_eq!(store, 0o700, "umask {umask}");
     }
 }
+
+/// A01, A03 and A18 for layers that are made beside the container: `copy --link` and `commit --add-file`.
+#[test]
+fn linked_copies_and_added_files_stay_inside() {
+    let env = TestEnv::new();
+    let canary = Canary::new(&env);
+    env.busybox("base");
+    env.write("file", "content\n");
+    env.shell("tar cf file.tar file").success();
+    let container = env.ok(["from", "base"]);
+    let path = canary.path.display();
+    let links = format!(
+        "ln -s {path} /link; ln -s ../../../../../../..{path} /up; ln -s {path}/new /dangling; ln -s {path}/secret /leaf"
+    );
+    env.ok(["run", &container, "--", "sh", "-c", &links]);
+    for place in ["/link/x", "/up/", "/up/deep/er/", "/dangling", "/leaf"] {
+        env.ok(["copy", "-q", "--link", "--chown", "1:1", "--chmod", "0777", &container, "file", place]);
+    }
+    env.ok(["add", "-q", "--link", &container, "file.tar", "/link/unpacked"]);
+    for squash in [&[][..], &["--squash"]] {
+        let files = ["--add-file", "file:/link/added", "--add-file", "file:/dangling/added", "--add-file", "file:/leaf"];
+        env.ok([&["commit", "-q"], squash, &files[..], &[&container, "app"]].concat());
+        canary.assert_untouched();
+    }
+    let app = env.ok(["from", "app"]);
+    let leaks = env.run(["run", &app, "--", "grep", "-r", SECRET, "/link", "/up", "/leaf", "/dangling"]);
+    assert!(!leaks.out().contains(SECRET), "{leaks}");
+
+    // What is kept beside the container, exchanged for a way out of it.
+    let userdata =
+        env.graph_root().join("overlay-containers").join(env.ok(["inspect", "--format", "{{.ContainerID}}", &container]));
+    let userdata = userdata.join("userdata");
+    let tree = fs::read_dir(&userdata).expect("userdata").map(|entry| entry.expect("an entry").path());
+    let tree = tree.into_iter().find(|path| path.to_string_lossy().contains("linked-")).expect("a linked tree");
+    env.shell(&format!("coracle unshare mv {0} {0}.away; ln -s {path} {0}", tree.display())).success();
+    env.run(["commit", &container, "stolen"]).failure(125);
+    env.shell(&format!("rm {0}; coracle unshare mv {0}.away {0}", tree.display())).success();
+    let state = userdata.join("buildah.json");
+    let text = fs::read_to_string(&state).expect("the state");
+    env.shell(&format!("sed -i 's|{}|{path}|' {}", tree.display(), state.display())).success();
+    assert_ne!(fs::read_to_string(&state).expect("the state"), text);
+    env.run(["commit", &container, "stolen"]).failure(125);
+    assert!(!env.ok(["images", "--format", "{{.Name}}"]).contains("stolen"));
+    canary.assert_untouched();
+}
+
+/// A83: a volume of the image behind a link of the image, which leads to nothing of ours.
+#[test]
+fn a_volume_behind_a_link_is_made_inside() {
+    let env = TestEnv::new();
+    let canary = Canary::new(&env);
+    env.busybox("base");
+    let container = env.ok(["from", "base"]);
+    let path = canary.path.display();
+    let links = format!("ln -s {path}/new/dir /one; ln -s ../../../../../../../../..{path}/other /two");
+    env.ok(["run", &container, "--", "sh", "-c", &links]);
+    env.ok(["config", "--volume", "/one", "--volume", "/two/deep", &container]);
+    let made = env.ok(["run", &container, "--", "ls", "-d", &format!("{path}/new/dir"), &format!("{path}/other/deep")]);
+    assert_eq!(made.lines().count(), 2, "{made}");
+    canary.assert_untouched();
+}
