@@ -38,7 +38,7 @@
 //! | A46 | images: `planted_programs_and_libraries_…` |
 //! | A47, A51 | process: `capabilities_are_bounded_…` |
 //! | A48 | process: `supplementary_groups_…` |
-//! | A49 | other_users: `with_one_id_groups_are_kept` |
+//! | A49 | other_users: `with_one_id_…`; userns: the tables of subordinate ids |
 //! | A50 | process: `what_is_no_user_…` |
 //! | A52 | process: `a_line_break_in_a_name_…` |
 //! | A53, A54 | process: `the_callers_environment_…`, `the_callers_processes_…` |

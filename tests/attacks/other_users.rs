@@ -123,6 +123,36 @@ fn with_one_id_groups_are_kept() {
     assert_eq!(env.ok(["unshare", "cat", "/proc/self/setgroups"]), "allow");
 }
 
+/// A49, CVE-2014-8989, in a container: what the caller's group is denied stays denied, in each isolation.
+#[test]
+fn with_one_id_a_denial_by_group_holds_in_a_container() {
+    if skip_without_a_second_user() || crate::harness::skip_without(&["runc"]) {
+        return;
+    }
+    let env = TestEnv::new();
+    let denied = env.write("volume/denied", "secret");
+    std::os::unix::fs::chown(&denied, Some(0), Some(1500)).expect("its owner");
+    fs::set_permissions(&denied, fs::Permissions::from_mode(0o707)).expect("its mode");
+    let user = crate::harness::test_user();
+    let tar = crate::harness::busybox_tar().display().to_string();
+    let script = format!(
+        "c=$(coracle from scratch); coracle add -q $c {tar} /; coracle config --env PATH=/bin $c; \
+         for flags in '--isolation rootless' '--isolation chroot' '--runtime runc'; do \
+         coracle run --network host $flags -v $PWD/volume:/v $c sh -c 'cat /v/denied 2>/dev/null || echo denied'; done"
+    );
+    let ask = |groups: String| {
+        // As root, which alone may choose the groups; the rest is as for every command of the user.
+        let prepared = env.command("true");
+        let mut command = Command::new("setpriv");
+        let ids = [format!("--reuid={}", user.uid), format!("--regid={}", user.gid), format!("--groups={groups}")];
+        command.args(ids).args(["--no-new-privs", "sh", "-euc", &script]).env_clear().current_dir(env.work());
+        command.envs(prepared.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        env.output(command, b"").success()
+    };
+    assert_eq!(ask(format!("{},1500", user.gid)), "denied\ndenied\ndenied");
+    assert_eq!(ask(user.gid.to_string()), "secretsecretsecret", "the control");
+}
+
 /// A126, CVE-2020-27534: without a runtime directory, the name in the temporary directory may be somebody else's.
 #[test]
 fn a_run_root_that_somebody_else_made_is_refused() {

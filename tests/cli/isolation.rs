@@ -250,6 +250,40 @@ fn limits_that_cannot_be_applied_are_told_and_the_command_runs() {
     );
 }
 
+/// As root, where this machine has the controllers: what the kernel enforces, and nothing left behind.
+#[test]
+fn limits_are_applied_where_groups_may_be_made() {
+    if !am_root() || !Path::new("/sys/fs/cgroup/memory/cgroup.procs").exists() {
+        eprintln!("skipped: needs root, and the memory controller");
+        return;
+    }
+    let env = TestEnv::new();
+    let conf = format!(
+        "[storage]\ndriver = \"overlay\"\ngraphroot = {:?}\nrunroot = {:?}\n",
+        env.path("root-store"),
+        env.path("root-run")
+    );
+    env.write("root.conf", conf);
+    let script = format!(
+        "c=$(coracle from --memory 64m --cpu-shares 256 scratch); coracle add -q $c {} /; coracle config --env PATH=/bin $c; \
+         for flags in '--isolation rootless' '--isolation chroot'; do coracle run --network host $flags $c sh -c '\
+         g=$(grep :memory: /proc/self/cgroup | cut -d: -f3); cat /sys/fs/cgroup/memory$g/memory.limit_in_bytes; echo $g'; done; \
+         coracle rm -a >/dev/null; rm -rf ../root-store",
+        crate::harness::busybox_tar().display()
+    );
+    let mut command = Command::new("/bin/sh");
+    let path = format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", crate::harness::binary().parent().expect("a directory").display());
+    command.env_clear().env("PATH", path).env("HOME", env.path("home")).current_dir(env.work());
+    command.env("CONTAINERS_STORAGE_CONF", env.path("work/root.conf")).args(["-euc", &script]);
+    let said = env.output(command, b"").success();
+    let lines: Vec<_> = said.lines().collect();
+    assert_eq!((lines.len(), lines[0], lines[2]), (4, "67108864", "67108864"), "{said}");
+    for group in [lines[1], lines[3]] {
+        assert!(group.contains("/coracle-"), "{group}");
+        assert!(!Path::new("/sys/fs/cgroup/memory").join(group.trim_start_matches('/')).exists(), "{group} was left behind");
+    }
+}
+
 /// Killed without a chance to tidy up, the run takes its container with it.
 #[test]
 fn a_killed_run_leaves_no_container_of_a_runtime() {
