@@ -102,8 +102,10 @@ pub(crate) fn from(ctx: &Context, ui: &mut Ui, args: &FromArgs) -> Result<ExitCo
         note_driver(ui, store.conf());
     }
     if let Some(path) = args::given(&args.cidfile) {
-        write_id(path, outcome.id.as_str())
-            .map_err(|error| error.context(format!("failed to write container ID file {path:?}")))?;
+        std::fs::write(path, outcome.id.as_str()).map_err(|error| {
+            let doing = format!("failed to write container ID file {path:?}: open {}", path.display());
+            CommandError::from(error).context(doing)
+        })?;
     }
     let id = outcome.id.as_str();
     for (step, trigger) in outcome.on_build.iter().enumerate() {

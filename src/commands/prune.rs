@@ -7,6 +7,8 @@ use containers_storage::check;
 use crate::container::mounted;
 
 use super::removal::{InUse, Removal, Which};
+use super::run::cache_dir;
+use super::run_environment::containers_conf;
 use super::{CommandError, Context, Ui, args};
 
 /// Remove unnamed images, and what interrupted commands left
@@ -29,6 +31,7 @@ pub(crate) struct PruneArgs {
 pub(crate) fn prune(ctx: &Context, ui: &mut Ui, args: &PruneArgs) -> Result<ExitCode, CommandError> {
     args::no_operands("prune", &args.operands)?;
     let store = ctx.store()?;
+    let conf = containers_conf(ctx, store.conf().rootless)?;
     let in_use = if args.force { InUse::RemoveContainers } else { InUse::Refuse };
     let mut removal = Removal::new(ctx, in_use)?;
     removal.remove_all(match (args.all, args.force) {
@@ -43,6 +46,8 @@ pub(crate) fn prune(ctx: &Context, ui: &mut Ui, args: &PruneArgs) -> Result<Exit
         Ok(notices) => notices.iter().for_each(|notice| ui.note(notice)),
         Err(error) => log::warn!("files of other ids are not collected: {error}"),
     }
+    let caches = cache_dir(ctx, &conf)?;
+    crate::run::empty_caches(&caches).map_err(|error| CommandError::from(error).context(format!("emptying {caches:?}")))?;
     for finding in check::repair(store)?.findings {
         if finding.repairable {
             log::info!("removed {}", finding.text);

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::args::{CapabilityArgs, NamespaceArgs};
-use super::run_environment::{conf_environment, containers_conf, temp_dir};
+use super::run_environment::{check_source, conf_environment, containers_conf, temp_dir};
 use super::{CommandError, Context, Ui, args, isolation};
 use crate::conf::{self, ContainersConf, mounts::Subscription};
 use crate::container::run::{self, Confinement, HistoryChoice, Names, NamespaceWords, TerminalChoice};
@@ -210,7 +210,7 @@ fn subscriptions(ctx: &Context) -> Result<Vec<Subscription>, CommandError> {
 }
 
 /// Buildah's place: the caches are shared with it.
-fn cache_dir(ctx: &Context, conf: &ContainersConf) -> Result<PathBuf, CommandError> {
+pub(super) fn cache_dir(ctx: &Context, conf: &ContainersConf) -> Result<PathBuf, CommandError> {
     let parent = temp_dir(ctx, conf)?;
     // Buildah looks at it for every command.
     if ctx.environment().text("TMPDIR").is_some() {
@@ -222,7 +222,9 @@ fn cache_dir(ctx: &Context, conf: &ContainersConf) -> Result<PathBuf, CommandErr
 fn mounts(ctx: &Context, conf: &ContainersConf, args: &RunArgs) -> Result<MountOptions, CommandError> {
     let mut requests = Vec::new();
     for word in &args.volume {
-        requests.push(MountRequest::parse_volume(word).map_err(CommandError::usage)?);
+        let request = MountRequest::parse_volume(word).map_err(CommandError::usage)?;
+        check_source(&request)?;
+        requests.push(request);
     }
     for word in &args.mount {
         requests.push(MountRequest::parse_mount(word).map_err(CommandError::usage)?);

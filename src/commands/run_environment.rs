@@ -205,11 +205,20 @@ impl RunEnvironmentArgs {
 fn check_volumes(words: &[String]) -> Result<(), CommandError> {
     for word in words {
         let request = MountRequest::parse_volume(word).map_err(CommandError::usage)?;
-        if let Some(Source::Host(path)) = request.bind().map(|bind| &bind.source) {
-            std::fs::metadata(path).map_err(|error| CommandError::from(error).context(format!("stat {}", path.display())))?;
-        }
+        check_source(&request)?;
     }
     Ok(())
+}
+
+/// What cannot be looked at from outside the user namespace may be there all the same.
+pub(super) fn check_source(request: &MountRequest) -> Result<(), CommandError> {
+    let Some(Source::Host(path)) = request.bind().map(|bind| &bind.source) else { return Ok(()) };
+    match std::fs::symlink_metadata(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(CommandError::from(error).context(format!("stat {}", path.display())))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn check_devices(words: &[String]) -> Result<(), CommandError> {

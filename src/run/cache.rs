@@ -55,6 +55,21 @@ pub(super) fn open(
     below.map_err(|source| Error::prepare(format!("{:?} of the cache for {:?}", cache.source, mount.target), source))
 }
 
+/// Removes all caches in `parent`. The locks stay: a process may hold one of them, or wait for it.
+pub fn empty(parent: &Path) -> io::Result<()> {
+    let own = match rustix::fs::openat(CWD, parent, DIRECTORY, Mode::empty()) {
+        Err(Errno::NOENT) => return Ok(()),
+        opened => checked(opened?)?,
+    };
+    let root = Root::from(own);
+    for entry in root.read_dir(Path::new("."))? {
+        if entry.name != LOCK_DIRECTORY {
+            root.remove_all(Path::new(&entry.name))?;
+        }
+    }
+    Ok(())
+}
+
 fn key(cache: &Cache, target: &Path) -> String {
     let target = lexically_clean(target);
     let name = cache.id.as_deref().map_or_else(|| target.to_string_lossy(), Into::into);
@@ -75,6 +90,11 @@ fn open_parent(path: &Path) -> io::Result<OwnedFd> {
         }
         opened => opened?,
     };
+    checked(directory)
+}
+
+/// The directory, if it is the caller's and nobody else may write to it.
+fn checked(directory: OwnedFd) -> io::Result<OwnedFd> {
     let stat = rustix::fs::fstat(&directory)?;
     if stat.st_uid != rustix::process::geteuid().as_raw() || stat.st_mode & 0o022 != 0 {
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, "it belongs to somebody else, or others may write to it"));

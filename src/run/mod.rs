@@ -42,6 +42,7 @@ use std::sync::Arc;
 
 use containers_storage::Root;
 
+pub use cache::empty as empty_caches;
 pub use isolation::Isolation;
 pub use users::ProcessUser;
 

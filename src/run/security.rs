@@ -37,7 +37,11 @@ impl Options {
     /// Takes one `--security-opt` word: `seccomp=FILE|unconfined`, `no-new-privileges[=true|false]`, `mask=A:B`, `unmask=ALL|A:B`,
     /// `label=disable`, `apparmor=unconfined`.
     pub fn apply(&mut self, word: &str) -> Result<(), String> {
-        let invalid = || format!("invalid --security-opt: {word:?}");
+        let invalid = || match word.contains('=') {
+            // The number is in Buildah's words.
+            true => format!("invalid --security-opt 2: {word:?}"),
+            false => format!("invalid --security-opt name=value pair: {word:?}"),
+        };
         // The old form has a colon: `label:disable`.
         let (key, value) = match word.split_once('=').or_else(|| word.split_once(':')) {
             Some((key, value)) => (key, Some(value)),

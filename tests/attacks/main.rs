@@ -59,7 +59,7 @@
 //! | A72 | mounts: `the_terminal_is_bound_by_handle` |
 //! | A74 | mounts: `read_only_volumes_…` |
 //! | A75, A76 | mounts: `nothing_of_the_machine_can_be_written` |
-//! | A77, A78, A80, A82 | wait for `RUN --mount`: no mount takes another image or stage, a cache or a context |
+//! | A77, A78, A80, A82 | sources; stages wait for `build` |
 //! | A79 | mounts: `mount_options_ride_on_no_other`, `a_store_below_an_odd_name_works` |
 //! | A81 | mounts: `mount_points_are_gone_…` |
 //! | A83 | images: `volumes_of_an_image_…`; paths: `a_volume_behind_a_link_…`; there are no named volumes |
@@ -69,7 +69,7 @@
 //! | A120, A123 | process: `abstract_sockets_…`, `without_a_network_…` |
 //! | A124 | images: `planted_programs_and_libraries_…` |
 //! | A125, A128 | other_users: `another_user_reads_nothing_…` |
-//! | A126 | other_users: `a_run_root_…`; conf: the table of run roots |
+//! | A126 | other_users: `a_run_root_…`; sources: `a_cache_directory_…`; conf: the table of run roots |
 //! | A127 | other_users: `locks_are_files_and_not_links` |
 //! | A143–A146 | output |
 
@@ -84,3 +84,4 @@ mod paths;
 mod probe;
 mod process;
 mod races;
+mod sources;

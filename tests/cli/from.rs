@@ -196,3 +196,56 @@ fn the_first_container_tells_of_tools_that_would_look_elsewhere() {
     "#);
     insta::assert_snapshot!(env.run(["from", "scratch"]), @"working-container-1");
 }
+
+#[test]
+fn a_container_with_owners_of_its_own_is_run_and_committed_with_the_ids_inside() {
+    let env = TestEnv::new();
+    env.busybox("base");
+    env.ok(["from", "--name", "mapped", "--userns-uid-map", "0:2000:500", "base"]);
+    let script =
+        "tr -s ' ' </proc/self/uid_map; mkdir /d; echo x >/d/f; chown 7:8 /d/f; stat -c %u:%g / /bin/busybox /d/f; id -u";
+    assert_eq!(env.ok(["run", "mapped", "--", "sh", "-c", script]), " 0 2000 500\n0:0\n0:0\n7:8\n0");
+    let maps = env.ok(["inspect", "--format", "{{.IDMappingOptions}}", "mapped"]);
+    assert!(maps.contains("2000"), "{maps}");
+    env.ok(["commit", "-q", "mapped", "made"]);
+    let layers = |image: &str| env.ok(["inspect", "--type", "image", "--format", "{{len .OCIv1.RootFS.DiffIDs}}", image]);
+    assert_eq!((layers("base"), layers("made")), ("1".to_owned(), "2".to_owned()), "the image's own layer is below");
+    let plain = env.ok(["from", "made"]);
+    assert_eq!(env.ok(["run", &plain, "--", "sh", "-c", "stat -c %u:%g / /d /d/f"]), "0:0\n0:0\n7:8");
+    env.ok(["from", "--name", "second", "--userns-uid-map", "0:2000:500", "base"]);
+    assert_eq!(env.ok(["run", "second", "cat", "/bin/../proc/self/uid_map"]).split_whitespace().nth(1), Some("2000"));
+    env.ok(["rm", "--all"]);
+    env.ok(["rmi", "--all"]);
+    env.assert_store_is_clean();
+}
+
+#[test]
+fn automatic_ids_are_nobody_elses() {
+    let env = TestEnv::new();
+    env.busybox("base");
+    let start = |name: &str| {
+        env.ok(["from", "--name", name, "--userns", "auto:size=100", "base"]);
+        let map = env.ok(["run", name, "cat", "/proc/self/uid_map"]);
+        map.split_whitespace().map(|word| word.parse().unwrap()).collect::<Vec<u32>>()
+    };
+    assert_eq!((start("a"), start("b")), (vec![0, 1, 100], vec![0, 101, 100]));
+    env.ok(["from", "--name", "private", "--userns", "private", "base"]);
+    let namespaces = env.ok(["run", "private", "readlink", "/proc/self/ns/user"]);
+    assert_ne!(namespaces, env.ok(["unshare", "readlink", "/proc/self/ns/user"]));
+    assert_eq!(env.ok(["run", "private", "--", "sh", "-c", "touch /f; stat -c %u:%g /f /bin/busybox"]), "0:0\n0:0");
+}
+
+#[test]
+fn hosts_have_several_names_or_the_hosts_own_address() {
+    let env = TestEnv::new();
+    env.busybox("base");
+    let flags = ["--add-host", "a;b:192.0.2.1", "--add-host", "gate:host-gateway", "--add-host", "six:[2001:db8::1]"];
+    let container = env.ok(["from"].into_iter().chain(flags).chain(["base"]));
+    let hosts = env.ok(["run", &container, "cat", "/etc/hosts"]);
+    assert!(hosts.starts_with("192.0.2.1\ta b\n"), "{hosts}");
+    assert!(hosts.contains("2001:db8::1\tsix\n"), "{hosts}");
+    let address = |name: &str| {
+        hosts.lines().find(|line| line.split_whitespace().any(|word| word == name)).map(|line| line.split('\t').next())
+    };
+    assert_eq!(address("gate"), address("host.containers.internal"), "{hosts}");
+}

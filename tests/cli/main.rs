@@ -18,6 +18,7 @@ mod mounting;
 mod pull;
 mod push;
 mod run;
+mod settings;
 mod short_names;
 mod smoke;
 mod storage_options;

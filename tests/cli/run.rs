@@ -234,3 +234,109 @@ fn a_volume_behind_a_link_that_leads_nowhere_is_made_there() {
     [exit status: 125]
     "#);
 }
+
+/// A directory of the host with the file `f`, and its path.
+fn shared(env: &TestEnv) -> String {
+    env.write("shared/f", "host\n").parent().unwrap().display().to_string()
+}
+
+#[test]
+fn a_bind_of_mount_can_be_read_and_its_writes_end_with_the_command() {
+    let env = TestEnv::new();
+    let (container, dir) = (running(&env), shared(&env));
+    let run = |mount: &str, script: &str| env.run(["run", "--mount", mount, &container, "--", "sh", "-c", script]);
+    let read_only = run(&format!("type=bind,src={dir},dst=/m"), "cat /m/f; echo x >/m/g");
+    assert!(read_only.failure(1).contains("Read-only file system"), "{read_only}");
+    let writable = format!("type=bind,src={dir},dst=/m,rw");
+    assert_eq!(run(&writable, "echo inside >/m/f; echo x >/m/g; cat /m/f /m/g").success(), "inside\nx");
+    assert_eq!(run(&format!("type=bind,src={dir}/f,dst=/m,rw"), "echo inside >/m; cat /m").success(), "inside");
+    assert_eq!(std::fs::read_to_string(env.work().join("shared/f")).unwrap(), "host\n");
+    assert!(!env.work().join("shared/g").exists());
+    let through = env.run(["run", "-v", &format!("{dir}:/m"), &container, "--", "sh", "-c", "echo x >/m/g"]);
+    through.success();
+    assert!(env.work().join("shared/g").exists(), "--volume lets writes through");
+}
+
+#[test]
+fn sources_of_mounts_are_below_the_context_or_an_image() {
+    let env = TestEnv::new();
+    let container = running(&env);
+    shared(&env);
+    let work = env.work().display().to_string();
+    for source in ["shared", "/shared", "x/../shared", "../../../shared"] {
+        env.write("x/y", "");
+        let mount = format!("type=bind,src={source},dst=m");
+        let output =
+            env.run(["run", "--contextdir", &work, "--workingdir", "/w", "--mount", &mount, &container, "cat", "/w/m/f"]);
+        assert_eq!(output.success(), "host", "{source}");
+    }
+    assert_eq!(
+        env.ok(["run", "--mount", "type=bind,from=base,src=/bin/busybox,dst=/busybox", &container, "/busybox", "echo", "yes"]),
+        "yes"
+    );
+    let whole =
+        env.run(["run", "--mount", "type=bind,from=base,dst=/i,rw", &container, "--", "sh", "-c", "echo x >/i/x; ls /i/x"]);
+    assert_eq!(whole.success(), "/i/x");
+    assert!(env.run(["run", "--mount", "type=bind,from=nope,dst=/i", &container, "true"]).failure(125).contains("nope"));
+    env.assert_store_is_clean();
+}
+
+#[test]
+fn an_overlay_volume_keeps_its_writes_where_it_is_told() {
+    let env = TestEnv::new();
+    let (container, dir) = (running(&env), shared(&env));
+    let place = |name: &str| env.write(&format!("{name}/.d"), "").parent().unwrap().display().to_string();
+    let (upper, work) = (place("upper"), env.work().join("overlay-work").display().to_string());
+    env.shell("mkdir overlay-work").success();
+    let volume = format!("{dir}:/m:O,upperdir={upper},workdir={work}");
+    env.ok(["run", "-v", &volume, &container, "--", "sh", "-c", "echo kept >/m/new"]);
+    assert_eq!(std::fs::read_to_string(env.work().join("upper/new")).unwrap(), "kept\n");
+    assert!(!env.work().join("shared/new").exists());
+    assert_eq!(env.ok(["run", "-v", &volume, &container, "cat", "/m/new"]), "kept");
+    env.ok(["run", "-v", &format!("{dir}:/m:O"), &container, "--", "sh", "-c", "echo gone >/m/new"]);
+    assert!(!env.work().join("shared/new").exists());
+}
+
+#[test]
+fn a_cache_outlives_the_command_and_has_the_owner_that_was_asked_for() {
+    let env = TestEnv::new();
+    let container = running(&env);
+    let run = |mount: &str, script: &str| env.ok(["run", "--mount", mount, &container, "--", "sh", "-c", script]);
+    run("type=cache,dst=/c", "echo first >/c/f");
+    assert_eq!(run("type=cache,target=/c", "cat /c/f"), "first");
+    assert_eq!(run("type=cache,dst=/d", "ls /d"), "", "the target is the name");
+    assert_eq!(run("type=cache,dst=/d,id=/c", "cat /d/f"), "first", "an id is a name like a target");
+    assert_eq!(run("type=cache,dst=/c,id=x,uid=7,gid=8,mode=0711", "stat -c %u:%g:%a /c"), "7:8:711");
+    assert_eq!(run("type=cache,dst=/c,ro", "touch /c/g 2>/dev/null || cat /c/f"), "first");
+    run("type=cache,dst=/c", "mkdir /c/sub; echo below >/c/sub/f");
+    assert_eq!(run("type=cache,dst=/c,source=sub", "cat /c/f"), "below");
+}
+
+#[test]
+fn a_locked_cache_is_used_by_one_command_at_a_time() {
+    let env = TestEnv::new();
+    let container = running(&env);
+    let other = env.ok(["from", "base"]);
+    let body = "n=$(cat /c/n 2>/dev/null || echo 0); sleep 0.3; echo $((n+1)) >/c/n";
+    let one = |name: &str| format!("coracle run --mount type=cache,dst=/c,sharing=locked {name} -- sh -c '{body}'");
+    env.shell(&format!("{} & {} & {} & wait", one(&container), one(&other), one(&other))).success();
+    assert_eq!(env.ok(["run", "--mount", "type=cache,dst=/c", &container, "cat", "/c/n"]), "3");
+}
+
+#[test]
+fn missing_and_doubled_mounts_are_refused() {
+    let env = TestEnv::new();
+    let (container, dir) = (running(&env), shared(&env));
+    let volume = format!("{dir}:/m");
+    for (flags, words) in [
+        (vec!["-v", &volume, "-v", &volume], "/m: duplicate mount destination"),
+        (vec!["-v", "/nonexistent:/m"], "stat /nonexistent: no such file or directory"),
+        (vec!["--mount", "type=bind,src=relative,dst=/m"], "it needs --contextdir"),
+        (vec!["--mount", "type=bind,dst=/m"], "must set volume source"),
+        (vec!["--mount", "type=secret,id=x"], "invalid filesystem type \"secret\""),
+    ] {
+        let words_of_run = ["run"].into_iter().chain(flags).chain([container.as_str(), "true"]);
+        let output = env.run(words_of_run);
+        assert!(output.failure(125).contains(words), "{words}: {output}");
+    }
+}

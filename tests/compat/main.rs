@@ -7,3 +7,4 @@ mod harness;
 mod images;
 mod isolation;
 mod outputs;
+mod settings;

@@ -1,0 +1,147 @@
+//! Wrong words of `from` and `run`, and the settings of containers.conf: Debian's Buildah and we refuse and do the same.
+
+use crate::harness::{TestEnv, skip_without};
+
+/// One call each; `C` is a container on the image `base`. All are refused, in these very words.
+const REFUSED: &[&str] = &[
+    "from --dns none --dns 192.0.2.1 base",
+    "from --dns none --dns-search x base",
+    "from --dns none --dns-option x base",
+    "from --add-host db base",
+    "from --add-host db:x base",
+    "from --shm-size x base",
+    "from --shm-size -1 base",
+    "from -v /nonexistent:/x base",
+    "from -v rel:/x base",
+    "from -v /tmp:rel base",
+    "from -v /tmp base",
+    "from -v /tmp:/x:bad base",
+    "from -v /tmp:/x:ro,rw base",
+    "from -v /tmp:/x:O,z base",
+    "from -v /tmp:/x:U,U base",
+    "from -v /tmp:/x:shared,slave base",
+    "from --userns nonexistent base",
+    "from --userns ns:nonexistent base",
+    "from --userns-gid-map 0:1:100 base",
+    "from --userns-uid-map 0:1 base",
+    "from --userns-uid-map x:y:z base",
+    "from --userns-uid-map-user nobody base",
+    "from --userns host --userns-uid-map 0:1:100 base",
+    "from --device /nonexistent base",
+    "from --device /dev/null:/dev/x:q base",
+    "from --cap-add foo base",
+    "from --cap-drop foo base",
+    "from --cap-add net_admin --cap-drop NET_ADMIN base",
+    "from --cgroupns /nonexistent base",
+    "from --pull --pull-never base",
+    "from --security-opt x base",
+    "from --security-opt x=y base",
+    "from --cidfile /nonexistent/x base",
+    "run --mount type=secret,id=x C true",
+    "run --mount type=ssh C true",
+    "run --mount type=foo,dst=/x C true",
+    "run --mount type=bind C true",
+    "run --mount type=bind,dst=/x C true",
+    "run --mount type=bind,src=/tmp C true",
+    "run --mount type=bind,src=/tmp,dst=/x,foo C true",
+    "run --mount type=tmpfs,dst=/x,foo C true",
+    "run --mount type=cache,dst=/x,foo C true",
+    "run -v /tmp:/x -v /tmp:/x C true",
+    "run -v /tmp:/x --mount type=bind,src=/tmp,dst=/x C true",
+    "run -v /nonexistent:/x C true",
+    "run -v rel:/x C true",
+    "run --user nobodyhere C true",
+];
+
+/// The last line that is no hint of ours.
+fn answer(env: &TestEnv, tool: &str, container: &str, call: &str) -> (Option<i32>, String) {
+    let isolation = if call.starts_with("run") { " --isolation chroot" } else { "" };
+    let (verb, rest) = call.split_once(' ').unwrap();
+    let line = format!("{tool} {verb}{isolation} {}", rest.replace(" C", &format!(" {container}")));
+    let output = env.shell(&line);
+    let error = output.err();
+    let last = error.lines().rfind(|line| !line.starts_with("hint:")).unwrap_or_default().to_owned();
+    (output.code, last)
+}
+
+#[test]
+fn wrong_words_are_refused_in_the_same_words() {
+    if skip_without(&["buildah"]) {
+        return;
+    }
+    let env = TestEnv::new();
+    env.busybox("base");
+    env.ok(["from", "--name", "c", "base"]);
+    let mut different = Vec::new();
+    for call in REFUSED {
+        let (theirs, ours) = (answer(&env, "buildah", "c", call), answer(&env, "coracle", "c", call));
+        assert_eq!(theirs.0, Some(125), "Buildah takes {call}: {}", theirs.1);
+        if theirs != ours {
+            different.push(format!("{call}\n  buildah: {theirs:?}\n  coracle: {ours:?}"));
+        }
+    }
+    assert!(different.is_empty(), "{}", different.join("\n"));
+}
+
+#[test]
+fn settings_have_the_same_effect() {
+    if skip_without(&["buildah"]) {
+        return;
+    }
+    let mut env = TestEnv::new();
+    env.busybox("base");
+    let shared = env.write("shared/f", "shared\n").parent().unwrap().display().to_string();
+    let only = env.write(
+        "only.conf",
+        format!(
+            "[containers]\nenv=['FOO=bar']\nenv_host=true\numask='0077'\nmounts=['type=tmpfs,destination=/mm']\n\
+             volumes=['{shared}:/vv:ro']\ndefault_ulimits=['nofile=77:88']\ndns_servers=['192.0.2.5']\ndns_options=['ndots:3']\n\
+             dns_searches=['a.example']\ndefault_capabilities=['CHOWN','KILL']\nhost_containers_internal_ip='192.0.2.9'\n\
+             base_hosts_file='none'\nshm_size='1m'\n[engine]\nenv=['http_proxy=http://p']\n"
+        ),
+    );
+    env.set("CONTAINERS_CONF", &only.to_string_lossy());
+    let script = "echo ${FOO:-unset} $http_proxy; umask; ls -d /mm 2>/dev/null; cat /vv/f; touch /vv/x 2>/dev/null || echo read-only; \
+        ulimit -n; grep Cap /proc/self/status; cat /etc/resolv.conf; sed 's/ host.docker.internal//' /etc/hosts | head -3";
+    let seen = |tool: &str| {
+        let name = format!("by-{tool}");
+        env.tool(tool, ["from", "--name", &name, "--add-host", "db:192.0.2.1", "base"]).success();
+        env.tool(tool, ["run", "--isolation", "chroot", &name, "--", "sh", "-c", script]).success()
+    };
+    let (theirs, ours) = (seen("buildah"), seen("coracle"));
+    assert!(theirs.contains("unset http://p\n0022\nshared\nread-only\n77\n"), "{theirs}");
+    assert_eq!(ours, theirs);
+}
+
+#[test]
+fn what_from_was_told_is_read_by_both() {
+    if skip_without(&["buildah"]) {
+        return;
+    }
+    let env = TestEnv::new();
+    env.busybox("base");
+    let shared = env.write("shared/f", "shared\n").parent().unwrap().display().to_string();
+    let volume = format!("{shared}:/vv:ro");
+    let flags = [
+        "--add-host",
+        "db:192.0.2.1",
+        "--dns",
+        "192.0.2.5",
+        "--dns-search",
+        "a.example",
+        "--ulimit",
+        "nofile=70:80",
+        "-v",
+        &volume,
+    ];
+    let script = "ulimit -n; cat /vv/f /etc/resolv.conf; grep db /etc/hosts";
+    for (maker, runner) in [("coracle", "buildah"), ("buildah", "coracle")] {
+        let words = ["from", "--name", maker].into_iter().chain(flags).chain(["--cap-drop", "chown", "base"]);
+        env.tool(maker, words).success();
+        let output = env.tool(runner, ["run", "--isolation", "chroot", maker, "--", "sh", "-c", script]).success();
+        let want = "70\nshared\nsearch a.example\nnameserver 192.0.2.5\n192.0.2.1\tdb";
+        assert_eq!(output, want, "made by {maker}");
+        let chown = env.tool(runner, ["run", "--isolation", "chroot", maker, "chown", "1", "/bin/busybox"]);
+        assert_ne!(chown.code, Some(0), "the capability was dropped: {chown}");
+    }
+}
