@@ -106,9 +106,9 @@ fn a_command_is_the_same_under_each_isolation() {
         }
     }
     for pair in seen.chunks(2).collect::<Vec<_>>().windows(2) {
-        for user in 0..2 {
-            let text = |index: usize| String::from_utf8_lossy(&pair[index][user].0).into_owned();
-            assert_eq!((text(0), pair[0][user].1), (text(1), Some(42)));
+        for (one, other) in pair[0].iter().zip(pair[1]) {
+            let text = |stdout: &[u8]| String::from_utf8_lossy(stdout).into_owned();
+            assert_eq!((text(&one.0), one.1), (text(&other.0), Some(42)));
         }
     }
     assert_no_bundle(&env);
