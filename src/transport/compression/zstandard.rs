@@ -8,8 +8,9 @@ use std::num::NonZeroUsize;
 use zstd::stream::raw::CParameter;
 use zstd::stream::write::Encoder;
 
-/// Bytes of input that one thread works on; fixed, since it decides where the stream is cut.
-const JOB_BYTES: u32 = 4 << 20;
+/// Bytes of input that one thread works on; fixed, since it decides where the stream is cut. Each thread holds more
+/// than ten times as much (57 MiB for two at 2 MiB, 84 at 4 MiB).
+const JOB_BYTES: u32 = 2 << 20;
 /// The largest window as a power of two: 8 MiB, which every decoder must accept (RFC 8878, section 3.1.1.1.2).
 const MOST_WINDOW_LOG: u32 = 23;
 /// From this level on the library takes larger windows by itself.
