@@ -14,10 +14,11 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FileType, Stat};
 use serde::Serialize;
 
+use crate::Root;
+use crate::archive::OverlayXattrs;
 use crate::driver::{Error, GraphDriver, Shape};
 use crate::layers::Layer;
 use crate::placeholder::is_placeholder;
-use crate::{Root, id_map};
 use stack::Stack;
 use trees::Trees;
 
@@ -79,11 +80,6 @@ impl FileKind {
     }
 }
 
-/// The attribute that marks an opaque directory, for this process (format section 10.1).
-pub(crate) fn opaque_attribute() -> &'static std::ffi::CStr {
-    if id_map::is_rootless() { c"user.overlay.opaque" } else { c"trusted.overlay.opaque" }
-}
-
 /// A directory of the layer that is to be compared.
 struct Task {
     /// Below the root, without a leading slash.
@@ -100,7 +96,7 @@ struct Task {
 pub fn of_layer(driver: &dyn GraphDriver, layer: &Layer) -> Result<Vec<Change>, Error> {
     let own = driver.diff_dir(&layer.id)?;
     let mut changes = match driver.shape() {
-        Shape::Diffs => of_diff(&own, &driver.lower_dirs(&layer.id)?)?,
+        Shape::Diffs => of_diff(&own, &driver.lower_dirs(&layer.id)?, driver.upper_marks())?,
         Shape::Trees => of_tree(driver, layer, &own)?,
     };
     changes.sort_unstable_by(|a, b| a.path.as_os_str().as_bytes().cmp(b.path.as_os_str().as_bytes()));
@@ -131,8 +127,8 @@ pub(crate) fn between(own: &Root, parent: Option<&Root>) -> std::io::Result<Vec<
 }
 
 /// The changes of a layer whose directory holds nothing else.
-fn of_diff(own: &Path, lowers: &[PathBuf]) -> Result<Vec<Change>, Error> {
-    let stack = Stack::open(own, lowers, opaque_attribute())?;
+fn of_diff(own: &Path, lowers: &[PathBuf], marks: OverlayXattrs) -> Result<Vec<Change>, Error> {
+    let stack = Stack::open(own, lowers, marks)?;
     let mut changes = Vec::new();
     let mut todo = vec![Task { path: PathBuf::new(), lowers: stack.all_lowers(), opaque: false }];
     while let Some(task) = todo.pop() {
@@ -147,6 +143,11 @@ fn compare_directory(stack: &Stack, task: &Task, changes: &mut Vec<Change>, todo
     let dir = stack.open_directory(&task.path, &task.lowers)?;
     let names = crate::rooted::list(dir.own.as_fd())?;
     for entry in &names {
+        if let Some(hidden) = stack.mark_of_program(&entry.name) {
+            let below = if hidden.is_empty() { None } else { dir.find(hidden)? };
+            changes.extend(below.map(|below| change(&task.path.join(hidden), Kind::Deleted, &below.object)));
+            continue;
+        }
         let own = compare::Object::open(&dir.own, &entry.name)?;
         let path = task.path.join(&entry.name);
         let below = dir.find(&entry.name)?;

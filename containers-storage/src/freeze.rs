@@ -31,7 +31,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, FileType};
 
 use crate::archive::pack::{self, OnDisk, Outcome, Output, Selection, Times, Tree};
-use crate::archive::{self, Marks, OverlayXattrs};
+use crate::archive::{self, Marks};
 use crate::changes::{self, stack::Stack};
 use crate::containers::Container;
 use crate::driver::{self, GraphDriver, Shape};
@@ -220,8 +220,7 @@ fn run(driver: &dyn GraphDriver, id: &LayerId, diff: &Root, how: &pack::Options,
     let stack: OnceCell<Stack> = OnceCell::new();
     let mut lower_has = |path: &Path| {
         if stack.get().is_none() {
-            let opened =
-                driver.diff_dir(id).and_then(|own| Stack::open(&own, &driver.lower_dirs(id)?, changes::opaque_attribute()));
+            let opened = driver.diff_dir(id).and_then(|own| Stack::open(&own, &driver.lower_dirs(id)?, driver.upper_marks()));
             let _ = stack.set(opened.map_err(io::Error::other)?);
         }
         stack.get().map_or(Ok(false), |stack| stack.lowers_have_directory(path))
@@ -232,8 +231,7 @@ fn run(driver: &dyn GraphDriver, id: &LayerId, diff: &Root, how: &pack::Options,
 /// What of the layer's directory is packed, and what a tree that holds only that cannot say.
 fn tree(driver: &dyn GraphDriver, layer: &Layer) -> Result<(Tree, Marks), Error> {
     if driver.shape() == Shape::Diffs {
-        let marks = if id_map::is_rootless() { OverlayXattrs::User } else { OverlayXattrs::Trusted };
-        return Ok((Tree::Layer(marks), Marks::default()));
+        return Ok((Tree::Layer(driver.upper_marks()), Marks::default()));
     }
     let (mut selection, mut marks) = (Selection::default(), Marks::default());
     for change in changes::of_layer(driver, layer)? {

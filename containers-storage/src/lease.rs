@@ -184,6 +184,16 @@ impl Gate {
         Ok(Lease { file: self.file })
     }
 
+    /// Lists the process `pid`, which serves the mount, as a session, and keeps the gate: should this process be killed, the next one finds
+    /// the mount there.
+    pub fn note_server(&self, pid: u32) -> Result<(), Error> {
+        let session = Entry::of(pid, Kind::Session);
+        self.file.rewrite(|entries| {
+            entries.retain(|entry| *entry != session);
+            entries.push(session.clone());
+        })
+    }
+
     /// Lists the process `pid` as a session in whose namespaces the mount stays after this process has gone, and opens the gate.
     pub fn enter_session(self, pid: u32) -> Result<(), Error> {
         let session = Entry::of(pid, Kind::Session);

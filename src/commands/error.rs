@@ -221,18 +221,15 @@ fn hints_for(error: &(dyn Error + 'static)) -> Vec<String> {
 /// What to do about settings of the store that this program does not serve.
 fn hint_for_settings(cause: &(dyn Error + 'static)) -> Option<&'static str> {
     match cause.downcast_ref() {
-        Some(conf::Error::Unsupported { what, .. }) if what.contains("mount_program") => {
-            return Some(
-                "from Linux 5.13 on overlay is mounted without a program, also by users: take mount_program out of storage.conf, or \
-                 use --storage-driver vfs, which mounts nothing",
-            );
-        }
         Some(conf::Error::Unsupported { what, .. }) if what.contains("force_mask") => {
-            return Some("the other tools take force_mask with a mount program only; another store can be given with --root");
+            return Some("the owners that it keeps in attributes are not read here; another store can be given with --root");
         }
         _ => {}
     }
     match cause.downcast_ref() {
+        Some(driver::Error::Unsupported { feature, .. }) if feature.contains("mount_program") => {
+            Some("--storage-opt overlay.mount_program=/usr/bin/fuse-overlayfs uses it, another store can be given with --root")
+        }
         Some(driver::Error::Unsupported { .. }) => Some("another store can be given with --root and --runroot"),
         _ => None,
     }

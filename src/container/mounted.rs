@@ -104,8 +104,27 @@ pub struct Mounted {
     root: Root,
     path: PathBuf,
     notices: Vec<Notice>,
+    user: Option<User>,
+}
+
+/// This process's use of a container.
+#[derive(Debug)]
+struct User {
     /// Never dropped: a mount that is private to this process ends with the process, and not before.
-    lease: Option<ManuallyDrop<Lease>>,
+    lease: ManuallyDrop<Lease>,
+    /// Where the mount is, if a process serves it: it would go on for ever.
+    served: Option<PathBuf>,
+}
+
+impl Drop for User {
+    fn drop(&mut self) {
+        let Some(path) = &self.served else { return };
+        if let Some(_alone) = self.lease.alone()
+            && let Err(error) = driver::end_served(path)
+        {
+            log::warn!("{} stays mounted: {error}", path.display());
+        }
+    }
 }
 
 impl Mounted {
@@ -119,7 +138,9 @@ impl Mounted {
             Shape::Trees => use_tree(store, driver, container)?,
         };
         let lease = gate.enter().map_err(|source| Error::Lease { name, source })?;
-        Ok(Self { root: open_root(&path)?, path, notices, lease: Some(ManuallyDrop::new(lease)) })
+        let served = driver.is_served().then(|| path.clone());
+        let user = User { lease: ManuallyDrop::new(lease), served };
+        Ok(Self { root: open_root(&path)?, path, notices, user: Some(user) })
     }
 
     /// All that `layer` shows, for reading only: an image's root file system. Does not exclude anyone. The process must be inside its
@@ -128,7 +149,7 @@ impl Mounted {
         let failed = |source| Error::Driver { name: name.to_owned(), source };
         let driver = store.driver().map_err(failed)?;
         let mount = driver.open_to_read(layer).map_err(failed)?;
-        Ok(Self { root: Root::from(mount), path: driver.mount_point(layer), notices: Vec::new(), lease: None })
+        Ok(Self { root: Root::from(mount), path: driver.mount_point(layer), notices: Vec::new(), user: None })
     }
 
     /// The root directory of a mount that is attached nowhere, attached on `path`: a part of it can be bound elsewhere then.
@@ -153,7 +174,7 @@ impl Mounted {
 
     /// Proof that nobody else uses the container, and that nobody arrives before it is dropped; `None` if somebody does.
     pub fn alone(&self) -> Option<Alone<'_>> {
-        self.lease.as_ref().and_then(|lease| lease.alone())
+        self.user.as_ref().and_then(|user| user.lease.alone())
     }
 
     /// What the person should know about the namespace: one line of standard error each.
@@ -243,6 +264,9 @@ fn enter_and_mount(
     }
     let entered = userns::enter(MountNamespace::Private).map_err(|source| Error::Namespace { name, source })?;
     let path = mount_free(driver, container)?;
+    if let Some(server) = driver.server() {
+        gate.note_server(server).map_err(|source| Error::Lease { name: container.name(), source })?;
+    }
     Ok((path, gate, entered.notices))
 }
 

@@ -256,7 +256,8 @@ fn mount_options_and_programs_of_a_setting_are_refused() {
     for (setting, hint) in [
         ("mountopt = \"nodev,upperdir=/etc\"", "upperdir"),
         ("mountopt = \"lowerdir=/etc\"", "lowerdir"),
-        ("mount_program = \"/usr/bin/fuse-overlayfs\"", "mount_program"),
+        ("mount_program = \"fuse-overlayfs\"", "mount_program"),
+        ("mount_program = \"/nonexistent\"", "mount_program"),
     ] {
         let text = format!("[storage]\ndriver = \"overlay\"\n[storage.options.overlay]\n{setting}\n");
         env.write_home(".config/containers/storage.conf", text);

@@ -59,16 +59,10 @@ fn mount_options_reach_the_mount() {
 #[test]
 fn what_no_driver_does_here_is_refused_by_name() {
     let env = TestEnv::new();
-    insta::assert_snapshot!(env.run(["--storage-opt", "overlay.mount_program=/usr/bin/fuse-overlayfs", "images"]), @r#"
-    ------- stderr -------
-    Error: --storage-opt: a mount program (mount_program) is not supported
-    hint: from Linux 5.13 on overlay is mounted without a program, also by users: take mount_program out of storage.conf, or use --storage-driver vfs, which mounts nothing
-    [exit status: 125]
-    "#);
     insta::assert_snapshot!(env.run(["--storage-opt", "overlay.force_mask=700", "images"]), @r#"
     ------- stderr -------
     Error: --storage-opt: a forced mask (force_mask) is not supported
-    hint: the other tools take force_mask with a mount program only; another store can be given with --root
+    hint: the owners that it keeps in attributes are not read here; another store can be given with --root
     [exit status: 125]
     "#);
     insta::assert_snapshot!(env.run(["--storage-opt", "overlay.fast=1", "images"]), @r#"
@@ -81,4 +75,62 @@ fn what_no_driver_does_here_is_refused_by_name() {
     Error: --storage-driver: the storage driver "btrfs" is not supported
     [exit status: 125]
     "#);
+}
+
+#[test]
+fn a_mount_program_mounts_in_the_kernels_place() {
+    if skip_without(&["fuse-overlayfs", "buildah", "skopeo"]) {
+        return;
+    }
+    let env = TestEnv::new();
+    let program = "[storage]\ndriver = \"overlay\"\n[storage.options.overlay]\nmount_program = \"/usr/bin/fuse-overlayfs\"\n";
+    env.write_home(".config/containers/storage.conf", program);
+    env.busybox("localhost/base:1");
+    env.write("f", "content\n");
+    let marker = env.graph_root().join("overlay/.has-mount-program");
+    assert_eq!(std::fs::read_to_string(&marker).expect("the mark of the store"), "true");
+
+    let container = env.ok(["from", "localhost/base:1"]);
+    env.ok(["copy", "-q", &container, "f", "/d/f"]);
+    let script =
+        "grep -q 'fuse' /proc/mounts; rm /etc/group; rm -r /home; mkdir /home; echo n > /home/new; echo x >> /etc/passwd";
+    env.ok(["run", &container, "--", "sh", "-euc", script]);
+    insta::assert_snapshot!(env.ok(["diff", &container]), @r"
+    A          /d
+    A      8 B /d/f
+    D          /etc/group
+    C     73 B /etc/passwd
+    A      2 B /home/new
+    D          /home/user
+    ");
+    env.ok(["commit", "-q", &container, "localhost/ours:1"]);
+    env.ok(["commit", "-q", "--rm", &container, "localhost/frozen:1"]);
+    env.ok(["check", "--digests"]);
+
+    let list = "find / -xdev | grep -vE '^/(bin|proc|sys|dev|run|etc/(hosts|resolv.conf|hostname))' | sort";
+    let expected = ["/", "/d", "/d/f", "/etc", "/etc/passwd", "/home", "/home/new", "/root", "/tmp"].join("\n");
+    for image in ["ours", "frozen"] {
+        let ours = env.ok(["from", &format!("localhost/{image}:1")]);
+        assert_eq!(env.ok(["run", &ours, "--", "sh", "-c", list]), expected, "{image}");
+        // Out of the store and into one that the kernel mounts: the archive says the same.
+        env.ok(["push", "-q", &format!("localhost/{image}:1"), &format!("oci:out:{image}")]);
+    }
+    let theirs = env.tool("buildah", ["from", "localhost/ours:1"]).success();
+    env.tool("buildah", ["run", "--isolation", "chroot", &theirs, "sh", "-c", "rm /d/f; echo t > /t"]).success();
+    assert_eq!(env.ok(["diff", &theirs]).lines().filter(|line| line.ends_with("/d/f") || line.ends_with("/t")).count(), 2);
+    env.ok(["rm", "--all"]);
+    env.ok(["rmi", "--all"]);
+    let left = env.shell("sleep 0.2; pgrep -u $(id -u) -f \"fuse-overlayfs.*$HOME\" || true");
+    assert_eq!(left.success(), "", "a mount program outlives its mounts");
+
+    let native = |words: &[&str]| {
+        let root = env.path("home/native").to_string_lossy().into_owned();
+        let global = ["--root", &root, "--storage-driver", "overlay"];
+        env.ok(global.iter().chain(words))
+    };
+    for image in ["ours", "frozen"] {
+        let id = native(&["pull", "-q", &format!("oci:out:{image}")]);
+        let container = native(&["from", &id]);
+        assert_eq!(native(&["run", &container, "--", "sh", "-c", list]), expected, "{image}");
+    }
 }

@@ -10,21 +10,30 @@ pub enum OverlayXattrs {
     User,
     /// `trusted.overlay.*`, for root in the initial user namespace.
     Trusted,
+    /// `user.fuseoverlayfs.*`, in a directory that fuse-overlayfs wrote; its names that begin with `.wh.` are marks there as well (format
+    /// section 7.2). What is written for it carries the marks of `User`, which it reads too.
+    Program,
 }
 
 impl OverlayXattrs {
+    /// The family of native mounts that this process makes.
+    pub fn of_process() -> Self {
+        if crate::id_map::is_rootless() { Self::User } else { Self::Trusted }
+    }
+
     /// What the names of all marks of the family begin with.
     pub fn prefix(self) -> &'static str {
         match self {
             Self::User => "user.overlay.",
             Self::Trusted => "trusted.overlay.",
+            Self::Program => "user.fuseoverlayfs.",
         }
     }
 
     /// The attribute that makes a directory opaque; its value is `y`.
     pub fn opaque(self) -> &'static str {
         match self {
-            Self::User => "user.overlay.opaque",
+            Self::User | Self::Program => "user.overlay.opaque",
             Self::Trusted => "trusted.overlay.opaque",
         }
     }
@@ -69,6 +78,11 @@ pub enum Meaning<'a> {
 pub const PREFIX: &[u8] = b".wh.";
 /// Name of the marker in an opaque directory.
 pub const OPAQUE: &[u8] = b".wh..wh..opq";
+
+/// Whether fuse-overlayfs made the single component `name` beside the attribute of an opaque directory.
+pub fn is_program_opaque(name: &[u8]) -> bool {
+    name == OPAQUE || name == b".wh..opq"
+}
 
 /// The meaning of the single component `name`.
 pub fn meaning(name: &[u8]) -> Meaning<'_> {

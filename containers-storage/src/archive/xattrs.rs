@@ -82,6 +82,7 @@ impl Reader {
                 None => found.carried.push((name.to_vec(), value.to_vec())),
                 Some(b"opaque") if value == b"y" => found.opaque = true,
                 Some(b"opaque") => found.foreign = Some("a mark for whiteouts in attributes"),
+                Some(b"override_stat") => found.foreign = Some("an owner kept in an attribute"),
                 Some(b"redirect") => found.foreign = Some(REDIRECT),
                 Some(b"metacopy") => found.foreign = Some(METACOPY),
                 Some(_) => {}

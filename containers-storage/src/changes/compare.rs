@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::{CStr, CString, OsStr};
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{FileType, OFlags, Stat};
 use rustix::io::Errno;
@@ -23,6 +23,10 @@ impl Object {
         let handle = rooted::open_child(dir.as_fd(), name)?;
         let stat = rustix::fs::fstat(&handle)?;
         Ok(Self { handle, stat })
+    }
+
+    pub fn handle(&self) -> BorrowedFd<'_> {
+        self.handle.as_fd()
     }
 
     pub fn kind(&self) -> FileKind {
@@ -71,7 +75,7 @@ impl Object {
             Err(errno) => return Err(errno.into()),
         };
         names.truncate(length);
-        const OURS: [&[u8]; 2] = [b"user.overlay.", b"user.coracle."];
+        const OURS: [&[u8]; 3] = [b"user.overlay.", b"user.fuseoverlayfs.", b"user.coracle."];
         let carried = |name: &&[u8]| {
             *name == b"security.capability" || name.starts_with(b"user.") && !OURS.iter().any(|ours| name.starts_with(ours))
         };

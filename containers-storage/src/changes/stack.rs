@@ -4,12 +4,14 @@
 use std::collections::BTreeSet;
 use std::ffi::{CStr, OsStr, OsString};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::FileKind;
 use super::compare::Object;
 use crate::Root;
+use crate::archive::{OverlayXattrs, whiteout};
 use crate::driver::Error;
 use crate::rooted;
 
@@ -17,7 +19,7 @@ use crate::rooted;
 pub(crate) struct Stack {
     own: Root,
     lowers: Vec<Root>,
-    opaque: &'static CStr,
+    marks: OverlayXattrs,
 }
 
 /// One directory, open in every layer that has a part in it.
@@ -36,11 +38,11 @@ pub(crate) struct Below {
 }
 
 impl Stack {
-    pub fn open(own: &Path, lowers: &[PathBuf], opaque: &'static CStr) -> Result<Self, Error> {
+    pub fn open(own: &Path, lowers: &[PathBuf], marks: OverlayXattrs) -> Result<Self, Error> {
         let open = |path: &Path| Root::open(path).map_err(Error::io("opening", path));
         // Another tool's `diff` may be a link into a layer store; it is followed once, here.
         let open_lower = |path: &PathBuf| open(&std::fs::canonicalize(path).map_err(Error::io("opening", path))?);
-        Ok(Self { own: open(own)?, lowers: lowers.iter().map(open_lower).collect::<Result<_, _>>()?, opaque })
+        Ok(Self { own: open(own)?, lowers: lowers.iter().map(open_lower).collect::<Result<_, _>>()?, marks })
     }
 
     pub fn all_lowers(&self) -> Vec<usize> {
@@ -72,7 +74,29 @@ impl Stack {
     }
 
     pub fn is_opaque(&self, object: &Object) -> io::Result<bool> {
-        Ok(object.attribute(self.opaque)?.as_deref() == Some(b"y"))
+        let says = |name: &CStr| Ok::<_, io::Error>(object.attribute(name)?.as_deref() == Some(b"y"));
+        match self.marks {
+            OverlayXattrs::User => says(c"user.overlay.opaque"),
+            OverlayXattrs::Trusted => says(c"trusted.overlay.opaque"),
+            OverlayXattrs::Program => {
+                let marked = says(c"user.fuseoverlayfs.opaque")? || says(c"user.overlay.opaque")?;
+                Ok(marked || exists(object.handle(), OsStr::from_bytes(whiteout::OPAQUE))?)
+            }
+        }
+    }
+
+    /// What the name `name` hides, if it is a mark of fuse-overlayfs; nothing but what the directory's own mark hides if that is empty.
+    pub fn mark_of_program<'n>(&self, name: &'n OsStr) -> Option<&'n OsStr> {
+        let rest = name.as_bytes().strip_prefix(whiteout::PREFIX).filter(|_| self.marks == OverlayXattrs::Program)?;
+        Some(OsStr::from_bytes(if whiteout::is_program_opaque(name.as_bytes()) { b"" } else { rest }))
+    }
+
+    /// Whether the open directory of a layer says by a name that `name` is deleted.
+    fn is_hidden_by_name(&self, directory: &OwnedFd, name: &OsStr) -> io::Result<bool> {
+        if self.marks != OverlayXattrs::Program {
+            return Ok(false);
+        }
+        exists(directory.as_fd(), OsStr::from_bytes(&[whiteout::PREFIX, name.as_bytes()].concat()))
     }
 }
 
@@ -81,6 +105,9 @@ impl Directory<'_> {
     pub fn find(&self, name: &OsStr) -> io::Result<Option<Below>> {
         let mut found: Option<Below> = None;
         for (index, handle) in &self.lowers {
+            if self.stack.is_hidden_by_name(handle, name)? {
+                break;
+            }
             let object = match Object::open(handle, name) {
                 Ok(object) => object,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
@@ -110,5 +137,13 @@ impl Directory<'_> {
             names.extend(rooted::list(handle.as_fd())?.into_iter().map(|entry| entry.name));
         }
         Ok(names)
+    }
+}
+
+fn exists(directory: BorrowedFd<'_>, name: &OsStr) -> io::Result<bool> {
+    match rustix::fs::statat(directory, name, rustix::fs::AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(_) => Ok(true),
+        Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR | rustix::io::Errno::NAMETOOLONG) => Ok(false),
+        Err(errno) => Err(errno.into()),
     }
 }

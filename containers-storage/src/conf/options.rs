@@ -9,6 +9,8 @@ use super::{DriverKind, Error};
 pub struct DriverOptions {
     /// Options for each mount of a container (`mountopt`), as `nodev`.
     pub mount_options: Vec<String>,
+    /// The program that mounts containers in the kernel's place (`mount_program`).
+    pub mount_program: Option<PathBuf>,
     /// Never mount with `volatile`.
     pub disable_volatile: bool,
     /// Do not bind-mount the driver's home on itself.
@@ -64,14 +66,18 @@ impl DriverOptions {
                 }
             }
             "imagestore" | "additionalimagestore" => stores.extend((!value.is_empty()).then(|| PathBuf::from(value))),
-            "mount_program" if !value.is_empty() => return unsupported("a mount program (mount_program)"),
+            "mount_program" if value.is_empty() => self.mount_program = None,
+            "mount_program" if !value.starts_with('/') || !std::path::Path::new(value).is_file() => {
+                return Err(wrong(origin, key, "the absolute path of a program that is there"));
+            }
+            "mount_program" => self.mount_program = Some(PathBuf::from(value)),
             "use_composefs" if truth(origin, key, value)? => return unsupported("composefs (use_composefs)"),
             "force_mask" if !value.is_empty() => return unsupported("a forced mask (force_mask)"),
             "size" | "inodes" if !value.is_empty() => return unsupported(&format!("a quota ({key})")),
             "additionallayerstore" if !value.is_empty() => {
                 return unsupported("an additional layer store (additionallayerstore)");
             }
-            "mount_program" | "use_composefs" | "force_mask" | "size" | "inodes" | "additionallayerstore" => {}
+            "use_composefs" | "force_mask" | "size" | "inodes" | "additionallayerstore" => {}
             _ => return Err(Error::UnknownOption { origin: origin.to_owned(), option: option.to_owned() }),
         }
         Ok(())

@@ -213,7 +213,6 @@ fn what_is_not_supported_is_refused_by_name() {
         ("[storage]\nimagestore='/i'", "imagestore"),
         ("[storage.options]\nadditionallayerstores=['/l:ref']", "additionallayerstores"),
         ("[storage.options]\nremap-user='containers'", "remap-user"),
-        ("[storage.options.overlay]\nmount_program='/usr/bin/fuse-overlayfs'", "mount_program"),
         ("[storage.options.overlay]\nuse_composefs='true'", "composefs"),
         ("[storage.options.overlay]\nforce_mask='shared'", "force_mask"),
         ("[storage.options]\nsize='10G'", "quota"),

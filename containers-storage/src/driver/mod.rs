@@ -21,8 +21,11 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Mode, OFlags};
+use rustix::mount::UnmountFlags;
+
 use crate::LayerId;
-use crate::archive::{Marks, Whiteouts};
+use crate::archive::{Marks, OverlayXattrs, Whiteouts};
 use crate::conf::{Conf, DriverKind};
 
 /// Why a driver could not do what it was asked.
@@ -142,6 +145,21 @@ pub trait GraphDriver: fmt::Debug + Send + Sync {
     /// How a layer's own tree keeps what it deletes of those below.
     fn whiteouts(&self) -> Whiteouts;
 
+    /// How a container's directory, written through the driver's mounts, tells what it deletes.
+    fn upper_marks(&self) -> OverlayXattrs {
+        OverlayXattrs::of_process()
+    }
+
+    /// Whether a process serves each mount in the kernel's place. It keeps the mount namespace alive, so the last user ends it (`end_served`).
+    fn is_served(&self) -> bool {
+        false
+    }
+
+    /// The process that serves the mount which `mount` made last.
+    fn server(&self) -> Option<u32> {
+        None
+    }
+
     /// The driver's home, `<graph root>/<name>`.
     fn home(&self) -> &Path;
 
@@ -219,6 +237,7 @@ pub fn open(conf: &Conf) -> Result<Box<dyn GraphDriver>, Error> {
             home: home(&conf.graph_root),
             additional,
             mount_options: conf.options.mount_options.clone(),
+            mount_program: conf.options.mount_program.clone(),
             disable_volatile: conf.options.disable_volatile,
             skip_mount_home: conf.options.skip_mount_home,
             ..overlay::Config::default()
@@ -232,6 +251,14 @@ pub fn attach(mount: &OwnedFd, target: &Path) -> Result<(), Error> {
     use rustix::mount::MoveMountFlags;
     rustix::mount::move_mount(mount, "", CWD, target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
         .map_err(Error::io("attaching the mount to", target))
+}
+
+/// Ends a mount that a process serves: what was written to it is handed over, then it is taken away, and the process with it.
+pub fn end_served(mount_point: &Path) -> Result<(), Error> {
+    let failed = |action| Error::io::<rustix::io::Errno>(action, mount_point);
+    let root = rustix::fs::open(mount_point, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+    rustix::fs::syncfs(root.map_err(failed("opening"))?).map_err(failed("syncing"))?;
+    rustix::mount::unmount(mount_point, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW).map_err(failed("unmounting"))
 }
 
 /// Whether `path` is a mount point in this process's mount namespace. A path that does not exist is none.

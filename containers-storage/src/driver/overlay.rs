@@ -10,21 +10,26 @@
 //!
 //! Invariant: every layer written here has both chains, of equal length, so that tools of every version can read it.
 //!
-//! Must not: serve stores with another format on disk (mount programs, composefs, force_mask): whiteouts and owners would be
-//! misread there.
+//! With `mount_program` that program (fuse-overlayfs) mounts in the kernel's place. The store is marked then (`.has-mount-program`), and what
+//! containers deleted is read as such programs write it.
+//!
+//! Must not: serve stores with another format on disk (composefs, force_mask, a mount program without being told of it): whiteouts and
+//! owners would be misread there.
 
 mod chain;
 mod mount;
+mod program;
 mod tree;
 
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::{Access, Error, GraphDriver, MountOptions, Shape};
+use crate::LayerId;
 use crate::archive::{Marks, OverlayXattrs, Whiteouts};
-use crate::{LayerId, id_map};
 
 /// What the driver needs to know from storage.conf and the command line.
 #[derive(Debug, Clone, Default)]
@@ -37,7 +42,7 @@ pub struct Config {
     pub mount_options: Vec<String>,
     /// `disable-volatile`.
     pub disable_volatile: bool,
-    /// `mount_program`, if one is configured: refused, since such stores use another whiteout format.
+    /// `mount_program`, if one is configured: it mounts in the kernel's place.
     pub mount_program: Option<PathBuf>,
     /// `use_composefs`: refused.
     pub composefs: bool,
@@ -51,15 +56,14 @@ pub struct Config {
 #[derive(Debug)]
 pub struct Overlay {
     config: Config,
+    /// The process that serves the last mount; 0: none.
+    server: AtomicU32,
 }
 
 impl Overlay {
     /// Checks that the store is one that this driver can serve. A home that does not exist yet is served.
     pub fn open(config: Config) -> Result<Self, Error> {
         let refuse = |feature: String| Err(Error::Unsupported { home: config.home.clone(), feature });
-        if let Some(program) = &config.mount_program {
-            return refuse(format!("is configured to be mounted by {program:?} (mount_program)"));
-        }
         if config.composefs {
             return refuse("is configured for composefs (use_composefs)".into());
         }
@@ -68,12 +72,12 @@ impl Overlay {
         }
         let marker = config.home.join(tree::MOUNT_PROGRAM_MARKER);
         match fs::read(&marker) {
-            Ok(text) if text.starts_with(b"true") => {
-                refuse("was written through a mount program such as fuse-overlayfs".into())
+            Ok(text) if text.starts_with(b"true") && config.mount_program.is_none() => {
+                refuse("was written through a mount program such as fuse-overlayfs (mount_program)".into())
             }
-            Ok(_) => Ok(Self { config }),
+            Ok(_) => Ok(Self { config, server: AtomicU32::new(0) }),
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) => {
-                Ok(Self { config })
+                Ok(Self { config, server: AtomicU32::new(0) })
             }
             Err(error) => Err(Error::io("reading", &marker)(error)),
         }
@@ -96,7 +100,20 @@ impl GraphDriver for Overlay {
     }
 
     fn whiteouts(&self) -> Whiteouts {
-        Whiteouts::OnDisk(if id_map::is_rootless() { OverlayXattrs::User } else { OverlayXattrs::Trusted })
+        // A mount program reads the marks of users in the layers that it stacks, whoever runs it.
+        Whiteouts::OnDisk(if self.config.mount_program.is_some() { OverlayXattrs::User } else { OverlayXattrs::of_process() })
+    }
+
+    fn upper_marks(&self) -> OverlayXattrs {
+        if self.config.mount_program.is_some() { OverlayXattrs::Program } else { OverlayXattrs::of_process() }
+    }
+
+    fn is_served(&self) -> bool {
+        self.config.mount_program.is_some()
+    }
+
+    fn server(&self) -> Option<u32> {
+        Some(self.server.load(Ordering::Relaxed)).filter(|pid| *pid != 0)
     }
 
     fn home(&self) -> &Path {

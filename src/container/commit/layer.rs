@@ -143,6 +143,10 @@ fn exclusive(
         let counts = store.mount_counts().map_err(|source| Error::Store { name: container.name(), source })?;
         return Ok((!counts.contains_key(container.layer())).then_some(gate));
     }
+    if driver.is_served() && !gate.sessions().is_empty() {
+        // The mount of a verb that was killed: what it holds back may still come.
+        return Ok(None);
+    }
     let busy = driver.in_use(container.layer()).map_err(|source| Error::Driver { name: container.name(), source })?;
     Ok((!busy).then_some(gate))
 }

@@ -14,7 +14,7 @@ use super::super::copy::Copy;
 use super::super::entry::PATH_LIMIT;
 use super::super::inode::{self, NewFile};
 use super::super::sink::Feed;
-use super::super::{Entry, Error, Kind, Refusal, Time, header, whiteout, xattrs};
+use super::super::{Entry, Error, Kind, OverlayXattrs, Refusal, Time, header, whiteout, xattrs};
 use super::walk::{Step, Walk};
 use super::{OnDisk, Options, Owners, Times, Tree};
 use crate::{Root, placeholder};
@@ -99,6 +99,10 @@ impl<'a> Packer<'a> {
             if self.walk.path().len() > PATH_LIMIT {
                 return Err(self.refused(Refusal::TooLarge { what: "the name", limit: PATH_LIMIT as u64 }));
             }
+            if self.options.tree == Tree::Layer(OverlayXattrs::Program) && self.walk.name().starts_with(whiteout::PREFIX) {
+                self.program_mark()?;
+                continue;
+            }
             match file_type {
                 FileType::Directory => self.directory(lower_has)?,
                 FileType::RegularFile => self.regular()?,
@@ -146,6 +150,28 @@ impl<'a> Packer<'a> {
     fn add_gone(&mut self, directory: &Path) -> Result<(), Error> {
         let Tree::Changes(selection) = &self.options.tree else { return Ok(()) };
         self.walk.add_gone(selection.gone_from(directory)).map_err(|source| self.failed("listing", source))
+    }
+
+    /// A file by which fuse-overlayfs says that something is deleted, where it can make no device.
+    fn program_mark(&mut self) -> Result<(), Error> {
+        let (directory, name) = (self.walk.directory(), self.walk.name());
+        // The directory's attribute says the same.
+        if whiteout::is_program_opaque(name) {
+            return Ok(());
+        }
+        let hidden = match whiteout::meaning(name) {
+            whiteout::Meaning::Whiteout(hidden) => hidden.to_vec(),
+            _ => return Err(self.refused(Refusal::Name("begins with \".wh.\", which would delete files in a layer"))),
+        };
+        let stat = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW);
+        let stat = stat.map_err(|error| self.failed("reading its metadata", error.into()))?;
+        let mut entry = self.described(&stat, Kind::File)?;
+        entry.mode = 0;
+        self.write_header(&entry)?;
+        if let Some(copy) = &mut self.copy {
+            copy.whiteout(&hidden, &entry).map_err(|source| self.failed("copying", source))?;
+        }
+        Ok(())
     }
 
     /// A whiteout of the name at hand. Its time is that of the directory, which changed when the name went.
@@ -275,6 +301,11 @@ impl<'a> Packer<'a> {
         if self.options.tree != Tree::Merged && self.walk.name().starts_with(whiteout::PREFIX) {
             return Err(self.refused(Refusal::Name("begins with \".wh.\", which would delete files in a layer")));
         }
+        self.described(stat, kind)
+    }
+
+    /// The entry of the name at hand, whatever it is called.
+    fn described(&self, stat: &Stat, kind: Kind) -> Result<Entry, Error> {
         let owner = self.options.owner.of(stat.st_uid, stat.st_gid);
         let unmapped = || {
             let text = format!("its owner {}:{} is not among the ids of the container", stat.st_uid, stat.st_gid);

@@ -15,13 +15,14 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, UnmountFlags};
 
-use super::{Access, Error, MountOptions, Overlay, chain};
+use super::{Access, Error, MountOptions, Overlay, chain, program};
 use crate::driver::attach;
 use crate::{LayerId, Root, id_map};
 
@@ -32,19 +33,22 @@ const MAX_VALUE: usize = 255;
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Everything that one overlay mount is made of.
-struct Plan {
-    lowers: Vec<PathBuf>,
+pub(super) struct Plan {
+    pub(super) lowers: Vec<PathBuf>,
     /// The upper and the work directory; none for a read-only mount.
-    upper: Option<(PathBuf, PathBuf)>,
-    attributes: MountAttrFlags,
+    pub(super) upper: Option<(PathBuf, PathBuf)>,
+    pub(super) attributes: MountAttrFlags,
     /// Options of overlayfs: `key` or `key=value`.
-    options: Vec<(String, Option<String>)>,
-    volatile: bool,
+    pub(super) options: Vec<(String, Option<String>)>,
+    pub(super) volatile: bool,
 }
 
 /// A detached mount of the layer.
 pub(super) fn detached(overlay: &Overlay, id: &LayerId, options: &MountOptions) -> Result<OwnedFd, Error> {
     let plan = plan(overlay, id, options)?;
+    if let Some(program) = &overlay.config.mount_program {
+        return program::detached(overlay, program, &prepare_mount_point(overlay, id)?, &plan);
+    }
     match new_api(&plan) {
         Ok(mount) => Ok(mount),
         Err(failure) if failure.means_unsupported() => {
@@ -66,6 +70,11 @@ pub(super) fn attached(overlay: &Overlay, id: &LayerId, options: &MountOptions) 
         home::make_private(&overlay.config.home)?;
     }
     let target = prepare_mount_point(overlay, id)?;
+    if let Some(program) = &overlay.config.mount_program {
+        let server = program::mount(overlay, program, &target, &plan)?;
+        overlay.server.store(server, Ordering::Relaxed);
+        return Ok(target);
+    }
     match new_api(&plan) {
         Ok(mount) => attach(&mount, &target)?,
         Err(failure) if failure.means_unsupported() => {
@@ -93,6 +102,10 @@ pub(super) fn unmount(overlay: &Overlay, id: &LayerId) -> Result<(), Error> {
 /// Whether the upper directory is in use. A mount outlives its last process by some milliseconds, more if that one was killed with
 /// children, so "busy" is believed only when it lasts.
 pub(super) fn in_use(overlay: &Overlay, id: &LayerId) -> Result<bool, Error> {
+    // The kernel knows nothing of directories that a program stacks.
+    if overlay.config.mount_program.is_some() {
+        return Ok(false);
+    }
     let deadline = Instant::now() + PATIENCE;
     while is_busy(overlay, id)? {
         if Instant::now() >= deadline {
@@ -145,7 +158,10 @@ fn plan(overlay: &Overlay, id: &LayerId, options: &MountOptions) -> Result<Plan,
     } else {
         lowers.insert(0, dir.join("diff"));
     }
-    if id_map::is_rootless() {
+    if overlay.config.mount_program.is_some() {
+        // What the kernel keeps back would be missing in the directory that a commit reads.
+        plan.options.push(("writeback".into(), Some("0".into())));
+    } else if id_map::is_rootless() {
         plan.options.push(("userxattr".into(), None));
     } else {
         // What another tool wrote with `metacopy=on` is shown where nothing is written.

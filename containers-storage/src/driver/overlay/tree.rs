@@ -24,7 +24,7 @@ pub(super) fn create(overlay: &Overlay, id: &LayerId, parent: Option<&LayerId>, 
         None => chain::Chain::default(),
     };
     let look = Look::of(parent_diff(overlay, parent)?.as_deref())?;
-    let home = prepare_home(&overlay.config.home)?;
+    let home = prepare_home(overlay)?;
     let dir = overlay.config.home.join(id);
     if dir.symlink_metadata().is_ok() {
         remove_stale(overlay, &home, id, &dir)?;
@@ -83,7 +83,7 @@ pub(super) fn rename(overlay: &Overlay, from: &LayerId, to: &LayerId) -> Result<
     let (old, new) = (overlay.config.home.join(from), overlay.config.home.join(to));
     if from != to && old.symlink_metadata().is_ok() {
         if new.symlink_metadata().is_ok() {
-            remove_stale(overlay, &prepare_home(&overlay.config.home)?, to, &new)?;
+            remove_stale(overlay, &prepare_home(overlay)?, to, &new)?;
         }
         rustix::fs::renameat(CWD, &old, CWD, &new).map_err(Error::io("renaming", &old))?;
     }
@@ -105,8 +105,13 @@ fn parent_diff(overlay: &Overlay, parent: Option<&LayerId>) -> Result<Option<Pat
 
 /// The home and its `l`, created if missing. A new home is marked as one that no mount program writes: without the mark, the
 /// other tools search every layer for traces of one.
-fn prepare_home(path: &Path) -> Result<Root, Error> {
+fn prepare_home(overlay: &Overlay) -> Result<Root, Error> {
+    let (path, has_program) = (overlay.config.home.as_path(), overlay.config.mount_program.is_some());
     let links = path.join("l");
+    if has_program && !fs::read(path.join(MOUNT_PROGRAM_MARKER)).is_ok_and(|text| text.starts_with(b"true")) {
+        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(Error::io("creating", path))?;
+        mark_program(path, "true")?;
+    }
     if !links.is_dir() {
         let fresh = !path.is_dir();
         if let Some(graph_root) = path.parent() {
@@ -114,12 +119,17 @@ fn prepare_home(path: &Path) -> Result<Root, Error> {
         }
         DirBuilder::new().recursive(true).mode(0o755).create(&links).map_err(Error::io("creating", &links))?;
         if fresh {
-            let marker = path.join(MOUNT_PROGRAM_MARKER);
-            fs::write(&marker, "false").map_err(Error::io("writing", &marker))?;
-            rustix::fs::chmod(&marker, Mode::from_raw_mode(0o600)).map_err(Error::io("writing", &marker))?;
+            mark_program(path, "false")?;
         }
     }
     Root::open(path).map_err(Error::io("opening", path))
+}
+
+/// Says in the home whether a mount program writes the store.
+fn mark_program(home: &Path, text: &str) -> Result<(), Error> {
+    let marker = home.join(MOUNT_PROGRAM_MARKER);
+    fs::write(&marker, text).map_err(Error::io("writing", &marker))?;
+    rustix::fs::chmod(&marker, Mode::from_raw_mode(0o600)).map_err(Error::io("writing", &marker))
 }
 
 /// What a killed process left under this id, with its link. The link goes first: without the directory it could not be found.
