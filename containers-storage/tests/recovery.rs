@@ -179,6 +179,27 @@ fn layers_of_a_process_that_died_before_its_image_are_collected_from_the_top() {
 }
 
 #[test]
+fn an_image_takes_along_what_a_dead_process_left_on_its_layers() {
+    as_user("an_image_takes_along_what_a_dead_process_left_on_its_layers", |world| {
+        let store = world.store();
+        let o = objects(&store);
+        assert!(store.delete_container(&o.container.id).unwrap().finish().unwrap());
+        let lower = put_layer(&store, Some(&o.top.id), &[("x", "1")]);
+        let upper = put_layer(&store, Some(&lower.id), &[("y", "1")]);
+        let elsewhere = put_layer(&store, None, &[("z", "1")]);
+        for layer in [&lower.id, &upper.id, &elsewhere.id] {
+            fs::write(claim(&store, layer), format!("{DEAD}\n")).unwrap();
+        }
+        let deleted = store.delete_image(&o.image).unwrap().layers.clone();
+        assert_eq!(deleted, [upper.id, lower.id, o.top.id, o.base.id]);
+        assert_eq!(layer_ids(&store), [elsewhere.id], "an interrupted pull of something else can go on");
+        check::repair(&store).unwrap();
+        assert!(layer_ids(&store).is_empty());
+        assert!(check::check(&store, Depth::Content).unwrap().findings.is_empty());
+    });
+}
+
+#[test]
 fn abandoned_layers_stay_where_something_uses_them() {
     as_user("abandoned_layers_stay_where_something_uses_them", |world| {
         let store = world.store();

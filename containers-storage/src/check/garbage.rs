@@ -53,11 +53,7 @@ pub fn repair(store: &Store) -> Result<Report, Error> {
     let mut trash = store.trash();
     for item in items {
         match item.what {
-            What::Layer(id) => trash.take_layer(&id)?,
-            What::Recorded(id) => {
-                trash.take_layer(&id)?;
-                remove_file(&store.claim_file(&id))?;
-            }
+            What::Layer(id) | What::Recorded(id) => trash.take_layer(&id)?,
             What::Entry(path) => trash.take(&path)?,
             What::File(path) => remove_file(&path)?,
             What::Outside(path) => trash.take_outside(path),

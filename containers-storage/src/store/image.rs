@@ -7,6 +7,7 @@ use super::pending::Note;
 use super::trash::Trash;
 use super::{AllMut, Deleted, Error, ImagesMut, Store};
 use crate::images::{Image, big_data_file};
+use crate::layers::Layers;
 use crate::lock::{self, Access, Rank};
 use crate::table::PendingFile;
 use crate::table::records::Prepared;
@@ -198,7 +199,8 @@ impl Store {
             return Err(Error::InUse { what: format!("image {id}"), users });
         }
         all.images.remove(id);
-        let layers = unused_layers(&all, &image)?;
+        let abandoned = super::unused(&self.abandoned_layers()?, &all.layers, &all.images, &all.containers)?;
+        let layers = unused_layers(&all, &image, &abandoned)?;
         let noted = self.note(&Note { images: vec![id.clone()], layers: layers.clone(), containers: Vec::new() })?;
 
         let blobs = self.blobs_of(&layers, &all.layers)?;
@@ -226,11 +228,12 @@ fn take_name_from_others(images: &mut ImagesMut, name: &str, except: &ImageId) -
     Ok(())
 }
 
-/// The layers of `image`, which is no longer in the table, that nothing else uses: mapped copies, then from the top down.
-fn unused_layers(all: &AllMut, image: &Image) -> Result<Vec<LayerId>, Error> {
+/// The layers of `image`, which is no longer in the table, that nothing else uses: mapped copies, then from the top down. Those of killed
+/// processes (`abandoned`, upper ones first) keep none: what lies on a layer goes before it.
+fn unused_layers(all: &AllMut, image: &Image, abandoned: &[LayerId]) -> Result<Vec<LayerId>, Error> {
     let mut gone: Vec<LayerId> = Vec::new();
     let is_used = |id: &LayerId, gone: &[LayerId]| -> Result<bool, Error> {
-        let kept_child = all.layers.children(id)?.iter().any(|child| !gone.contains(child));
+        let kept_child = all.layers.children(id)?.iter().any(|child| !gone.contains(child) && !abandoned.contains(child));
         let foreign = !all.layers.contains(id) || all.layers.is_read_only(id);
         Ok(foreign || kept_child || !all.images.users_of(id).is_empty() || !all.containers.of_layer(id).is_empty())
     };
@@ -248,8 +251,18 @@ fn unused_layers(all: &AllMut, image: &Image) -> Result<Vec<LayerId>, Error> {
         if is_used(&id, &gone)? {
             break;
         }
+        let above = abandoned.iter().filter(|layer| !gone.contains(layer) && is_above(&all.layers, layer, &id));
+        let above: Vec<LayerId> = above.cloned().collect();
+        gone.extend(above);
         next = all.layers.get(&id)?.parent;
         gone.push(id);
     }
     Ok(gone)
+}
+
+/// Whether `layer` lies, with others between them or not, on `lower`.
+fn is_above(layers: &Layers, layer: &LayerId, lower: &LayerId) -> bool {
+    let below = |id: &LayerId| layers.brief(id).and_then(|layer| layer.parent);
+    // More steps than any driver stacks layers: a loop.
+    std::iter::successors(below(layer), below).take(1000).any(|id| id == *lower)
 }

@@ -79,6 +79,7 @@ impl<'s> Trash<'s> {
         let tar_split = self.store.layers_dir().join(format!("{id}.tar-split.gz"));
         remove_if_there(&tar_split)?;
         self.take(&self.store.layers_dir().join(id))?;
+        remove_if_there(&self.store.claim_file(id))?;
         // An old lease names nobody who lives; should it stay, it costs a file.
         let _ = lease::forget(&self.store.conf.graph_root, id);
         Ok(())
