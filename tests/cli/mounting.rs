@@ -175,3 +175,26 @@ fn layers_that_belong_to_other_ids_are_removed_too() {
     assert_eq!(env.ok(["images", "-q"]), "");
     env.assert_store_is_clean();
 }
+
+#[test]
+fn what_a_killed_removal_left_to_other_ids_blocks_nobody() {
+    let env = TestEnv::new();
+    env.busybox("base");
+    // A layer without a record whose directory belongs to another ID, and the note that tells of it.
+    let id = "a".repeat(64);
+    let layer = env.graph_root().join("overlay").join(&id);
+    let note = env.graph_root().join("coracle/pending/0123456789ab");
+    let script = format!(
+        "mkdir -p {0}/diff {1}; echo layer {id} > {2}; coracle unshare chown 5:6 {0}",
+        layer.display(),
+        note.parent().expect("a directory").display(),
+        note.display()
+    );
+    env.shell(&script).success();
+    let container = env.ok(["from", "base"]);
+    env.ok(["config", "--label", "a=b", &container]);
+    assert!(layer.exists() && note.exists(), "it waits for a verb that enters the user namespace");
+    env.ok(["commit", "-q", "--rm", &container, "app"]);
+    assert!(!layer.exists() && !note.exists(), "which this one does");
+    env.assert_store_is_clean();
+}

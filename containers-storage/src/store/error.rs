@@ -119,6 +119,16 @@ impl Error {
         let path = path.to_owned();
         move |source| Self::Io { action, path, source: source.into() }
     }
+
+    /// Whether the kernel refused because of an owner.
+    pub(crate) fn is_permission_denied(&self) -> bool {
+        let kind = match self {
+            Self::Io { source, .. } => Some(source.kind()),
+            Self::Driver(error) => error.io_kind(),
+            _ => None,
+        };
+        kind == Some(io::ErrorKind::PermissionDenied)
+    }
 }
 
 impl From<lock::Error> for Error {

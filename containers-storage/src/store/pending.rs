@@ -100,11 +100,15 @@ impl Store {
         Ok(notes)
     }
 
-    /// Takes away what the notes tell of, and the notes.
+    /// Takes away what the notes tell of, and the notes; all but what only another user namespace lets go.
     pub(super) fn recover_pending(&self, all: &mut AllMut, notes: Vec<(PathBuf, Note)>) -> Result<(), Error> {
         let mut trash = Trash::new(self);
         for (path, note) in notes {
-            self.recover_note(all, &note, &mut trash)?;
+            match self.recover_note(all, &note, &mut trash) {
+                // Directories of other IDs: what is left, and the note, wait for a process in the store's user namespace.
+                Err(error) if error.is_permission_denied() => continue,
+                other => other?,
+            }
             std::fs::remove_file(&path).map_err(Error::io("deleting", &path))?;
         }
         Ok(())
