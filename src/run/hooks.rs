@@ -13,6 +13,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use containers_storage::Root;
+use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use oci_spec::runtime::{RootBuilder, Spec};
 use serde_json::json;
@@ -153,6 +154,8 @@ fn execute(hook: &Hook, state: &str) -> Result<(), String> {
     }
     command.env_clear().envs(hook.env.iter().filter_map(|entry| entry.split_once('=')));
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::inherit());
+    // A group of its own, so that what it has started ends with it.
+    command.process_group(0);
     sys::descriptors::close_on_exec_from(3).map_err(|error| error.to_string())?;
     let mut child = command.spawn().map_err(|error| error.to_string())?;
     if let Some(mut input) = child.stdin.take() {
@@ -177,7 +180,8 @@ fn wait(child: &mut Child, timeout: Option<u64>) -> std::io::Result<Option<ExitS
         }
         std::thread::sleep(PAUSE);
     }
-    child.kill()?;
+    let group = i32::try_from(child.id()).map(Pid::from_raw);
+    group.map_or_else(|_| child.kill(), |group| Ok(killpg(group, Signal::SIGKILL)?))?;
     child.wait()?;
     Ok(None)
 }
