@@ -17,8 +17,8 @@ pub(crate) struct ConfigArgs {
     operands: Vec<String>,
 
     /// Add these changes to the image's history
-    #[arg(long)]
-    add_history: bool,
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    add_history: Option<bool>,
 
     /// Annotation of the image's manifest: KEY=VALUE, KEY- or - (can be repeated)
     #[arg(short, long, value_name = "ANNOTATION")]
@@ -161,7 +161,7 @@ pub(crate) fn config(ctx: &Context, ui: &mut Ui, args: &ConfigArgs) -> Result<Ex
     }
     let caller = |name: &str| ctx.environment().get(name).map(|value| value.to_string_lossy().into_owned());
     let mut options = container::config::Options { changes: changes(args, &caller)?, history: Vec::new() };
-    if args.add_history || ctx.environment().engine_switch("HISTORY") {
+    if args.add_history.unwrap_or_else(|| ctx.environment().engine_switch("HISTORY")) {
         options.history = history(args);
     }
     for warning in container::config::config(ctx.store()?, container, &options)? {

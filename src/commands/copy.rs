@@ -42,8 +42,8 @@ struct TransferArgs {
     operands: Vec<OsString>,
 
     /// Add this step to the image's history
-    #[arg(long)]
-    add_history: bool,
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    add_history: Option<bool>,
 
     /// Accept a pattern that matches nothing
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
@@ -133,7 +133,7 @@ fn transfer(ctx: &Context, ui: &mut Ui, verb: Verb, args: &TransferArgs, parents
     args.registry.check()?;
     args.retries.check()?;
     let images = Images::new(ctx, None, args.quiet.into())?;
-    let history = args.add_history || ctx.environment().engine_switch("HISTORY");
+    let history = args.add_history.unwrap_or_else(|| ctx.environment().engine_switch("HISTORY"));
     let options = Options {
         verb,
         sources,

@@ -25,8 +25,8 @@ pub(crate) struct RunArgs {
     operands: Vec<String>,
 
     /// Add the command to the image's history
-    #[arg(long)]
-    add_history: bool,
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    add_history: Option<bool>,
 
     #[command(flatten)]
     capabilities: CapabilityArgs,
@@ -151,7 +151,7 @@ fn failed(error: run::Error) -> CommandError {
 fn options(ctx: &Context, conf: &ContainersConf, args: &RunArgs, command: &[String]) -> Result<run::Options, CommandError> {
     let environment = ctx.environment();
     let proxy = PROXY_NAMES.iter().filter_map(|name| Some(((*name).to_owned(), environment.text(name)?.to_owned()))).collect();
-    let history = args.add_history || environment.engine_switch("HISTORY");
+    let history = args.add_history.unwrap_or_else(|| environment.engine_switch("HISTORY"));
     Ok(run::Options {
         command: command.to_vec(),
         user: args.user.clone(),

@@ -109,3 +109,16 @@ fn an_empty_value_is_none() {
     [exit status: 125]
     ");
 }
+
+#[test]
+fn history_by_the_environment_can_be_declined() {
+    let mut env = TestEnv::new();
+    env.set("BUILDAH_HISTORY", "1");
+    let container = env.ok(["from", "scratch"]);
+    env.write("file", "content\n");
+    env.ok(["copy", "-q", "--add-history=false", &container, "file", "/file"]);
+    env.ok(["config", "--add-history=false", "--label", "a=b", &container]);
+    assert_eq!(env.ok(["inspect", "--format", "{{len .History}}", &container]), "0");
+    env.ok(["copy", "-q", &container, "file", "/file"]);
+    assert_eq!(env.ok(["inspect", "--format", "{{len .History}}", &container]), "1");
+}

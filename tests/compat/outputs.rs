@@ -43,7 +43,7 @@ const SCRIPTS: &[&str] = &[
     "c=$($B from busybox); $B copy --chown nobodyknows $c f /f 2>/dev/null",
     "c=$($B from busybox); $B copy --from busybox $c /etc/passwd /p; $B copy --from busybox $c '/etc/p*' /q; $B copy --from busybox $c ../../etc/group /g",
     "c=$($B from busybox); $B copy --from nosuch $c /x /y 2>/dev/null",
-    "c=$($B from busybox); BUILDAH_HISTORY=1 $B copy -q $c f /f; BUILDAH_HISTORY=yes $B add -q $c f /f; $B inspect --format '{{range .History}}{{.CreatedBy}}|{{end}}' $c",
+    "c=$($B from busybox); BUILDAH_HISTORY=1 $B copy -q $c f /f; BUILDAH_HISTORY=yes $B add -q $c f /f; BUILDAH_HISTORY=true $B add -q --add-history=false $c f /g; $B inspect --format '{{range .History}}{{.CreatedBy}}|{{end}}' $c",
     // Config.
     "c=$($B from busybox); $B config --env =x --env A=a=b --env 'B= $A' $c; $B inspect --format '{{.OCIv1.Config.Env}}' $c",
     "c=$($B from busybox); $B config --env '' $c",
