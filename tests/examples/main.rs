@@ -9,7 +9,7 @@ mod harness;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 
 use harness::{TestEnv, skip_without};
 
@@ -54,7 +54,11 @@ struct Builder {
 
 /// The reference: Debian's Buildah with the isolation that works everywhere.
 const BUILDAH: Builder = Builder { program: "buildah", isolation: "chroot", runtime: "" };
+/// Ours, with the isolation that is ours when nothing is said.
 const CORACLE: Builder = Builder { program: "coracle", isolation: "", runtime: "" };
+const CHROOT: Builder = Builder { program: "coracle", isolation: "chroot", runtime: "" };
+const RUNC: Builder = Builder { program: "coracle", isolation: "oci", runtime: "runc" };
+const CRUN: Builder = Builder { program: "coracle", isolation: "oci", runtime: "crun" };
 
 fn examples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("contrib/examples")
@@ -111,22 +115,36 @@ fn run_group(driver: &str, scripts: &[&str], builder: Builder, debian: Option<&P
     Answers { scripts, images: images(&env) }
 }
 
+/// Scripts that run in one store.
+struct Group {
+    driver: &'static str,
+    scripts: &'static [&'static str],
+    /// What Buildah answered, asked once for all isolations.
+    reference: OnceLock<Answers>,
+}
+
+static BUSYBOX_ON_OVERLAY: Group = Group { driver: "overlay", scripts: BUSYBOX, reference: OnceLock::new() };
+static BUSYBOX_ON_VFS: Group = Group { driver: "vfs", scripts: BUSYBOX, reference: OnceLock::new() };
+static DEBIAN_ON_OVERLAY: Group = Group { driver: "overlay", scripts: DEBIAN, reference: OnceLock::new() };
+static DEBIAN_ON_VFS: Group = Group { driver: "vfs", scripts: DEBIAN, reference: OnceLock::new() };
+
 /// What differs between Buildah and `builder` over a group of scripts.
 ///
 /// Debian's Buildah now and then loses what a command under its chroot isolation printed: what differs is asked again.
-fn differences(driver: &str, scripts: &[&str], builder: Builder, debian: Option<&Path>) -> Vec<String> {
-    let reference = || run_group(driver, scripts, BUILDAH, debian);
+fn differences(group: &Group, builder: Builder, debian: Option<&Path>) -> Vec<String> {
+    let Group { driver, scripts, reference } = group;
+    let ask = || run_group(driver, scripts, BUILDAH, debian);
     let (first, ours) = std::thread::scope(|scope| {
-        let first = scope.spawn(reference);
+        let first = scope.spawn(|| reference.get_or_init(ask));
         let ours = scope.spawn(|| run_group(driver, scripts, builder, debian));
         (first.join().expect("buildah's side"), ours.join().expect("our side"))
     });
-    let mut wrong = compare(scripts, &first, &ours);
+    let mut wrong = compare(scripts, first, &ours);
     for _ in 0..2 {
         if wrong.is_empty() {
             break;
         }
-        let again = compare(scripts, &reference(), &ours);
+        let again = compare(scripts, &ask(), &ours);
         wrong.retain(|(place, _)| again.iter().any(|(other, _)| other == place));
     }
     wrong.into_iter().map(|(place, text)| format!("{place} on {driver} ({builder:?})\n{text}")).collect()
@@ -160,11 +178,18 @@ fn first_difference(theirs: &str, ours: &str) -> Option<String> {
 }
 
 #[track_caller]
-fn assert_equal(driver: &str, scripts: &[&str], builder: Builder, debian: Option<&Path>) {
-    if skip_without(&["buildah", "skopeo", "jq", "python3"]) {
+fn assert_equal(group: &Group, builder: Builder) {
+    if skip_without(&["buildah", "skopeo", "jq", "python3", "runc", "crun"]) {
         return;
     }
-    let wrong = differences(driver, scripts, builder, debian);
+    let debian = match group.scripts == DEBIAN {
+        true => match debian_tar() {
+            None => return,
+            tar => tar,
+        },
+        false => None,
+    };
+    let wrong = differences(group, builder, debian.as_deref());
     assert!(wrong.is_empty(), "{} differences:\n\n{}", wrong.len(), wrong.join("\n\n"));
 }
 
@@ -193,22 +218,50 @@ fn every_script_is_in_a_group() {
 
 #[test]
 fn scripts_on_busybox_do_the_same_on_overlay() {
-    assert_equal("overlay", BUSYBOX, CORACLE, None);
+    assert_equal(&BUSYBOX_ON_OVERLAY, CORACLE);
 }
 
 #[test]
 fn scripts_on_busybox_do_the_same_on_vfs() {
-    assert_equal("vfs", BUSYBOX, CORACLE, None);
+    assert_equal(&BUSYBOX_ON_VFS, CORACLE);
+}
+
+#[test]
+fn scripts_on_busybox_do_the_same_in_a_chroot() {
+    assert_equal(&BUSYBOX_ON_OVERLAY, CHROOT);
+}
+
+#[test]
+fn scripts_on_busybox_do_the_same_in_a_chroot_on_vfs() {
+    assert_equal(&BUSYBOX_ON_VFS, CHROOT);
+}
+
+#[test]
+fn scripts_on_busybox_do_the_same_under_runc() {
+    assert_equal(&BUSYBOX_ON_OVERLAY, RUNC);
+}
+
+#[test]
+fn scripts_on_busybox_do_the_same_under_crun() {
+    assert_equal(&BUSYBOX_ON_OVERLAY, CRUN);
 }
 
 #[test]
 fn scripts_on_debian_do_the_same_on_overlay() {
-    let Some(tar) = debian_tar() else { return };
-    assert_equal("overlay", DEBIAN, CORACLE, Some(&tar));
+    assert_equal(&DEBIAN_ON_OVERLAY, CORACLE);
 }
 
 #[test]
 fn scripts_on_debian_do_the_same_on_vfs() {
-    let Some(tar) = debian_tar() else { return };
-    assert_equal("vfs", DEBIAN, CORACLE, Some(&tar));
+    assert_equal(&DEBIAN_ON_VFS, CORACLE);
+}
+
+#[test]
+fn scripts_on_debian_do_the_same_in_a_chroot() {
+    assert_equal(&DEBIAN_ON_OVERLAY, CHROOT);
+}
+
+#[test]
+fn scripts_on_debian_do_the_same_under_runc() {
+    assert_equal(&DEBIAN_ON_OVERLAY, RUNC);
 }
