@@ -58,7 +58,6 @@ const BUILDAH: Builder = Builder { program: "buildah", isolation: "chroot", runt
 const CORACLE: Builder = Builder { program: "coracle", isolation: "", runtime: "" };
 const CHROOT: Builder = Builder { program: "coracle", isolation: "chroot", runtime: "" };
 const RUNC: Builder = Builder { program: "coracle", isolation: "oci", runtime: "runc" };
-const CRUN: Builder = Builder { program: "coracle", isolation: "oci", runtime: "crun" };
 
 fn examples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("contrib/examples")
@@ -179,7 +178,7 @@ fn first_difference(theirs: &str, ours: &str) -> Option<String> {
 
 #[track_caller]
 fn assert_equal(group: &Group, builder: Builder) {
-    if skip_without(&["buildah", "skopeo", "jq", "python3", "runc", "crun"]) {
+    if skip_without(&["buildah", "skopeo", "jq", "python3", "runc"]) {
         return;
     }
     let debian = match group.scripts == DEBIAN {
@@ -239,11 +238,6 @@ fn scripts_on_busybox_do_the_same_in_a_chroot_on_vfs() {
 #[test]
 fn scripts_on_busybox_do_the_same_under_runc() {
     assert_equal(&BUSYBOX_ON_OVERLAY, RUNC);
-}
-
-#[test]
-fn scripts_on_busybox_do_the_same_under_crun() {
-    assert_equal(&BUSYBOX_ON_OVERLAY, CRUN);
 }
 
 #[test]
