@@ -83,7 +83,7 @@ pub(crate) fn images(ctx: &Context, ui: &mut Ui, args: &ImagesArgs) -> Result<Ex
     if args.json {
         return print_json(ui, &set, &chosen, args, now);
     }
-    chosen.sort_by_key(|image| std::cmp::Reverse(ImageSet::created(image)));
+    chosen.sort_by_cached_key(|image| std::cmp::Reverse(ImageSet::created(image)));
     if args.quiet {
         for image in chosen {
             ui.data(shown_id(image, args))?;
