@@ -1,7 +1,7 @@
 //! Coracle: a daemonless, rootless container image builder.
 //!
-//! Imports point down one ladder: `commands` → `container` → `run`, `copier`, `transport` → `dockerfile`, `image`, `conf`, `template`,
-//! `userns` → `sys`, `golang`; modules on one rung do not import each other. `containers_storage` stands under all of it.
+//! Imports point down one ladder: `commands` → `container` → `run`, `copier`, `transport` → `dockerfile`, `image`, `conf`, `http`,
+//! `template`, `userns` → `sys`, `golang`; modules on one rung do not import each other. `containers_storage` stands under all of it.
 #![deny(unsafe_code)]
 
 pub mod commands;
@@ -10,6 +10,7 @@ pub mod container;
 pub mod copier;
 pub mod dockerfile;
 pub mod golang;
+pub mod http;
 pub mod image;
 pub mod run;
 #[allow(unsafe_code)]

@@ -1,0 +1,72 @@
+//! The body of an answer: bounded, and given up when it trickles.
+
+use std::io::{self, Read};
+use std::time::Instant;
+
+use super::error::{self, STALL};
+use super::{Error, Origin};
+
+/// A server that sends less than this in [`STALL`] is held to be stuck (known attacks A110: one byte every ten seconds).
+const LEAST_BYTES: u64 = 4 << 10;
+
+/// The bytes of a body as they come. An error of it is a [`Error`] inside of an `io::Error`.
+pub struct BodyReader {
+    inner: Box<dyn Read + Send>,
+    origin: Origin,
+    since: Instant,
+    in_window: u64,
+}
+
+impl std::fmt::Debug for BodyReader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BodyReader").field("origin", &self.origin).finish_non_exhaustive()
+    }
+}
+
+impl BodyReader {
+    pub(super) fn new(body: ureq::Body, origin: Origin) -> Self {
+        Self { inner: Box::new(body.into_reader()), origin, since: Instant::now(), in_window: 0 }
+    }
+
+    /// Reads all of it, at most `limit` bytes.
+    pub(super) fn read_all(mut self, limit: usize, url: &str) -> Result<Vec<u8>, Error> {
+        let mut bytes = Vec::new();
+        let origin = self.origin.clone();
+        let read = (&mut self).take(limit as u64 + 1).read_to_end(&mut bytes);
+        read.map_err(|source| unwrapped(source, origin))?;
+        if bytes.len() > limit {
+            return Err(Error::TooLarge { url: url.to_owned(), limit });
+        }
+        Ok(bytes)
+    }
+}
+
+impl Read for BodyReader {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let length = self.inner.read(into).map_err(|error| wrapped(error, &self.origin))?;
+        self.in_window += length as u64;
+        if self.since.elapsed() >= STALL {
+            if self.in_window < LEAST_BYTES && length > 0 {
+                return Err(io::Error::other(Error::Timeout { origin: self.origin.clone() }));
+            }
+            (self.since, self.in_window) = (Instant::now(), 0);
+        }
+        Ok(length)
+    }
+}
+
+/// An error of the client library as one of ours.
+fn wrapped(error: io::Error, origin: &Origin) -> io::Error {
+    match error.downcast::<ureq::Error>() {
+        Ok(inner) => io::Error::other(error::of(inner, origin)),
+        Err(error) => io::Error::other(error::of(ureq::Error::Io(error), origin)),
+    }
+}
+
+/// The error that `BodyReader` put into an `io::Error`.
+pub fn unwrapped(error: io::Error, origin: Origin) -> Error {
+    match error.downcast::<Error>() {
+        Ok(error) => error,
+        Err(source) => Error::Broken { origin, source },
+    }
+}
