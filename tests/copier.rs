@@ -13,6 +13,7 @@ use std::process::ExitCode;
 
 use containers_storage::Root;
 use coracle::container::add::{self, Appearance, Error, Kind, Links, Options, Outcome, Selection, Source, Verb, Wildcards};
+use coracle::copier::tree::Maps;
 use coracle::userns::{self, MountNamespace};
 
 type Case = (&'static str, fn());
@@ -113,6 +114,7 @@ impl Fixture {
             workdir: PathBuf::from("/work"),
             selection,
             appearance,
+            maps: Maps::default(),
         };
         let sources: Vec<OsString> = sources.iter().map(OsString::from).collect();
         let destination = (!to.is_empty()).then(|| Path::new(to));
@@ -694,6 +696,7 @@ fn racing_source() {
             workdir: PathBuf::from("/"),
             selection: Selection::default(),
             appearance: Appearance::default(),
+            maps: Maps::default(),
         };
         let spec = ["/d/*", "/d", "/d/secret", "**/secret"][round % 4];
         let result = add::add(&target, &[spec.into()], Some(Path::new("/out/")), &options);

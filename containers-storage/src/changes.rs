@@ -15,8 +15,8 @@ use rustix::fs::{FileType, Stat};
 use serde::Serialize;
 
 use crate::Root;
-use crate::archive::OverlayXattrs;
 use crate::driver::{Error, GraphDriver, Shape};
+use crate::id_map::IdMaps;
 use crate::layers::Layer;
 use crate::placeholder::is_placeholder;
 use stack::Stack;
@@ -94,9 +94,17 @@ struct Task {
 /// did not is not listed. May be called while the layer is mounted. In a rootless store it must run inside the user namespace,
 /// or directories of other ids cannot be read. A path longer than the kernel takes (4,095 bytes) is an error.
 pub fn of_layer(driver: &dyn GraphDriver, layer: &Layer) -> Result<Vec<Change>, Error> {
+    of_shifted_layer(driver, layer, &IdMaps::default())
+}
+
+/// The same of a layer below which mounts show other owners, by these maps (`driver::MountOptions::shift`).
+pub fn of_shifted_layer(driver: &dyn GraphDriver, layer: &Layer, below: &IdMaps) -> Result<Vec<Change>, Error> {
     let own = driver.diff_dir(&layer.id)?;
     let mut changes = match driver.shape() {
-        Shape::Diffs => of_diff(&own, &driver.lower_dirs(&layer.id)?, driver.upper_marks())?,
+        Shape::Diffs => {
+            let stack = Stack::open(&own, &driver.lower_dirs(&layer.id)?, driver.upper_marks())?;
+            of_diff(&own, &stack, below)?
+        }
         Shape::Trees => of_tree(driver, layer, &own)?,
     };
     changes.sort_unstable_by(|a, b| a.path.as_os_str().as_bytes().cmp(b.path.as_os_str().as_bytes()));
@@ -127,19 +135,23 @@ pub(crate) fn between(own: &Root, parent: Option<&Root>) -> std::io::Result<Vec<
 }
 
 /// The changes of a layer whose directory holds nothing else.
-fn of_diff(own: &Path, lowers: &[PathBuf], marks: OverlayXattrs) -> Result<Vec<Change>, Error> {
-    let stack = Stack::open(own, lowers, marks)?;
+fn of_diff(own: &Path, stack: &Stack, below: &IdMaps) -> Result<Vec<Change>, Error> {
     let mut changes = Vec::new();
     let mut todo = vec![Task { path: PathBuf::new(), lowers: stack.all_lowers(), opaque: false }];
     while let Some(task) = todo.pop() {
         let at = own.join(&task.path);
-        compare_directory(&stack, &task, &mut changes, &mut todo).map_err(Error::io("reading", &at))?;
+        compare_directory((stack, below), &task, &mut changes, &mut todo).map_err(Error::io("reading", &at))?;
     }
     Ok(changes)
 }
 
 /// Compares the entries of one directory, and adds its subdirectories to what is to be done.
-fn compare_directory(stack: &Stack, task: &Task, changes: &mut Vec<Change>, todo: &mut Vec<Task>) -> std::io::Result<()> {
+fn compare_directory(
+    (stack, owners): (&Stack, &IdMaps),
+    task: &Task,
+    changes: &mut Vec<Change>,
+    todo: &mut Vec<Task>,
+) -> std::io::Result<()> {
     let dir = stack.open_directory(&task.path, &task.lowers)?;
     let names = crate::rooted::list(dir.own.as_fd())?;
     for entry in &names {
@@ -163,7 +175,7 @@ fn compare_directory(stack: &Stack, task: &Task, changes: &mut Vec<Change>, todo
         match below {
             None => changes.push(change(&path, Kind::Added, &own)),
             Some(below) => {
-                if compare::differ(&own, &below.object)? {
+                if compare::differ(&own, &below.object, owners)? {
                     changes.push(Change { old_size: below.object.size(), ..change(&path, Kind::Changed, &own) });
                 }
                 lowers = below.directories;

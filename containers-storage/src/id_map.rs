@@ -6,6 +6,7 @@
 //! Must not: write maps or enter a namespace; that is the program's part.
 
 use std::fs;
+use std::io;
 
 use serde::{Deserialize, Serialize};
 
@@ -67,6 +68,53 @@ impl IdMap {
             Some(IdRange { container_id: columns.next()??, host_id: columns.next()??, size: columns.next()?? })
         };
         Self(text.lines().filter_map(range).collect())
+    }
+}
+
+/// The maps of users and of groups together: from ids inside to those on disk.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct IdMaps {
+    /// Users.
+    pub uid: IdMap,
+    /// Groups.
+    pub gid: IdMap,
+}
+
+impl IdMaps {
+    /// All ids of this process's namespace, each onto itself. Reads two small files of `/proc`.
+    pub fn of_this_process() -> io::Result<Self> {
+        let own = |path: &str| -> io::Result<IdMap> {
+            let map = IdMap::parse_proc(&fs::read_to_string(path)?);
+            let range = |range: &IdRange| IdRange { host_id: range.container_id, ..*range };
+            Ok(IdMap(map.0.iter().map(range).collect()))
+        };
+        Ok(Self { uid: own("/proc/self/uid_map")?, gid: own("/proc/self/gid_map")? })
+    }
+
+    /// Whether ids are the same on both sides.
+    pub fn is_identity(&self) -> bool {
+        self.uid.is_identity() && self.gid.is_identity()
+    }
+
+    /// The ids on disk that stand for these inside, if there are any.
+    pub fn outside(&self, uid: u32, gid: u32) -> Option<(u32, u32)> {
+        Some((self.uid.to_host(uid)?, self.gid.to_host(gid)?))
+    }
+
+    /// The same, for making a file: ids that stand for none are an error that names them.
+    pub fn owner_on_disk(&self, uid: u32, gid: u32) -> io::Result<(u32, u32)> {
+        let missing = || {
+            let text = format!("the owner {uid}:{gid} is not among the ids of the container");
+            io::Error::new(io::ErrorKind::InvalidInput, text)
+        };
+        self.outside(uid, gid).ok_or_else(missing)
+    }
+
+    /// The ids inside that these on disk stand for. What belongs to root on disk, as all that the tools themselves make, belongs to
+    /// root inside, whatever the maps say.
+    pub fn inside(&self, uid: u32, gid: u32) -> Option<(u32, u32)> {
+        let inside = |map: &IdMap, id: u32| map.to_container(id).or((id == 0).then_some(0));
+        Some((inside(&self.uid, uid)?, inside(&self.gid, gid)?))
     }
 }
 

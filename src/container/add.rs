@@ -27,7 +27,7 @@ use rustix::fs::{Timespec, Timestamps};
 use crate::copier::digest::{Composite, SourceKind, Total};
 use crate::copier::ignore::Ignore;
 use crate::copier::names::{Names, Owner};
-use crate::copier::tree::{self, Filter, Look, Place, Session};
+use crate::copier::tree::{self, Filter, Look, Maps, Place, Session};
 use destination::Target;
 pub use error::Error;
 use sources::{Item, Origin};
@@ -131,6 +131,8 @@ pub struct Options<'a> {
     pub selection: Selection,
     /// How they look afterwards.
     pub appearance: Appearance,
+    /// The id maps of the container, and of the other one that the sources are in.
+    pub maps: Maps<'a>,
 }
 
 /// The word before the digest in history.
@@ -185,16 +187,18 @@ pub fn add(target: &Root, sources: &[OsString], destination: Option<&Path>, opti
     let look = look(target, &options.source, &options.appearance)?;
     let shape = destination::Shape::of(sources.len(), groups.first().and_then(|group| group.items.first()), options.verb);
     let arranged = destination::arrange(target, destination, &options.workdir, shape)?;
-    let (landing, arranged) = match options.landing {
-        Landing::Container => (target, arranged),
-        Landing::Layer(tree) => (tree, arranged.cleaned()),
+    let (landing, arranged, copies) = match options.landing {
+        Landing::Container => (target, arranged, options.maps.copies),
+        // A layer has the ids inside.
+        Landing::Layer(tree) => (tree, arranged.cleaned(), None),
     };
+    let maps = Maps { copies, ..options.maps };
 
     let names = Names::read(&origin.root).map_err(|source| Error::Owners { source })?;
     let filter = Filter { context: Some(&ignore).filter(|i| !i.is_empty()), source: Some(&exclude).filter(|e| !e.is_empty()) };
     let devices = if crate::userns::is_rootless() { Devices::Skip } else { Devices::Create };
     let mut job = Job {
-        session: Session::new(landing, &names, look, filter, devices),
+        session: Session::new(landing, &names, look, filter, devices).with_maps(maps),
         origin: &origin,
         options,
         arranged: &arranged,
@@ -337,10 +341,9 @@ impl Job<'_, '_> {
 
     /// The directory that something goes into; what is missing of it is made, 0755.
     fn make_directory(&self, path: &Path) -> Result<OwnedFd, Error> {
-        let Look { default_owner, time, .. } = self.session.look;
         let made = self.session.target.mkdir_all(path, |handle, _| {
             let directory = tree::open_directory(handle.as_fd())?;
-            tree::finish_new_directory(directory.as_fd(), default_owner, time)
+            self.session.finish_new_directory(directory.as_fd())
         });
         made.map_err(|source| Error::EnsureDirectory { path: path.to_path_buf(), source })
     }

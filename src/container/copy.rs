@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use containers_storage::id_map::IdMaps;
 use containers_storage::store::Store;
 use jiff::Timestamp;
 
@@ -12,6 +13,7 @@ use super::pull::{self, Fetch};
 use super::run::HistoryChoice;
 use super::state::StagedTree;
 use super::{Mounted, WorkingContainer, mounted, state};
+use crate::copier::tree::Maps;
 use crate::image::Time;
 use crate::image::config::History;
 
@@ -86,9 +88,27 @@ pub enum Error {
 }
 
 /// What `--from` stands for.
-struct Other {
-    name: String,
-    layer: containers_storage::LayerId,
+enum Other {
+    Container(WorkingContainer),
+    Image { name: String, layer: containers_storage::LayerId },
+}
+
+impl Other {
+    /// What it shows, for reading.
+    fn mount(&self, store: &Store) -> Result<Mounted, mounted::Error> {
+        match self {
+            Self::Container(container) => Mounted::read_container(store, container),
+            Self::Image { name, layer } => Mounted::read_only(store, layer, name),
+        }
+    }
+
+    /// The id maps of its owners on disk, where they are others than inside.
+    fn shift(&self) -> Option<IdMaps> {
+        match self {
+            Self::Container(container) => container.shift(),
+            Self::Image { .. } => None,
+        }
+    }
 }
 
 /// Copies into the container `name`. `note` is given lines for the person.
@@ -100,7 +120,6 @@ pub fn copy(store: &Store, name: &str, options: &Options<'_>, note: &mut dyn FnM
         Origin::Named { name, fetch } if !pull::is_elsewhere(name) => Some(other(store, name, fetch)?),
         _ => None,
     };
-    container.require_unshifted()?;
     let mounted = Mounted::new(store, &container)?;
     mounted.notices().iter().for_each(|notice| note(notice.to_string()));
     let other = match &options.origin {
@@ -108,7 +127,7 @@ pub fn copy(store: &Store, name: &str, options: &Options<'_>, note: &mut dyn FnM
         _ => here,
     };
     let other_root = match &other {
-        Some(other) => Some(Mounted::read_only(store, &other.layer, &other.name)?),
+        Some(other) => Some(other.mount(store)?),
         None => None,
     };
     let source = match (&options.origin, &other, &other_root) {
@@ -116,6 +135,7 @@ pub fn copy(store: &Store, name: &str, options: &Options<'_>, note: &mut dyn FnM
         (Origin::Host(context), ..) => Source::Host { context: context.clone() },
         (Origin::Named { name, .. }, ..) => return Err(Error::NoLayers(name.clone())),
     };
+    let (theirs, ours) = (other.as_ref().and_then(Other::shift), container.shift());
     let staged = match options.layering {
         Layering::Container => None,
         Layering::Linked => Some(StagedTree::create(store, name)?),
@@ -127,6 +147,7 @@ pub fn copy(store: &Store, name: &str, options: &Options<'_>, note: &mut dyn FnM
         workdir: workdir(&container),
         selection: options.selection.clone(),
         appearance: options.appearance.clone(),
+        maps: Maps { sources: theirs.as_ref(), copies: ours.as_ref() },
     };
     let outcome = add::add(mounted.root(), &options.sources, options.destination.as_deref(), &how)
         .map_err(|source| Error::Add { container: name.to_owned(), source })?;
@@ -141,11 +162,11 @@ pub fn copy(store: &Store, name: &str, options: &Options<'_>, note: &mut dyn FnM
 
 fn other(store: &Store, name: &str, fetch: &Fetch<'_>) -> Result<Other, Error> {
     match WorkingContainer::open(store, name) {
-        Ok(container) => Ok(Other { name: container.name(), layer: container.layer().clone() }),
+        Ok(container) => Ok(Other::Container(container)),
         Err(state::Error::NotKnown { .. }) => {
             let found = pull::obtain(store, name, fetch).map_err(Box::new)?.found;
             let layer = found.image.layer.ok_or_else(|| Error::NoLayers(name.to_owned()))?;
-            Ok(Other { name: name.to_owned(), layer })
+            Ok(Other::Image { name: name.to_owned(), layer })
         }
         Err(error) => Err(error.into()),
     }

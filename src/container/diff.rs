@@ -55,8 +55,12 @@ pub struct Change {
 /// The changes of the container or image `name` (looked up in this order), sorted by path. Enters the user namespace: directories
 /// of other owners could not be read outside.
 pub fn diff(store: &Store, registries: &Registries, name: &str) -> Result<Vec<Change>, Error> {
+    let mut shift = None;
     let layer = match state::find(store, name) {
-        Ok(record) => Some(record.layer),
+        Ok(record) => {
+            shift = mounted::shift(store, &record)?;
+            Some(record.layer)
+        }
         Err(state::Error::NotKnown { .. }) => find_image(store, registries, name)?.image.layer,
         Err(error) => return Err(error.into()),
     };
@@ -66,7 +70,11 @@ pub fn diff(store: &Store, registries: &Registries, name: &str) -> Result<Vec<Ch
     mounted::enter_files(store, name)?;
     let record = store.layers().and_then(|layers| layers.get(&layer));
     let record = record.map_err(|source| Error::Store { name: name.to_owned(), source })?;
-    let all = changes::of_layer(driver, &record).map_err(failed)?;
+    let all = match shift {
+        Some(shift) => changes::of_shifted_layer(driver, &record, shift.maps()),
+        None => changes::of_layer(driver, &record),
+    };
+    let all = all.map_err(failed)?;
     let change = |change: changes::Change| Change {
         size: (change.kind != Kind::Deleted && change.file_type == FileKind::File).then_some(change.size),
         path: change.path,

@@ -150,9 +150,6 @@ pub enum Error {
         /// The last one.
         last: u32,
     },
-    /// Maps for a container on nothing.
-    #[error("id maps are for the files of an image: a container on scratch has none")]
-    MapsForScratch,
     /// A map without an id for root.
     #[error("container ID 0 cannot be mapped to a host ID")]
     NoRoot,
@@ -256,9 +253,12 @@ fn place(store: &Store, options: &Options, image: Option<&Image>) -> Result<(New
         UserNamespace::Mapped(maps) => maps.clone(),
         UserNamespace::Automatic(wanted) => mapped::automatic_maps(store, image, *wanted)?,
     };
-    let (image, name) = (image.ok_or(Error::MapsForScratch)?, &options.image);
-    let (layer, notices) = mapped::mapped_layer(store, image, name, &maps)?;
-    new.parent = Some(layer);
+    let name = &options.image;
+    let notices = mounted::enter_files(store, name).map_err(|error| Error::Namespace(Box::new(error)))?;
+    mapped::require_ids(&maps)?;
+    if let Some(image) = image {
+        new.parent = Some(mapped::layer_below(store, image, name, &maps)?);
+    }
     (new.uid_map, new.gid_map) = (maps.uid, maps.gid);
     Ok((new, notices))
 }

@@ -85,7 +85,6 @@ pub struct MountPoint {
 /// Mounts the container `name` in this mount namespace and leaves it there.
 pub fn mount(store: &Store, name: &str) -> Result<MountPoint, Error> {
     let container = WorkingContainer::open(store, name)?;
-    container.require_unshifted()?;
     let failed = |source| Error::Driver { name: name.to_owned(), source };
     let driver = store.driver().map_err(failed)?;
     require_session(store)?;
@@ -105,7 +104,7 @@ pub fn mount(store: &Store, name: &str) -> Result<MountPoint, Error> {
         Arrival::MountedHere { .. } => {}
         Arrival::HeldBy { pid, .. } => return Err(Error::Elsewhere { name: name.to_owned(), pid }),
         Arrival::Free(gate) => {
-            mounted::mount_free(driver, &container)?;
+            mounted::mount_free(store, driver, &container)?;
             gate.enter_session(session()).map_err(lease_failed)?;
             note()?;
         }

@@ -16,11 +16,13 @@
 
 use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use containers_storage::driver::{self, Access, GraphDriver, MountOptions, Shape};
+use containers_storage::containers::Container;
+use containers_storage::driver::{self, Access, GraphDriver, MountOptions, Shape, Shift};
 use containers_storage::lease::{self, Alone, Arrival, Gate, Lease};
-use containers_storage::store::Store;
+use containers_storage::store::{self, Store};
 use containers_storage::{LayerId, Root};
 
 use super::{WorkingContainer, state};
@@ -29,7 +31,7 @@ use crate::userns::{self, MountNamespace, Notice, ProcessId};
 /// Why a container could not be mounted.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The container's owners are shifted.
+    /// The container could not be read.
     #[error("{0}")]
     State(#[from] state::Error),
     /// A process that is not ours has the container mounted.
@@ -71,6 +73,14 @@ pub enum Error {
         name: String,
         /// What failed.
         source: driver::Error,
+    },
+    /// The layer's record could not be read.
+    #[error("mounting {name:?}")]
+    Layer {
+        /// The container.
+        name: String,
+        /// What failed.
+        source: store::Error,
     },
     /// The mount is there but cannot be opened.
     #[error("opening {path:?}")]
@@ -152,6 +162,19 @@ impl Mounted {
         Ok(Self { root: Root::from(mount), path: driver.mount_point(layer), notices: Vec::new(), user: None })
     }
 
+    /// The same of a container, with the owners that its own mount shows.
+    pub fn read_container(store: &Store, container: &WorkingContainer) -> Result<Self, Error> {
+        let Some(shift) = shift(store, container.record())? else {
+            return Self::read_only(store, container.layer(), &container.name());
+        };
+        let failed = |source| Error::Driver { name: container.name(), source };
+        let driver = store.driver().map_err(failed)?;
+        let options = MountOptions { access: Access::Read, shift: Some(shift), ..MountOptions::default() };
+        let mount = driver.mount_detached(container.layer(), &options).map_err(failed)?;
+        let path = driver.mount_point(container.layer());
+        Ok(Self { root: Root::from(mount), path, notices: Vec::new(), user: None })
+    }
+
     /// The root directory of a mount that is attached nowhere, attached on `path`: a part of it can be bound elsewhere then.
     /// Others see nothing of it, since the mount namespace is private.
     pub(super) fn attached(self, path: &Path) -> Result<Root, Error> {
@@ -211,7 +234,8 @@ fn use_tree(
     let notices = enter_files(store, &name)?;
     let gate = lease::arrive_freely(&store.conf().graph_root, container.layer())
         .map_err(|source| Error::Lease { name: name.clone(), source })?;
-    let path = driver.mount(container.layer(), &mount_options(container)).map_err(|source| Error::Driver { name, source })?;
+    let options = mount_options(store, container)?;
+    let path = driver.mount(container.layer(), &options).map_err(|source| Error::Driver { name, source })?;
     Ok((path, gate, notices))
 }
 
@@ -243,13 +267,14 @@ fn arrive(
                 }
                 Err(error) => return Err(error),
             },
-            Arrival::Free(gate) => return enter_and_mount(driver, container, gate),
+            Arrival::Free(gate) => return enter_and_mount(store, driver, container, gate),
         }
     }
 }
 
 /// Mounts a container that no verb of ours holds, or joins the session that does.
 fn enter_and_mount(
+    store: &Store,
     driver: &dyn GraphDriver,
     container: &WorkingContainer,
     gate: Gate,
@@ -263,7 +288,7 @@ fn enter_and_mount(
         return Ok((mount_point, gate, Vec::new()));
     }
     let entered = userns::enter(MountNamespace::Private).map_err(|source| Error::Namespace { name, source })?;
-    let path = mount_free(driver, container)?;
+    let path = mount_free(store, driver, container)?;
     if let Some(server) = driver.server() {
         gate.note_server(server).map_err(|source| Error::Lease { name: container.name(), source })?;
     }
@@ -271,13 +296,13 @@ fn enter_and_mount(
 }
 
 /// Mounts a container whose lease is free, unless some other process has it mounted.
-pub(super) fn mount_free(driver: &dyn GraphDriver, container: &WorkingContainer) -> Result<PathBuf, Error> {
+pub(super) fn mount_free(store: &Store, driver: &dyn GraphDriver, container: &WorkingContainer) -> Result<PathBuf, Error> {
     let name = container.name();
     let failed = |source| Error::Driver { name: name.clone(), source };
     if driver.in_use(container.layer()).map_err(failed)? {
         return Err(Error::InUse { name });
     }
-    driver.mount(container.layer(), &mount_options(container)).map_err(failed)
+    driver.mount(container.layer(), &mount_options(store, container)?).map_err(failed)
 }
 
 /// Whether the process `pid` sees a mount at `mount_point` (proc_pid_mountinfo(5), field 5).
@@ -297,16 +322,27 @@ fn mountinfo_byte(byte: u8) -> Vec<u8> {
 }
 
 /// How a working container is mounted: its own mount options where its record has them.
-fn mount_options(container: &WorkingContainer) -> MountOptions {
+fn mount_options(store: &Store, container: &WorkingContainer) -> Result<MountOptions, Error> {
     let flags = &container.record().flags;
     let options = flags.get("MountOpts").and_then(|value| value.as_array()).filter(|options| !options.is_empty());
     let words = |options: &Vec<serde_json::Value>| options.iter().filter_map(|word| word.as_str().map(str::to_owned)).collect();
-    MountOptions {
+    Ok(MountOptions {
         access: Access::Write,
+        shift: shift(store, container.record())?,
         volatile: flags.get("Volatile").and_then(serde_json::Value::as_bool).unwrap_or(false),
         options: options.map(words),
         label: flags.get("MountLabel").and_then(|label| label.as_str()).filter(|label| !label.is_empty()).map(str::to_owned),
-    }
+    })
+}
+
+/// The owners that what lies below the container's layer is to be shown with: none if they are on disk already, as in a copy that has the
+/// container's maps.
+pub(super) fn shift(store: &Store, container: &Container) -> Result<Option<Arc<dyn Shift>>, Error> {
+    let Some(maps) = state::shift(container) else { return Ok(None) };
+    let layer = store.layers().and_then(|layers| layers.get(&container.layer));
+    let layer = layer.map_err(|source| Error::Layer { name: container.id.to_string(), source })?;
+    let is_on_disk = !layer.uid_map.is_empty() || !layer.gid_map.is_empty();
+    Ok((!is_on_disk).then(|| Arc::new(userns::Shifter::new(maps)) as Arc<dyn Shift>))
 }
 
 fn join(name: &str, pid: u32) -> Result<(), Error> {

@@ -11,7 +11,6 @@ mod words;
 use std::path::{Path, PathBuf};
 
 use containers_storage::Root;
-use containers_storage::id_map::IdMap;
 use containers_storage::store::Store;
 
 use super::config::empty_step;
@@ -26,7 +25,7 @@ use crate::run::devices::DeviceRequest;
 use crate::run::etc_files::{self, BaseHosts, HostAddress, Hostname, Hosts};
 use crate::run::hooks;
 use crate::run::limits::{self, Rlimit};
-use crate::run::namespaces::{self, IdMaps, Namespace, User};
+use crate::run::namespaces::{self, Namespace, User};
 use crate::run::oci;
 use crate::run::{
     self, Isolation, MountOptions, MountPoints, ProcessOptions, Request, RootChange, Status, Terminal, security, users,
@@ -278,11 +277,6 @@ struct Plan<'a> {
 impl Plan<'_> {
     fn request(&self) -> Result<Request, String> {
         let namespaces = self.namespaces()?;
-        let isolation = self.isolation();
-        if let (Isolation::Oci(_), User::Mapped(_)) = (&isolation, &namespaces.user) {
-            let text = "an external runtime cannot reach the files of a container with ID maps of its own (--userns)";
-            return Err(format!("{text}: use --isolation rootless or chroot"));
-        }
         Ok(Request {
             process: self.process(&namespaces),
             security: self.security()?,
@@ -290,7 +284,7 @@ impl Plan<'_> {
             mounts: self.mounts()?,
             files: self.files(&namespaces)?,
             namespaces,
-            isolation,
+            isolation: self.isolation(),
             cgroups: self.cgroups(),
             hooks: self.hooks()?,
             root_change: self.options.confinement.root_change,
@@ -435,8 +429,7 @@ impl Plan<'_> {
     }
 
     fn user(&self) -> User {
-        let record = self.container.record();
-        let maps = IdMaps { uid: IdMap(record.uid_map.clone()), gid: IdMap(record.gid_map.clone()) };
+        let maps = self.container.id_maps();
         match self.kept_namespace("user") {
             _ if !maps.uid.is_identity() || !maps.gid.is_identity() => User::Mapped(maps),
             Some(kept) if !kept.host => User::New,

@@ -19,8 +19,9 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use containers_storage::archive::unpack::Devices;
+use containers_storage::id_map::IdMaps;
 use containers_storage::{Digest, Root};
-use rustix::fs::{Mode, OFlags, Timespec};
+use rustix::fs::{Mode, OFlags, Stat, Timespec};
 
 use super::content::Mover;
 use super::digest::SourceKind;
@@ -58,7 +59,7 @@ pub enum Error {
     },
 }
 
-/// What copies look like.
+/// What copies look like. Owners are those inside.
 #[derive(Debug, Clone, Copy)]
 pub struct Look {
     /// The owner of everything; `None` keeps the source's.
@@ -69,6 +70,32 @@ pub struct Look {
     pub time: Option<i64>,
     /// The owner of directories that have no source.
     pub default_owner: Owner,
+}
+
+/// Which ids on disk stand for the ids that are inside; `None`: the same.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Maps<'a> {
+    /// Where the sources are.
+    pub sources: Option<&'a IdMaps>,
+    /// Where the copies go.
+    pub copies: Option<&'a IdMaps>,
+}
+
+impl Maps<'_> {
+    /// The ids inside that own a source.
+    pub fn inside(self, stat: &Stat) -> io::Result<Owner> {
+        let (uid, gid) = (stat.st_uid, stat.st_gid);
+        let missing = || io::Error::other(format!("its owner {uid}:{gid} is not among the ids of the container that it is in"));
+        let inside = self.sources.map_or(Some((uid, gid)), |maps| maps.inside(uid, gid));
+        inside.map(|(uid, gid)| Owner { uid, gid }).ok_or_else(missing)
+    }
+
+    /// The ids on disk of a copy that belongs to `owner`.
+    pub fn on_disk(self, owner: Owner) -> io::Result<Owner> {
+        let Some(maps) = self.copies else { return Ok(owner) };
+        let (uid, gid) = maps.owner_on_disk(owner.uid, owner.gid)?;
+        Ok(Owner { uid, gid })
+    }
 }
 
 /// What is left out.
@@ -93,6 +120,8 @@ pub struct Session<'a> {
     pub filter: Filter<'a>,
     /// Whether devices are made.
     pub devices: Devices,
+    /// Who is who on disk.
+    pub maps: Maps<'a>,
     /// What was left out unasked: a line each.
     pub warnings: Vec<String>,
     mover: Mover,
@@ -135,7 +164,26 @@ pub struct Copied {
 impl<'a> Session<'a> {
     /// A session that copies into `target`.
     pub fn new(target: &'a Root, names: &'a Names, look: Look, filter: Filter<'a>, devices: Devices) -> Self {
-        Self { target, names, look, filter, devices, warnings: Vec::new(), mover: Mover::default(), owners: HashMap::new() }
+        let maps = Maps::default();
+        let (warnings, mover, owners) = (Vec::new(), Mover::default(), HashMap::new());
+        Self { target, names, look, filter, devices, maps, warnings, mover, owners }
+    }
+
+    /// The same between containers whose ids on disk are others than inside.
+    #[must_use]
+    pub fn with_maps(self, maps: Maps<'a>) -> Self {
+        Self { maps, ..self }
+    }
+
+    /// Gives a directory that has no source its owner, mode 0755, and the time that was asked for.
+    pub fn finish_new_directory(&self, made: BorrowedFd<'_>) -> io::Result<()> {
+        make::chown(made, self.maps.on_disk(self.look.default_owner)?)?;
+        rustix::fs::fchmod(made, Mode::from_raw_mode(0o755))?;
+        if let Some(seconds) = self.look.time {
+            let at = Timespec { tv_sec: seconds, tv_nsec: 0 };
+            rustix::fs::futimens(made, &rustix::fs::Timestamps { last_access: at, last_modification: at })?;
+        }
+        Ok(())
     }
 
     /// Copies `source` to `place`: the content of a directory into the directory, anything else under the place's name.
@@ -147,15 +195,4 @@ impl<'a> Session<'a> {
 /// A readable descriptor of the directory that a bare handle stands for.
 pub fn open_directory(handle: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     Ok(rustix::fs::openat(handle, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)
-}
-
-/// A directory that has no source: 0755, and the time that was asked for.
-pub fn finish_new_directory(made: BorrowedFd<'_>, owner: Owner, time: Option<i64>) -> io::Result<()> {
-    make::chown(made, owner)?;
-    rustix::fs::fchmod(made, Mode::from_raw_mode(0o755))?;
-    if let Some(seconds) = time {
-        let at = Timespec { tv_sec: seconds, tv_nsec: 0 };
-        rustix::fs::futimens(made, &rustix::fs::Timestamps { last_access: at, last_modification: at })?;
-    }
-    Ok(())
 }

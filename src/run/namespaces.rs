@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use containers_storage::id_map::{IdMap, IdRange};
+pub use containers_storage::id_map::IdMaps;
 
 use super::network;
 
@@ -36,32 +36,6 @@ pub enum User {
     New,
     /// A new one with these ids, which own the container's files.
     Mapped(IdMaps),
-}
-
-/// Maps from ids inside a container to those of the namespace that its files are written in.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct IdMaps {
-    /// Users.
-    pub uid: IdMap,
-    /// Groups.
-    pub gid: IdMap,
-}
-
-impl IdMaps {
-    /// All ids of this process's namespace, each onto itself.
-    pub fn of_this_process() -> std::io::Result<Self> {
-        let own = |path: &str| -> std::io::Result<IdMap> {
-            let map = IdMap::parse_proc(&std::fs::read_to_string(path)?);
-            let range = |range: &IdRange| IdRange { host_id: range.container_id, ..*range };
-            Ok(IdMap(map.0.iter().map(range).collect()))
-        };
-        Ok(Self { uid: own("/proc/self/uid_map")?, gid: own("/proc/self/gid_map")? })
-    }
-
-    /// The ids outside that stand for these inside, if there are any.
-    pub fn outside(&self, uid: u32, gid: u32) -> Option<(u32, u32)> {
-        Some((self.uid.to_host(uid)?, self.gid.to_host(gid)?))
-    }
 }
 
 impl User {

@@ -20,9 +20,11 @@ mod enter;
 mod error;
 mod join;
 mod maps;
+mod shifter;
 pub mod subid;
 
 pub use current::{Ids, State, child_environment, current, has_single_id, is_rootless, outer_ids};
 pub use enter::{Entered, How, MountNamespace, Notice, enter, unshare_mounts};
 pub use error::Error;
 pub use join::{ProcessId, join};
+pub use shifter::Shifter;

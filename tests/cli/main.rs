@@ -10,6 +10,7 @@ mod debian;
 mod from;
 #[path = "../harness/mod.rs"]
 mod harness;
+mod id_maps;
 mod images;
 mod isolation;
 mod linked;

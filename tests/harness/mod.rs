@@ -38,7 +38,28 @@ impl TestEnv {
 
     /// A fresh environment with an empty store of this driver, which all tools take.
     pub fn on(driver: &str) -> Self {
-        let user = test_user();
+        Self::of(test_user(), driver)
+    }
+
+    /// The same for real root, on overlay; none if the tests are run by somebody else.
+    pub fn of_root() -> Option<Self> {
+        if !user::am_root() {
+            return None;
+        }
+        let mut env = Self::of(TestUser { name: "root".to_owned(), uid: 0, gid: 0 }, "overlay");
+        let (graph_root, run_root) = (env.graph_root(), env.path("run/containers"));
+        let conf = format!("[storage]\ndriver = \"overlay\"\ngraphroot = {graph_root:?}\nrunroot = {run_root:?}\n");
+        let conf = env.write_home("storage.conf", conf);
+        env.set("CONTAINERS_STORAGE_CONF", &conf.to_string_lossy());
+        Some(env)
+    }
+
+    /// Whether commands are run by real root.
+    pub fn is_root(&self) -> bool {
+        self.user.uid == 0
+    }
+
+    fn of(user: TestUser, driver: &str) -> Self {
         let dir = tempfile::Builder::new().prefix("coracle-t").tempdir_in("/var/tmp").expect("a temporary directory");
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o711)).expect("its mode");
         let env = Self { dir, user, variables: Vec::new() };

@@ -21,7 +21,7 @@ use std::thread;
 use self::members::Packer;
 use super::sink::{self, Hash, Outputs};
 use super::{Error, OverlayXattrs};
-use crate::id_map::IdMap;
+use crate::id_map::IdMaps;
 use crate::{Digest, Root};
 
 /// What the directory is.
@@ -110,30 +110,19 @@ pub enum Owners {
     One(u32, u32),
     /// Whom these maps say: an id on disk is one outside, an entry gets the one inside. What belongs to root outside, as all that the
     /// tools themselves make, belongs to root inside.
-    Inside {
-        /// Users.
-        uid: IdMap,
-        /// Groups.
-        gid: IdMap,
-    },
+    Inside(IdMaps),
     /// The other way round: an entry gets the id outside.
-    Outside {
-        /// Users.
-        uid: IdMap,
-        /// Groups.
-        gid: IdMap,
-    },
+    Outside(IdMaps),
 }
 
 impl Owners {
     /// The owner and group of an entry that has these on disk; `None` if a map does not cover one of them.
     fn of(&self, uid: u32, gid: u32) -> Option<(u32, u32)> {
-        let inside = |map: &IdMap, id: u32| map.to_container(id).or((id == 0).then_some(0));
         match self {
             Self::AsOnDisk => Some((uid, gid)),
             Self::One(uid, gid) => Some((*uid, *gid)),
-            Self::Inside { uid: uids, gid: gids } => Some((inside(uids, uid)?, inside(gids, gid)?)),
-            Self::Outside { uid: uids, gid: gids } => Some((uids.to_host(uid)?, gids.to_host(gid)?)),
+            Self::Inside(maps) => maps.inside(uid, gid),
+            Self::Outside(maps) => maps.outside(uid, gid),
         }
     }
 }

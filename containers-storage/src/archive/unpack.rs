@@ -21,6 +21,7 @@ use super::decompress::{Blob, Decompressor};
 use super::reader::Reader;
 use super::sink::{self, BUFFERS, Hash, Outputs};
 use super::{Compression, Entry, Error, Marks, Whiteouts};
+use crate::id_map::IdMaps;
 use crate::{Digest, Root};
 
 /// What is done with block and character devices.
@@ -136,6 +137,8 @@ pub struct TreeOptions<'a> {
     pub mode: Option<u32>,
     /// Owner and group of directories that the archive implies but does not hold; their mode is 0755.
     pub implied_owner: (u32, u32),
+    /// The ids on disk that stand for all of these owners. One that stands for none is an error.
+    pub maps: Option<&'a IdMaps>,
     /// Sees each member before it is made, may change it (its `path`, owner, mode, time), and decides.
     pub filter: Option<&'a mut dyn FnMut(&mut Entry) -> Verdict>,
 }

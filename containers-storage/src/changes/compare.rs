@@ -10,6 +10,7 @@ use rustix::fs::{FileType, OFlags, Stat};
 use rustix::io::Errno;
 
 use super::FileKind;
+use crate::id_map::IdMaps;
 use crate::rooted;
 
 /// A bare handle and what it stands for.
@@ -97,10 +98,14 @@ impl Object {
     }
 }
 
-/// Whether the object above is another than the one below. A directory's time and size change with its entries, so they don't count.
-pub(super) fn differ(above: &Object, below: &Object) -> io::Result<bool> {
+/// Whether the object above is another than the one below, whose owners `owners` maps. A directory's time and size change with its
+/// entries, so they don't count.
+pub(super) fn differ(above: &Object, below: &Object, owners: &IdMaps) -> io::Result<bool> {
     let (a, b) = (&above.stat, &below.stat);
-    if above.kind() != below.kind() || (a.st_mode, a.st_uid, a.st_gid) != (b.st_mode, b.st_uid, b.st_gid) {
+    if above.kind() != below.kind()
+        || a.st_mode != b.st_mode
+        || owners.outside(b.st_uid, b.st_gid) != Some((a.st_uid, a.st_gid))
+    {
         return Ok(true);
     }
     let same_time = (a.st_mtime, a.st_mtime_nsec) == (b.st_mtime, b.st_mtime_nsec);

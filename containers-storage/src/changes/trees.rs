@@ -17,6 +17,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 
 use super::compare::{self, Object};
 use super::{Change, FileKind, Kind};
+use crate::id_map::IdMaps;
 use crate::placeholder::is_placeholder;
 use crate::rooted;
 use crate::{Root, placeholder};
@@ -150,7 +151,7 @@ fn differ([(own, a), (parent, b)]: [(&OwnedFd, &Stat); 2], name: &OsStr, is_copy
     if kind(a) != FileKind::Directory && !(same_time && a.st_size == b.st_size && a.st_rdev == b.st_rdev) {
         return Ok(true);
     }
-    Ok(!is_copy && compare::differ(&Object::open(own, name)?, &Object::open(parent, name)?)?)
+    Ok(!is_copy && compare::differ(&Object::open(own, name)?, &Object::open(parent, name)?, &IdMaps::default())?)
 }
 
 fn stat(dir: &OwnedFd, name: &OsStr) -> io::Result<Stat> {

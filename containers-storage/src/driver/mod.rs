@@ -18,8 +18,9 @@ pub mod vfs;
 
 use std::fmt;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::mount::UnmountFlags;
@@ -27,6 +28,7 @@ use rustix::mount::UnmountFlags;
 use crate::LayerId;
 use crate::archive::{Marks, OverlayXattrs, Whiteouts};
 use crate::conf::{Conf, DriverKind};
+use crate::id_map::IdMaps;
 
 /// Why a driver could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -121,6 +123,15 @@ pub enum Shape {
     Trees,
 }
 
+/// Other owners for the files of a mount.
+pub trait Shift: fmt::Debug + Send + Sync {
+    /// From the ids on disk to those that are shown.
+    fn maps(&self) -> &IdMaps;
+
+    /// Makes `mount`, which is attached nowhere, show them (`MOUNT_ATTR_IDMAP`, mount_setattr(2)).
+    fn apply(&self, mount: BorrowedFd<'_>) -> io::Result<()>;
+}
+
 /// What a mount should be like.
 #[derive(Debug, Clone, Default)]
 pub struct MountOptions {
@@ -132,6 +143,8 @@ pub struct MountOptions {
     pub options: Option<Vec<String>>,
     /// SELinux context of the mount (`context=`); empty or `None` sets nothing.
     pub label: Option<String>,
+    /// What lies below the layer's own directory gets other owners (format, section 6.5).
+    pub shift: Option<Arc<dyn Shift>>,
 }
 
 /// Where layers lie and how they are stacked. All ids are the driver's; the parent chain is the driver's own (format 2.3).
@@ -158,6 +171,12 @@ pub trait GraphDriver: fmt::Debug + Send + Sync {
     /// The process that serves the mount which `mount` made last.
     fn server(&self) -> Option<u32> {
         None
+    }
+
+    /// Whether mounts can show the layer `sample` with other owners (`MountOptions::shift`), so that a container with id maps needs no copy
+    /// of its image. Tried, where only a trial tells; the process must be inside the user namespace of the store.
+    fn can_shift(&self, _sample: &LayerId, _shift: &Arc<dyn Shift>) -> bool {
+        false
     }
 
     /// The driver's home, `<graph root>/<name>`.

@@ -19,17 +19,19 @@
 mod chain;
 mod mount;
 mod program;
+mod shifted;
 mod tree;
 
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::{Access, Error, GraphDriver, MountOptions, Shape};
-use crate::LayerId;
+use super::{Access, Error, GraphDriver, MountOptions, Shape, Shift};
 use crate::archive::{Marks, OverlayXattrs, Whiteouts};
+use crate::{LayerId, id_map};
 
 /// What the driver needs to know from storage.conf and the command line.
 #[derive(Debug, Clone, Default)]
@@ -114,6 +116,19 @@ impl GraphDriver for Overlay {
 
     fn server(&self) -> Option<u32> {
         Some(self.server.load(Ordering::Relaxed)).filter(|pid| *pid != 0)
+    }
+
+    fn can_shift(&self, sample: &LayerId, shift: &Arc<dyn Shift>) -> bool {
+        if self.config.mount_program.is_some() {
+            return true;
+        }
+        // The variable is the other tools' (format, section 6.5). The kernel lets nobody but the owner of the file system do it.
+        if id_map::is_rootless() || std::env::var_os("_CONTAINERS_OVERLAY_DISABLE_IDMAP").is_some_and(|word| word == "yes") {
+            return false;
+        }
+        let options = MountOptions { access: Access::Read, shift: Some(Arc::clone(shift)), ..MountOptions::default() };
+        // Of a layer alone nothing lies below: two are needed for a trial.
+        mount::shows_shifted(self, sample, &options)
     }
 
     fn home(&self) -> &Path {

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 
+use rustix::fs::{AtFlags, CWD, Gid, Uid};
 use serde_json::Value;
 
 use super::layer::StagedTree;
@@ -28,7 +29,8 @@ pub struct NewContainer {
     pub metadata: String,
     /// Options for mounts of the container, in place of the configured ones.
     pub mount_options: Vec<String>,
-    /// Users inside the container and on disk; empty: the same. The layer below must have the same map.
+    /// Users inside the container and on disk; empty: the same. The layer below has the same map, or none, and is mounted with other
+    /// owners (`driver::MountOptions::shift`).
     pub uid_map: IdMap,
     /// The same for groups.
     pub gid_map: IdMap,
@@ -92,6 +94,12 @@ impl Store {
             Some(copy) => self.driver()?.adopt(&container.layer, new.parent.as_ref(), copy.tree())?,
             None => self.driver()?.create(&container.layer, new.parent.as_ref())?,
         }
+        let parent = new.parent.as_ref().map(|parent| layers.get(parent)).transpose()?;
+        let same = |parent: &Layer| parent.uid_map == new.uid_map.0 && parent.gid_map == new.gid_map.0;
+        let is_on_disk = parent.as_ref().is_none_or(same);
+        if parent.is_none() || !is_on_disk {
+            self.give_to_root(&container.layer, &new.uid_map, &new.gid_map)?;
+        }
         let dir = self.container_dir(&container.id);
         crate::lock::make_private_dir(&dir).map_err(Error::io("creating", &dir))?;
         state(&container, &dir).map_err(Error::io("writing the state of the container in", &dir))?;
@@ -100,8 +108,10 @@ impl Store {
         container.uid_map.clone_from(&new.uid_map.0);
         container.gid_map.clone_from(&new.gid_map.0);
         let mut layer = Layer::new(container.layer.clone(), new.parent.clone());
-        layer.uid_map.clone_from(&new.uid_map.0);
-        layer.gid_map.clone_from(&new.gid_map.0);
+        if is_on_disk {
+            layer.uid_map.clone_from(&new.uid_map.0);
+            layer.gid_map.clone_from(&new.gid_map.0);
+        }
         layers.push(origin, &layer)?;
         containers.push(origin, &container)?;
         let mut prepared = layers.prepare()?;
@@ -109,6 +119,17 @@ impl Store {
         prepared.finish()?;
         noted.done();
         Ok(container)
+    }
+
+    /// The directory of a layer upon none, or upon one without maps, gets the owner that the maps give root; without maps it is left alone.
+    fn give_to_root(&self, layer: &LayerId, uid: &IdMap, gid: &IdMap) -> Result<(), Error> {
+        if uid.0.is_empty() && gid.0.is_empty() {
+            return Ok(());
+        }
+        let diff = self.driver()?.diff_dir(layer)?;
+        let owner = (uid.root().map(Uid::from_raw), gid.root().map(Gid::from_raw));
+        let given = rustix::fs::chownat(CWD, &diff, owner.0, owner.1, AtFlags::SYMLINK_NOFOLLOW);
+        given.map_err(Error::io("changing the owner of", &diff))
     }
 
     /// Where layers are whole trees: a copy of `parent`, made before any lock is taken.

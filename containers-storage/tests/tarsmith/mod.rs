@@ -170,6 +170,7 @@ pub fn unpack_tree(bytes: &[u8], root: &Path, dest: &str) -> Result<TreeOutcome,
         owner: None,
         mode: None,
         implied_owner: owner(),
+        maps: None,
         filter: None,
     };
     unpack::tree(&mut &bytes[..], &Root::open(root).unwrap(), Path::new(dest), &mut options)

@@ -52,6 +52,7 @@ pub(super) fn unpack(
         owner: owner.map(|owner| (owner.uid, owner.gid)),
         mode: look.mode,
         implied_owner: (look.default_owner.uid, look.default_owner.gid),
+        maps: session.maps.copies,
         filter: Some(&mut stamp),
     };
     let outcome = unpack::tree(&mut open(handle)?, session.target, directory, &mut options)?;

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use containers_storage::archive::pack::{self, OnDisk, Output, Times, Tree};
 use containers_storage::archive::unpack::{self, Devices, TreeOptions, Unmapped, Verdict};
 use containers_storage::archive::{self, Entry, OverlayXattrs};
+use containers_storage::id_map::IdMaps;
 use containers_storage::layers::Layer;
 use containers_storage::store::{LayerContent, Store};
 use containers_storage::{LayerId, Root, id_map};
@@ -28,7 +29,7 @@ use crate::container::add::{self, Appearance, Landing, Selection, Source, Verb};
 use crate::container::state::StagedTree;
 use crate::container::{Mounted, WorkingContainer};
 use crate::copier::make::{self, Metadata};
-use crate::copier::names::Owner;
+use crate::copier::tree::Maps;
 use crate::copier::{tree, xattr};
 use crate::image::Time;
 use crate::image::config::History;
@@ -93,7 +94,7 @@ pub(super) fn stage(
 
 /// The root of a container that is not mounted here, to be looked at only.
 pub(super) fn look_at(store: &Store, container: &WorkingContainer) -> Result<Root, Error> {
-    let mounted = Mounted::read_only(store, container.layer(), &container.name())?;
+    let mounted = Mounted::read_container(store, container)?;
     mounted.root().try_clone().map_err(io_failed("opening", mounted.path()))
 }
 
@@ -165,6 +166,7 @@ fn unpack_over(merged: &Root, input: &mut (dyn io::Read + Send)) -> Result<(), a
         owner: None,
         mode: None,
         implied_owner: (0, 0),
+        maps: None,
         filter: Some(&mut replace_links),
     };
     unpack::tree(input, merged, Path::new("/"), &mut options).map(drop)
@@ -199,6 +201,7 @@ fn added_files(
             source: Source::Host { context: None },
             landing: Landing::Layer(staged.root()),
             workdir: PathBuf::from("/"),
+            maps: Maps::default(),
             selection: Selection { wildcards: add::Wildcards::Literal, ..Selection::default() },
             appearance: Appearance {
                 chmod: Some(MODE.to_owned()),
@@ -213,7 +216,7 @@ fn added_files(
     // The layer has their directories too, and must not change those that are there.
     for (_, path) in &options.add_files {
         let place = real_place(merged, path).map_err(io_failed("looking up", path))?;
-        take_after(merged, staged.root(), &place).map_err(io_failed("describing", &place))?;
+        take_after(merged, staged.root(), &place, container.shift().as_ref()).map_err(io_failed("describing", &place))?;
     }
     let root = staged.root().try_clone().map_err(io_failed("opening", container.directory()))?;
     Ok(Extra { path: PathBuf::from("--add-file"), root, history: None, _staged: Some(staged) })
@@ -236,13 +239,13 @@ fn real_place(root: &Root, path: &Path) -> io::Result<PathBuf> {
 }
 
 /// Gives each directory on the way to `place` in `tree` the owner, mode, attributes and time that it has in `merged`.
-fn take_after(merged: &Root, tree: &Root, place: &Path) -> io::Result<()> {
+fn take_after(merged: &Root, tree: &Root, place: &Path, maps: Option<&IdMaps>) -> io::Result<()> {
     for path in place.ancestors().filter(|path| path.file_name().is_some()) {
         let (Ok(original), Ok(copy)) = (merged.subdir(path), tree.subdir(path)) else { continue };
         let stat = rustix::fs::fstat(&original)?;
         let xattrs = xattr::read(tree::open_directory(original.as_fd())?.as_fd())?;
         let metadata = Metadata {
-            owner: Owner { uid: stat.st_uid, gid: stat.st_gid },
+            owner: Maps { sources: maps, copies: None }.inside(&stat)?,
             mode: stat.st_mode & 0o7777,
             modified: Timespec { tv_sec: stat.st_mtime, tv_nsec: stat.st_mtime_nsec.cast_signed() },
             xattrs: &xattrs,

@@ -7,7 +7,6 @@ use std::path::Path;
 use containers_storage::archive::pack::{self, OnDisk, Output, Owners, Times, Tree};
 use containers_storage::driver::{GraphDriver, Shape};
 use containers_storage::freeze::{self, InPlace};
-use containers_storage::id_map::IdMap;
 use containers_storage::layers::Layer;
 use containers_storage::lease::{self, Arrival, Gate};
 use containers_storage::store::{LayerContent, Store};
@@ -64,11 +63,12 @@ pub(super) fn pack(
     }
     let driver = store.driver().map_err(|source| Error::Driver { name: container.name(), source })?;
     let times = times(options.documents.clock);
-    let onto = if container.is_shifted() { top_layer(store, container)? } else { None };
+    let is_shifted = container.shift().is_some();
+    let onto = if is_shifted { top_layer(store, container)? } else { None };
     let how = freeze::Options { times, owner: owners(container), onto, ..freeze::Options::default() };
     let failed = |source| Error::Freeze { name: container.name(), source: Box::new(source) };
     // Layers above it have to be on a layer that is there: they are put on a copy.
-    if options.container == Afterwards::Remove && !container.is_shifted() && !extra::any(container, options) {
+    if options.container == Afterwards::Remove && !is_shifted && !extra::any(container, options) {
         if let Some(gate) = exclusive(store, driver, container, note)? {
             match freeze::in_place(store, driver, container.record(), &how) {
                 Ok(frozen) => return Ok(Packed::InPlace(frozen, gate)),
@@ -91,11 +91,7 @@ pub(super) fn pack(
 
 /// Who owns what is packed: those inside.
 fn owners(container: &WorkingContainer) -> Owners {
-    let record = container.record();
-    match container.is_shifted() {
-        true => Owners::Inside { uid: IdMap(record.uid_map.clone()), gid: IdMap(record.gid_map.clone()) },
-        false => Owners::AsOnDisk,
-    }
+    container.shift().map_or(Owners::AsOnDisk, Owners::Inside)
 }
 
 /// The image's own top layer: below the container is a copy of it with other owners.
@@ -169,23 +165,33 @@ fn squash(
     let mut tar_split = create_private(staged.tar_split())?;
     let tree = Root::open(staged.tree()).map_err(io_failed("opening", staged.tree()))?;
     let packed = if extras.is_empty() {
-        pack_merged(container, mounted.root(), times, Output { tar_split: Some(&mut tar_split), copy: Some(&tree), tar: None })?
+        let output = Output { tar_split: Some(&mut tar_split), copy: Some(&tree), tar: None };
+        pack_merged(container, mounted.root(), owners(container), times, output)?
     } else {
-        pack_merged(container, mounted.root(), times, Output { copy: Some(&tree), ..Output::default() })?;
+        let output = Output { copy: Some(&tree), ..Output::default() };
+        pack_merged(container, mounted.root(), owners(container), times, output)?;
         extra::lay_over(&tree, &extras, times)?;
-        pack_merged(container, &tree, times, Output { tar_split: Some(&mut tar_split), ..Output::default() })?
+        // The copy has the ids inside.
+        let output = Output { tar_split: Some(&mut tar_split), ..Output::default() };
+        pack_merged(container, &tree, Owners::AsOnDisk, times, output)?
     };
     let (uids, gids) = (packed.uids.into_iter().collect(), packed.gids.into_iter().collect());
     let content = LayerContent::of_tar(packed.diff_digest, packed.diff_size, uids, gids);
     store.put_layer(staged, None, &content).map_err(store_failed)
 }
 
-fn pack_merged(container: &WorkingContainer, root: &Root, times: Times, output: Output<'_>) -> Result<pack::Outcome, Error> {
+fn pack_merged(
+    container: &WorkingContainer,
+    root: &Root,
+    owner: Owners,
+    times: Times,
+    output: Output<'_>,
+) -> Result<pack::Outcome, Error> {
     let how = pack::Options {
         tree: Tree::Merged,
         times,
         on_disk: OnDisk::Untouched,
-        owner: owners(container),
+        owner,
         exclude: std::collections::HashSet::new(),
     };
     pack::pack(root, &how, &mut |_| Ok(false), output)

@@ -2,8 +2,10 @@
 //! belongs to them (format, section 9.3).
 
 use std::path::Path;
+use std::sync::Arc;
 
 use containers_storage::archive::pack::{self, OnDisk, Output, Owners, Times, Tree};
+use containers_storage::driver::Shift;
 use containers_storage::id_map::{IdMap, IdRange};
 use containers_storage::images::Image;
 use containers_storage::store::Store;
@@ -11,7 +13,7 @@ use containers_storage::{LayerId, Root};
 
 use super::{AutomaticMaps, Error, IdMaps};
 use crate::container::mounted::{self, Mounted};
-use crate::userns::Notice;
+use crate::userns::Shifter;
 
 /// Ids of a container that asks for no number of them, at least.
 const USUAL_SIZE: u32 = 1024;
@@ -53,15 +55,19 @@ fn first_free(taken: &mut [(u32, u32)], size: u32) -> Option<u32> {
     start.checked_add(size).map(|_| start)
 }
 
-/// The copy of the image's top layer with these owners, made if it is missing. Enters the user namespace of the store.
-pub(super) fn mapped_layer(store: &Store, image: &Image, name: &str, maps: &IdMaps) -> Result<(LayerId, Vec<Notice>), Error> {
+/// The layer that a container with these maps is put upon: the image's top layer, where mounts can show it with other owners, else a copy
+/// of it that belongs to them, made if it is missing. Inside the user namespace of the store.
+pub(super) fn layer_below(store: &Store, image: &Image, name: &str, maps: &IdMaps) -> Result<LayerId, Error> {
     let entered = |error: mounted::Error| Error::Namespace(Box::new(error));
-    let notices = mounted::enter_files(store, name).map_err(entered)?;
-    require_ids(maps)?;
-    if let Some(layer) = store.mapped_layer(image, &maps.uid, &maps.gid).map_err(Error::Create)? {
-        return Ok((layer, notices));
-    }
     let Some(top) = &image.layer else { return Err(Error::NoLayers(name.to_owned())) };
+    let driver = store.driver().map_err(|source| Error::Create(source.into()))?;
+    let shift: Arc<dyn Shift> = Arc::new(Shifter::new(maps.clone()));
+    if driver.can_shift(top, &shift) {
+        return Ok(top.clone());
+    }
+    if let Some(layer) = store.mapped_layer(image, &maps.uid, &maps.gid).map_err(Error::Create)? {
+        return Ok(layer);
+    }
     let source = Mounted::read_only(store, top, name).map_err(entered)?;
     let mode = source.root().metadata(Path::new(".")).map_err(Error::CopyRoot)?.st_mode & 0o7777;
     let staged = store.stage_layer().map_err(Error::Create)?;
@@ -70,13 +76,12 @@ pub(super) fn mapped_layer(store: &Store, image: &Image, name: &str, maps: &IdMa
         tree: Tree::Merged,
         times: Times::Keep,
         on_disk: OnDisk::Untouched,
-        owner: Owners::Outside { uid: maps.uid.clone(), gid: maps.gid.clone() },
+        owner: Owners::Outside(maps.clone()),
         exclude: std::collections::HashSet::new(),
     };
     let output = Output { copy: Some(&tree), ..Output::default() };
     pack::pack(source.root(), &how, &mut |_| Ok(false), output).map_err(|source| Error::Copy { source: Box::new(source) })?;
-    let layer = store.put_mapped_layer(&image.id, staged, (&maps.uid, &maps.gid), mode).map_err(Error::Create)?;
-    Ok((layer, notices))
+    store.put_mapped_layer(&image.id, staged, (&maps.uid, &maps.gid), mode).map_err(Error::Create)
 }
 
 /// Refuses maps that reach ids which the namespace lacks: half of the files would be nobody's.

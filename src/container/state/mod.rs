@@ -17,6 +17,7 @@ mod members;
 use std::path::{Path, PathBuf};
 
 use containers_storage::containers::Container;
+use containers_storage::id_map::{IdMap, IdMaps};
 use containers_storage::store::{self, Store};
 use containers_storage::{ContainerId, LayerId};
 
@@ -44,12 +45,6 @@ pub enum Error {
         name: String,
         /// Why not.
         source: import::Error,
-    },
-    /// Another tool gave the container owners of its own.
-    #[error("container {name:?} has ID maps of its own (--userns): files are copied into it by run, with --volume or --mount")]
-    Mapped {
-        /// The container.
-        name: String,
     },
     /// The state file could not be read or written.
     #[error("{action} {path:?}")]
@@ -154,14 +149,14 @@ impl WorkingContainer {
         self.record.names.first().cloned().unwrap_or_else(|| self.record.id.to_string())
     }
 
-    /// Refuses a container whose owners on disk are shifted: what we write would belong to nobody in it.
-    pub(super) fn require_unshifted(&self) -> Result<(), Error> {
-        if is_shifted(&self.record) { Err(Error::Mapped { name: self.name() }) } else { Ok(()) }
+    /// Its id maps, if owners of its files are others on disk than inside.
+    pub(super) fn shift(&self) -> Option<IdMaps> {
+        shift(&self.record)
     }
 
-    /// Whether owners of the container's files are others on disk than inside.
-    pub(super) fn is_shifted(&self) -> bool {
-        is_shifted(&self.record)
+    /// Its id maps; empty ones if it has none.
+    pub(super) fn id_maps(&self) -> IdMaps {
+        id_maps(&self.record)
     }
 
     /// The directory `userdata` of the graph root, which holds the state file.
@@ -185,6 +180,15 @@ pub fn find(store: &Store, name: &str) -> Result<Container, Error> {
     let failed = |source| Error::Store { name: name.to_owned(), source };
     let found = store.containers().map_err(failed)?.resolve(name).map_err(failed)?;
     found.ok_or_else(|| Error::NotKnown { name: name.to_owned() })
+}
+
+fn id_maps(record: &Container) -> IdMaps {
+    IdMaps { uid: IdMap(record.uid_map.clone()), gid: IdMap(record.gid_map.clone()) }
+}
+
+/// As `WorkingContainer::shift`.
+pub(super) fn shift(record: &Container) -> Option<IdMaps> {
+    is_shifted(record).then(|| id_maps(record))
 }
 
 /// Whether owners of the container's files are others on disk than inside.

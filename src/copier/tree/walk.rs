@@ -22,7 +22,7 @@ use super::super::ignore::Ignore;
 use super::super::make::{self, Before, Metadata};
 use super::super::names::Owner;
 use super::super::xattr;
-use super::{Copied, DEEPEST, Error, Place, Session, Source, finish_new_directory, open_directory};
+use super::{Copied, DEEPEST, Error, Place, Session, Source, open_directory};
 
 /// Copies `source` to `place`.
 pub(super) fn copy(session: &mut Session<'_>, source: &Source<'_>, place: &Place) -> Result<Copied, Error> {
@@ -175,8 +175,9 @@ impl Walk<'_, '_> {
             return self.children(readable, &made);
         }
         let xattrs = self.read(xattr::read(readable.as_fd()))?;
-        let metadata = self.metadata(stat, &xattrs);
-        self.header(Kind::Directory, stat, &metadata, 0, b"");
+        let inside = self.metadata(stat, &xattrs)?;
+        self.header(Kind::Directory, stat, &inside, 0, b"");
+        let metadata = self.on_disk(inside)?;
         self.make_directory(into, &made, &metadata)?;
         self.children(readable, &made)?;
         // What was made in it has changed its time.
@@ -228,8 +229,7 @@ impl Walk<'_, '_> {
         let handle = match self.store(make::directory(parent, directory.name()))? {
             Some((handle, Before::Present)) => handle,
             Some((handle, Before::Absent)) => {
-                let owner = self.session.look.default_owner;
-                self.store(finish_new_directory(handle.as_fd(), owner, self.session.look.time))?;
+                self.store(self.session.finish_new_directory(handle.as_fd()))?;
                 handle
             }
             None => self.store(self.behind_link(&directory.path))?,
@@ -259,18 +259,19 @@ impl Walk<'_, '_> {
     fn file(&mut self, handle: BorrowedFd<'_>, stat: &Stat, into: &Directory<'_>, name: &OsStr) -> Result<(), Error> {
         let content = self.read(reopen_regular(handle, OFlags::RDONLY))?;
         let xattrs = self.read(xattr::read(content.as_fd()))?;
-        let metadata = self.metadata(stat, &xattrs);
+        let inside = self.metadata(stat, &xattrs)?;
         let inode = (stat.st_dev, stat.st_ino);
         if stat.st_nlink > 1
             && let Some(first) = self.links.remove(&inode)
         {
-            self.header(Kind::HardLink, stat, &metadata, 0, &first.archive_name);
+            self.header(Kind::HardLink, stat, &inside, 0, &first.archive_name);
             let result = self.hard_link(&first, into, name);
             self.links.insert(inode, first);
             return result;
         }
         let size = u64::try_from(stat.st_size).unwrap_or(0);
-        self.header(Kind::File, stat, &metadata, size, b"");
+        self.header(Kind::File, stat, &inside, size, b"");
+        let metadata = self.on_disk(inside)?;
         let directory = self.handle_of(into)?;
         let made = self.store(make::file(directory, name, metadata.mode))?;
         let extent = Extent { size, blocks: u64::try_from(stat.st_blocks).unwrap_or(0) };
@@ -300,8 +301,9 @@ impl Walk<'_, '_> {
     fn symlink(&mut self, handle: BorrowedFd<'_>, stat: &Stat, into: &Directory<'_>, name: &OsStr) -> Result<(), Error> {
         let target = self.read(rustix::fs::readlinkat(handle, "", Vec::new()).map_err(Into::into))?;
         let none = BTreeMap::new();
-        let metadata = Metadata { mode: stat.st_mode & 0o7777, ..self.metadata(stat, &none) };
-        self.header(Kind::Symlink, stat, &self.metadata(stat, &none), 0, target.to_bytes());
+        let inside = self.metadata(stat, &none)?;
+        self.header(Kind::Symlink, stat, &inside, 0, target.to_bytes());
+        let metadata = Metadata { mode: stat.st_mode & 0o7777, ..self.on_disk(inside)? };
         let directory = self.handle_of(into)?;
         self.store(make::symlink(directory, name, OsStr::from_bytes(target.to_bytes())))?;
         self.store(make::finish_symlink(directory, name, &metadata))
@@ -309,8 +311,9 @@ impl Walk<'_, '_> {
 
     fn node(&mut self, kind: Kind, stat: &Stat, into: &Directory<'_>, name: &OsStr) -> Result<(), Error> {
         let none = BTreeMap::new();
-        let metadata = self.metadata(stat, &none);
-        self.header(kind, stat, &metadata, 0, b"");
+        let inside = self.metadata(stat, &none)?;
+        self.header(kind, stat, &inside, 0, b"");
+        let metadata = self.on_disk(inside)?;
         // In an overlay file system the character device 0/0 means that the name does not exist.
         let is_whiteout = kind == Kind::CharDevice && stat.st_rdev == 0;
         if kind != Kind::Fifo && (self.session.devices == Devices::Skip || is_whiteout) {
@@ -325,18 +328,23 @@ impl Walk<'_, '_> {
         self.store(make::finish_node(made.as_fd(), &metadata))
     }
 
-    fn metadata<'x>(&self, stat: &Stat, xattrs: &'x BTreeMap<Vec<u8>, Vec<u8>>) -> Metadata<'x> {
+    /// What a copy looks like inside.
+    fn metadata<'x>(&self, stat: &Stat, xattrs: &'x BTreeMap<Vec<u8>, Vec<u8>>) -> Result<Metadata<'x>, Error> {
         let look = self.session.look;
         let modified = match look.time {
             Some(seconds) => Timespec { tv_sec: seconds, tv_nsec: 0 },
             None => Timespec { tv_sec: stat.st_mtime, tv_nsec: stat.st_mtime_nsec.cast_signed() },
         };
-        Metadata {
-            owner: look.owner.unwrap_or(Owner { uid: stat.st_uid, gid: stat.st_gid }),
-            mode: look.mode.unwrap_or(stat.st_mode & 0o7777),
-            modified,
-            xattrs,
-        }
+        let owner = match look.owner {
+            Some(owner) => owner,
+            None => self.read(self.session.maps.inside(stat))?,
+        };
+        Ok(Metadata { owner, mode: look.mode.unwrap_or(stat.st_mode & 0o7777), modified, xattrs })
+    }
+
+    /// The same with the owner's ids on disk.
+    fn on_disk<'x>(&self, inside: Metadata<'x>) -> Result<Metadata<'x>, Error> {
+        Ok(Metadata { owner: self.store(self.session.maps.on_disk(inside.owner))?, ..inside })
     }
 
     /// The entry's header. Owners' names are those of the source, whatever `--chown` says, since the other builder's digest has them.

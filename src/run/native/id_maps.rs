@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 
+use containers_storage::id_map::{IdMap, IdMaps, IdRange};
 use nix::unistd::{Gid, Pid, Uid};
 use oci_spec::runtime::{LinuxIdMapping, Spec};
 use rustix::io::Errno;
@@ -25,6 +26,18 @@ pub(super) fn write(pid: Pid, spec: &Spec, gate: OwnedFd) -> Result<(), Error> {
         written.map_err(|source| Error::prepare(format!("the map of ids {path:?}"), source))?;
     }
     File::from(gate).write_all(b"m").map_err(|source| Error::prepare("the user namespace", source))
+}
+
+/// The maps of the specification; empty ones if it has no user namespace of its own.
+pub(in crate::run) fn of(spec: &Spec) -> IdMaps {
+    let map = |mappings: &Option<Vec<LinuxIdMapping>>| IdMap(mappings.iter().flatten().map(range).collect());
+    spec.linux()
+        .as_ref()
+        .map_or_else(IdMaps::default, |linux| IdMaps { uid: map(linux.uid_mappings()), gid: map(linux.gid_mappings()) })
+}
+
+pub(super) fn range(mapping: &LinuxIdMapping) -> IdRange {
+    IdRange { container_id: mapping.container_id(), host_id: mapping.host_id(), size: mapping.size() }
 }
 
 fn line(mapping: &LinuxIdMapping) -> String {

@@ -42,6 +42,7 @@ use report::{Kind, Report};
 // What the other engines share with this one.
 pub(super) use filesystem::{attach, discarding, private_tmpfs};
 pub(super) use hand_over::receive_descriptor;
+pub(super) use id_maps::of as id_maps_of;
 pub(super) use output::{Output, Streams};
 pub(super) use plan::{DEVICES, Plan, PlannedMount, Source, can_mount, plan};
 pub(super) use privileges::give;
@@ -172,7 +173,7 @@ fn start(job: &Job<'_>, plan: &Plan, process: &Process, signals: &Signals) -> Re
     let input = input.transpose().map_err(|errno| failed(errno.into()))?;
     let output = match process.terminal() {
         Some(true) => Output::default(),
-        _ => Output::for_user(process.user()).map_err(failed)?,
+        _ => Output::for_user(process.user(), &id_maps::of(job.spec)).map_err(failed)?,
     };
     let inheritance = Inheritance {
         plan,

@@ -11,6 +11,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use containers_storage::id_map::IdMaps;
 use nix::poll::{PollFd, PollFlags};
 use oci_spec::runtime::User;
 use rustix::fs::{FileType, OFlags, Stat};
@@ -36,19 +37,20 @@ struct Pipe {
 }
 
 impl Output {
-    /// Pipes for those of the two that `user` could not open again.
-    pub(in crate::run) fn for_user(user: &User) -> io::Result<Self> {
+    /// Pipes for those of the two that `user` of a user namespace with these maps could not open again.
+    pub(in crate::run) fn for_user(user: &User, maps: &IdMaps) -> io::Result<Self> {
+        let owner = maps.owner_on_disk(user.uid(), user.gid())?;
         let stats = [rustix::fs::fstat(rustix::stdio::stdout()), rustix::fs::fstat(rustix::stdio::stderr())];
-        let closed = |stat: &&Stat| closed_to(stat, user.uid());
+        let closed = |stat: &&Stat| closed_to(stat, user.uid(), maps);
         let [stdout, stderr] = stats.each_ref().map(|stat| stat.as_ref().ok().filter(closed));
         let same =
             matches!((stdout, stderr), (Some(one), Some(other)) if (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino));
         let mut pipes = Vec::new();
         if stdout.is_some() {
-            pipes.push(Pipe::new(1, same, user)?);
+            pipes.push(Pipe::new(1, same, owner)?);
         }
         if stderr.is_some() && !same {
-            pipes.push(Pipe::new(2, false, user)?);
+            pipes.push(Pipe::new(2, false, owner)?);
         }
         Ok(Self { pipes })
     }
@@ -73,25 +75,26 @@ impl Output {
 }
 
 impl Pipe {
-    fn new(first: i32, both: bool, user: &User) -> io::Result<Self> {
+    fn new(first: i32, both: bool, (uid, gid): (u32, u32)) -> io::Result<Self> {
         let (read, write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
         rustix::fs::fcntl_setfl(&read, rustix::fs::fcntl_getfl(&read)? | OFlags::NONBLOCK)?;
-        let owner = (rustix::fs::Uid::from_raw(user.uid()), rustix::fs::Gid::from_raw(user.gid()));
+        let owner = (rustix::fs::Uid::from_raw(uid), rustix::fs::Gid::from_raw(gid));
         rustix::fs::fchown(&write, Some(owner.0), Some(owner.1))?;
         Ok(Self { read, write, first, both })
     }
 }
 
 /// Whether a process of user `uid`, who may be the namespace's root, cannot open the file again for writing.
-fn closed_to(stat: &Stat, uid: u32) -> bool {
+fn closed_to(stat: &Stat, uid: u32, maps: &IdMaps) -> bool {
     let kind = FileType::from_raw_mode(stat.st_mode);
     if !matches!(kind, FileType::Fifo | FileType::Socket | FileType::RegularFile) || stat.st_mode & 0o002 != 0 {
         return false;
     }
     // CAP_DAC_OVERRIDE reaches inodes whose ids are mapped (capabilities(7)).
-    let by_root = uid == 0 && stat.st_uid != UNMAPPED && stat.st_gid != UNMAPPED;
+    let is_mapped = maps.uid.to_container(stat.st_uid).is_some() && maps.gid.to_container(stat.st_gid).is_some();
+    let by_root = uid == 0 && is_mapped && stat.st_uid != UNMAPPED && stat.st_gid != UNMAPPED;
     // No socket can be opened by a name.
-    kind == FileType::Socket || !(by_root || stat.st_uid == uid)
+    kind == FileType::Socket || !(by_root || maps.uid.to_host(uid) == Some(stat.st_uid))
 }
 
 /// The ends that the command's output arrives at.
@@ -126,6 +129,8 @@ fn pass_on(read: BorrowedFd<'_>, number: i32) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use containers_storage::id_map::{IdMap, IdRange};
+
     use super::*;
 
     #[test]
@@ -134,11 +139,16 @@ mod tests {
         let mut own = tempfile::NamedTempFile::new().map(|file| stat_of(&file.path().to_string_lossy())).expect("a file");
         own.st_uid = 1000;
         own.st_gid = 1000;
-        assert!(!closed_to(&own, 1000), "the owner");
-        assert!(!closed_to(&own, 0), "root of the namespace");
-        assert!(closed_to(&own, 33), "another user");
+        let same = IdMaps::default();
+        assert!(!closed_to(&own, 1000, &same), "the owner");
+        assert!(!closed_to(&own, 0, &same), "root of the namespace");
+        assert!(closed_to(&own, 33, &same), "another user");
+        let range = IdMap(vec![IdRange { container_id: 0, host_id: 900, size: 200 }]);
+        let maps = IdMaps { uid: range.clone(), gid: range };
+        assert!(!closed_to(&own, 100, &maps) && !closed_to(&own, 0, &maps) && closed_to(&own, 101, &maps), "by the maps");
         own.st_uid = UNMAPPED;
-        assert!(closed_to(&own, 0), "an owner outside of the namespace");
-        assert!(!closed_to(&stat_of("/dev/null"), 33), "a device");
+        assert!(closed_to(&own, 0, &same), "an owner that this namespace lacks");
+        assert!(closed_to(&own, 0, &maps), "an owner that the container's namespace lacks");
+        assert!(!closed_to(&stat_of("/dev/null"), 33, &maps), "a device");
     }
 }

@@ -5,11 +5,13 @@
 
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use containers_storage::id_map::IdMaps;
 use nix::mount::MntFlags;
 use oci_spec::runtime::{Mount, MountBuilder, RootBuilder, Spec};
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, Uid};
 use rustix::mount::OpenTreeFlags;
 
 use crate::run::Error;
@@ -22,14 +24,16 @@ use crate::userns;
 pub(super) struct Bundle {
     path: PathBuf,
     handle: OwnedFd,
+    /// Those of the container: the runtime's own child is root there when it mounts what lies in the bundle.
+    maps: IdMaps,
     terminal: bool,
 }
 
 impl Bundle {
     /// Makes the bundle of `spec` in `parent`. This process has a mount namespace of its own from here on.
     pub(super) fn create(parent: &Path, id: &str, mut spec: Spec, plan: &Plan) -> Result<Self, Error> {
-        let parent = if parent.as_os_str().is_empty() { Path::new("/var/tmp") } else { parent };
-        let path = parent.join(id);
+        let maps = native::id_maps_of(&spec);
+        let path = place(parent, &maps).join(id);
         let failed = |source: io::Error| Error::prepare(format!("the bundle {path:?}"), source);
         if path.to_str().is_none() {
             return Err(failed(io::Error::other("its path is not UTF-8, which a specification cannot carry")));
@@ -47,7 +51,8 @@ impl Bundle {
             }
         };
         let terminal = spec.process().as_ref().and_then(oci_spec::runtime::Process::terminal).unwrap_or(false);
-        let bundle = Self { path: path.clone(), handle, terminal };
+        let bundle = Self { path: path.clone(), handle, maps, terminal };
+        bundle.open_to_container().map_err(failed)?;
         bundle.fill(&mut spec, plan)?;
         Ok(bundle)
     }
@@ -82,6 +87,7 @@ impl Bundle {
         for name in ["rootfs", "mounts", "state"] {
             rustix::fs::mkdirat(&self.handle, name, Mode::RWXU).map_err(|errno| failed("the bundle")(errno.into()))?;
         }
+        self.give_to_container("mounts").map_err(failed("the bundle"))?;
         native::attach(plan.rootfs.as_fd(), self.handle(), "rootfs").map_err(failed("the root file system"))?;
         let mut mounts = Vec::new();
         for (number, planned) in plan.mounts.iter().enumerate() {
@@ -108,6 +114,7 @@ impl Bundle {
             Source::File(index) => {
                 let file = plan.files.get(*index).ok_or(rustix::io::Errno::NOENT)?;
                 self.write(&name, &file.content, file.mode)?;
+                self.give_to_container(&name)?;
             }
             Source::Tree(tree) => {
                 self.attach(&name, planned.shape, tree.as_fd())?;
@@ -118,10 +125,32 @@ impl Bundle {
             Source::Discarding(lower) => {
                 let base = format!("/proc/self/fd/{}", self.handle.as_raw_fd());
                 let overlay = native::discarding(self.handle(), &base, lower.as_fd(), number)?;
+                // Its top belongs to whom the directory for writes does.
+                self.give(overlay.as_fd(), "", AtFlags::EMPTY_PATH)?;
                 self.attach(&name, planned.shape, overlay.as_fd())?;
             }
         }
         Ok(Some(self.path.join(name)))
+    }
+
+    /// Lets the container's root pass through the bundle, which nobody sees who is not in this mount namespace.
+    fn open_to_container(&self) -> io::Result<()> {
+        if self.maps.is_identity() {
+            return Ok(());
+        }
+        Ok(rustix::fs::fchmod(&self.handle, Mode::RWXU | Mode::XGRP | Mode::XOTH)?)
+    }
+
+    fn give_to_container(&self, name: &str) -> io::Result<()> {
+        self.give(self.handle(), name, AtFlags::SYMLINK_NOFOLLOW)
+    }
+
+    fn give(&self, directory: BorrowedFd<'_>, name: &str, flags: AtFlags) -> io::Result<()> {
+        if self.maps.is_identity() {
+            return Ok(());
+        }
+        let (uid, gid) = self.maps.owner_on_disk(0, 0)?;
+        Ok(rustix::fs::chownat(directory, name, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)), flags)?)
     }
 
     fn attach(&self, name: &str, shape: Shape, mount: BorrowedFd<'_>) -> io::Result<()> {
@@ -154,6 +183,14 @@ impl Drop for Bundle {
     fn drop(&mut self) {
         self.remove();
     }
+}
+
+/// The directory that the bundle is made in: `wanted`, unless it is closed to the container's root, who is somebody else there.
+fn place<'p>(wanted: &'p Path, maps: &IdMaps) -> &'p Path {
+    let usual = Path::new("/var/tmp");
+    let is_open = |path: &Path| std::fs::metadata(path).is_ok_and(|data| data.permissions().mode() & 0o001 != 0);
+    let reachable = || std::path::absolute(wanted).is_ok_and(|path| path.ancestors().all(is_open));
+    if wanted.as_os_str().is_empty() || !(maps.is_identity() || reachable()) { usual } else { wanted }
 }
 
 /// A file system of its own on `path`, and its top.

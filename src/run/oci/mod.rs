@@ -128,11 +128,13 @@ pub(super) fn execute(mut job: Job<'_>, options: &Options, made: &mut Placeholde
     native::refuse_links(job.rootfs, &plan)?;
     let cwd = working_directory(&job, &plan)?;
     native::make_targets(job.rootfs, &plan, made)?;
+    let maps = native::id_maps_of(&job.spec);
     let mut output = Output::default();
     if let Some(process) = job.spec.process_mut() {
         process.set_cwd(cwd);
         if !process.terminal().unwrap_or(false) {
-            output = Output::for_user(process.user()).map_err(|source| Error::prepare("the command's output", source))?;
+            output =
+                Output::for_user(process.user(), &maps).map_err(|source| Error::prepare("the command's output", source))?;
         }
     }
     let id = run_name()?;
@@ -244,6 +246,7 @@ fn working_directory(job: &Job<'_>, plan: &native::Plan) -> Result<PathBuf, Erro
         };
     }
     let (uid, gid) = (process.user().uid(), process.user().gid());
+    let (uid, gid) = native::id_maps_of(&job.spec).owner_on_disk(uid, gid).map_err(failed)?;
     let give = |handle: std::os::fd::BorrowedFd<'_>, _: &Path| native::give(handle, uid, gid, 0o755);
     job.rootfs.mkdir_all(&path, give).map_err(failed)?;
     let found = job.rootfs.subdir(&path).map_err(failed)?;

@@ -16,6 +16,7 @@ use super::pipeline::Tap;
 use super::target::{Made, Target, as_path, open_directory};
 use super::{Devices, TreeOptions, Verdict};
 use crate::Root;
+use crate::id_map::IdMaps;
 
 /// Unpacks one archive.
 pub(super) struct Tree<'a, 'o> {
@@ -29,7 +30,8 @@ impl<'a, 'o> Tree<'a, 'o> {
     pub(super) fn new(root: &'a Root, dest: &Path, options: &'a mut TreeOptions<'o>) -> Result<Self, Error> {
         let name = dest.as_os_str().as_bytes();
         let base = clean_path(name).map_err(|refusal| Error::refused(name, refusal))?;
-        let target = Target::new(root, options.unmapped, options.implied_owner);
+        let implied = on_disk(options.maps, options.implied_owner);
+        let target = Target::new(root, options.unmapped, implied.map_err(|source| Error::entry(name, "creating", source))?);
         Ok(Self { target, options, base })
     }
 
@@ -47,6 +49,8 @@ impl<'a, 'o> Tree<'a, 'o> {
             if let Some((uid, gid)) = self.options.owner {
                 (entry.uid, entry.gid) = (uid, gid);
             }
+            let owner = on_disk(self.options.maps, (entry.uid, entry.gid));
+            (entry.uid, entry.gid) = owner.map_err(|source| Error::entry(&entry.name, "changing the owner of", source))?;
             if let Some(mode) = self.options.mode {
                 entry.mode = mode;
             }
@@ -158,4 +162,9 @@ impl<'a, 'o> Tree<'a, 'o> {
             _ => [&self.base, &b"/"[..], path].concat(),
         }
     }
+}
+
+/// The ids that stand for `owner` on disk.
+fn on_disk(maps: Option<&IdMaps>, (uid, gid): (u32, u32)) -> io::Result<(u32, u32)> {
+    maps.map_or(Ok((uid, gid)), |maps| maps.owner_on_disk(uid, gid))
 }

@@ -22,8 +22,10 @@ use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, UnmountFlags};
 
+use super::shifted::Shifted;
 use super::{Access, Error, MountOptions, Overlay, chain, program};
 use crate::driver::attach;
+use crate::id_map::{IdMap, IdMaps};
 use crate::{LayerId, Root, id_map};
 
 /// fsconfig(2) refuses a longer string value.
@@ -41,6 +43,45 @@ pub(super) struct Plan {
     /// Options of overlayfs: `key` or `key=value`.
     pub(super) options: Vec<(String, Option<String>)>,
     pub(super) volatile: bool,
+    /// Keeps the mounts that `lowers` lead to until the overlay is there.
+    pub(super) shifted: Option<Shifted>,
+}
+
+/// Whether the kernel mounts the layer `id`, as one that lies below others, with other owners.
+pub(super) fn shows_shifted(overlay: &Overlay, id: &LayerId, options: &MountOptions) -> bool {
+    let attempt = || -> Result<OwnedFd, Error> {
+        let dir = overlay.layer_dir(id)?;
+        let mut plan = parse_options(overlay, options)?;
+        // Overlayfs wants two lowers where nothing is written.
+        let empty = dir.join(format!("empty-{}", std::process::id()));
+        fs::DirBuilder::new().mode(0o700).create(&empty).map_err(Error::io("creating", &empty))?;
+        plan.lowers = vec![dir.join("diff"), empty.clone()];
+        let tried = shift_lowers(&mut plan, &dir, options).and_then(|()| new_api(&plan).map_err(|failure| failure.at(&dir)));
+        drop(plan);
+        // Empty, and ours.
+        let _ = fs::remove_dir(empty);
+        tried
+    };
+    attempt().inspect_err(|error| log::debug!("owners are not shifted by mounts: {error:?}")).is_ok()
+}
+
+/// Replaces the lowers by mounts of them with other owners, or has the mount program shift them.
+fn shift_lowers(plan: &mut Plan, dir: &Path, options: &MountOptions) -> Result<(), Error> {
+    let Some(shift) = &options.shift else { return Ok(()) };
+    let shifted = Shifted::mount(dir, &plan.lowers, shift.as_ref())?;
+    plan.lowers = shifted.paths();
+    plan.shifted = Some(shifted);
+    Ok(())
+}
+
+/// What a mount program is told to show other owners (format, section 6.4).
+fn shift_by_program(maps: &IdMaps) -> [(String, Option<String>); 2] {
+    let words = |map: &IdMap| {
+        let words: Vec<String> =
+            map.0.iter().map(|range| format!("{}:{}:{}", range.container_id, range.host_id, range.size)).collect();
+        Some(words.join(":"))
+    };
+    [("uidmapping".to_owned(), words(&maps.uid)), ("gidmapping".to_owned(), words(&maps.gid))]
 }
 
 /// A detached mount of the layer.
@@ -65,10 +106,11 @@ pub(super) fn detached(overlay: &Overlay, id: &LayerId, options: &MountOptions) 
 
 /// The layer mounted at its own mount point.
 pub(super) fn attached(overlay: &Overlay, id: &LayerId, options: &MountOptions) -> Result<PathBuf, Error> {
-    let plan = plan(overlay, id, options)?;
+    // First: a mount of the home would cover what the plan mounts in it.
     if !id_map::is_rootless() && !overlay.config.skip_mount_home {
         home::make_private(&overlay.config.home)?;
     }
+    let plan = plan(overlay, id, options)?;
     let target = prepare_mount_point(overlay, id)?;
     if let Some(program) = &overlay.config.mount_program {
         let server = program::mount(overlay, program, &target, &plan)?;
@@ -147,16 +189,20 @@ fn is_busy(overlay: &Overlay, id: &LayerId) -> Result<bool, Error> {
 }
 
 fn plan(overlay: &Overlay, id: &LayerId, options: &MountOptions) -> Result<Plan, Error> {
-    let mut lowers = chain::lower_dirs(overlay, id)?;
     let dir = overlay.layer_dir(id)?;
     let mut plan = parse_options(overlay, options)?;
+    plan.lowers = chain::lower_dirs(overlay, id)?;
+    match (&options.shift, &overlay.config.mount_program) {
+        (Some(shift), Some(_)) => plan.options.extend(shift_by_program(shift.maps())),
+        _ => shift_lowers(&mut plan, &dir, options)?,
+    }
     let writable = options.access == Access::Write && !plan.attributes.contains(MountAttrFlags::MOUNT_ATTR_RDONLY);
     if writable {
         clean_work(&dir)?;
         plan.upper = Some((dir.join("diff"), dir.join("work")));
         plan.volatile = options.volatile && !overlay.config.disable_volatile;
     } else {
-        lowers.insert(0, dir.join("diff"));
+        plan.lowers.insert(0, dir.join("diff"));
     }
     if overlay.config.mount_program.is_some() {
         // What the kernel keeps back would be missing in the directory that a commit reads.
@@ -172,15 +218,14 @@ fn plan(overlay: &Overlay, id: &LayerId, options: &MountOptions) -> Result<Plan,
     if let Some(label) = options.label.as_ref().filter(|label| !label.is_empty()) {
         plan.options.push(("context".into(), Some(label.clone())));
     }
-    plan.lowers = lowers;
     Ok(plan)
 }
 
 /// Sorts the words of `mountopt` into mount attributes and options of overlayfs.
 fn parse_options(overlay: &Overlay, options: &MountOptions) -> Result<Plan, Error> {
     let words = options.options.as_ref().unwrap_or(&overlay.config.mount_options);
-    let mut plan =
-        Plan { lowers: Vec::new(), upper: None, attributes: MountAttrFlags::empty(), options: Vec::new(), volatile: false };
+    let (lowers, attributes, options) = (Vec::new(), MountAttrFlags::empty(), Vec::new());
+    let mut plan = Plan { lowers, upper: None, attributes, options, volatile: false, shifted: None };
     for word in words.iter().map(|word| word.trim()).filter(|word| !word.is_empty()) {
         let (key, value) = word.split_once('=').map_or((word, None), |(key, value)| (key, Some(value)));
         match key {
