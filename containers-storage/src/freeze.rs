@@ -179,6 +179,10 @@ pub fn in_place(store: &Store, driver: &dyn GraphDriver, container: &Container, 
     let layers = store.layers()?;
     let layer = layers.get(&container.layer)?;
     publish::require_fit(&layers, &layer, &container.id)?;
+    if !driver.can_move_to_images() {
+        let reason = "images lie on another file system";
+        return Err(Error::Unfit { layer: layer.id, container: container.id.clone(), reason });
+    }
     let diff = open(&driver.diff_dir(&layer.id)?)?;
     for path in placeholders(&diff, &options.exclude) {
         remove_entry(&diff, &path)?;

@@ -131,8 +131,13 @@ impl Images {
     pub fn by_name(&self, name: &str) -> Result<Option<Image>, Error> {
         let has_name = |place: &Place| self.names(*place).iter().any(|other| other == name);
         let mut own = self.records.mentioning(name);
-        // Additional stores come after this one in the list, and behind it in rank.
-        own.sort_by_key(|place| (self.records.origin(*place) != Origin::Additional, *place));
+        // Other tables come after this store's in the list, and behind it in rank.
+        let rank = |place: &Place| match self.records.origin(*place) {
+            Origin::Additional => 0,
+            Origin::Apart => 1,
+            _ => 2,
+        };
+        own.sort_by_key(|place| (rank(place), *place));
         own.into_iter().rev().find(has_name).map(|place| self.image(place)).transpose()
     }
 
@@ -187,6 +192,11 @@ impl Images {
 
     pub(crate) fn remove(&mut self, id: &ImageId) {
         self.records.remove(id.as_str());
+    }
+
+    /// Whether the image's record is in the graph root, where images lie apart from it.
+    pub(crate) fn is_apart(&self, id: &ImageId) -> bool {
+        self.records.find(id.as_str()).is_some_and(|place| self.records.origin(place) == Origin::Apart)
     }
 
     fn names(&self, place: Place) -> Vec<String> {

@@ -79,6 +79,8 @@ pub enum Error {
 pub struct Lock {
     /// None: a reader of a store whose lock file was never made. Nothing was written there, or nothing can be.
     file: Option<File>,
+    /// The lock file of the same rank in the other root, where images lie apart from containers (format, section 2.5).
+    other: Option<File>,
     path: PathBuf,
     rank: Rank,
     access: Access,
@@ -103,7 +105,20 @@ impl Lock {
             wait(file, access).map_err(|source| Error::Io { path: path.to_owned(), source })?;
         }
         HELD.set(HELD.get() | bit);
-        Ok(Self { file, path: path.to_owned(), rank, access, _thread: PhantomData })
+        Ok(Self { file, other: None, path: path.to_owned(), rank, access, _thread: PhantomData })
+    }
+
+    /// Waits for the lock on `path` as well: that of the other root. All tools take the two in the same order.
+    pub(crate) fn and(mut self, path: &Path) -> Result<Self, Error> {
+        let failed = |source| Error::Io { path: path.to_owned(), source };
+        self.other = match self.access {
+            Access::Exclusive => Some(open_for_writing(path).map_err(|source| refused(path, source))?),
+            Access::Shared => open_for_reading(path).map_err(failed)?,
+        };
+        if let Some(file) = &self.other {
+            wait(file, self.access).map_err(failed)?;
+        }
+        Ok(self)
     }
 
     /// Waits for the shared lock on `path` of a read-only store. Such locks come after ours of the same rank and are held one at a
@@ -123,12 +138,15 @@ impl Lock {
         let (Some(file), Access::Exclusive) = (&self.file, self.access) else {
             return Err(Error::Order { path: self.path.clone() });
         };
-        let written = rustix::io::pwrite(file, &fresh_stamp(), 0);
-        match written {
-            Ok(64) => Ok(()),
-            Ok(_) => Err(Error::Io { path: self.path.clone(), source: io::ErrorKind::WriteZero.into() }),
-            Err(error) => Err(refused(&self.path, error.into())),
+        let stamp = fresh_stamp();
+        for file in std::iter::once(file).chain(&self.other) {
+            match rustix::io::pwrite(file, &stamp, 0) {
+                Ok(64) => {}
+                Ok(_) => return Err(Error::Io { path: self.path.clone(), source: io::ErrorKind::WriteZero.into() }),
+                Err(error) => return Err(refused(&self.path, error.into())),
+            }
         }
+        Ok(())
     }
 }
 

@@ -139,8 +139,8 @@ fn garbage_is_found_and_removed_and_nothing_else_is() {
         fs::create_dir_all(store.containers_dir().join(&unknown).join("userdata")).unwrap();
         fs::create_dir_all(world.conf().run_root.join("overlay-containers").join(&unknown)).unwrap();
         fs::write(store.layers_dir().join(".tmp-layers.json77"), "[").unwrap();
-        fs::create_dir_all(store.temp_dirs().join("temp-dir-7/x")).unwrap();
-        fs::write(store.temp_dirs().join("lock-7"), "").unwrap();
+        fs::create_dir_all(store.temp_dirs(containers_storage::driver::Side::Images).join("temp-dir-7/x")).unwrap();
+        fs::write(store.temp_dirs(containers_storage::driver::Side::Images).join("lock-7"), "").unwrap();
         // Other components' property.
         let foreign = [home.join("compat123"), store.containers_dir().join("notes"), store.conf().graph_root.join("libpod")];
         for path in &foreign {

@@ -208,7 +208,13 @@ fn a_frozen_layer_is_an_image_for_everybody() {
     assert!(world.store.containers().unwrap().all().unwrap().is_empty());
     assert!(!world.store.container_dir(&first.id).exists());
     let left_in = |dir: PathBuf| fs::read_dir(dir).map_or(0, Iterator::count);
-    assert_eq!((left_in(world.store.temp_dirs()), left_in(world.store.layers_dir().join("tmp"))), (0, 0));
+    assert_eq!(
+        (
+            left_in(world.store.temp_dirs(containers_storage::driver::Side::Images)),
+            left_in(world.store.layers_dir().join("tmp"))
+        ),
+        (0, 0)
+    );
     let without_socket: Vec<_> = seen.into_iter().filter(|line| !line.starts_with("socket ")).collect();
     assert_eq!(listing(&world.top(&base)), without_socket);
     world.assert_clean();

@@ -92,7 +92,7 @@ fn equal_layers_are_stored_once_and_never_on_a_containers_layer() {
         let above = put_layer(&store, Some(&first.id), &[("a", "1")]);
         assert_ne!(above.id, first.id);
         assert_eq!(store.layers().unwrap().all().unwrap().len(), 2);
-        assert_eq!(fs::read_dir(store.temp_dirs()).unwrap().count(), 0);
+        assert_eq!(fs::read_dir(store.temp_dirs(containers_storage::driver::Side::Images)).unwrap().count(), 0);
 
         let id = container(&store, "web").unwrap();
         let writable = store.containers().unwrap().get(&id).unwrap().layer;

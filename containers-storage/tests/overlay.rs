@@ -128,7 +128,7 @@ fn a_layer_leaves_by_rename_with_its_link_and_a_stale_one_makes_room() {
     fs::create_dir(&tree).unwrap();
     fs::write(tree.join("f"), "x").unwrap();
     let adopted = LayerId::random();
-    driver.adopt(&adopted, None, &tree).unwrap();
+    driver.adopt(&adopted, None, &tree, containers_storage::driver::Side::Images).unwrap();
     assert!(home.join(&adopted).join("diff/f").is_file() && !tree.exists());
     assert_eq!(mode(&home.join(&adopted).join("diff")), 0o555);
 

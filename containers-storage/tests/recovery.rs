@@ -139,7 +139,7 @@ fn an_image_that_is_put_takes_the_dead_away() {
     as_user("an_image_that_is_put_takes_the_dead_away", |world| {
         let store = world.store();
         let base = put_layer(&store, None, &[("base", "1")]);
-        for parent in [store.temp_dirs(), store.layers_dir().join("tmp")] {
+        for parent in [store.temp_dirs(containers_storage::driver::Side::Images), store.layers_dir().join("tmp")] {
             fs::create_dir_all(parent.join("temp-dir-7/x")).unwrap();
             fs::write(parent.join("lock-7"), "").unwrap();
         }

@@ -26,6 +26,10 @@ pub struct GlobalArgs {
     #[arg(long, value_name = "OPTION", value_delimiter = ',')]
     pub storage_opt: Vec<String>,
 
+    /// Directory for images and their layers, apart from --root, which keeps containers and theirs
+    #[arg(long, value_name = "DIR", value_parser = OsStringValueParser::new().map(PathBuf::from))]
+    pub imagestore: Option<PathBuf>,
+
     /// Record containers in the run root only, so that a reboot ends them all
     #[arg(long)]
     pub transient_store: bool,

@@ -110,6 +110,7 @@ impl Context {
             run_root: self.global.runroot.clone(),
             driver: self.global.storage_driver.clone(),
             options: self.global.storage_opt.clone(),
+            image_store: self.global.imagestore.clone(),
             transient: self.global.transient_store.then_some(true),
         };
         Ok(Conf::resolve(&conf::Environment::of_process(), &overrides)?)

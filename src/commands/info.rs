@@ -151,7 +151,7 @@ fn store_section(store: &Store) -> Result<Value, CommandError> {
     Ok(map([
         ("ContainerStore", number(store.containers()?.all()?.len())),
         ("GraphDriverName", conf.driver.name().into()),
-        ("GraphImageStore", "".into()),
+        ("GraphImageStore", conf.image_store.as_deref().map_or_else(|| "".into(), path)),
         ("GraphOptions", options),
         ("GraphRoot", path(&conf.graph_root)),
         ("GraphStatus", graph_status(conf)),

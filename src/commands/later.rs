@@ -78,7 +78,6 @@ pub const TOPICS: &[(&str, Refusal)] = &[
     ("encryption", coming("encrypted layers are not implemented yet")),
     ("signing", coming("signing is not implemented yet")),
     ("sbom", coming("it runs no scanner yet; a file that a scanner wrote can be added with copy")),
-    ("stores", coming("images and containers live in one store")),
     (
         "cw",
         never(

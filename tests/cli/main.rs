@@ -11,6 +11,7 @@ mod from;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod id_maps;
+mod image_store;
 mod images;
 mod isolation;
 mod linked;

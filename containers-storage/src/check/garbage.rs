@@ -11,6 +11,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{Finding, Report, Severity, Tables};
+use crate::driver::Side;
 use crate::store::{self, Error, Store};
 use crate::{ContainerId, ImageId, LayerId, lease, temp_dir};
 
@@ -81,14 +82,28 @@ pub(super) fn find(store: &Store, tables: &Tables) -> Result<Vec<Item>, Error> {
 
 fn find_layers(store: &Store, tables: &Tables, items: &mut Vec<Item>) -> Result<(), Error> {
     let mut unknown = HashSet::new();
-    let home = store.driver()?.layer_dirs();
-    let layers_dir = store.layers_dir();
-    for name in names(&home)?.into_iter().chain(names(&layers_dir)?) {
-        let id = name.strip_suffix(".tar-split.gz").unwrap_or(&name).parse::<LayerId>();
-        unknown.extend(id.into_iter().filter(|id| !tables.layers.contains(id)));
+    let driver = store.driver()?;
+    let mut homes: Vec<PathBuf> = Side::ALL.into_iter().map(|side| driver.layer_dirs(side)).collect();
+    homes.dedup();
+    let tables_dirs = std::iter::once(store.layers_dir()).chain(store.layers_dir_apart());
+    for dir in homes.iter().cloned().chain(tables_dirs) {
+        for name in names(&dir)? {
+            let id = name.strip_suffix(".tar-split.gz").unwrap_or(&name).parse::<LayerId>();
+            unknown.extend(id.into_iter().filter(|id| !tables.layers.contains(id)));
+        }
     }
     let mut unknown: Vec<LayerId> = unknown.into_iter().collect();
     unknown.sort();
+    for home in &homes {
+        find_links(home, tables, &unknown, items)?;
+    }
+    items
+        .extend(unknown.into_iter().map(|id| Item { text: format!("files of the unknown layer {id}"), what: What::Layer(id) }));
+    Ok(())
+}
+
+/// The links in a home that lead to no layer.
+fn find_links(home: &Path, tables: &Tables, unknown: &[LayerId], items: &mut Vec<Item>) -> Result<(), Error> {
     for name in names(&home.join("l"))? {
         let link = home.join("l").join(&name);
         let target = std::fs::read_link(&link).ok();
@@ -100,8 +115,6 @@ fn find_layers(store: &Store, tables: &Tables, items: &mut Vec<Item>) -> Result<
             items.push(Item { text: format!("the link {link:?} leads to no layer"), what: What::File(link) });
         }
     }
-    items
-        .extend(unknown.into_iter().map(|id| Item { text: format!("files of the unknown layer {id}"), what: What::Layer(id) }));
     Ok(())
 }
 
@@ -110,12 +123,13 @@ fn layer_of_link(target: &Path) -> Option<LayerId> {
 }
 
 fn find_record_files(store: &Store, tables: &Tables, items: &mut Vec<Item>) -> Result<(), Error> {
-    for name in names(&store.images_dir())? {
-        if let Ok(id) = name.parse::<ImageId>()
-            && tables.images.find(&id)?.is_none()
-        {
-            let what = What::Entry(store.images_dir().join(&id));
-            items.push(Item { text: format!("data of the unknown image {id}"), what });
+    for dir in std::iter::once(store.images_dir()).chain(store.images_dir_apart()) {
+        for name in names(&dir)? {
+            if let Ok(id) = name.parse::<ImageId>()
+                && tables.images.find(&id)?.is_none()
+            {
+                items.push(Item { text: format!("data of the unknown image {id}"), what: What::Entry(dir.join(&id)) });
+            }
         }
     }
     let run_dir = store.containers_run_dir();
@@ -134,17 +148,20 @@ fn find_record_files(store: &Store, tables: &Tables, items: &mut Vec<Item>) -> R
 }
 
 fn find_leftovers(store: &Store, items: &mut Vec<Item>) -> Result<(), Error> {
-    let images_dir = store.images_dir();
-    let image_dirs = names(&images_dir)?.into_iter().filter(|name| name.parse::<ImageId>().is_ok());
-    let mut dirs: Vec<PathBuf> = image_dirs.map(|name| images_dir.join(name)).collect();
-    dirs.extend([store.layers_dir(), images_dir, store.containers_dir()]);
+    let mut dirs = vec![store.layers_dir(), store.containers_dir()];
+    dirs.extend(store.layers_dir_apart());
+    for images_dir in std::iter::once(store.images_dir()).chain(store.images_dir_apart()) {
+        let image_dirs = names(&images_dir)?.into_iter().filter(|name| name.parse::<ImageId>().is_ok());
+        dirs.extend(image_dirs.map(|name| images_dir.join(name)));
+        dirs.push(images_dir);
+    }
     for dir in dirs {
         for name in names(&dir)?.into_iter().filter(|name| name.starts_with(".tmp-")) {
             let path = dir.join(name);
             items.push(Item { text: format!("half-written file {path:?}"), what: What::File(path) });
         }
     }
-    for parent in [store.temp_dirs(), store.layers_dir().join("tmp")] {
+    for parent in store.all_temp_dirs() {
         for path in temp_dir::list_dead(&parent).map_err(Error::io("reading", &parent))? {
             items.push(Item { text: format!("temporary directory {path:?} of a dead process"), what: What::Temporary });
         }

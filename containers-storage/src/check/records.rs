@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::{Report, Tables};
 use crate::containers::Container;
-use crate::driver::{GraphDriver, Shape};
+use crate::driver::{GraphDriver, Shape, Side};
 use crate::freeze;
 use crate::images::{Image, big_data_file};
 use crate::layers::Layer;
@@ -45,7 +45,8 @@ pub(super) fn check(store: &Store, tables: &Tables, report: &mut Report) -> Resu
         }
     }
     for image in images.iter().filter(|image| !image.read_only) {
-        check_image(store, &graph, image, report);
+        let dir = store.image_dir(&tables.images, &image.id);
+        check_image(&dir, &graph, image, report);
     }
     check_image_names(&images, report);
     check_containers(tables, &graph, &containers, report)
@@ -121,7 +122,8 @@ fn check_layer(store: &Store, graph: &Graph<'_>, layer: &Layer, report: &mut Rep
 /// What the driver keeps of the layers below, against what the records say.
 fn check_stacking(graph: &Graph<'_>, layer: &Layer, parents: &[&Layer], report: &mut Report) {
     let id = &layer.id;
-    if let Some(problem) = wrong_link(graph.driver.home(), id) {
+    let side = graph.driver.side_of(id).unwrap_or(Side::Containers);
+    if let Some(problem) = wrong_link(graph.driver.home(side), id) {
         report.damage(format!("layer {id}: {problem}"));
     }
     // A mapped copy lies upon its template, which its record does not say (format, section 9.3).
@@ -154,16 +156,15 @@ fn is_old(created: &str) -> bool {
     created.is_ok_and(|created| jiff::Timestamp::now().duration_since(created) > UNREFERENCED)
 }
 
-fn check_image(store: &Store, graph: &Graph<'_>, image: &Image, report: &mut Report) {
+fn check_image(dir: &Path, graph: &Graph<'_>, image: &Image, report: &mut Report) {
     let id = &image.id;
     for layer in image.layer.iter().chain(&image.mapped_layers) {
         if !graph.layers.contains_key(layer) {
             report.damage(format!("image {id}: its layer {layer} is missing"));
         }
     }
-    let dir = store.images_dir().join(id);
     for key in &image.big_data_names {
-        if let Some(problem) = wrong_big_data(&dir, image, key) {
+        if let Some(problem) = wrong_big_data(dir, image, key) {
             report.damage(format!("image {id}: {key}: {problem}"));
         }
     }

@@ -23,6 +23,7 @@ pub(super) struct Settings {
     pub driver: Option<Set>,
     graph_root: Option<Directory>,
     run_root: Option<Directory>,
+    image_store: Option<Directory>,
     rootless_path: Option<String>,
     driver_options: Vec<(Table, Set)>,
     pub additional_image_stores: Vec<String>,
@@ -122,6 +123,12 @@ impl Settings {
         own.map(|dir| PathBuf::from(environment.expand(&dir.path)))
     }
 
+    /// The configured image store, by the same rule.
+    pub(super) fn image_store(&self, environment: &Environment) -> Option<PathBuf> {
+        let own = self.image_store.as_ref().filter(|dir| dir.applies_to(environment));
+        own.map(|dir| PathBuf::from(environment.expand(&dir.path)))
+    }
+
     /// The options for `driver`, as `key=value`; what its own table says comes last, so that it wins.
     pub(super) fn driver_options(&self, driver: DriverKind) -> impl Iterator<Item = &Set> {
         let known = move |set: &Set| driver == DriverKind::Overlay || VFS_KEYS.iter().any(|key| set.value.starts_with(key));
@@ -169,7 +176,7 @@ impl Settings {
                 "graphroot" => self.graph_root = file.directory(key, value)?,
                 "runroot" => self.run_root = file.directory(key, value)?,
                 "rootless_storage_path" => self.rootless_path = Some(file.text(key, value)?).filter(|path| !path.is_empty()),
-                "imagestore" => self.refuse(file, "a separate image store (imagestore)", file.text(key, value)?.is_empty()),
+                "imagestore" => self.image_store = file.directory(key, value)?,
                 "transient_store" => self.transient = file.truth(key, value)?,
                 "driver_priority" => {}
                 "options" => match value.as_table() {

@@ -32,6 +32,8 @@ pub struct Overrides {
     pub options: Vec<String>,
     /// `--transient-store`
     pub transient: Option<bool>,
+    /// `--imagestore`; empty: none, whatever the files say.
+    pub image_store: Option<PathBuf>,
 }
 
 /// The graph drivers that are implemented.
@@ -76,6 +78,8 @@ pub struct Conf {
     pub graph_root: PathBuf,
     /// Run root: what a reboot may clear.
     pub run_root: PathBuf,
+    /// The root that images and their layers lie in, apart from containers (`imagestore`; format, section 2.5).
+    pub image_store: Option<PathBuf>,
     /// The driver in use.
     pub driver: DriverKind,
     /// Whether a file, a variable or an option named the driver; if not, podman may choose another one.
@@ -161,6 +165,12 @@ pub enum Error {
         /// The user.
         uid: u32,
     },
+    /// The image store is the graph root.
+    #[error("imagestore {path:?} must either be not set or be different than graphroot")]
+    SameRoots {
+        /// Both.
+        path: PathBuf,
+    },
     /// The directory for the run root belongs to someone else.
     #[error("{path:?} cannot hold the run root: it is not this user's alone; set XDG_RUNTIME_DIR")]
     RunDir {
@@ -183,13 +193,20 @@ impl Conf {
             Some(path) => absolute(path),
             None => locations::default_run_root(environment)?,
         };
-        let (driver, driver_is_explicit) = driver(environment, overrides, &settings, &graph_root)?;
+        let image_store = overrides.image_store.clone().or_else(|| settings.image_store(environment));
+        let image_store = image_store.filter(|path| !path.as_os_str().is_empty()).map(|path| absolute(&path));
+        if image_store.as_ref() == Some(&graph_root) {
+            return Err(Error::SameRoots { path: graph_root });
+        }
+        let (driver, driver_is_explicit) =
+            driver(environment, overrides, &settings, [Some(&graph_root), image_store.as_ref()])?;
         let (options, mut stores) = driver_options(driver, environment, overrides, &settings)?;
         let configured = settings.additional_image_stores.iter().map(|path| PathBuf::from(environment.expand(path)));
         stores.extend(configured.filter(|_| !replaces_options(environment, overrides)));
         Ok(Self {
             graph_root,
             run_root,
+            image_store,
             driver,
             driver_is_explicit,
             options,
@@ -200,11 +217,17 @@ impl Conf {
         })
     }
 
+    /// The root that images and their layers lie in.
+    pub fn image_root(&self) -> &Path {
+        self.image_store.as_deref().unwrap_or(&self.graph_root)
+    }
+
     /// The settings of a store at the two given directories, with defaults for everything else and no file read.
     pub fn at(graph_root: &Path, run_root: &Path, rootless: bool) -> Self {
         Self {
             graph_root: graph_root.to_owned(),
             run_root: run_root.to_owned(),
+            image_store: None,
             driver: DriverKind::Overlay,
             driver_is_explicit: true,
             options: DriverOptions::default(),
@@ -221,7 +244,7 @@ fn driver(
     environment: &Environment,
     overrides: &Overrides,
     settings: &Settings,
-    graph_root: &Path,
+    roots: [Option<&PathBuf>; 2],
 ) -> Result<(DriverKind, bool), Error> {
     let variable = environment.text("STORAGE_DRIVER").map(|name| ("STORAGE_DRIVER".to_owned(), name.to_owned()));
     let option = overrides.driver.clone().map(|name| ("--storage-driver".to_owned(), name));
@@ -235,13 +258,14 @@ fn driver(
             None => Err(Error::UnknownDriver { origin, name }),
         };
     }
-    let used = |name: &str| graph_root.join(format!("{name}-images")).is_dir();
+    let used = |name: &str| roots.iter().flatten().any(|root| root.join(format!("{name}-images")).is_dir());
     if let Some(driver) = [DriverKind::Overlay, DriverKind::Vfs].into_iter().find(|driver| used(driver.name())) {
         return Ok((driver, false));
     }
     if let Some(other) = FOREIGN_DRIVERS.into_iter().find(|name| used(name)) {
         let what = format!("its storage driver {other:?} (another one can be chosen with --storage-driver overlay)");
-        return Err(Error::Unsupported { origin: format!("the store at {graph_root:?}"), what });
+        let root = roots.iter().flatten().next().map(|root| root.as_path()).unwrap_or(Path::new(""));
+        return Err(Error::Unsupported { origin: format!("the store at {root:?}"), what });
     }
     Ok((DriverKind::Overlay, false))
 }

@@ -210,7 +210,6 @@ fn a_store_is_transient_where_the_file_or_the_command_line_says_so() {
 #[test]
 fn what_is_not_supported_is_refused_by_name() {
     let cases = [
-        ("[storage]\nimagestore='/i'", "imagestore"),
         ("[storage.options]\nadditionallayerstores=['/l:ref']", "additionallayerstores"),
         ("[storage.options]\nremap-user='containers'", "remap-user"),
         ("[storage.options.overlay]\nuse_composefs='true'", "composefs"),

@@ -147,6 +147,21 @@ pub struct MountOptions {
     pub shift: Option<Arc<dyn Shift>>,
 }
 
+/// For what a layer is made. With a separate image store (`imagestore`, format 2.5) the two lie in homes of their own; without one
+/// it is one home.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// A working container's layer, which changes.
+    Containers,
+    /// An image's layer, which does not.
+    Images,
+}
+
+impl Side {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Containers, Self::Images];
+}
+
 /// Where layers lie and how they are stacked. All ids are the driver's; the parent chain is the driver's own (format 2.3).
 pub trait GraphDriver: fmt::Debug + Send + Sync {
     /// `overlay`, `vfs`.
@@ -179,16 +194,28 @@ pub trait GraphDriver: fmt::Debug + Send + Sync {
         false
     }
 
-    /// The driver's home, `<graph root>/<name>`.
-    fn home(&self) -> &Path;
+    /// The driver's home for one kind of layers, `<graph root>/<name>` or `<image store>/<name>`.
+    fn home(&self, side: Side) -> &Path;
 
-    /// The directory in the home that holds each layer under its ID.
-    fn layer_dirs(&self) -> PathBuf;
+    /// The directory in that home that holds each layer under its ID.
+    fn layer_dirs(&self, side: Side) -> PathBuf;
 
-    /// Whether the layer has a directory in the home or in an additional store.
+    /// The home that the layer lies in; none if it has no directory in either.
+    fn side_of(&self, id: &LayerId) -> Option<Side> {
+        Side::ALL.into_iter().find(|side| self.layer_dirs(*side).join(id).symlink_metadata().is_ok())
+    }
+
+    /// Whether one rename can make an image's layer of a container's: both homes are in one mount (rename(2), EXDEV).
+    fn can_move_to_images(&self) -> bool {
+        let mount = |side| mount_id(self.home(side));
+        self.home(Side::Containers) == self.home(Side::Images)
+            || mount(Side::Containers).is_some_and(|id| Some(id) == mount(Side::Images))
+    }
+
+    /// Whether the layer has a directory in a home or in an additional store.
     fn exists(&self, id: &LayerId) -> bool;
 
-    /// Creates the layer's directory with an empty `diff`, owned as the parent's and with its mode (0555 without a parent).
+    /// Creates a container's layer: a directory with an empty `diff`, owned as the parent's and with its mode (0555 without a parent).
     /// What an earlier, killed creation left under that id is removed first. Needs layers.lock exclusively.
     fn create(&self, id: &LayerId, parent: Option<&LayerId>) -> Result<(), Error>;
 
@@ -196,21 +223,21 @@ pub trait GraphDriver: fmt::Debug + Send + Sync {
     /// takes. Slow where layers are whole trees, and starts threads: no lock may be held, and namespaces must be entered before.
     fn complete(&self, tree: &Path, parent: Option<&LayerId>, marks: &Marks) -> Result<(), Error>;
 
-    /// As `create`, but `tree`, a directory on the same file system, becomes the layer's `diff` by one rename. Owner and mode of
-    /// `tree` are set to what `create` would give. Needs layers.lock exclusively.
-    fn adopt(&self, id: &LayerId, parent: Option<&LayerId>, tree: &Path) -> Result<(), Error>;
+    /// As `create`, but in the home of `side`, and `tree`, a directory on the same file system, becomes the layer's `diff` by one
+    /// rename. Owner and mode of `tree` are set to what `create` would give. Needs layers.lock exclusively.
+    fn adopt(&self, id: &LayerId, parent: Option<&LayerId>, tree: &Path, side: Side) -> Result<(), Error>;
 
     /// Prepares a layer that was written through a mount for life as an image's layer: its root gets the owner and mode that `create`
     /// gave it, since no tar carries those, and what the mount left beside it goes. It must not be mounted.
     fn settle(&self, id: &LayerId, parent: Option<&LayerId>) -> Result<(), Error>;
 
-    /// Moves all that the home has of the layer into the directory `into` (a temp dir of format 5.6), under names that start with
+    /// Moves all that its home (`side_of`) has of the layer into the directory `into` (a temp dir of format 5.6), under names that start with
     /// `<n>-` for the first free n. Nothing there is no error. Needs layers.lock exclusively; the caller deletes later.
     fn detach(&self, id: &LayerId, into: &Path) -> Result<(), Error>;
 
-    /// Gives the layer's directory the id `to`. The layer `from` has no children. What stands under `to` while `from` exists is the
+    /// Gives the layer's directory the id `to`, in the home of `side`. The layer `from` has no children. What stands under `to` while `from` exists is the
     /// remains of a killed process and is removed; called again after a kill, it ends what was begun. Needs layers.lock exclusively.
-    fn rename(&self, from: &LayerId, to: &LayerId) -> Result<(), Error>;
+    fn rename(&self, from: &LayerId, to: &LayerId, side: Side) -> Result<(), Error>;
 
     /// The directory with the layer's own changes. Exists, unless the layer is damaged.
     fn diff_dir(&self, id: &LayerId) -> Result<PathBuf, Error>;
@@ -246,14 +273,17 @@ pub trait GraphDriver: fmt::Debug + Send + Sync {
 pub fn open(conf: &Conf) -> Result<Box<dyn GraphDriver>, Error> {
     let home = |root: &Path| root.join(conf.driver.name());
     let additional = conf.additional_image_stores.iter().map(|root| home(root)).collect();
+    let image_home = conf.image_store.as_deref().map(home);
     match conf.driver {
         DriverKind::Vfs => Ok(Box::new(vfs::Vfs::new(vfs::Config {
             home: home(&conf.graph_root),
+            image_home,
             additional,
             ignore_chown_errors: conf.options.ignore_chown_errors,
         }))),
         DriverKind::Overlay => Ok(Box::new(overlay::Overlay::open(overlay::Config {
             home: home(&conf.graph_root),
+            image_home,
             additional,
             mount_options: conf.options.mount_options.clone(),
             mount_program: conf.options.mount_program.clone(),
@@ -278,6 +308,14 @@ pub fn end_served(mount_point: &Path) -> Result<(), Error> {
     let root = rustix::fs::open(mount_point, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
     rustix::fs::syncfs(root.map_err(failed("opening"))?).map_err(failed("syncing"))?;
     rustix::mount::unmount(mount_point, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW).map_err(failed("unmounting"))
+}
+
+/// The mount that `path` is in, or the nearest directory above it that exists.
+fn mount_id(path: &Path) -> Option<u64> {
+    use rustix::fs::{AtFlags, CWD, StatxFlags};
+    let there = path.ancestors().find(|path| path.exists())?;
+    let stat = rustix::fs::statx(CWD, there, AtFlags::empty(), StatxFlags::MNT_ID).ok()?;
+    (stat.stx_mask & StatxFlags::MNT_ID.bits() != 0).then_some(stat.stx_mnt_id)
 }
 
 /// Whether `path` is a mount point in this process's mount namespace. A path that does not exist is none.

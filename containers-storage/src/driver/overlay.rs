@@ -29,7 +29,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::{Access, Error, GraphDriver, MountOptions, Shape, Shift};
+use super::{Access, Error, GraphDriver, MountOptions, Shape, Shift, Side};
 use crate::archive::{Marks, OverlayXattrs, Whiteouts};
 use crate::{LayerId, id_map};
 
@@ -38,6 +38,8 @@ use crate::{LayerId, id_map};
 pub struct Config {
     /// `<graph root>/overlay`. Created by the first `create`.
     pub home: PathBuf,
+    /// `<image store>/overlay`: where images' layers lie apart from containers' (`imagestore`).
+    pub image_home: Option<PathBuf>,
     /// Homes of additional image stores (`<store>/overlay`), in order; read only.
     pub additional: Vec<PathBuf>,
     /// `mountopt` of the configuration, split at commas.
@@ -85,10 +87,26 @@ impl Overlay {
         }
     }
 
-    /// The directory of the layer: in the home, else in the first additional store that has it.
+    /// The directory of the layer: in a home, else in the first additional store that has it.
     fn layer_dir(&self, id: &LayerId) -> Result<PathBuf, Error> {
-        let homes = std::iter::once(&self.config.home).chain(&self.config.additional);
-        homes.map(|home| home.join(id)).find(|dir| dir.is_dir()).ok_or_else(|| Error::NoLayer(id.clone()))
+        self.homes().map(|home| home.join(id)).find(|dir| dir.is_dir()).ok_or_else(|| Error::NoLayer(id.clone()))
+    }
+}
+
+impl Overlay {
+    /// Everywhere that a layer or a link is looked for, in order.
+    fn homes(&self) -> impl Iterator<Item = &PathBuf> {
+        std::iter::once(&self.config.home).chain(&self.config.image_home).chain(&self.config.additional)
+    }
+
+    /// The directory of a layer of ours, whether it is there or not.
+    fn own_dir(&self, id: &LayerId) -> PathBuf {
+        self.home_of(self.side_of(id).unwrap_or(Side::Containers)).join(id)
+    }
+
+    fn home_of(&self, side: Side) -> &Path {
+        let apart = self.config.image_home.as_deref().filter(|_| side == Side::Images);
+        apart.unwrap_or(&self.config.home)
     }
 }
 
@@ -131,12 +149,12 @@ impl GraphDriver for Overlay {
         mount::shows_shifted(self, sample, &options)
     }
 
-    fn home(&self) -> &Path {
-        &self.config.home
+    fn home(&self, side: Side) -> &Path {
+        self.home_of(side)
     }
 
-    fn layer_dirs(&self) -> PathBuf {
-        self.config.home.clone()
+    fn layer_dirs(&self, side: Side) -> PathBuf {
+        self.home_of(side).to_path_buf()
     }
 
     fn exists(&self, id: &LayerId) -> bool {
@@ -144,7 +162,7 @@ impl GraphDriver for Overlay {
     }
 
     fn create(&self, id: &LayerId, parent: Option<&LayerId>) -> Result<(), Error> {
-        tree::create(self, id, parent, None)
+        tree::create(self, id, parent, None, Side::Containers)
     }
 
     /// Nothing to do: the layers below are stacked, not copied.
@@ -152,8 +170,8 @@ impl GraphDriver for Overlay {
         Ok(())
     }
 
-    fn adopt(&self, id: &LayerId, parent: Option<&LayerId>, tree: &Path) -> Result<(), Error> {
-        tree::create(self, id, parent, Some(tree))
+    fn adopt(&self, id: &LayerId, parent: Option<&LayerId>, tree: &Path, side: Side) -> Result<(), Error> {
+        tree::create(self, id, parent, Some(tree), side)
     }
 
     fn settle(&self, id: &LayerId, parent: Option<&LayerId>) -> Result<(), Error> {
@@ -164,8 +182,8 @@ impl GraphDriver for Overlay {
         tree::detach(self, id, into)
     }
 
-    fn rename(&self, from: &LayerId, to: &LayerId) -> Result<(), Error> {
-        tree::rename(self, from, to)
+    fn rename(&self, from: &LayerId, to: &LayerId, side: Side) -> Result<(), Error> {
+        tree::rename(self, from, to, side)
     }
 
     fn diff_dir(&self, id: &LayerId) -> Result<PathBuf, Error> {

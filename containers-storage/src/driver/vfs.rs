@@ -25,7 +25,7 @@ use rustix::io::Errno;
 use rustix::mount::{MountFlags, OpenTreeFlags, UnmountFlags};
 
 use super::directory::{self, Look};
-use super::{Access, Error, GraphDriver, MountOptions, Shape};
+use super::{Access, Error, GraphDriver, MountOptions, Shape, Side};
 use crate::archive::{Marks, Whiteouts};
 use crate::temp_dir::TempDir;
 use crate::{LayerId, Root};
@@ -35,6 +35,8 @@ use crate::{LayerId, Root};
 pub struct Config {
     /// `<graph root>/vfs`. Created by the first layer.
     pub home: PathBuf,
+    /// `<image store>/vfs`: where images' layers lie apart from containers' (`imagestore`).
+    pub image_home: Option<PathBuf>,
     /// Homes of additional image stores (`<store>/vfs`), in order; read only.
     pub additional: Vec<PathBuf>,
     /// `ignore_chown_errors`: files whose owner this user namespace lacks become ours.
@@ -55,12 +57,18 @@ impl Vfs {
 
     /// Where the layer lies: in the home, else in the first additional store that has it.
     fn tree(&self, id: &LayerId) -> Result<PathBuf, Error> {
-        let homes = std::iter::once(&self.config.home).chain(&self.config.additional);
+        let homes = std::iter::once(&self.config.home).chain(&self.config.image_home).chain(&self.config.additional);
         homes.map(|home| home.join("dir").join(id)).find(|dir| dir.is_dir()).ok_or_else(|| Error::NoLayer(id.clone()))
     }
 
+    /// The directory of a layer of ours, whether it is there or not.
     fn own(&self, id: &LayerId) -> PathBuf {
-        self.layer_dirs().join(id)
+        self.layer_dirs(self.side_of(id).unwrap_or(Side::Containers)).join(id)
+    }
+
+    fn home_of(&self, side: Side) -> &Path {
+        let apart = self.config.image_home.as_deref().filter(|_| side == Side::Images);
+        apart.unwrap_or(&self.config.home)
     }
 
     fn parent_tree(&self, parent: Option<&LayerId>) -> Result<Option<PathBuf>, Error> {
@@ -68,8 +76,8 @@ impl Vfs {
     }
 
     /// The directory of layers, made if missing, without what a killed process left under `id`.
-    fn make_room(&self, id: &LayerId) -> Result<PathBuf, Error> {
-        let dir = self.layer_dirs();
+    fn make_room(&self, id: &LayerId, side: Side) -> Result<PathBuf, Error> {
+        let dir = self.layer_dirs(side);
         if !dir.is_dir() {
             DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(Error::io("creating", &dir))?;
         }
@@ -95,12 +103,12 @@ impl GraphDriver for Vfs {
         Whiteouts::Listed
     }
 
-    fn home(&self) -> &Path {
-        &self.config.home
+    fn home(&self, side: Side) -> &Path {
+        self.home_of(side)
     }
 
-    fn layer_dirs(&self) -> PathBuf {
-        self.config.home.join("dir")
+    fn layer_dirs(&self, side: Side) -> PathBuf {
+        self.home_of(side).join("dir")
     }
 
     fn exists(&self, id: &LayerId) -> bool {
@@ -113,7 +121,7 @@ impl GraphDriver for Vfs {
         let tree = temporary.path().join("0-addition");
         DirBuilder::new().mode(0o700).create(&tree).map_err(Error::io("creating", &tree))?;
         self.complete(&tree, parent, &Marks::default())?;
-        self.adopt(id, parent, &tree)?;
+        self.adopt(id, parent, &tree, Side::Containers)?;
         temporary.remove().map_err(Error::io("removing", temporary.path()))
     }
 
@@ -122,9 +130,9 @@ impl GraphDriver for Vfs {
         complete::complete(tree, &parent, marks, self.config.ignore_chown_errors)
     }
 
-    fn adopt(&self, id: &LayerId, parent: Option<&LayerId>, tree: &Path) -> Result<(), Error> {
+    fn adopt(&self, id: &LayerId, parent: Option<&LayerId>, tree: &Path, side: Side) -> Result<(), Error> {
         let look = Look::of(self.parent_tree(parent)?.as_deref())?;
-        let own = self.make_room(id)?;
+        let own = self.make_room(id, side)?;
         // A directory that its owner may not write to cannot be moved to another parent (rename(2), EACCES), so its look comes last.
         rustix::fs::renameat(CWD, tree, CWD, &own).map_err(Error::io("moving the layer to", &own))?;
         look.put_on(&own)
@@ -147,13 +155,13 @@ impl GraphDriver for Vfs {
         }
     }
 
-    fn rename(&self, from: &LayerId, to: &LayerId) -> Result<(), Error> {
+    fn rename(&self, from: &LayerId, to: &LayerId, side: Side) -> Result<(), Error> {
         let own = self.own(from);
         if from == to || own.symlink_metadata().is_err() {
             return Ok(());
         }
-        let new = self.make_room(to)?;
-        rustix::fs::renameat(CWD, &own, CWD, &new).map_err(Error::io("renaming", &own))
+        let new = self.make_room(to, side)?;
+        move_tree(&own, &new)
     }
 
     fn diff_dir(&self, id: &LayerId) -> Result<PathBuf, Error> {
@@ -201,6 +209,20 @@ impl GraphDriver for Vfs {
     /// Never: any number of processes may use a plain directory.
     fn in_use(&self, _id: &LayerId) -> Result<bool, Error> {
         Ok(false)
+    }
+}
+
+/// Renames a layer's directory. To move a directory to another parent is to write to it (rename(2)), and a root file system's mode is
+/// mostly 0555, so that its owner gets leave for a moment.
+fn move_tree(from: &Path, to: &Path) -> Result<(), Error> {
+    match rustix::fs::renameat(CWD, from, CWD, to) {
+        Err(Errno::ACCESS) if from.parent() != to.parent() => {
+            let mode = rustix::fs::stat(from).map_err(Error::io("reading", from))?.st_mode;
+            rustix::fs::chmod(from, Mode::RWXU).map_err(Error::io("changing the mode of", from))?;
+            rustix::fs::renameat(CWD, from, CWD, to).map_err(Error::io("renaming", from))?;
+            rustix::fs::chmod(to, Mode::from_raw_mode(mode)).map_err(Error::io("changing the mode of", to))
+        }
+        renamed => renamed.map_err(Error::io("renaming", from)),
     }
 }
 

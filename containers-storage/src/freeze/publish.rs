@@ -19,10 +19,11 @@
 use serde_json::Value;
 
 use super::{Error, FLAG, InPlace};
+use crate::driver::Side;
 use crate::images::Image;
 use crate::layers::{Layer, Layers};
 use crate::store::{self, AllMut, LayerContent, NewImage, Note, Noted, Store, Trash};
-use crate::table::records::{Origin, Prepared};
+use crate::table::records::Prepared;
 use crate::{ContainerId, Digest, LayerId, lease};
 
 impl InPlace {
@@ -98,7 +99,7 @@ impl Steps {
         layer.names.clear();
         layer.set_content(Some(&frozen.content));
         layer.flags.insert(FLAG.to_owned(), Value::from(frozen.own.as_str()));
-        all.layers.push(Origin::Stable, &layer)?;
+        all.layers.push(store.table_of_image_layers(), &layer)?;
         let both_records = all.layers.prepare()?;
         let (image, images) = store.prepare_image(&mut all.images, image)?;
         all.containers.remove(&frozen.container);
@@ -114,11 +115,10 @@ impl Steps {
 
     /// Puts the tar-split in place, then a second record with the digests and the flag, then the directory under its ID.
     pub(super) fn record_layer(&mut self, store: &Store) -> Result<(), Error> {
-        let path = store.layers_dir().join(format!("{}.tar-split.gz", self.frozen.target));
-        std::fs::rename(&self.frozen.tar_split, &path).map_err(Error::io("creating", &path))?;
+        store.place_tar_split(&self.frozen.tar_split, &self.frozen.target)?;
         store.sync_layers()?;
         std::mem::take(&mut self.both_records).commit()?;
-        Ok(store.driver()?.rename(&self.frozen.own, &self.frozen.target)?)
+        Ok(store.driver()?.rename(&self.frozen.own, &self.frozen.target, Side::Images)?)
     }
 
     /// The image gets its data and its record.
@@ -163,7 +163,7 @@ pub(crate) fn recover(store: &Store, all: &mut AllMut) -> Result<Vec<ContainerId
         if all.images.users_of(&target).is_empty() {
             roll_back(store, all, &own, &target)?;
         } else {
-            store.driver()?.rename(&own, &target)?;
+            store.driver()?.rename(&own, &target, Side::Images)?;
             released.extend(all.containers.of_layer(&own));
             // What is left of the container's directories after another kill is found by `check`.
             let _deleted = release_container(store, all, &own)?;
@@ -245,13 +245,9 @@ fn forget_flag(all: &mut AllMut, target: &LayerId) -> Result<(), store::Error> {
 fn roll_back(store: &Store, all: &mut AllMut, own: &LayerId, target: &LayerId) -> Result<(), store::Error> {
     let driver = store.driver()?;
     if !driver.exists(own) {
-        driver.rename(target, own)?;
+        driver.rename(target, own, Side::Containers)?;
     }
     all.layers.remove(target);
     all.layers.prepare()?.finish()?;
-    let path = store.layers_dir().join(format!("{target}.tar-split.gz"));
-    match std::fs::remove_file(&path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(store::Error::io("deleting", &path)(error)),
-        _ => Ok(()),
-    }
+    store.remove_tar_split(target)
 }

@@ -68,8 +68,8 @@ fn next(world: &World, container: &Container) -> (Store, bool, Layer) {
     let driver = store.driver().unwrap();
     let diff = driver.diff_dir(&layer.id).unwrap();
     assert_eq!(fs::read_to_string(diff.join("file")).unwrap(), "data", "nothing is lost in any case");
-    let dir = driver.home().join(&layer.id);
-    let link = driver.home().join("l").join(fs::read_to_string(dir.join("link")).unwrap());
+    let dir = driver.home(crate::driver::Side::Images).join(&layer.id);
+    let link = driver.home(crate::driver::Side::Images).join("l").join(fs::read_to_string(dir.join("link")).unwrap());
     assert_eq!(fs::read_link(link).unwrap(), Path::new("..").join(&layer.id).join("diff"));
     (store, kept, layer.clone())
 }

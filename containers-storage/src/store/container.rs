@@ -12,7 +12,7 @@ use super::trash::Trash;
 use super::{Deleted, Error, Store};
 use crate::archive::Marks;
 use crate::containers::Container;
-use crate::driver::Shape;
+use crate::driver::{Shape, Side};
 use crate::id_map::IdMap;
 use crate::layers::Layer;
 use crate::temp_dir::TempDir;
@@ -91,7 +91,7 @@ impl Store {
             images: Vec::new(),
         })?;
         match &copy {
-            Some(copy) => self.driver()?.adopt(&container.layer, new.parent.as_ref(), copy.tree())?,
+            Some(copy) => self.driver()?.adopt(&container.layer, new.parent.as_ref(), copy.tree(), Side::Containers)?,
             None => self.driver()?.create(&container.layer, new.parent.as_ref())?,
         }
         let parent = new.parent.as_ref().map(|parent| layers.get(parent)).transpose()?;
@@ -137,7 +137,7 @@ impl Store {
         match self.driver()?.shape() {
             Shape::Diffs => Ok(None),
             Shape::Trees => {
-                let staged = self.stage_tree()?;
+                let staged = self.stage_tree(Side::Containers)?;
                 self.driver()?.complete(staged.tree(), parent, &Marks::default())?;
                 Ok(Some(staged))
             }

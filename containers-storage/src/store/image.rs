@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::path::Path;
 
 use super::pending::Note;
 use super::trash::Trash;
@@ -71,7 +72,7 @@ impl Store {
         if existing.as_ref().is_some_and(|image| image.layer != new.layer) {
             return Err(Error::ImageConflict(new.id.clone()));
         }
-        let mut prepared = self.write_big_data(new)?;
+        let mut prepared = write_big_data(&self.image_dir(images, &new.id), new)?;
         for name in &new.names {
             take_name_from_others(images, name, &new.id)?;
         }
@@ -109,18 +110,6 @@ impl Store {
         images.push(&image)?;
         prepared.append(images.prepare()?);
         Ok((image, prepared))
-    }
-
-    fn write_big_data(&self, new: &NewImage) -> Result<Prepared, Error> {
-        let dir = self.images_dir().join(&new.id);
-        crate::lock::make_private_dir(&dir).map_err(Error::io("creating", &dir))?;
-        let mut prepared = Prepared::default();
-        for (key, bytes) in &new.big_data {
-            let missing = || Error::NoData { image: new.id.clone(), key: key.clone() };
-            let file = big_data_file(key).ok_or_else(missing)?;
-            prepared.push(PendingFile::write(&dir.join(file), bytes)?);
-        }
-        Ok(prepared)
     }
 
     /// Keeps other processes of ours from making a manifest list until it is dropped. Taken before all other locks.
@@ -179,7 +168,7 @@ impl Store {
         let file = big_data_file(key).ok_or_else(|| Error::NoData { image: id.clone(), key: key.to_owned() })?;
         let mut prepared = self.pull_up(&mut images, id)?;
         images.update(id, |image| image.note_big_data(key, bytes))?;
-        let dir = self.images_dir().join(id);
+        let dir = self.image_dir(&images, id);
         crate::lock::make_private_dir(&dir).map_err(Error::io("creating", &dir))?;
         prepared.push(PendingFile::write(&dir.join(file), bytes)?);
         prepared.append(images.prepare()?);
@@ -219,6 +208,18 @@ impl Store {
         noted.done();
         Ok(trash.into_deleted(layers))
     }
+}
+
+/// Writes the data of `new` into the directory `dir`, to be synced and committed.
+fn write_big_data(dir: &Path, new: &NewImage) -> Result<Prepared, Error> {
+    crate::lock::make_private_dir(dir).map_err(Error::io("creating", dir))?;
+    let mut prepared = Prepared::default();
+    for (key, bytes) in &new.big_data {
+        let missing = || Error::NoData { image: new.id.clone(), key: key.clone() };
+        let file = big_data_file(key).ok_or_else(missing)?;
+        prepared.push(PendingFile::write(&dir.join(file), bytes)?);
+    }
+    Ok(prepared)
 }
 
 fn take_name_from_others(images: &mut ImagesMut, name: &str, except: &ImageId) -> Result<(), Error> {

@@ -10,9 +10,8 @@ use super::pending::Note;
 use super::{Error, LayerContent, Store};
 use crate::archive::unpack::{self, Devices, LayerOptions, Unmapped};
 use crate::archive::{self, Marks, Whiteouts};
-use crate::driver::Shape;
+use crate::driver::{Shape, Side};
 use crate::layers::Layer;
-use crate::table::records::Origin;
 use crate::temp_dir::TempDir;
 use crate::{LayerId, Root, id_map};
 
@@ -114,7 +113,7 @@ impl StagedLayer {
 impl Store {
     /// Room for a new layer.
     pub fn stage_layer(&self) -> Result<StagedLayer, Error> {
-        let staged = self.stage_tree()?;
+        let staged = self.stage_tree(Side::Images)?;
         let beside_table = temporary(self.temp_dirs_outside_home())?;
         let tar_split = beside_table.path().join("0-addition");
         let unmapped = if self.conf.options.ignore_chown_errors { Unmapped::Ignore } else { Unmapped::Refuse };
@@ -123,8 +122,8 @@ impl Store {
     }
 
     /// Room for a tree.
-    pub(super) fn stage_tree(&self) -> Result<StagedTree, Error> {
-        let in_home = temporary(self.temp_dirs())?;
+    pub(super) fn stage_tree(&self, side: Side) -> Result<StagedTree, Error> {
+        let in_home = temporary(self.temp_dirs(side))?;
         let tree = in_home.path().join("0-addition");
         std::fs::create_dir(&tree).map_err(Error::io("creating", &tree))?;
         Ok(StagedTree { in_home, tree })
@@ -156,15 +155,14 @@ impl Store {
             self.refuse_parent(&layers, parent)?;
         }
         let noted = self.note(&Note { layers: vec![id.clone()], ..Note::default() })?;
-        self.driver()?.adopt(&id, parent, staged.tree())?;
-        let tar_split = self.layers_dir().join(format!("{id}.tar-split.gz"));
+        self.driver()?.adopt(&id, parent, staged.tree(), Side::Images)?;
         private_file(&staged.tar_split).map_err(Error::io("reading", &staged.tar_split))?;
-        std::fs::rename(&staged.tar_split, &tar_split).map_err(Error::io("creating", &tar_split))?;
+        self.place_tar_split(&staged.tar_split, &id)?;
         self.sync_layers()?;
         self.announce_layer(&id)?;
         let mut layer = Layer::new(id, parent.cloned());
         layer.set_content(Some(content));
-        layers.push(Origin::Stable, &layer)?;
+        layers.push(self.table_of_image_layers(), &layer)?;
         layers.prepare()?.finish()?;
         if let Some(blob) = &staged.blob {
             // A push has more to do without it; nothing else.
@@ -189,7 +187,7 @@ impl Store {
     /// With `sync = "filesystem"`: waits until the data of layers is on the disk.
     pub(crate) fn sync_layers(&self) -> Result<(), Error> {
         if self.conf.options.sync_filesystem {
-            let home = self.driver_home();
+            let home = self.home_of(Side::Images);
             let synced = std::fs::File::open(&home).and_then(|dir| Ok(rustix::fs::syncfs(dir)?));
             synced.map_err(Error::io("syncing", &home))?;
         }

@@ -9,10 +9,10 @@ use rustix::fs::{AtFlags, CWD, Gid, Mode, Uid};
 use super::layer::StagedLayer;
 use super::pending::Note;
 use super::{Error, Store};
+use crate::driver::Side;
 use crate::id_map::IdMap;
 use crate::images::Image;
 use crate::layers::Layer;
-use crate::table::records::Origin;
 use crate::{ImageId, LayerId};
 
 impl Store {
@@ -58,7 +58,7 @@ impl Store {
         let template = record.layer.as_ref().map(|top| layers.get(top)).transpose()?;
         let id = LayerId::random();
         let noted = self.note(&Note { layers: vec![id.clone()], ..Note::default() })?;
-        self.driver()?.adopt(&id, None, staged.tree())?;
+        self.driver()?.adopt(&id, None, staged.tree(), Side::Images)?;
         let diff = self.driver()?.diff_dir(&id)?;
         let owner = (uid.root().map(Uid::from_raw), gid.root().map(Gid::from_raw));
         rustix::fs::chownat(CWD, &diff, owner.0, owner.1, AtFlags::SYMLINK_NOFOLLOW)
@@ -67,19 +67,18 @@ impl Store {
 
         let mut layer = Layer::new(id.clone(), None);
         if let Some(template) = template {
-            let tar_split = self.layers_dir();
-            let name = |id: &LayerId| tar_split.join(format!("{id}.tar-split.gz"));
-            match std::fs::copy(name(&template.id), name(&id)) {
-                Ok(_) => {}
+            let copy = staged.tar_split();
+            match std::fs::copy(self.tar_split(&template.id), copy) {
+                Ok(_) => self.place_tar_split(copy, &id)?,
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(error) => return Err(Error::io("creating", &name(&id))(error)),
+                Err(error) => return Err(Error::io("creating", copy)(error)),
             }
             let created = layer.created;
             layer = Layer { id: id.clone(), names: Vec::new(), created, big_data_names: Vec::new(), ..template };
         }
         layer.uid_map.clone_from(&uid.0);
         layer.gid_map.clone_from(&gid.0);
-        layers.push(Origin::Stable, &layer)?;
+        layers.push(self.table_of_image_layers(), &layer)?;
         layers.prepare()?.finish()?;
         let mut recorded = self.pull_up(&mut images, image)?;
         images.update(image, |image| image.mapped_layers.push(id.clone()))?;

@@ -2,7 +2,8 @@
 //! point (format, section 8).
 //!
 //! ```text
-//! mod      Store: paths, reading        tables    the tables under their exclusive locks
+//! mod      Store: reading               tables    the tables under their exclusive locks
+//! paths    where everything lies
 //! layer    stage, put                   pending   notes of what is half done, and their recovery
 //! container, image                      trash     what was taken out and waits for deletion
 //! blobs    compressed layers, for push
@@ -20,6 +21,7 @@ mod image;
 mod layer;
 mod mapped;
 mod mount_points;
+mod paths;
 mod pending;
 mod tables;
 mod trash;
@@ -40,6 +42,7 @@ pub use self::trash::Deleted;
 pub(crate) use self::{trash::Trash, unclaimed::unused};
 pub use crate::layers::LayerContent;
 
+use crate::ImageId;
 use crate::conf::Conf;
 use crate::containers::{Container, Containers};
 use crate::driver::{self, GraphDriver};
@@ -48,7 +51,6 @@ use crate::layers::Layers;
 use crate::lock::{Access, Lock, Rank, make_private_dir};
 use crate::table::cache::Cache;
 use crate::table::records::{Origin, Records};
-use crate::{ContainerId, ImageId, LayerId};
 
 /// Big data beyond this is refused: manifests and configs have some kilobytes.
 const MAX_BIG_DATA: u64 = 64 << 20;
@@ -65,25 +67,9 @@ impl Store {
     /// Opens the store. Makes the graph root (0700) if it is missing; refuses one that others own or may write (known attacks,
     /// invariant 11). An empty directory of ours, such as a fresh volume, is made private instead.
     pub fn open(conf: Conf) -> Result<Self, Error> {
-        let root = &conf.graph_root;
-        let stat = match rustix::fs::stat(root) {
-            Err(rustix::io::Errno::NOENT) => {
-                make_private_dir(root).map_err(Error::io("creating", root))?;
-                rustix::fs::stat(root)
-            }
-            answer => answer,
-        };
-        let stat = stat.map_err(Error::io("opening", root))?;
-        let refused = |reason| Err(Error::NotPrivate { path: root.clone(), reason });
-        if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
-            return refused("it is no directory");
-        }
-        let euid = rustix::process::geteuid();
-        if stat.st_uid != euid.as_raw() && stat.st_uid != 0 && !euid.is_root() {
-            return refused("it belongs to another user");
-        }
-        if stat.st_mode & 0o022 != 0 && !make_private_if_empty(root) {
-            return refused("others may write to it (chmod go-w)");
+        claim_root(&conf.graph_root)?;
+        if let Some(images) = &conf.image_store {
+            claim_root(images)?;
         }
         Ok(Self { conf, driver: OnceLock::new(), tables: Cache::default() })
     }
@@ -95,7 +81,8 @@ impl Store {
 
     /// Whether this process may not write to the store. Operations that change it fail with `Error::ReadOnly` then.
     pub fn is_read_only(&self) -> bool {
-        rustix::fs::accessat(CWD, &self.conf.graph_root, Permission::WRITE_OK, AtFlags::EACCESS).is_err()
+        let refused = |root: &PathBuf| rustix::fs::accessat(CWD, root, Permission::WRITE_OK, AtFlags::EACCESS).is_err();
+        refused(&self.conf.graph_root) || self.conf.image_store.as_ref().is_some_and(refused)
     }
 
     /// The graph driver of the settings, opened when it is first asked for.
@@ -141,73 +128,6 @@ impl Store {
         self.containers()?.resolve(text)?.ok_or_else(|| Error::UnknownContainer(text.to_owned()))
     }
 
-    /// The driver's home, `<graph root>/<driver>`.
-    pub fn driver_home(&self) -> PathBuf {
-        self.conf.graph_root.join(self.conf.driver.name())
-    }
-
-    /// Where the layers' tables and tar-splits are.
-    pub fn layers_dir(&self) -> PathBuf {
-        self.conf.driver.part(&self.conf.graph_root, "layers")
-    }
-
-    /// Where the table of images and their big data are.
-    pub fn images_dir(&self) -> PathBuf {
-        self.conf.driver.part(&self.conf.graph_root, "images")
-    }
-
-    /// Where the tables of containers and their directories are.
-    pub fn containers_dir(&self) -> PathBuf {
-        self.conf.driver.part(&self.conf.graph_root, "containers")
-    }
-
-    /// What is ours beside the format: leases, notes, what can be rebuilt.
-    pub fn private_dir(&self) -> PathBuf {
-        self.conf.graph_root.join("coracle")
-    }
-
-    /// Where temporary trees on the file system of the layers may be made (`temp_dir::TempDir`).
-    pub fn temp_dirs(&self) -> PathBuf {
-        self.driver_home().join("tempdirs")
-    }
-
-    /// Where temporary files are made that are to be renamed to or from places outside of the driver's home. The other tools make the
-    /// home a mount of its own at any time (format, section 6.2), and no rename leaves a mount.
-    pub(crate) fn temp_dirs_outside_home(&self) -> PathBuf {
-        self.layers_dir().join("tmp")
-    }
-
-    /// The tar-split of a layer. A layer of an additional store has it there.
-    pub fn tar_split(&self, layer: &LayerId) -> PathBuf {
-        let name = format!("{layer}.tar-split.gz");
-        let here = self.layers_dir().join(&name);
-        if self.conf.additional_image_stores.is_empty() || here.exists() {
-            return here;
-        }
-        let others = self.conf.additional_image_stores.iter().map(|store| self.conf.driver.part(store, "layers").join(&name));
-        others.into_iter().find(|path| path.exists()).unwrap_or(here)
-    }
-
-    /// Where a container's own files are: `<graph root>/<driver>-containers/<id>/userdata`.
-    pub fn container_dir(&self, id: &ContainerId) -> PathBuf {
-        self.containers_dir().join(id).join("userdata")
-    }
-
-    /// The same below the run root.
-    pub fn container_run_dir(&self, id: &ContainerId) -> PathBuf {
-        self.containers_run_dir().join(id).join("userdata")
-    }
-
-    /// Where the directories of containers below the run root are.
-    pub(crate) fn containers_run_dir(&self) -> PathBuf {
-        self.conf.driver.part(&self.conf.run_root, "containers")
-    }
-
-    /// Where the table of mounts is.
-    pub(crate) fn layers_run_dir(&self) -> PathBuf {
-        self.conf.driver.part(&self.conf.run_root, "layers")
-    }
-
     /// The bytes stored for an image under `key`. They are checked against the digest in the record, where it has one.
     pub fn image_data(&self, image: &Image, key: &str) -> Result<Vec<u8>, Error> {
         let missing = || Error::NoData { image: image.id.clone(), key: key.to_owned() };
@@ -231,7 +151,7 @@ impl Store {
     fn read_image_file(&self, image: &ImageId, file: &str) -> Result<Vec<u8>, Error> {
         let others = self.conf.additional_image_stores.iter().map(|store| self.conf.driver.part(store, "images"));
         let mut last = None;
-        for dir in std::iter::once(self.images_dir()).chain(others) {
+        for dir in std::iter::once(self.images_dir()).chain(self.images_dir_apart()).chain(others) {
             let path = dir.join(image).join(file);
             match crate::table::read_limited(&path, MAX_BIG_DATA) {
                 Ok(bytes) => return Ok(bytes),
@@ -244,7 +164,7 @@ impl Store {
     /// Deletes what dead processes left in temporary directories, as far as this process may. Takes no lock of the store.
     pub fn collect_dead(&self) -> Result<crate::temp_dir::Collected, Error> {
         let mut sum = crate::temp_dir::Collected::default();
-        for dir in [self.temp_dirs(), self.layers_dir().join("tmp")] {
+        for dir in self.all_temp_dirs() {
             let collected = crate::temp_dir::collect_dead(&dir).map_err(Error::io("collecting what was left in", &dir))?;
             sum.removed += collected.removed;
             sum.foreign += collected.foreign;
@@ -253,24 +173,25 @@ impl Store {
     }
 
     fn lock(&self, rank: Rank, access: Access) -> Result<Lock, Error> {
-        Ok(Lock::acquire(&self.lock_path(rank), rank, access)?)
-    }
-
-    /// The lock file of a rank.
-    pub fn lock_path(&self, rank: Rank) -> PathBuf {
-        match rank {
-            Rank::Storage => self.conf.graph_root.join("storage.lock"),
-            Rank::Layers => self.layers_dir().join("layers.lock"),
-            Rank::MountPoints => self.layers_run_dir().join("mountpoints.lock"),
-            Rank::Images => self.images_dir().join("images.lock"),
-            Rank::Containers if self.conf.transient => self.containers_run_dir().join("containers.lock"),
-            Rank::Containers => self.containers_dir().join("containers.lock"),
-        }
+        let lock = Lock::acquire(&self.lock_path(rank), rank, access)?;
+        // The order is that of the other tools: of layers the graph root's first, of images the image store's.
+        let other = match rank {
+            Rank::Layers => self.layers_dir_apart().map(|dir| dir.join("layers.lock")),
+            Rank::Images => self.images_dir_apart().map(|dir| dir.join("images.lock")),
+            _ => None,
+        };
+        Ok(match other {
+            Some(path) => lock.and(&path)?,
+            None => lock,
+        })
     }
 
     fn load_layers(&self) -> Result<Layers, Error> {
         let mut records = Records::default();
         records.add(self.tables.read(&self.layers_dir().join("layers.json"))?, Origin::Stable);
+        if let Some(dir) = self.layers_dir_apart() {
+            records.add(self.tables.read(&dir.join("layers.json"))?, Origin::Apart);
+        }
         // Both are under the lock of the layers; new records go to the first.
         for dir in self.in_use_first([self.layers_dir(), self.layers_run_dir()]) {
             records.add(self.tables.read(&dir.join("volatile-layers.json"))?, Origin::Volatile);
@@ -288,6 +209,9 @@ impl Store {
     fn load_images(&self) -> Result<Images, Error> {
         let mut records = Records::default();
         records.add(self.tables.read(&self.images_dir().join("images.json"))?, Origin::Stable);
+        if let Some(dir) = self.images_dir_apart() {
+            records.add(self.tables.read(&dir.join("images.json"))?, Origin::Apart);
+        }
         for store in &self.conf.additional_image_stores {
             let dir = self.conf.driver.part(store, "images");
             let _lock = Lock::acquire_additional(&dir.join("images.lock"))?;
@@ -305,9 +229,9 @@ impl Store {
         Ok(Containers::new(records))
     }
 
-    /// The directory of the volatile table in use, then that of the other mode's (format, sections 3.1 and 3.9).
-    fn in_use_first(&self, [stable, run]: [PathBuf; 2]) -> [PathBuf; 2] {
-        if self.conf.transient { [run, stable] } else { [stable, run] }
+    /// The table that images' layers are recorded in.
+    pub(crate) fn table_of_image_layers(&self) -> Origin {
+        if self.conf.image_store.is_some() { Origin::Apart } else { Origin::Stable }
     }
 
     /// The table that new containers and their layers are recorded in: where every version of the other tools sees them, unless
@@ -315,6 +239,30 @@ impl Store {
     fn table_of_containers(&self) -> Origin {
         if self.conf.transient { Origin::Volatile } else { Origin::Stable }
     }
+}
+
+/// A root that is this user's alone, made (0700) if it is missing.
+fn claim_root(root: &Path) -> Result<(), Error> {
+    let stat = match rustix::fs::stat(root) {
+        Err(rustix::io::Errno::NOENT) => {
+            make_private_dir(root).map_err(Error::io("creating", root))?;
+            rustix::fs::stat(root)
+        }
+        answer => answer,
+    };
+    let stat = stat.map_err(Error::io("opening", root))?;
+    let refused = |reason| Err(Error::NotPrivate { path: root.to_owned(), reason });
+    if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+        return refused("it is no directory");
+    }
+    let euid = rustix::process::geteuid();
+    if stat.st_uid != euid.as_raw() && stat.st_uid != 0 && !euid.is_root() {
+        return refused("it belongs to another user");
+    }
+    if stat.st_mode & 0o022 != 0 && !make_private_if_empty(root) {
+        return refused("others may write to it (chmod go-w)");
+    }
+    Ok(())
 }
 
 /// Whether the directory is empty and could be made 0700.

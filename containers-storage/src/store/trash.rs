@@ -1,7 +1,7 @@
 //! What was taken out of the store under its locks, and is deleted without them.
 //!
-//! Directories are renamed into temporary directories of this process (format, section 5.6), one in the driver's home and one beside
-//! the table of layers, since the home may be a mount of its own. That works without the user
+//! Directories are renamed into temporary directories of this process (format, section 5.6), one in each of the driver's homes and one
+//! beside each table of layers, since a home may be a mount of its own, and images may lie on another file system. That works without the user
 //! namespace that their content belongs to. Deleting may need it; what is not deleted is dead with this process, and collected later.
 
 use std::path::{Path, PathBuf};
@@ -21,8 +21,8 @@ impl Store {
 #[derive(Debug)]
 pub(crate) struct Trash<'s> {
     store: &'s Store,
-    in_home: Option<TempDir>,
-    beside_table: Option<TempDir>,
+    /// The temporary directories in use, by the directory that they are in.
+    dirs: Vec<(PathBuf, TempDir)>,
     taken: u32,
     outside: Vec<PathBuf>,
 }
@@ -35,7 +35,7 @@ pub struct Deleted {
     pub layers: Vec<LayerId>,
     dirs: Vec<TempDir>,
     outside: Vec<PathBuf>,
-    temp_dirs: [PathBuf; 2],
+    temp_dirs: Vec<PathBuf>,
 }
 
 impl Deleted {
@@ -63,7 +63,7 @@ impl Deleted {
 
 impl<'s> Trash<'s> {
     pub(crate) fn new(store: &'s Store) -> Self {
-        Self { store, in_home: None, beside_table: None, taken: 0, outside: Vec::new() }
+        Self { store, dirs: Vec::new(), taken: 0, outside: Vec::new() }
     }
 
     /// Takes the directories and files of a layer. The caller holds layers.lock exclusively. Nothing there is no error.
@@ -73,13 +73,12 @@ impl<'s> Trash<'s> {
         if driver::is_mount_point(&driver.mount_point(id)) {
             driver.unmount(id)?;
         }
-        if driver.exists(id) {
-            driver.detach(id, dir_in(&mut self.in_home, &self.store.temp_dirs())?)?;
+        if let Some(side) = driver.side_of(id) {
+            driver.detach(id, self.dir_in(self.store.temp_dirs(side))?)?;
         }
-        let tar_split = self.store.layers_dir().join(format!("{id}.tar-split.gz"));
-        remove_if_there(&tar_split)?;
+        self.store.remove_tar_split(id)?;
         self.take(&self.store.layers_dir().join(id))?;
-        remove_if_there(&self.store.claim_file(id))?;
+        super::paths::remove_if_there(&self.store.claim_file(id))?;
         // An old lease names nobody who lives; should it stay, it costs a file.
         let _ = lease::forget(&self.store.conf.graph_root, id);
         Ok(())
@@ -99,10 +98,11 @@ impl<'s> Trash<'s> {
 
     /// Takes the big data of an image.
     pub(crate) fn take_image_dir(&mut self, id: &ImageId) -> Result<(), Error> {
-        self.take(&self.store.images_dir().join(id))
+        let dirs = std::iter::once(self.store.images_dir()).chain(self.store.images_dir_apart());
+        dirs.into_iter().try_for_each(|dir| self.take(&dir.join(id)))
     }
 
-    /// Takes a file or directory on the file system of the graph root.
+    /// Takes a file or directory below one of the roots.
     pub(crate) fn take(&mut self, path: &Path) -> Result<(), Error> {
         // Mostly there is nothing to take; no directory is made for that.
         if rustix::fs::lstat(path).is_err_and(|error| error == rustix::io::Errno::NOENT) {
@@ -111,29 +111,27 @@ impl<'s> Trash<'s> {
         self.taken += 1;
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let name = format!("{}-record-{name}", self.taken);
-        let target = dir_in(&mut self.beside_table, &self.store.temp_dirs_outside_home())?.join(name);
+        let target = self.dir_in(self.store.temp_dirs_beside(path))?.join(name);
         std::fs::rename(path, &target).map_err(Error::io("moving", path))
     }
 
     /// Ends taking; what was taken may be deleted when the locks are gone.
     pub(crate) fn into_deleted(self, layers: Vec<LayerId>) -> Deleted {
-        let temp_dirs = [self.store.temp_dirs(), self.store.temp_dirs_outside_home()];
-        let dirs = self.in_home.into_iter().chain(self.beside_table).collect();
-        Deleted { layers, dirs, outside: self.outside, temp_dirs }
+        let dirs = self.dirs.into_iter().map(|(_, dir)| dir).collect();
+        Deleted { layers, dirs, outside: self.outside, temp_dirs: self.store.all_temp_dirs() }
     }
-}
 
-/// The temporary directory in `place`, made below `parent` when it is first asked for.
-fn dir_in<'d>(place: &'d mut Option<TempDir>, parent: &Path) -> Result<&'d Path, Error> {
-    if place.is_none() {
-        *place = Some(TempDir::create(parent).map_err(Error::io("making a temporary directory in", parent))?);
-    }
-    Ok(place.as_ref().map_or(Path::new(""), TempDir::path))
-}
-
-fn remove_if_there(path: &Path) -> Result<(), Error> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io("deleting", path)(error)),
-        _ => Ok(()),
+    /// The temporary directory in `parent`, made when it is first asked for.
+    fn dir_in(&mut self, parent: PathBuf) -> Result<&Path, Error> {
+        let known = self.dirs.iter().position(|(place, _)| *place == parent);
+        let index = match known {
+            Some(index) => index,
+            None => {
+                let dir = TempDir::create(&parent).map_err(Error::io("making a temporary directory in", &parent))?;
+                self.dirs.push((parent, dir));
+                self.dirs.len() - 1
+            }
+        };
+        Ok(self.dirs.get(index).map_or(Path::new(""), |(_, dir)| dir.path()))
     }
 }

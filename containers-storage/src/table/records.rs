@@ -15,6 +15,9 @@ pub enum Origin {
     Stable,
     /// `volatile-*.json`.
     Volatile,
+    /// The file of the root that has the other kind of things, where images lie apart from containers (format, section 2.5): the image
+    /// store's `layers.json`, the graph root's `images.json`.
+    Apart,
     /// A file of an additional, read-only store.
     Additional,
     /// `volatile-containers.json` of the mode, transient or not, that the store is not used in: under another lock. Its containers keep

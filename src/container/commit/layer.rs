@@ -122,7 +122,8 @@ fn enter(store: &Store, container: &WorkingContainer, note: &mut dyn FnMut(Strin
     Ok(())
 }
 
-/// Enters the namespace, and answers with the gate of the lease if nobody has the container mounted.
+/// Enters the namespace, and answers with the gate of the lease if nobody has the container mounted, and its layer can become an
+/// image's where it lies.
 fn exclusive(
     store: &Store,
     driver: &dyn GraphDriver,
@@ -134,6 +135,9 @@ fn exclusive(
     let arrival = arrival.map_err(|source| mounted::Error::Lease { name: container.name(), source })?;
     enter(store, container, note)?;
     let Arrival::Free(gate) = arrival else { return Ok(None) };
+    if !driver.can_move_to_images() {
+        return Ok(None);
+    }
     if driver.shape() == Shape::Trees {
         // No probe tells who uses a plain directory: whoever said `mount` may.
         let counts = store.mount_counts().map_err(|source| Error::Store { name: container.name(), source })?;

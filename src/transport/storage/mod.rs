@@ -61,6 +61,7 @@ fn open<'s>(spec: Option<&StoreSpec>, in_use: &'s Store, location: &Location) ->
             return Err(Error::NoImage { place: location.to_string(), reason: "there is no such store".to_owned() });
         }
         conf.graph_root.clone_from(root);
+        conf.image_store = None;
         conf.additional_image_stores.clear();
     }
     if let Some(root) = &spec.run_root {

@@ -91,9 +91,8 @@ fn push_older(layer_dir: &Path, dirs: &mut Vec<PathBuf>) {
 
 /// The ids that the links name: `l/<LINK>` is a symbolic link to `../<id>/diff`, in the home or an additional store.
 fn derive(overlay: &Overlay, id: &LayerId, links: &[String]) -> Result<Vec<LayerId>, Error> {
-    let homes: Vec<&PathBuf> = std::iter::once(&overlay.config.home).chain(&overlay.config.additional).collect();
     let target_of = |link: &String| {
-        let target = homes.iter().find_map(|home| fs::read_link(home.join(link)).ok());
+        let target = overlay.homes().find_map(|home| fs::read_link(home.join(link)).ok());
         let target = target.ok_or_else(|| damaged(id, &format!("the link {link} of its chain is missing")))?;
         let named = target.to_str().and_then(|text| text.strip_prefix("../")?.strip_suffix("/diff"));
         named.and_then(|text| text.parse().ok()).ok_or_else(|| damaged(id, &format!("the link {link} names no layer")))

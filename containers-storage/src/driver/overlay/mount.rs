@@ -24,8 +24,9 @@ use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, Un
 
 use super::shifted::Shifted;
 use super::{Access, Error, MountOptions, Overlay, chain, program};
-use crate::driver::attach;
+use crate::driver::{GraphDriver, attach};
 use crate::id_map::{IdMap, IdMaps};
+use crate::temp_dir::TempDir;
 use crate::{LayerId, Root, id_map};
 
 /// fsconfig(2) refuses a longer string value.
@@ -88,19 +89,21 @@ fn shift_by_program(maps: &IdMaps) -> [(String, Option<String>); 2] {
 pub(super) fn detached(overlay: &Overlay, id: &LayerId, options: &MountOptions) -> Result<OwnedFd, Error> {
     let plan = plan(overlay, id, options)?;
     if let Some(program) = &overlay.config.mount_program {
-        return program::detached(overlay, program, &prepare_mount_point(overlay, id)?, &plan);
+        let place = Place::find(overlay, id)?;
+        return program::detached(overlay, program, place.path(), &plan);
     }
     match new_api(&plan) {
         Ok(mount) => Ok(mount),
         Err(failure) if failure.means_unsupported() => {
-            let target = prepare_mount_point(overlay, id)?;
-            classic::mount(overlay, id, &plan).map_err(|errno| failure.or(errno, &target))?;
+            let place = Place::find(overlay, id)?;
+            let target = place.path();
+            classic::mount(overlay, target, &plan).map_err(|errno| failure.or(errno, target))?;
             let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-            let clone = rustix::mount::open_tree(CWD, &target, flags).map_err(Error::io("detaching the mount at", &target));
-            rustix::mount::unmount(&target, UnmountFlags::DETACH).map_err(Error::io("unmounting", &target))?;
+            let clone = rustix::mount::open_tree(CWD, target, flags).map_err(Error::io("detaching the mount at", target));
+            rustix::mount::unmount(target, UnmountFlags::DETACH).map_err(Error::io("unmounting", target))?;
             clone
         }
-        Err(failure) => Err(failure.at(&overlay.config.home.join(id).join("merged"))),
+        Err(failure) => Err(failure.at(&overlay.own_dir(id).join("merged"))),
     }
 }
 
@@ -120,7 +123,7 @@ pub(super) fn attached(overlay: &Overlay, id: &LayerId, options: &MountOptions) 
     match new_api(&plan) {
         Ok(mount) => attach(&mount, &target)?,
         Err(failure) if failure.means_unsupported() => {
-            classic::mount(overlay, id, &plan).map_err(|errno| failure.or(errno, &target))?;
+            classic::mount(overlay, &target, &plan).map_err(|errno| failure.or(errno, &target))?;
         }
         Err(failure) => return Err(failure.at(&target)),
     }
@@ -263,9 +266,34 @@ fn clean_work(dir: &Path) -> Result<(), Error> {
     cleaned.map_err(Error::io("cleaning", &work))
 }
 
+/// Where a mount stands while it is detached.
+enum Place {
+    /// The layer's own mount point.
+    Own(PathBuf),
+    /// A directory for the moment: the layer is in a store that is only read.
+    Temporary(TempDir),
+}
+
+impl Place {
+    fn find(overlay: &Overlay, id: &LayerId) -> Result<Self, Error> {
+        if overlay.side_of(id).is_some() {
+            return Ok(Self::Own(prepare_mount_point(overlay, id)?));
+        }
+        let parent = overlay.config.home.join("tempdirs");
+        TempDir::create(&parent).map(Self::Temporary).map_err(Error::io("making a temporary directory in", &parent))
+    }
+
+    fn path(&self) -> &Path {
+        match self {
+            Self::Own(path) => path,
+            Self::Temporary(dir) => dir.path(),
+        }
+    }
+}
+
 /// `merged`, created if missing, owned as `diff`.
 fn prepare_mount_point(overlay: &Overlay, id: &LayerId) -> Result<PathBuf, Error> {
-    let dir = overlay.config.home.join(id);
+    let dir = overlay.own_dir(id);
     let target = dir.join("merged");
     if !target.is_dir() {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&target).map_err(Error::io("creating", &target))?;

@@ -11,23 +11,30 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, Mode, OFlags};
 
 use super::{Overlay, chain};
-use crate::driver::Error;
 use crate::driver::directory::{self, Look};
+use crate::driver::{Error, GraphDriver, Side};
 use crate::{LayerId, Root};
 
 /// Says whether a mount program wrote this store (format 6.4).
 pub(super) const MOUNT_PROGRAM_MARKER: &str = ".has-mount-program";
 /// Creates the directory of layer `id` on `parent`. With `tree`, that directory becomes the layer's `diff`.
-pub(super) fn create(overlay: &Overlay, id: &LayerId, parent: Option<&LayerId>, tree: Option<&Path>) -> Result<(), Error> {
+pub(super) fn create(
+    overlay: &Overlay,
+    id: &LayerId,
+    parent: Option<&LayerId>,
+    tree: Option<&Path>,
+    side: Side,
+) -> Result<(), Error> {
     let chain = match parent {
         Some(parent) => chain::of_child(overlay, parent)?,
         None => chain::Chain::default(),
     };
     let look = Look::of(parent_diff(overlay, parent)?.as_deref())?;
-    let home = prepare_home(overlay)?;
-    let dir = overlay.config.home.join(id);
+    let home = overlay.home_of(side);
+    let opened = prepare_home(overlay, home)?;
+    let dir = home.join(id);
     if dir.symlink_metadata().is_ok() {
-        remove_stale(overlay, &home, id, &dir)?;
+        remove_stale(home, &opened, id)?;
     }
     directory::make(&dir, look.private())?;
     let diff = dir.join("diff");
@@ -44,7 +51,7 @@ pub(super) fn create(overlay: &Overlay, id: &LayerId, parent: Option<&LayerId>, 
     if parent.is_none() {
         directory::make(&dir.join("empty"), look.private())?;
     }
-    make_link(&overlay.config.home, id, &dir)?;
+    make_link(home, id, &dir)?;
     if !chain.ids.is_empty() {
         let ids: Vec<&str> = chain.ids.iter().map(LayerId::as_str).collect();
         write_new(&dir.join("lower"), &chain.links.join(":"))?;
@@ -69,33 +76,39 @@ pub(super) fn settle(overlay: &Overlay, id: &LayerId, parent: Option<&LayerId>) 
 
 /// Moves the layer's link and directory into `into`.
 pub(super) fn detach(overlay: &Overlay, id: &LayerId, into: &Path) -> Result<(), Error> {
-    let dir = overlay.config.home.join(id);
+    let Some(side) = overlay.side_of(id) else { return Ok(()) };
+    let home = overlay.home_of(side);
+    let dir = home.join(id);
     let mut next = directory::first_free(into)?;
     // A directory without a readable link is still taken away; its link, if any, dangles and is found by `check`.
     if let Ok(Some(link)) = chain::read_link_name(&dir) {
-        directory::move_away(&overlay.config.home.join("l").join(&link), into, &mut next)?;
+        directory::move_away(&home.join("l").join(&link), into, &mut next)?;
     }
     directory::move_away(&dir, into, &mut next)
 }
 
-/// Moves the directory of layer `from` to the id `to`, then points its link there.
-pub(super) fn rename(overlay: &Overlay, from: &LayerId, to: &LayerId) -> Result<(), Error> {
-    let (old, new) = (overlay.config.home.join(from), overlay.config.home.join(to));
-    if from != to && old.symlink_metadata().is_ok() {
+/// Moves the directory of layer `from` to the id `to` in the home of `side`, then its link, which points there.
+pub(super) fn rename(overlay: &Overlay, from: &LayerId, to: &LayerId, side: Side) -> Result<(), Error> {
+    let home = overlay.home_of(side);
+    let new = home.join(to);
+    if let Some(before) = overlay.side_of(from).filter(|_| from != to) {
+        let old = overlay.home_of(before).join(from);
+        let opened = prepare_home(overlay, home)?;
         if new.symlink_metadata().is_ok() {
-            remove_stale(overlay, &prepare_home(overlay)?, to, &new)?;
+            remove_stale(home, &opened, to)?;
         }
         rustix::fs::renameat(CWD, &old, CWD, &new).map_err(Error::io("renaming", &old))?;
     }
     let Some(name) = chain::read_link_name(&new)? else { return Ok(()) };
-    let (link, target) = (overlay.config.home.join("l").join(name), format!("../{to}/diff"));
+    let (link, target) = (home.join("l").join(&name), format!("../{to}/diff"));
+    let other = Side::ALL.into_iter().map(|side| overlay.home_of(side)).find(|other| *other != home);
+    if let Some(other) = other {
+        remove_if_there(&other.join("l").join(&name))?;
+    }
     if fs::read_link(&link).is_ok_and(|present| present == Path::new(&target)) {
         return Ok(());
     }
-    match fs::remove_file(&link) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Error::io("removing", &link)(error)),
-        _ => {}
-    }
+    remove_if_there(&link)?;
     rustix::fs::symlinkat(&target, CWD, &link).map_err(Error::io("creating", &link))
 }
 
@@ -103,10 +116,17 @@ fn parent_diff(overlay: &Overlay, parent: Option<&LayerId>) -> Result<Option<Pat
     parent.map(|parent| Ok(overlay.layer_dir(parent)?.join("diff"))).transpose()
 }
 
-/// The home and its `l`, created if missing. A new home is marked as one that no mount program writes: without the mark, the
+fn remove_if_there(path: &Path) -> Result<(), Error> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io("removing", path)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// The home `path` and its `l`, created if missing. A new home is marked as one that no mount program writes: without the mark, the
 /// other tools search every layer for traces of one.
-fn prepare_home(overlay: &Overlay) -> Result<Root, Error> {
-    let (path, has_program) = (overlay.config.home.as_path(), overlay.config.mount_program.is_some());
+fn prepare_home(overlay: &Overlay, path: &Path) -> Result<Root, Error> {
+    let has_program = overlay.config.mount_program.is_some();
     let links = path.join("l");
     if has_program && !fs::read(path.join(MOUNT_PROGRAM_MARKER)).is_ok_and(|text| text.starts_with(b"true")) {
         DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(Error::io("creating", path))?;
@@ -133,15 +153,12 @@ fn mark_program(home: &Path, text: &str) -> Result<(), Error> {
 }
 
 /// What a killed process left under this id, with its link. The link goes first: without the directory it could not be found.
-fn remove_stale(overlay: &Overlay, home: &Root, id: &LayerId, dir: &Path) -> Result<(), Error> {
-    if let Ok(Some(link)) = chain::read_link_name(dir) {
-        let path = overlay.config.home.join("l").join(link);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Error::io("removing", &path)(error)),
-            _ => {}
-        }
+fn remove_stale(home: &Path, opened: &Root, id: &LayerId) -> Result<(), Error> {
+    let dir = home.join(id);
+    if let Ok(Some(link)) = chain::read_link_name(&dir) {
+        remove_if_there(&home.join("l").join(link))?;
     }
-    home.remove_all(Path::new(id.as_str())).map_err(Error::io("removing the remains of", dir))
+    opened.remove_all(Path::new(id.as_str())).map_err(Error::io("removing the remains of", &dir))
 }
 
 /// Makes the layer's file `link`, then `l/<LINK>`: killed in between, the directory still tells of all that was made. A clash of

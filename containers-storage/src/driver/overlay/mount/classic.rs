@@ -13,32 +13,31 @@ use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 
 use super::{Overlay, Plan, chain};
-use crate::{LayerId, id_map};
+use crate::id_map;
 
 /// The kernel copies one page and wants a NUL in it.
 const MAX_DATA: usize = 4095;
 
-/// Mounts the plan at the layer's `merged`. E2BIG: too many lowers for a page.
-pub(super) fn mount(overlay: &Overlay, id: &LayerId, plan: &Plan) -> Result<(), Errno> {
-    match mount_once(overlay, id, plan, plan.volatile) {
+/// Mounts the plan at `target`. E2BIG: too many lowers for a page.
+pub(super) fn mount(overlay: &Overlay, target: &Path, plan: &Plan) -> Result<(), Errno> {
+    match mount_once(overlay, target, plan, plan.volatile) {
         // `volatile` came with 5.10.
-        Err(Errno::INVAL) if plan.volatile => mount_once(overlay, id, plan, false),
+        Err(Errno::INVAL) if plan.volatile => mount_once(overlay, target, plan, false),
         other => other,
     }
 }
 
-fn mount_once(overlay: &Overlay, id: &LayerId, plan: &Plan, volatile: bool) -> Result<(), Errno> {
+fn mount_once(overlay: &Overlay, target: &Path, plan: &Plan, volatile: bool) -> Result<(), Errno> {
     let home = &overlay.config.home;
     let data = option_string(home, plan, volatile);
     if data.len() > MAX_DATA {
         return Err(Errno::TOOBIG);
     }
-    let target = Path::new(id.as_str()).join("merged");
     let flags = flags_of(plan.attributes);
     let in_home = || -> Result<(), nix::errno::Errno> {
         nix::sched::unshare(CloneFlags::CLONE_FS)?;
         nix::unistd::chdir(home.as_path())?;
-        nix::mount::mount(Some("overlay"), &target, Some("overlay"), flags, Some(data.as_slice()))
+        nix::mount::mount(Some("overlay"), target, Some("overlay"), flags, Some(data.as_slice()))
     };
     let answer = std::thread::scope(|scope| scope.spawn(in_home).join());
     match answer {
