@@ -135,11 +135,13 @@ fn every_verb_and_flag_of_buildah_is_here_or_refused() {
 fn what_is_refused_says_its_name_and_reason() {
     for row in rows() {
         let Ours::Refused(refusal) = ours(&row) else { continue };
-        let top = row.verb.split(' ').next().unwrap_or_default();
+        // A flag of a verb that is not here is refused with that verb.
+        let top = if parser_of(row.verb).is_some() { row.verb } else { row.verb.split(' ').next().unwrap_or_default() };
+        let of_top = |more: Option<String>| top.split(' ').map(str::to_owned).chain(more).collect::<Vec<_>>();
         let (words, name) = match (parser_of(top).is_some(), row.flag) {
-            (false, _) => (vec![top.to_owned()], top.to_owned()),
+            (false, _) => (of_top(None), top.to_owned()),
             (true, flag) if row.verb.is_empty() => (vec![format!("--{flag}=1")], format!("flag --{flag}")),
-            (true, flag) => (vec![top.to_owned(), format!("--{flag}=1")], format!("flag --{flag} of \"coracle {top}\"")),
+            (true, flag) => (of_top(Some(format!("--{flag}=1"))), format!("flag --{flag} of \"coracle {top}\"")),
         };
         let error = command_line::read(words.iter().map(Into::into).collect()).expect_err("a refusal");
         let (text, hints) = (error.text(), error.hints());

@@ -15,6 +15,11 @@ fn man_dir() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("man")
 }
 
+/// The name of a verb's page: `coracle-manifest-add.1`.
+fn page_of(verb: &str) -> String {
+    format!("coracle-{}.1", verb.replace(' ', "-"))
+}
+
 fn page(name: &str) -> String {
     let path = man_dir().join(name);
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
@@ -55,12 +60,12 @@ fn visible(parser: &Command) -> BTreeSet<String> {
 fn the_flags_of_every_verb_and_its_page_are_the_same() {
     let mut wrong = Vec::new();
     for verb in VERBS {
-        let (page, parser) = (described(&page(&format!("coracle-{}.1", verb.name))), visible(&verb.parser()));
+        let (page, parser) = (described(&page(&page_of(verb.name))), visible(&verb.parser()));
         for flag in parser.difference(&page) {
-            wrong.push(format!("coracle-{}.1 lacks {flag}", verb.name));
+            wrong.push(format!("{} lacks {flag}", page_of(verb.name)));
         }
         for flag in page.difference(&parser) {
-            wrong.push(format!("coracle-{}.1 describes {flag}, which does not exist", verb.name));
+            wrong.push(format!("{} describes {flag}, which does not exist", page_of(verb.name)));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -79,43 +84,43 @@ fn the_global_flags_and_the_main_page_are_the_same() {
 fn the_main_page_lists_the_verbs() {
     let page = page("coracle.1");
     let lines = section(&page, "VERBS").expect("the section VERBS");
-    let listed: BTreeSet<&str> =
-        lines.iter().filter_map(|line| line.strip_prefix("\\fBcoracle\\-")?.strip_suffix("\\fR(1)")).collect();
-    assert_eq!(listed, VERBS.iter().map(|verb| verb.name).collect());
+    let listed = lines.iter().filter_map(|line| line.strip_prefix("\\fBcoracle\\-")?.strip_suffix("\\fR(1)"));
+    let listed: BTreeSet<String> = listed.map(|name| name.replace("\\-", " ")).collect();
+    assert_eq!(listed, VERBS.iter().map(|verb| verb.name.to_owned()).collect());
 }
 
 #[test]
 fn every_page_belongs_to_a_verb() {
     let names =
         fs::read_dir(man_dir()).expect("man/").map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned());
-    let known: BTreeSet<String> =
-        VERBS.iter().map(|verb| format!("coracle-{}.1", verb.name)).chain(OTHERS.map(str::to_owned)).collect();
+    let known: BTreeSet<String> = VERBS.iter().map(|verb| page_of(verb.name)).chain(OTHERS.map(str::to_owned)).collect();
     assert_eq!(names.collect::<BTreeSet<String>>(), known);
 }
 
 #[test]
 fn every_page_has_its_sections() {
     for verb in VERBS {
-        let page = page(&format!("coracle-{}.1", verb.name));
+        let page = page(&page_of(verb.name));
         for name in ["NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "EXAMPLES", "SEE ALSO"] {
-            let lines = section(&page, name).unwrap_or_else(|| panic!("coracle-{}.1 has no section {name}", verb.name));
-            assert!(!lines.is_empty(), "section {name} of coracle-{}.1 is empty", verb.name);
+            let lines = section(&page, name).unwrap_or_else(|| panic!("{} has no section {name}", page_of(verb.name)));
+            assert!(!lines.is_empty(), "section {name} of {} is empty", page_of(verb.name));
         }
         let synopsis = section(&page, "SYNOPSIS").unwrap_or_default().join(" ");
         for alias in verb.aliases {
-            assert!(synopsis.contains(&format!("coracle {alias}")), "coracle-{}.1 lacks the alias {alias}", verb.name);
+            assert!(synopsis.contains(&format!("coracle {alias}")), "{} lacks the alias {alias}", page_of(verb.name));
         }
     }
 }
 
 #[test]
 fn pages_refer_to_pages_that_exist() {
-    let known: BTreeSet<&str> = VERBS.iter().map(|verb| verb.name).collect();
+    let known: BTreeSet<String> = VERBS.iter().map(|verb| verb.name.replace(' ', "-")).collect();
     for verb in VERBS {
-        let page = page(&format!("coracle-{}.1", verb.name));
+        let page = page(&page_of(verb.name));
         for (name, rest) in page.split("\\fBcoracle\\-").skip(1).filter_map(|rest| rest.split_once("\\fR(")) {
-            let known = known.contains(name) || OTHERS.contains(&format!("coracle-{name}.{}", &rest[..1]).as_str());
-            assert!(known, "coracle-{}.1 refers to coracle-{name}({})", verb.name, &rest[..1]);
+            let name = name.replace("\\-", "-");
+            let known = known.contains(&name) || OTHERS.contains(&format!("coracle-{name}.{}", &rest[..1]).as_str());
+            assert!(known, "{} refers to coracle-{name}({})", page_of(verb.name), &rest[..1]);
         }
     }
 }

@@ -56,10 +56,20 @@ pub fn read(arguments: Vec<OsString>) -> Result<Invocation, CommandError> {
     }
     let mut words = before.operands.into_iter();
     let Some(name) = words.next() else { return Ok(Invocation::Overview) };
-    let verb = find_verb(&name)?;
+    let (mut verb, mut words) = (find_verb(&name)?, words.collect());
+    let mut between = Vec::new();
+    if verb.below().next().is_some() {
+        // Flags that every verb takes may stand between the two words.
+        let mut sorted = sort(&global, verb.name, Order::Verbatim, words)?;
+        if sorted.help || sorted.operands.is_empty() {
+            return Ok(Invocation::HelpOf(verb));
+        }
+        verb = find_below(verb, &sorted.operands.remove(0))?;
+        (between, words) = (sorted.flags, sorted.operands);
+    }
     let mut parser =
         GlobalArgs::augment_args(verb.parser()).args_override_self(true).disable_help_flag(true).no_binary_name(true);
-    let mut after = sort(&parser, verb.name, verb.order, words.collect())?;
+    let mut after = sort(&parser, verb.name, verb.order, words)?;
     if after.help {
         return Ok(Invocation::HelpOf(verb));
     }
@@ -68,7 +78,7 @@ pub fn read(arguments: Vec<OsString>) -> Result<Invocation, CommandError> {
     }
     // Lists are split by now; clap would split quoted values again.
     parser = parser.mut_args(|arg| if arg.get_value_delimiter().is_some() { arg.value_delimiter(None) } else { arg });
-    let line = before.flags.into_iter().chain(after.flags).chain([OsString::from("--")]).chain(after.operands);
+    let line = before.flags.into_iter().chain(between).chain(after.flags).chain([OsString::from("--")]).chain(after.operands);
     let matches = parser.try_get_matches_from(line).map_err(|error| CommandError::usage(words_of(&error)))?;
     let global = GlobalArgs::from_arg_matches(&matches).map_err(|error| CommandError::usage(words_of(&error)))?;
     Ok(Invocation::Run { verb, global: Box::new(global), matches })
@@ -85,6 +95,20 @@ fn find_verb(name: &OsStr) -> Result<&'static Verb, CommandError> {
     let known = VERBS.iter().flat_map(|verb| std::iter::once(verb.name).chain(verb.aliases.iter().copied()));
     let failure = CommandError::usage(format!("unknown command {name:?} for \"coracle\""));
     Err(failure.hinting(error::nearest(&name, known).map(|near| format!("did you mean \"coracle {near}\"?"))))
+}
+
+/// The verb `name` below `group`.
+fn find_below(group: &'static Verb, name: &OsStr) -> Result<&'static Verb, CommandError> {
+    let name = name.to_string_lossy();
+    if let Some(verb) = group.below().find(|verb| verb.last_word() == name) {
+        return Ok(verb);
+    }
+    if let Some(refusal) = later::verb(&format!("{} {name}", group.name)) {
+        return Err(refusal.error(&format!("{} {name}", group.name)));
+    }
+    let near = error::nearest(&name, group.below().map(Verb::last_word));
+    let near = near.map(|near| format!("did you mean \"coracle {} {near}\"?", group.name));
+    Err(CommandError::usage(format!("unknown command {name:?} for \"coracle {}\"", group.name)).hinting(near))
 }
 
 /// Sorts words into flags and operands by pflag's rules.

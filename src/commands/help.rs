@@ -15,8 +15,11 @@ pub(crate) struct HelpArgs {
 }
 
 pub(crate) fn help(_ctx: &Context, ui: &mut Ui, args: &HelpArgs) -> Result<ExitCode, CommandError> {
-    let Some(name) = args.operands.first() else { return overview(ui) };
-    match Verb::find(name) {
+    if args.operands.is_empty() {
+        return overview(ui);
+    }
+    let name = args.operands.join(" ");
+    match Verb::find(&name) {
         Some(verb) => of_verb(ui, verb),
         None => Err(CommandError::usage(format!("unknown help topic {name:?}"))),
     }
@@ -34,7 +37,7 @@ pub(super) fn overview(ui: &mut Ui) -> Result<ExitCode, CommandError> {
         (Group::Additional, "Additional"),
     ] {
         text.push_str(&format!("\n{heading}:\n"));
-        for verb in VERBS.iter().filter(|verb| verb.group == group) {
+        for verb in VERBS.iter().filter(|verb| verb.group == group && verb.last_word() == verb.name) {
             let about = verb.parser().get_about().map(ToString::to_string).unwrap_or_default();
             text.push_str(&format!("  {:<12}{about}\n", verb.name));
         }
@@ -64,8 +67,24 @@ fn is_switch(flag: &clap::Arg) -> bool {
     matches!(flag.get_action(), clap::ArgAction::SetTrue)
 }
 
+/// The help of a verb that has others below it.
+pub(super) fn of_group(ui: &mut Ui, name: &str) -> Result<ExitCode, CommandError> {
+    let Some(group) = Verb::find(name) else { return overview(ui) };
+    let about = |verb: &Verb| verb.parser().get_about().map(ToString::to_string).unwrap_or_default();
+    let mut text = format!("{}\n\nUsage:\n  coracle {name} VERB [flags] [operands]\n\nVerbs:\n", about(group));
+    for verb in group.below() {
+        text.push_str(&format!("  {:<12}{}\n", verb.last_word(), about(verb)));
+    }
+    text.push_str(&format!("\n\"coracle {name} VERB --help\" shows the flags of a verb.\n"));
+    ui.exact(text.as_bytes())?;
+    Ok(ExitCode::SUCCESS)
+}
+
 /// The help of `verb`.
 pub(super) fn of_verb(ui: &mut Ui, verb: &Verb) -> Result<ExitCode, CommandError> {
+    if verb.below().next().is_some() {
+        return of_group(ui, verb.name);
+    }
     let parser = verb.parser();
     // Each group of arguments that is added puts its own description in the place of the verb's.
     let about = parser.get_about().cloned().unwrap_or_default();

@@ -6,12 +6,13 @@ use crate::container::inspect::{self, Report};
 use crate::container::{find_image, state};
 use crate::template::Template;
 
-use super::inspect_fields;
 use super::{CommandError, Context, Ui};
+use super::{inspect_fields, manifest};
 
 /// Show the configuration of a working container or an image
 ///
-/// A name is looked for among the working containers first, then among the images.
+/// A name is looked for among the working containers first, then among the images. Of a manifest list its image for this machine is
+/// shown, or the list itself if there is none.
 #[derive(Debug, clap::Args)]
 pub(crate) struct InspectArgs {
     /// Working container or image
@@ -34,7 +35,20 @@ pub(crate) fn inspect(ctx: &Context, ui: &mut Ui, args: &InspectArgs) -> Result<
         _ => return Err(CommandError::usage("too many arguments specified")),
     };
     let template = args.format.as_deref().filter(|format| !format.is_empty()).map(parse_format).transpose()?;
-    let report = find(ctx, name, args.kind.as_deref())?;
+    if args.kind.as_deref() == Some("manifest") {
+        // As Buildah, which asks no template then.
+        manifest::print(ui, &manifest::find(ctx, name)?)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let report = match find(ctx, name, args.kind.as_deref()) {
+        Ok(report) => report,
+        Err(error) => {
+            // A list without an image for this machine is shown itself.
+            let list = args.kind.is_none().then(|| manifest::find(ctx, name).ok()).flatten().ok_or(error)?;
+            manifest::print(ui, &list)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+    };
     match template {
         Some(template) => print_by_template(ui, &template, &report)?,
         None => print_json(ui, &report)?,
@@ -52,11 +66,9 @@ pub(super) fn parse_format(text: &str) -> Result<Template, CommandError> {
 
 fn find(ctx: &Context, name: &str, kind: Option<&str>) -> Result<Report, CommandError> {
     if let Some(kind) = kind.filter(|kind| !["container", "image"].contains(kind)) {
-        return Err(CommandError::usage(if kind == "manifest" {
-            "inspecting manifest lists is not available in this version of coracle"
-        } else {
-            "the only recognized types are \"container\", \"image\" and \"manifest\""
-        }));
+        return Err(CommandError::usage(format!(
+            "the only recognized types are \"container\", \"image\" and \"manifest\", and not {kind:?}"
+        )));
     }
     let store = ctx.store()?;
     let registries = ctx.registries()?;

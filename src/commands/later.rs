@@ -74,7 +74,7 @@ impl Refusal {
 pub const TOPICS: &[(&str, Refusal)] = &[
     ("registry", coming("it speaks to no registry yet")),
     ("build", coming("it builds no Dockerfile yet")),
-    ("manifest", coming("manifest lists are not implemented yet")),
+    ("manifest", coming("a list has each image in one compression yet")),
     ("encryption", coming("encrypted layers are not implemented yet")),
     ("signing", coming("signing is not implemented yet")),
     ("sbom", coming("it runs no scanner yet; a file that a scanner wrote can be added with copy")),

@@ -42,6 +42,7 @@ mod inspect;
 mod inspect_fields;
 mod isolation;
 mod limits;
+mod manifest;
 mod mount;
 mod platform;
 mod prune;

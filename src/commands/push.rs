@@ -81,6 +81,11 @@ impl CompressionArgs {
         self.compression_format.is_some() || self.compression_level.is_some() || self.force_compression
     }
 
+    /// Whether a format was named, and not said what becomes of layers in another.
+    pub(super) fn names_a_format(&self) -> bool {
+        self.compression_format.is_some()
+    }
+
     /// What was asked for.
     pub(super) fn resolve(&self) -> Result<LayerCompression, CommandError> {
         let algorithm = self.compression_format.as_deref().map(str::parse::<Algorithm>).transpose()?;
@@ -125,7 +130,8 @@ pub(crate) fn push(ctx: &Context, ui: &mut Ui, args: &PushArgs) -> Result<ExitCo
     Ok(ExitCode::SUCCESS)
 }
 
-fn format(word: &str) -> Result<Format, CommandError> {
+/// The format that a word means.
+pub(super) fn format(word: &str) -> Result<Format, CommandError> {
     match word {
         "oci" => Ok(Format::Oci),
         "v2s2" | "docker" => Ok(Format::Docker),

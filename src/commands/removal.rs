@@ -81,6 +81,11 @@ impl<'a> Removal<'a> {
         }
     }
 
+    /// Notes that an operand cannot be removed.
+    pub(super) fn failed(&mut self, error: CommandError) {
+        self.errors.push(error);
+    }
+
     /// Removes every image of a kind, those on top first.
     pub(super) fn remove_all(&mut self, which: Which) -> Result<(), CommandError> {
         let mut ids = Vec::new();

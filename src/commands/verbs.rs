@@ -8,8 +8,8 @@ use clap::{ArgMatches, Args, FromArgMatches};
 
 use super::{CommandError, Context, Ui};
 use super::{
-    check, commit, completion, config, containers, copy, diff, from, help, images, info, inspect, mount, prune, pull, push,
-    rename, rm, rmi, run, tag, umount, unshare, version,
+    check, commit, completion, config, containers, copy, diff, from, help, images, info, inspect, manifest, mount, prune, pull,
+    push, rename, rm, rmi, run, tag, umount, unshare, version,
 };
 
 /// The heading under which `--help` lists a verb.
@@ -66,6 +66,16 @@ impl Verb {
         VERBS.iter().find(|verb| verb.name == name || verb.aliases.contains(&name))
     }
 
+    /// The verbs below this one, as `manifest create` is below `manifest`.
+    pub fn below(&self) -> impl Iterator<Item = &'static Verb> {
+        VERBS.iter().filter(|verb| verb.name.split_once(' ').is_some_and(|(group, _)| group == self.name))
+    }
+
+    /// The name of a verb without that of the verb that it is below.
+    pub fn last_word(&self) -> &'static str {
+        self.name.rsplit(' ').next().unwrap_or(self.name)
+    }
+
     /// The parser of this verb alone, without the global flags.
     pub fn parser(&self) -> clap::Command {
         (self.augment)(clap::Command::new(self.name))
@@ -101,6 +111,15 @@ pub static VERBS: &[Verb] = &[
     verb!("diff", Image, FlagsFirst, "CONTAINER|IMAGE", diff::DiffArgs => diff::diff),
     verb!("pull", Image, FlagsFirst, "IMAGE", pull::PullArgs => pull::pull),
     verb!("push", Image, FlagsFirst, "IMAGE [DESTINATION]", push::PushArgs => push::push),
+    verb!("manifest", Image, Verbatim, "VERB", manifest::ManifestArgs => manifest::manifest),
+    verb!("manifest create", Image, Mixed, "LIST [IMAGE…]", manifest::CreateArgs => manifest::create),
+    verb!("manifest add", Image, Mixed, "LIST IMAGE|FILE…", manifest::AddArgs => manifest::add),
+    verb!("manifest annotate", Image, Mixed, "LIST [IMAGE]", manifest::AnnotateArgs => manifest::annotate),
+    verb!("manifest inspect", Image, Mixed, "LIST", manifest::InspectArgs => manifest::inspect),
+    verb!("manifest push", Image, Mixed, "LIST [DESTINATION]", manifest::PushArgs => manifest::push),
+    verb!("manifest remove", Image, Mixed, "LIST IMAGE", manifest::RemoveArgs => manifest::remove),
+    verb!("manifest rm", Image, Mixed, "LIST…", manifest::RmArgs => manifest::rm),
+    verb!("manifest exists", Image, Mixed, "LIST", manifest::ExistsArgs => manifest::exists),
     verb!("tag", Image, Mixed, "IMAGE NAME…", tag::TagArgs => tag::tag),
     verb!("rmi", Image, FlagsFirst, "[IMAGE…]", rmi::RmiArgs => rmi::rmi),
     verb!("prune", Image, Mixed, "", prune::PruneArgs => prune::prune),

@@ -7,9 +7,10 @@ use containers_storage::changes::{self, FileKind};
 use containers_storage::driver;
 use containers_storage::store::{self, Store};
 
-use super::find_image::{self, find_image};
+use super::find_image::{self, find_one};
 use super::{mounted, state};
 use crate::conf::Registries;
+use crate::image::manifest::index::Platform;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -61,7 +62,7 @@ pub fn diff(store: &Store, registries: &Registries, name: &str) -> Result<Vec<Ch
             shift = mounted::shift(store, &record)?;
             Some(record.layer)
         }
-        Err(state::Error::NotKnown { .. }) => find_image(store, registries, name)?.image.layer,
+        Err(state::Error::NotKnown { .. }) => find_one(store, registries, name, &Platform::of_this_machine())?.image.layer,
         Err(error) => return Err(error.into()),
     };
     let Some(layer) = layer else { return Ok(Vec::new()) };

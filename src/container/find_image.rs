@@ -1,10 +1,12 @@
 //! From what a user typed to an image of the store: IDs, names, short names, ID prefixes and digests, in Buildah's order.
 
-use containers_storage::ImageId;
 use containers_storage::images::{Image, Images};
 use containers_storage::store::{self, Store};
+use containers_storage::{Digest, ImageId};
 
 use crate::conf::{self, Registries};
+use crate::image::manifest::index::{Index, Platform};
+use crate::image::manifest::{self, Document};
 use crate::image::reference::{self, Lookup, Operand, Reference};
 
 /// An image that an operand names.
@@ -59,6 +61,34 @@ pub enum Error {
         /// Which rule the result breaks.
         source: reference::Error,
     },
+    /// A list has no image for the platform. Scripts look for the words.
+    #[error("{operand}: no image found in manifest list for architecture {architecture:?}, variant {variant:?}, OS {os:?}")]
+    NoInstance {
+        /// What was typed.
+        operand: String,
+        /// What was looked for.
+        architecture: String,
+        /// What was looked for.
+        variant: String,
+        /// What was looked for.
+        os: String,
+    },
+    /// The image of a list lies elsewhere.
+    #[error("{operand}: the image {digest} of the manifest list is not in the store")]
+    InstanceElsewhere {
+        /// What was typed.
+        operand: String,
+        /// Its manifest.
+        digest: Digest,
+    },
+    /// The manifest of a list is none.
+    #[error("reading manifest list {operand:?}")]
+    List {
+        /// What was typed.
+        operand: String,
+        /// What is wrong with it.
+        source: manifest::Error,
+    },
     /// The store could not be read, or the ID prefix is ambiguous.
     #[error("looking for image {operand:?}")]
     Store {
@@ -88,6 +118,32 @@ pub fn find_image(store: &Store, registries: &Registries, operand: &str) -> Resu
         found = vaguely(&images, &lookup, operand).map_err(failed)?;
     }
     found.ok_or_else(|| Error::NotKnown { operand: operand.to_owned() })
+}
+
+/// The image that `operand` names; of a list, its image for the platform.
+pub fn find_one(store: &Store, registries: &Registries, operand: &str, platform: &Platform) -> Result<Found, Error> {
+    let found = find_image(store, registries, operand)?;
+    if found.image.layer.is_some() {
+        return Ok(found);
+    }
+    let failed = |source| Error::Store { operand: operand.to_owned(), source };
+    let wrong = |source| Error::List { operand: operand.to_owned(), source };
+    let bytes = match store.image_data(&found.image, "manifest") {
+        Err(store::Error::NoData { .. }) => return Ok(found),
+        read => read.map_err(failed)?,
+    };
+    let Document::Index(bytes) = Document::parse(&bytes, None).map_err(wrong)? else { return Ok(found) };
+    let index = Index::parse(&bytes, None).map_err(wrong)?;
+    let instance = index.choose(platform).ok_or_else(|| Error::NoInstance {
+        operand: operand.to_owned(),
+        architecture: platform.architecture.clone(),
+        variant: platform.variant.clone(),
+        os: platform.os.clone(),
+    })?;
+    let here = store.images().and_then(|images| images.by_digest(&instance.digest)).map_err(failed)?;
+    let one = here.into_iter().find(|image| image.id != found.id);
+    let one = one.ok_or_else(|| Error::InstanceElsewhere { operand: operand.to_owned(), digest: instance.digest.clone() })?;
+    Ok(by_id(one, operand))
 }
 
 /// The names to look for.

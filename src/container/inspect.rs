@@ -5,10 +5,11 @@ use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::find_image::{self, find_image};
+use super::find_image::{self, find_one};
 use super::state::{self, Base, Isolation, Members, NetworkPolicy, RunEnvironment, State};
 use super::{WorkingContainer, from, import, mount};
 use crate::conf::Registries;
+use crate::image::manifest::index::Platform;
 use crate::image::{Draft, Format};
 
 /// Why there is nothing to show.
@@ -87,7 +88,7 @@ pub fn container(store: &Store, name: &str) -> Result<Report, Error> {
 
 /// What is known of the image `name`, in the same form.
 pub fn image(store: &Store, registries: &Registries, name: &str) -> Result<Report, Error> {
-    let found = find_image(store, registries, name)?;
+    let found = find_one(store, registries, name, &Platform::of_this_machine())?;
     let (mut base, config) = from::read_base(store, &found)?;
     // An image has the first of its names here, whichever it was found by.
     base.name = found.image.names.first().unwrap_or(&base.id).clone();

@@ -176,10 +176,10 @@ fn stored(store: &Store, operand: &str, fetch: &Fetch<'_>) -> Result<Obtained, E
     if fetch.policy == PullPolicy::Always {
         return Err(Error::NeedsRegistry { operand: operand.to_owned() });
     }
-    let found = find_image::find_image(store, fetch.registries, operand)?;
+    let own = Platform::of_this_machine();
+    let found = find_image::find_one(store, fetch.registries, operand, fetch.platform.unwrap_or(&own))?;
     if let Some(wished) = fetch.platform {
         // Many images do not say truly what they are for, so that the machine's own platform is not insisted on.
-        let own = Platform::of_this_machine();
         let of_image = platform(store, &found)?;
         let fits = |wished: &str, own: &str, found: &str| wished == own || wished == found;
         if !(fits(&wished.os, &own.os, &of_image.os)

@@ -9,11 +9,12 @@ use containers_storage::images::Image;
 use containers_storage::store::{self, NameChange, Store};
 
 use super::find_image::{self, Found, find_image};
+use super::manifest_list::{self, ListSource};
 use crate::conf::{self, PolicyFile, Registries};
 use crate::image::{Format, Location, Reference, location, reference};
 use crate::transport::copy::{CopyOptions, Instances, LayerCompression};
 use crate::transport::storage::StoreSource;
-use crate::transport::{self, Progress};
+use crate::transport::{self, Progress, Source};
 use crate::userns::{self, MountNamespace};
 
 /// What to push, and how.
@@ -117,6 +118,14 @@ pub enum Error {
         /// What failed.
         source: Box<conf::Error>,
     },
+    /// The list cannot be read.
+    #[error("pushing image {image:?}")]
+    List {
+        /// What was typed.
+        image: String,
+        /// What failed.
+        source: Box<manifest_list::Error>,
+    },
     /// The copy failed.
     #[error("pushing image {image:?} to {destination:?}")]
     Copy {
@@ -160,7 +169,7 @@ pub fn push(store: &Store, options: &Options<'_>, progress: &(dyn Fn(Progress<'_
     let entered = userns::enter(MountNamespace::Keep)?;
 
     let failed = |source| Error::Copy { image: image.clone(), destination: typed.clone(), source: Box::new(source) };
-    let source = StoreSource::of_image(store, found.image.clone(), found.name.as_deref().unwrap_or(found.id.as_str()));
+    let source = source(store, options, &found)?;
     let mut destination = transport::open_destination(&location, store, options.temp_dir).map_err(failed)?;
     destination.add_names(typed_name(options.image, &found).as_slice());
     let copy_options = CopyOptions {
@@ -169,7 +178,7 @@ pub fn push(store: &Store, options: &Options<'_>, progress: &(dyn Fn(Progress<'_
         compression: options.compression,
         policy: &trust,
     };
-    let outcome = transport::copy(&source, destination, &copy_options, progress).map_err(failed)?;
+    let outcome = transport::copy(source.as_ref(), destination, &copy_options, progress).map_err(failed)?;
     if options.list == Afterwards::Remove && is_list(&found.image) {
         let deleted = store.delete_image(&found.id).and_then(|mut deleted| deleted.finish());
         deleted.map_err(|source| Error::Store {
@@ -180,6 +189,19 @@ pub fn push(store: &Store, options: &Options<'_>, progress: &(dyn Fn(Progress<'_
     }
     let pushed = Pushed { digest: outcome.digest, size: outcome.size, media_type: outcome.media_type };
     Ok(Outcome { manifest: Some(pushed), warnings: entered.notices.iter().map(ToString::to_string).collect() })
+}
+
+/// The image, or the list with images that may be elsewhere.
+fn source<'s>(store: &'s Store, options: &Options<'_>, found: &Found) -> Result<Box<dyn Source + 's>, Error> {
+    let image = found.image.clone();
+    if !is_list(&image) {
+        let name = found.name.as_deref().unwrap_or(found.id.as_str());
+        return Ok(Box::new(StoreSource::of_image(store, image, name)));
+    }
+    let access = manifest_list::Access { registries: options.registries, trust: options.trust, temp_dir: options.temp_dir };
+    let list = manifest_list::Stored::read(store, image).and_then(|list| ListSource::new(store, list, &access));
+    let list = list.map_err(|source| Error::List { image: options.image.to_owned(), source: Box::new(source) })?;
+    Ok(Box::new(list))
 }
 
 /// The name that was meant by `text`, unless that is an ID: an archive gets it beside the name of its own.

@@ -24,6 +24,55 @@ pub fn to_vec_indented<T: Serialize + ?Sized>(value: &T, indent: &str) -> Result
     Ok(out)
 }
 
+/// A JSON text with line feeds and indents, as `json.Indent`: nothing but the space between its parts changes. What is no JSON is an
+/// error.
+pub fn indented(text: &[u8], indent: &str) -> Result<Vec<u8>, serde_json::Error> {
+    let _: serde::de::IgnoredAny = serde_json::from_slice(text)?;
+    let mut out = Vec::with_capacity(text.len() * 2);
+    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
+    let mut bytes = text.iter().copied().peekable();
+    let new_line = |out: &mut Vec<u8>, depth: usize| {
+        out.push(b'\n');
+        out.extend(indent.bytes().cycle().take(indent.len() * depth));
+    };
+    while let Some(byte) = bytes.next() {
+        if in_string {
+            out.push(byte);
+            in_string = escaped || byte != b'"';
+            escaped = !escaped && byte == b'\\';
+            continue;
+        }
+        match byte {
+            b' ' | b'\t' | b'\r' | b'\n' => {}
+            b'{' | b'[' => {
+                out.push(byte);
+                while bytes.next_if(u8::is_ascii_whitespace).is_some() {}
+                if let Some(end) = bytes.next_if(|next| matches!(next, b'}' | b']')) {
+                    out.push(end);
+                } else {
+                    depth += 1;
+                    new_line(&mut out, depth);
+                }
+            }
+            b'}' | b']' => {
+                depth = depth.saturating_sub(1);
+                new_line(&mut out, depth);
+                out.push(byte);
+            }
+            b',' => {
+                out.push(byte);
+                new_line(&mut out, depth);
+            }
+            b':' => out.extend(b": "),
+            _ => {
+                in_string = byte == b'"';
+                out.push(byte);
+            }
+        }
+    }
+    Ok(out)
+}
+
 /// The layout of `F`, with Go's escapes.
 struct HtmlSafe<F>(F);
 
@@ -87,5 +136,14 @@ mod tests {
             text,
             "{\n    \"a\": [],\n    \"b\": {},\n    \"c\": [\n        1\n    ],\n    \"d\": {\n        \"e\": \"\\u003c\"\n    }\n}"
         );
+    }
+
+    #[test]
+    fn text_is_indented_and_nothing_else_of_it_changes() {
+        let text = r#" {"z":1.50,"a":[ ],"b" : { },"s":"{[,:\"\\","n":[1, {"x":null}]}"#;
+        let shown = String::from_utf8(indented(text.as_bytes(), "  ").unwrap()).unwrap();
+        let want = "{\n  \"z\": 1.50,\n  \"a\": [],\n  \"b\": {},\n  \"s\": \"{[,:\\\"\\\\\",\n  \"n\": [\n    1,\n    {\n      \"x\": null\n    }\n  ]\n}";
+        assert_eq!(shown, want);
+        assert!(indented(b"{", " ").is_err() && indented(b"{} x", " ").is_err());
     }
 }

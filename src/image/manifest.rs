@@ -3,6 +3,7 @@
 //! Invariant: a `Manifest` that was read keeps its bytes; its digest is over those. A document that is both manifest and index
 //! is refused (CVE-2021-41190), as are unknown digests and more layers than [`MAX_LAYERS`].
 
+pub mod artifact;
 pub mod edit;
 pub mod index;
 mod layer_type;
@@ -106,6 +107,8 @@ pub struct Manifest {
     pub layers: Vec<Descriptor>,
     /// Annotations (OCI only; not written for Docker).
     pub annotations: BTreeMap<String, String>,
+    /// What it is, if that is no image; empty in most.
+    pub artifact_type: String,
     raw: Vec<u8>,
 }
 
@@ -128,11 +131,15 @@ struct Shape {
     media_type: Option<String>,
     config: Option<Descriptor>,
     layers: Option<Vec<Descriptor>>,
+    // Go writes an empty list as null.
+    #[serde(default, deserialize_with = "null_is_empty")]
     manifests: Option<Vec<IgnoredAny>>,
     #[serde(default, deserialize_with = "nullable_map")]
     annotations: BTreeMap<String, String>,
     #[serde(rename = "fsLayers")]
     fs_layers: Option<IgnoredAny>,
+    #[serde(rename = "artifactType")]
+    artifact_type: Option<String>,
 }
 
 /// Names whose other spellings in case are refused: Go's parsers take them for the member itself (A107).
@@ -140,6 +147,10 @@ const DECISIVE: [&str; 6] = ["schemaVersion", "mediaType", "config", "layers", "
 
 fn nullable_map<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+fn null_is_empty<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<IgnoredAny>>, D::Error> {
+    Ok(Some(Option::deserialize(deserializer)?.unwrap_or_default()))
 }
 
 impl Document {
@@ -204,7 +215,8 @@ impl Shape {
         }
         let docker = media_type.unwrap_or(&config.media_type).starts_with("application/vnd.docker.");
         let format = if docker { Format::Docker } else { Format::Oci };
-        Ok(Manifest { format, config, layers, annotations: self.annotations, raw: bytes.to_vec() })
+        let (annotations, artifact_type) = (self.annotations, self.artifact_type.unwrap_or_default());
+        Ok(Manifest { format, config, layers, annotations, artifact_type, raw: bytes.to_vec() })
     }
 }
 
@@ -228,7 +240,14 @@ impl Manifest {
             }),
         };
         // Only map keys that are no strings could fail, and there are none.
-        Self { format, config, layers, annotations, raw: raw.unwrap_or_default() }
+        Self { format, config, layers, annotations, artifact_type: String::new(), raw: raw.unwrap_or_default() }
+    }
+
+    /// Whether it holds something else than an image: then neither its config nor its layers are what those of an image are (OCI image
+    /// specification, guidelines for artifact usage).
+    pub fn is_artifact(&self) -> bool {
+        let unknown = ![OCI_CONFIG, DOCKER_CONFIG].contains(&self.config.media_type.as_str());
+        self.format == Format::Oci && (!self.artifact_type.is_empty() || unknown)
     }
 
     /// The bytes, as read or made.

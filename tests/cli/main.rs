@@ -16,6 +16,7 @@ mod images;
 mod isolation;
 mod linked;
 mod man_examples;
+mod manifest;
 mod mounting;
 mod pull;
 mod push;

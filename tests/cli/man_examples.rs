@@ -27,6 +27,11 @@ struct Step {
     shown: Vec<String>,
 }
 
+/// The name of a verb's page: `coracle-manifest-add.1`.
+fn page_of(verb: &str) -> String {
+    format!("coracle-{}.1", verb.replace(' ', "-"))
+}
+
 fn path_of(page: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("man").join(page)
 }
@@ -157,7 +162,7 @@ fn check(page: &str) -> Vec<String> {
 #[track_caller]
 fn assert_pages(groups: &[Group]) {
     let verbs = VERBS.iter().filter(|verb| groups.contains(&verb.group));
-    let pages: Vec<String> = verbs.map(|verb| format!("coracle-{}.1", verb.name)).collect();
+    let pages: Vec<String> = verbs.map(|verb| page_of(verb.name)).collect();
     let mut wrong = Vec::new();
     std::thread::scope(|scope| {
         let (one, two) = pages.split_at(pages.len() / 2);
@@ -190,8 +195,8 @@ fn every_verb_has_an_example_that_runs() {
     // What these do is done to a shell's own start-up, or to a registry.
     const EXCEPT: [&str; 3] = ["completion", "login", "logout"];
     for verb in VERBS.iter().filter(|verb| !EXCEPT.contains(&verb.name)) {
-        let text = fs::read_to_string(path_of(&format!("coracle-{}.1", verb.name))).expect("a page");
+        let text = fs::read_to_string(path_of(&page_of(verb.name))).expect("a page");
         let called = |step: &Step| step.command.contains(&format!("coracle {}", verb.name));
-        assert!(blocks(&text).iter().flatten().any(called), "coracle-{}.1 has no example that runs the verb", verb.name);
+        assert!(blocks(&text).iter().flatten().any(called), "{} has no example that runs the verb", page_of(verb.name));
     }
 }

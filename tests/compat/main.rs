@@ -6,5 +6,6 @@ mod formats;
 mod harness;
 mod images;
 mod isolation;
+mod lists;
 mod outputs;
 mod settings;

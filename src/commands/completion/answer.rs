@@ -16,7 +16,7 @@ use super::values::{self, Kind};
 use crate::commands::args::GlobalArgs;
 use crate::commands::command_line::{is_long, takes_value};
 use crate::commands::ui::escape;
-use crate::commands::verbs::VERBS;
+use crate::commands::verbs::{VERBS, Verb};
 use crate::commands::{CommandError, Context, Ui};
 
 /// The hidden first argument.
@@ -73,6 +73,12 @@ impl Answer {
             Place::Verb => self.kind(Kind::Verbs),
             Place::Value(flag) => self.value(position, flag),
             Place::Operand { flags: true, .. } if self.typed.starts_with('-') => self.flag_or_value(position),
+            Place::Operand { .. } if position.verb.is_some_and(|verb| verb.below().next().is_some()) => {
+                for verb in position.verb.into_iter().flat_map(Verb::below) {
+                    let about = verb.parser().get_about().map(ToString::to_string).unwrap_or_default();
+                    self.offer(verb.last_word(), &about);
+                }
+            }
             Place::Operand { index, .. } => {
                 for kind in position.verb.map(|verb| values::of_operand(verb, *index)).unwrap_or_default() {
                     self.kind(kind);
@@ -123,7 +129,7 @@ impl Answer {
             Kind::Directories => self.lines.push(":dirs".to_owned()),
             Kind::Programs => self.lines.push(":commands".to_owned()),
             Kind::Verbs => {
-                for verb in VERBS {
+                for verb in VERBS.iter().filter(|verb| verb.last_word() == verb.name) {
                     let about = verb.parser().get_about().map(ToString::to_string).unwrap_or_default();
                     self.offer(verb.name, &about);
                 }

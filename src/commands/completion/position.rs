@@ -43,9 +43,15 @@ pub(super) fn after(words: &[String]) -> Option<Position> {
         };
         return Some(Position { verb: None, parser: global, place });
     };
-    let verb = Verb::find(words.get(at)?)?;
+    let (mut verb, mut rest) = (Verb::find(words.get(at)?)?, words.get(at + 1..)?);
+    if verb.below().next().is_some()
+        && let Some(at) = walk(&global, Order::Verbatim, rest).first_operand
+    {
+        verb = verb.below().find(|below| rest.get(at).is_some_and(|word| word == below.last_word()))?;
+        rest = rest.get(at + 1..)?;
+    }
     let parser = GlobalArgs::augment_args(verb.parser());
-    let place = walk(&parser, verb.order, words.get(at + 1..)?).place(verb.order);
+    let place = walk(&parser, verb.order, rest).place(verb.order);
     Some(Position { verb: Some(verb), parser, place })
 }
 
@@ -125,7 +131,11 @@ mod tests {
 
     #[test]
     fn the_place_of_a_word() {
-        let cases: [(&[&str], &str); 16] = [
+        let cases: [(&[&str], &str); 20] = [
+            (&["manifest"], "manifest 0 or a flag"),
+            (&["manifest", "add"], "manifest add 0 or a flag"),
+            (&["manifest", "--root", "/x", "add", "x", "--os"], "manifest add --os"),
+            (&["manifest", "frob"], "nothing"),
             (&[], "a verb"),
             (&["--root"], " --root"),
             (&["--root", "/x"], "a verb"),

@@ -34,6 +34,7 @@ const FORMATS: Kind = Words(&["docker", "oci"]);
 /// What the flags of this name take, in every verb that has them; `VERB --name` comes before.
 const BY_NAME: &[(&str, &[Kind])] = &[
     ("push --format", &[Words(&["docker", "oci", "v2s1", "v2s2"])]),
+    ("manifest push --format", &[Words(&["docker", "oci", "v2s2"])]),
     ("commit --format", &[FORMATS]),
     ("from --format", &[FORMATS]),
     ("copy --from", &[Containers, Images]),
@@ -174,7 +175,8 @@ pub(super) fn of_operand(verb: &Verb, index: usize) -> Vec<Kind> {
     for part in word.split('|') {
         match part {
             "CONTAINER" => kinds.push(Containers),
-            "IMAGE" => kinds.push(Images),
+            "IMAGE" | "LIST" => kinds.push(Images),
+            "FILE" => kinds.push(Files),
             "SRC" => kinds.push(Files),
             "VERB" => kinds.push(Verbs),
             "scratch" => kinds.push(Words(&["scratch"])),
@@ -184,7 +186,18 @@ pub(super) fn of_operand(verb: &Verb, index: usize) -> Vec<Kind> {
             _ => {}
         }
     }
-    if matches!((verb.name, index), ("from" | "pull" | "push", 0) | ("push" | "commit", 1)) {
+    let of_places = [
+        ("from", 0),
+        ("pull", 0),
+        ("push", 0),
+        ("push", 1),
+        ("commit", 1),
+        ("manifest create", 1),
+        ("manifest add", 1),
+        ("manifest inspect", 0),
+        ("manifest push", 1),
+    ];
+    if of_places.contains(&(verb.name, index.min(repeated))) {
         kinds.push(TRANSPORTS);
     }
     kinds
@@ -205,6 +218,9 @@ mod tests {
         assert_eq!(kinds("inspect", 1), []);
         assert_eq!(kinds("from", 0), [Images, Words(&["scratch"]), TRANSPORTS]);
         assert_eq!(kinds("tag", 1), []);
+        assert_eq!(kinds("manifest add", 0), [Images]);
+        assert_eq!(kinds("manifest add", 2), [Images, Files, TRANSPORTS]);
+        assert_eq!(kinds("manifest create", 3), [Images, TRANSPORTS]);
         assert_eq!(kinds("run", 1), []);
         assert_eq!(kinds("unshare", 0), [Programs]);
         assert_eq!(kinds("help", 0), [Verbs]);

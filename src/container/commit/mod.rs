@@ -379,8 +379,8 @@ fn add_to_list(store: &Store, options: &Options, id: &ImageId, written: &Written
     let Some(name) = &options.manifest_list else { return Ok(()) };
     // What was just written can be read; nothing of it but the platform is wanted.
     let config = ImageConfig::parse(&written.config).unwrap_or_default();
-    let instance = manifest_list::Instance { id, manifest: &written.manifest, config: &config };
-    let added = manifest_list::add(store, name, &instance);
+    let built = manifest_list::Built { id, manifest: &written.manifest, config: &config };
+    let added = manifest_list::add_built(store, name, &built);
     added.map(drop).map_err(|source| Error::NotInList { id: id.clone(), source: Box::new(source) })
 }
 

@@ -7,8 +7,9 @@ use containers_storage::store::Store;
 
 use super::Error;
 use crate::conf::registries::Registries;
-use crate::container::find_image::find_image;
+use crate::container::find_image::find_one;
 use crate::container::mounted::{self, Mounted};
+use crate::image::manifest::index::Platform;
 use crate::run::mount_args::{MountKind, MountRequest, Source};
 
 /// The requests of both, with absolute targets; those of this run win.
@@ -46,7 +47,7 @@ pub(super) fn images(
         if images.iter().any(|(known, _)| known == name) {
             continue;
         }
-        let found = find_image(store, registries, name)?;
+        let found = find_one(store, registries, name, &Platform::of_this_machine())?;
         let layer = found.image.layer.as_ref().ok_or_else(|| Error::NoLayers(name.clone()))?;
         let image = Mounted::read_only(store, layer, name)?;
         images.push((name.clone(), Arc::new(image.attached(&mount_point(store)?)?)));

@@ -74,7 +74,7 @@ pub struct Index {
 struct RawIndex {
     #[serde(rename = "mediaType")]
     media_type: Option<String>,
-    manifests: Vec<RawInstance>,
+    manifests: Option<Vec<RawInstance>>,
 }
 
 #[derive(Deserialize)]
@@ -106,12 +106,13 @@ impl Index {
 
     fn of_bytes(raw: Vec<u8>, media_type: Option<&str>) -> Result<Self, Error> {
         let index: RawIndex = serde_json::from_slice(&raw)?;
-        if index.manifests.len() > MAX_INSTANCES {
-            return Err(Error::TooManyInstances(index.manifests.len()));
+        let manifests = index.manifests.unwrap_or_default();
+        if manifests.len() > MAX_INSTANCES {
+            return Err(Error::TooManyInstances(manifests.len()));
         }
         let given = index.media_type.as_deref().filter(|text| !text.is_empty()).or(media_type);
         let media_type = if given == Some(DOCKER_LIST) { DOCKER_LIST } else { OCI_INDEX };
-        let instances = index.manifests.into_iter().map(|instance| Instance {
+        let instances = manifests.into_iter().map(|instance| Instance {
             digest: instance.digest,
             size: instance.size,
             media_type: instance.media_type,

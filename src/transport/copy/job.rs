@@ -3,11 +3,11 @@
 use containers_storage::Digest;
 
 use super::plan::{self, Changed};
-use super::{CopyOptions, Progress, layers, parse, read_config, read_instance};
+use super::{CopyOptions, Instances, Progress, layers, read_config, read_instance};
 use crate::image::manifest::edit::{Members, edit_each, set_descriptor};
 use crate::image::manifest::index::{Index, Instance};
 use crate::image::manifest::{self, Document};
-use crate::image::{ImageConfig, Manifest};
+use crate::image::{Format, ImageConfig, Manifest};
 use crate::transport::{Destination, Error, InIndex, Source};
 
 /// What a copy needs all the way.
@@ -28,6 +28,9 @@ pub(super) struct Written {
 impl Job<'_> {
     /// Copies one image.
     pub(super) fn image(&self, manifest: &Manifest, in_index: InIndex) -> Result<Written, Error> {
+        if manifest.is_artifact() {
+            return self.artifact(manifest, in_index);
+        }
         let place = || self.source.name();
         let config = read_config(self.source, manifest)?;
         let parsed = ImageConfig::parse(&config).map_err(|source| Error::Config { place: place(), source })?;
@@ -41,10 +44,29 @@ impl Job<'_> {
         let copied = layers::copy(self, manifest, &parsed.diff_ids)?;
         let changed = plan::documents(manifest, &config, &parsed, &copied, format);
         let Changed { manifest, config } = changed.map_err(|problem| problem.at(place()))?;
+        self.documents(&manifest, &config, in_index)
+    }
+
+    /// Copies what is no image. Nothing of it may change, since nobody here knows what its bytes mean.
+    fn artifact(&self, manifest: &Manifest, in_index: InIndex) -> Result<Written, Error> {
+        let accepts = self.destination.accepts();
+        if !accepts.indexes {
+            let (place, source) = (self.destination.name(), self.source.name());
+            return Err(Error::Impossible(format!("{source} is no image, and {place} holds images only")));
+        }
+        if !accepts.formats.contains(&Format::Oci) || self.options.format.is_some_and(|format| format != Format::Oci) {
+            return Err(Error::Impossible(format!("{} is no image and has no form but the OCI's", self.source.name())));
+        }
+        let config = read_config(self.source, manifest)?;
+        layers::copy_unchanged(self, manifest)?;
+        self.documents(manifest, &config, in_index)
+    }
+
+    fn documents(&self, manifest: &Manifest, config: &[u8], in_index: InIndex) -> Result<Written, Error> {
         (self.progress)(Progress::Config(&manifest.config.digest));
-        self.destination.put_config(&manifest.config.digest, &config)?;
+        self.destination.put_config(&manifest.config.digest, config)?;
         (self.progress)(Progress::Manifest);
-        self.destination.put_manifest(&manifest, in_index)?;
+        self.destination.put_manifest(manifest, in_index)?;
         Ok(Written {
             digest: manifest.digest(),
             size: manifest.bytes().len() as u64,
@@ -58,10 +80,11 @@ impl Job<'_> {
         if !accepts.indexes {
             return Err(Error::OneImageOnly { place: self.destination.name() });
         }
-        let count = index.instances.len();
-        (self.progress)(Progress::Instances { count, total: count });
+        let total = index.instances.len();
+        let count = if self.options.instances == Instances::IndexOnly { 0 } else { total };
+        (self.progress)(Progress::Instances { count, total });
         let mut copied = Vec::with_capacity(count);
-        for (at, instance) in index.instances.iter().enumerate() {
+        for (at, instance) in index.instances.iter().take(count).enumerate() {
             (self.progress)(Progress::Instance { digest: &instance.digest, number: at + 1, count });
             copied.push(self.instance(instance)?);
         }
@@ -75,8 +98,7 @@ impl Job<'_> {
     }
 
     fn instance(&self, instance: &Instance) -> Result<Written, Error> {
-        let raw = read_instance(self.source, instance)?;
-        match parse(self.source, &raw)? {
+        match read_instance(self.source, instance)? {
             Document::Image(manifest) => self.image(&manifest, InIndex::Instance),
             Document::Index(_) => {
                 let problem = format!("{} is an index inside of the index: copy it by itself", instance.digest);
@@ -93,7 +115,7 @@ fn edited(index: &Index, media_type: &str, copied: &[Written]) -> Result<Vec<u8>
         return Ok(index.bytes().to_vec());
     }
     let mut document: Members = serde_json::from_slice(index.bytes())?;
-    if let Some(array) = document.get("manifests") {
+    if let Some(array) = document.get("manifests").filter(|_| !index.instances.is_empty()) {
         let edited = edit_each(array, &mut |at, members| match copied.get(at) {
             Some(new) if !same(at) => set_descriptor(members, &new.media_type, &new.digest, new.size),
             _ => Ok(()),

@@ -63,6 +63,20 @@ pub(super) fn copy(job: &Job<'_>, manifest: &Manifest, diff_ids: &[Digest]) -> R
     Err(Error::Stream { action: "copying the layers of", place: job.source.name(), source })
 }
 
+/// Copies the layers of something that is no image, byte for byte.
+pub(super) fn copy_unchanged(job: &Job<'_>, manifest: &Manifest) -> Result<(), Error> {
+    for (index, blob) in manifest.layers.iter().enumerate() {
+        let request = LayerRequest { index, blob, diff_ids: &[] };
+        if job.destination.has_layer(&request)?.is_some() {
+            (job.progress)(Progress::Skipped(&blob.digest));
+            continue;
+        }
+        (job.progress)(Progress::Blob(&blob.digest));
+        job.destination.put_layer(&request, job.source.blob(blob)?)?;
+    }
+    Ok(())
+}
+
 fn layer(job: &Job<'_>, request: &LayerRequest<'_>) -> Result<Copied, Error> {
     let accepts = job.destination.accepts();
     let told = LayerType::of(&request.blob.media_type);

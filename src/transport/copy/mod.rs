@@ -33,6 +33,8 @@ pub enum Instances {
     Platform(Platform),
     /// The index and all its images (`--all`).
     All,
+    /// The index alone, whose images are at the destination already.
+    IndexOnly,
 }
 
 /// What becomes of layers that are compressed already.
@@ -166,7 +168,7 @@ pub fn copy(
             let index = read_index(source, &bytes, raw.media_type.as_deref())?;
             match &options.instances {
                 Instances::Platform(platform) => job.image(&choose(source, index, platform)?, InIndex::Alone)?,
-                Instances::All => job.index(&index)?,
+                Instances::All | Instances::IndexOnly => job.index(&index)?,
             }
         }
     };
@@ -206,8 +208,12 @@ fn read_index(source: &dyn Source, bytes: &[u8], media_type: Option<&str>) -> Re
     Index::parse(bytes, media_type).map_err(|error| Error::Manifest { place: source.name(), source: error })
 }
 
-/// The manifest of an instance, verified.
-fn read_instance(source: &dyn Source, instance: &Instance) -> Result<RawManifest, Error> {
+/// The manifest of an image of an index, verified.
+pub fn read_instance(source: &dyn Source, instance: &Instance) -> Result<Document, Error> {
+    parse(source, &read_raw_instance(source, instance)?)
+}
+
+fn read_raw_instance(source: &dyn Source, instance: &Instance) -> Result<RawManifest, Error> {
     let raw = source.manifest(Some(&instance.digest))?;
     let found = BlobId { digest: Digest::of(&raw.bytes), size: raw.bytes.len() as u64 };
     let expected = BlobId { digest: instance.digest.clone(), size: instance.size };
@@ -225,7 +231,7 @@ fn choose(source: &dyn Source, mut index: Index, platform: &Platform) -> Result<
             variant: platform.variant.clone(),
             os: platform.os.clone(),
         })?;
-        let raw = read_instance(source, instance)?;
+        let raw = read_raw_instance(source, instance)?;
         match parse(source, &raw)? {
             Document::Image(manifest) => return Ok(manifest),
             Document::Index(bytes) => index = read_index(source, &bytes, raw.media_type.as_deref())?,
@@ -235,7 +241,7 @@ fn choose(source: &dyn Source, mut index: Index, platform: &Platform) -> Result<
 }
 
 /// The config that a manifest names, verified.
-fn read_config(source: &dyn Source, manifest: &Manifest) -> Result<Vec<u8>, Error> {
+pub fn read_config(source: &dyn Source, manifest: &Manifest) -> Result<Vec<u8>, Error> {
     let descriptor = &manifest.config;
     let limit = config::MAX_BYTES as u64;
     if descriptor.size > limit {

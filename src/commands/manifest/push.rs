@@ -1,0 +1,94 @@
+//! `coracle manifest push`
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use super::{InsecureArgs, find, name};
+use crate::commands::access::{self, RegistryArgs, RetryArgs};
+use crate::commands::from::write_id;
+use crate::commands::push::{CompressionArgs, format};
+use crate::commands::{CommandError, Context, Ui, args};
+use crate::container::push::{self as verb, Afterwards, Options};
+use crate::transport::copy::{Instances, LayerCompression, Recompress, Uncompressed};
+
+/// Push a manifest list and its images to another place
+///
+/// The place is oci:DIR[:NAME], oci-archive:FILE[:NAME] or dir:DIR. Images that lie elsewhere than in the store are read from there.
+#[derive(Debug, clap::Args)]
+pub(crate) struct PushArgs {
+    /// List, and where to
+    #[arg(value_name = "LIST [DESTINATION]")]
+    operands: Vec<String>,
+
+    /// Push the images with the list; without, they must be there already (default: true)
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    all: Option<bool>,
+
+    #[command(flatten)]
+    compression: CompressionArgs,
+
+    /// Write the digest of the pushed list to this file
+    #[arg(long, value_name = "FILE")]
+    digestfile: Option<PathBuf>,
+
+    /// Format of the list and its images: oci, or v2s2 for docker
+    #[arg(short, long, value_name = "FORMAT")]
+    format: Option<String>,
+
+    /// Be quiet about progress
+    #[arg(short, long)]
+    quiet: bool,
+
+    /// Accepted for scripts: no signatures are kept
+    #[arg(long)]
+    remove_signatures: bool,
+
+    /// Remove the list from the store after it was pushed
+    #[arg(long, alias = "purge")]
+    rm: bool,
+
+    #[command(flatten)]
+    registry: RegistryArgs,
+
+    #[command(flatten)]
+    retries: RetryArgs,
+
+    #[command(flatten)]
+    insecure: InsecureArgs,
+}
+
+pub(crate) fn push(ctx: &Context, ui: &mut Ui, args: &PushArgs) -> Result<ExitCode, CommandError> {
+    args::at_least(1, &args.operands)?;
+    let (list, destination) = match args.operands.as_slice() {
+        [list] => (name(list)?, None),
+        [list, destination] => (name(list)?, Some(name(destination)?)),
+        _ => return Err(CommandError::usage("Only two arguments are necessary to push: source and destination")),
+    };
+    args.registry.check()?;
+    args.retries.check()?;
+    let mut compression = args.compression.resolve()?;
+    if args.compression.names_a_format() {
+        // As with Buildah: who names a format for a list wants all of its layers in it.
+        compression.recompress = Recompress::OtherAlgorithm;
+    }
+    find(ctx, list)?;
+    let trust = access::policy_file(ctx)?;
+    let temp_dir = ctx.temp_dir();
+    let options = Options {
+        image: list,
+        destination,
+        registries: ctx.registries()?,
+        trust: &trust,
+        temp_dir: &temp_dir,
+        instances: if args.all.unwrap_or(true) { Instances::All } else { Instances::IndexOnly },
+        format: args.format.as_deref().map(format).transpose()?,
+        compression: LayerCompression { uncompressed: Uncompressed::AsDestination, ..compression },
+        list: if args.rm { Afterwards::Remove } else { Afterwards::Keep },
+    };
+    let outcome = verb::push(ctx.store()?, &options, &access::progress(args.quiet.into()))?;
+    outcome.warnings.iter().for_each(|warning| ui.note(format!("warning: {warning}")));
+    if let (Some(path), Some(manifest)) = (&args.digestfile, &outcome.manifest) {
+        write_id(path, &manifest.digest.to_string())?;
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,218 @@
+//! What an operand names, in the store or elsewhere, and what a list says of it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use containers_storage::Digest;
+use containers_storage::store::Store;
+
+use super::source::ListSource;
+use super::{Error, Stored, is_list, place};
+use crate::conf::{PolicyFile, Registries};
+use crate::container::find_image::{Found, find_image};
+use crate::image::list::{Entry, List, Platform};
+use crate::image::manifest::index::{self, Index};
+use crate::image::manifest::{Document, Manifest};
+use crate::image::{ImageConfig, Location};
+use crate::transport::storage::StoreSource;
+use crate::transport::{self, Source};
+
+/// How images are reached.
+#[derive(Clone, Copy, Debug)]
+pub struct Access<'a> {
+    /// How short names are completed.
+    pub registries: &'a Registries,
+    /// What may be read.
+    pub trust: &'a PolicyFile,
+    /// For temporary files.
+    pub temp_dir: &'a Path,
+}
+
+/// Which images of a list are meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Entries {
+    /// All of them (`--all`).
+    All,
+    /// The one for a platform.
+    Platform(index::Platform),
+}
+
+/// An image, or a list of them, that can be read.
+pub(super) struct Opened<'s> {
+    operand: String,
+    source: Box<dyn Source + 's>,
+    /// Its place, as `instances.json` has it.
+    place: String,
+    /// The list of the store that it is.
+    list: Option<Stored>,
+}
+
+/// Opens what `operand` means: a place, or else an image of the store.
+pub(super) fn open<'s>(store: &'s Store, operand: &str, access: &Access<'s>) -> Result<Opened<'s>, Error> {
+    let location = Location::parse(operand).map_err(|source| Error::Location { operand: operand.to_owned(), source })?;
+    match location {
+        None => stored(store, find_image(store, access.registries, operand)?, operand, access),
+        Some(Location::Storage(name)) if name.store.is_none() => {
+            stored(store, find_image(store, access.registries, &name.name)?, operand, access)
+        }
+        Some(location) => {
+            let location = absolute(location);
+            let failed = |source| Error::Read { operand: operand.to_owned(), source: Box::new(source) };
+            let source = transport::open_source(&location, store, access.temp_dir).map_err(failed)?;
+            let trust = access.trust.load();
+            let trust = trust.map_err(|source| Error::Policy { operand: operand.to_owned(), source: Box::new(source) })?;
+            transport::copy::require_policy(source.as_ref(), &trust).map_err(failed)?;
+            Ok(Opened { operand: operand.to_owned(), source, place: location.to_string(), list: None })
+        }
+    }
+}
+
+/// The bytes of the list at the place that `operand` names; none for a name of the store.
+pub fn elsewhere(store: &Store, operand: &str, access: &Access<'_>) -> Result<Option<Vec<u8>>, Error> {
+    let location = Location::parse(operand).map_err(|source| Error::Location { operand: operand.to_owned(), source })?;
+    match location {
+        None => Ok(None),
+        Some(Location::Storage(name)) if name.store.is_none() => Ok(None),
+        Some(_) => {
+            let opened = open(store, operand, access)?;
+            let raw = opened.source.manifest(None).map_err(|error| opened.failed(error))?;
+            let wrong = |source| Error::Document { operand: operand.to_owned(), source };
+            match Document::parse(&raw.bytes, raw.media_type.as_deref()).map_err(wrong)? {
+                Document::Index(bytes) => Ok(Some(bytes)),
+                Document::Image(_) => Err(Error::NotAList { name: operand.to_owned() }),
+            }
+        }
+    }
+}
+
+fn stored<'s>(store: &'s Store, found: Found, operand: &str, access: &Access<'s>) -> Result<Opened<'s>, Error> {
+    let (operand, place) = (operand.to_owned(), place(store, &found.id));
+    if !is_list(store, &found.image)? {
+        let source = Box::new(StoreSource::of_image(store, found.image, found.id.as_str()));
+        return Ok(Opened { operand, source, place, list: None });
+    }
+    let list = Stored::read(store, found.image)?;
+    let source = Box::new(ListSource::new(store, list.clone(), access)?);
+    Ok(Opened { operand, source, place, list: Some(list) })
+}
+
+/// A place that means the same in every working directory.
+fn absolute(location: Location) -> Location {
+    let whole = |path: PathBuf| std::path::absolute(&path).unwrap_or(path);
+    match location {
+        Location::OciLayout { dir, image } => Location::OciLayout { dir: whole(dir), image },
+        Location::OciArchive { file, image } => Location::OciArchive { file: whole(file), image },
+        Location::DockerArchive { file, image } => Location::DockerArchive { file: whole(file), image },
+        Location::Dir(dir) => Location::Dir(whole(dir)),
+        Location::Tarball(files) => Location::Tarball(files.into_iter().map(whole).collect()),
+        storage @ Location::Storage(_) => storage,
+    }
+}
+
+impl Opened<'_> {
+    fn failed(&self, source: transport::Error) -> Error {
+        Error::Read { operand: self.operand.clone(), source: Box::new(source) }
+    }
+
+    /// The descriptor of the image or list itself, without a platform.
+    pub(super) fn descriptor(&self) -> Result<Entry, Error> {
+        let raw = self.source.manifest(None).map_err(|error| self.failed(error))?;
+        let wrong = |source| Error::Document { operand: self.operand.clone(), source };
+        let document = Document::parse(&raw.bytes, raw.media_type.as_deref()).map_err(wrong)?;
+        let (media_type, artifact_type) = match document {
+            Document::Image(manifest) => (manifest.media_type(), manifest.artifact_type),
+            Document::Index(bytes) => {
+                (Index::parse(&bytes, raw.media_type.as_deref()).map_err(wrong)?.media_type, String::new())
+            }
+        };
+        let mut entry = Entry::new(media_type, Digest::of(&raw.bytes), raw.bytes.len() as u64);
+        entry.artifact_type = artifact_type;
+        Ok(entry)
+    }
+
+    /// What a list says of the image, or of those images of the list that are meant.
+    pub(super) fn entries(&self, which: &Entries) -> Result<Vec<Entry>, Error> {
+        let raw = self.source.manifest(None).map_err(|error| self.failed(error))?;
+        let wrong = |source| Error::Document { operand: self.operand.clone(), source };
+        let bytes = match Document::parse(&raw.bytes, raw.media_type.as_deref()).map_err(wrong)? {
+            Document::Image(manifest) => return Ok(vec![self.entry(&manifest)?]),
+            Document::Index(bytes) => bytes,
+        };
+        let index = Index::parse(&bytes, raw.media_type.as_deref()).map_err(wrong)?;
+        let mut entries = List::parse(&bytes).map_err(wrong)?.entries;
+        if let Entries::Platform(platform) = which {
+            let chosen = index.choose(platform).ok_or_else(|| Error::NoInstance {
+                operand: self.operand.clone(),
+                architecture: platform.architecture.clone(),
+                os: platform.os.clone(),
+            })?;
+            entries.retain(|entry| entry.digest == chosen.digest);
+            entries.truncate(1);
+        }
+        entries.into_iter().map(|entry| self.completed(entry)).collect()
+    }
+
+    /// An entry of another list, whose manifest can be read and is what that list says.
+    fn completed(&self, mut entry: Entry) -> Result<Entry, Error> {
+        let failed = |error| self.failed(error);
+        let document = transport::copy::read_instance(
+            self.source.as_ref(),
+            &index::Instance {
+                digest: entry.digest.clone(),
+                size: entry.size,
+                media_type: entry.media_type.clone(),
+                platform: None,
+            },
+        )
+        .map_err(failed)?;
+        let Document::Image(manifest) = document else {
+            return Err(Error::Nested { operand: self.operand.clone(), digest: entry.digest });
+        };
+        if (entry.platform.os.is_empty() || entry.platform.architecture.is_empty()) && !manifest.is_artifact() {
+            let told = self.platform(&manifest)?;
+            if entry.platform.os.is_empty() {
+                (entry.platform.os, entry.platform.os_version) = (told.os, told.os_version);
+                entry.platform.os_features = told.os_features;
+            }
+            if entry.platform.architecture.is_empty() {
+                (entry.platform.architecture, entry.platform.variant) = (told.architecture, told.variant);
+            }
+        }
+        Ok(entry)
+    }
+
+    fn entry(&self, manifest: &Manifest) -> Result<Entry, Error> {
+        let mut entry = Entry::new(manifest.media_type(), manifest.digest(), manifest.bytes().len() as u64);
+        if manifest.is_artifact() {
+            entry.artifact_type.clone_from(&manifest.artifact_type);
+        } else {
+            entry.platform = self.platform(manifest)?;
+        }
+        Ok(entry)
+    }
+
+    fn platform(&self, manifest: &Manifest) -> Result<Platform, Error> {
+        let config = transport::copy::read_config(self.source.as_ref(), manifest).map_err(|error| self.failed(error))?;
+        let config = ImageConfig::parse(&config);
+        let config = config.map_err(|source| Error::Config { operand: self.operand.clone(), source })?;
+        Ok(Platform::of_config(&config))
+    }
+
+    /// Notes in `stored` where the images with these manifests are.
+    pub(super) fn note_places(&self, stored: &mut Stored, entries: &[Entry]) {
+        let none = BTreeMap::new();
+        let known = self.list.as_ref().map_or(&none, |list| &list.places);
+        for entry in entries {
+            let digest = entry.digest.as_str();
+            if let Some(list) = &self.list
+                && list.artifacts.manifests.contains_key(digest)
+            {
+                stored.artifacts.take(&list.artifacts, digest);
+            } else {
+                // A place that is known still holds.
+                let place = known.get(digest).unwrap_or(&self.place).clone();
+                stored.places.entry(digest.to_owned()).or_insert(place);
+            }
+        }
+    }
+}

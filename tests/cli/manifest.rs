@@ -1,0 +1,354 @@
+//! `manifest` and its verbs, beyond what `tests/compat/lists.rs` compares with Buildah.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::harness::{TestEnv, skip_without};
+
+/// `one` for this machine, `two` for arm64.
+fn world() -> TestEnv {
+    let env = TestEnv::new();
+    env.write("f", "content\n");
+    for (name, architecture) in [("one", "amd64"), ("two", "arm64")] {
+        let container = env.ok(["from", "scratch"]);
+        env.ok(["copy", "-q", &container, "f", &format!("/{name}")]);
+        env.ok(["config", "--arch", architecture, &container]);
+        env.ok(["commit", "-q", "--rm", &container, name]);
+    }
+    env
+}
+
+fn inspect(env: &TestEnv, list: &str) -> Value {
+    serde_json::from_str(&env.ok(["manifest", "inspect", list])).expect("JSON")
+}
+
+fn document(env: &TestEnv, path: &str) -> Value {
+    serde_json::from_slice(&fs::read(env.work().join(path)).expect("a document")).expect("JSON")
+}
+
+/// The blob of a layout that has this digest.
+fn blob(env: &TestEnv, layout: &str, digest: &Value) -> Vec<u8> {
+    let digest = digest.as_str().expect("a digest").replace("sha256:", "");
+    fs::read(env.work().join(layout).join("blobs/sha256").join(digest)).expect("a blob")
+}
+
+/// The index that a layout's only entry names.
+fn index(env: &TestEnv, layout: &str) -> Value {
+    let top = document(env, &format!("{layout}/index.json"));
+    serde_json::from_slice(&blob(env, layout, &top["manifests"][0]["digest"])).expect("JSON")
+}
+
+fn architectures(list: &Value) -> Vec<&str> {
+    let manifests = list["manifests"].as_array().map(Vec::as_slice).unwrap_or_default();
+    manifests.iter().map(|entry| entry["platform"]["architecture"].as_str().unwrap_or_default()).collect()
+}
+
+#[test]
+fn what_is_wrong_is_said() {
+    let env = world();
+    env.ok(["manifest", "create", "l", "one"]);
+    insta::assert_snapshot!(env.run(["manifest", "add", "l", "nosuch"]), @r#"
+    ------- stderr -------
+    Error: nosuch: image not known
+    hint: "coracle images" shows what the store has; other places are oci:DIR, docker-archive:FILE, …, it speaks to no registry yet
+    [exit status: 125]
+    "#);
+    insta::assert_snapshot!(env.run(["manifest", "frob"]), @r#"
+    ------- stderr -------
+    Error: unknown command "frob" for "coracle manifest"
+    [exit status: 125]
+    "#);
+    let cases: &[(&[&str], &str)] = &[
+        (&["create", "Bad:Name:X"], "Bad:Name:X"),
+        (&["create", "--annotation", "x", "m"], "no \"=\" found in annotation \"x\""),
+        (&["create", "--amend", "--replace", "m"], "--amend"),
+        (&["create", "--amend", "one"], "that name is already in use"),
+        (&["add", "", "one"], "Invalid image name \"\""),
+        (&["add", "l", "one", "two"], "Too many arguments"),
+        (&["add", "--artifact-type", "x", "l", "one"], "--artifact-type requires --artifact"),
+        (
+            &["add", "--artifact-type", "x", "--artifact-exclude-titles", "l", "one"],
+            "--artifact-type/--artifact-exclude-titles require",
+        ),
+        (&["add", "--artifact", "l", "nosuch"], "\"nosuch\" to determine its digest"),
+        (&["add", "--artifact", "l", "."], "not a regular file"),
+        (&["add", "l", "docker://q.example/x"], "docker"),
+        (&["add", "--insecure", "--tls-verify", "l", "one"], "--insecure"),
+        (&["annotate", "l"], "requires at least 2 arg(s)"),
+        (&["annotate", "--index", "l", "one"], "Did not expect image or artifact name \"one\""),
+        (&["annotate", "--index", "--os", "x", "l"], "--index is not compatible with --os"),
+        (&["annotate", "--os", "x", "l", "two"], "no instance matching digest"),
+        (&["remove", "l", "nosuch"], "Invalid instance \"nosuch\""),
+        (&["inspect", "one"], "image is not a manifest list"),
+        (&["push", "one", "dir:x"], "image is not a manifest list"),
+        (&["push", "l"], "docker://l"),
+        (&["push", "l", "docker-archive:x"], "it holds one image only"),
+        (&["push", "--format", "v2s2", "l", "oci:x"], "does not take manifests in the format Docker v2s2"),
+        (&["push", "--sign-by", "x", "l", "dir:x"], "signing"),
+        (&["push", "--add-compression", "zstd", "l", "dir:x"], "one compression"),
+    ];
+    for (words, said) in cases {
+        let output = env.run(std::iter::once("manifest").chain(words.iter().copied()));
+        assert!(output.failure(125).contains(said), "{words:?}: {output}");
+    }
+    assert_eq!(architectures(&inspect(&env, "l")), ["amd64"]);
+}
+
+#[test]
+fn flags_of_every_verb_stand_before_between_and_after_the_two_words() {
+    let env = world();
+    let root = env.graph_root().display().to_string();
+    for words in [["--root", &root, "manifest", "create", "a"], ["manifest", "--root", &root, "create", "b"]] {
+        env.ok(words);
+    }
+    env.ok(["manifest", "create", "c", "--root", &root]);
+    let help = env.ok(["manifest"]);
+    assert_eq!(env.ok(["manifest", "--help"]), help);
+    assert!(help.contains("annotate"), "{help}");
+    assert!(env.ok(["manifest", "add", "--help"]).contains("coracle manifest add [flags] LIST"));
+    assert!(env.ok(["help", "manifest", "add"]).contains("--artifact-type"));
+}
+
+#[test]
+fn a_new_list_takes_a_name_only_if_it_may() {
+    let env = world();
+    let first = env.ok(["manifest", "create", "l", "one"]);
+    env.run(["manifest", "create", "l"]).failure(125);
+    assert_eq!(env.ok(["manifest", "create", "--amend", "--annotation", "a=b", "l", "two"]), first);
+    assert_eq!(inspect(&env, "l")["annotations"], json!({"a": "b"}));
+    let second = env.ok(["manifest", "create", "--replace", "l", "two"]);
+    assert_ne!(first, second);
+    assert_eq!(architectures(&inspect(&env, "l")), ["arm64"]);
+    assert_eq!(env.ok(["images", "--quiet", "--no-trunc", "--all"]).matches(&first).count(), 0, "the old one is gone");
+    env.ok(["tag", "l", "kept"]);
+    env.ok(["manifest", "create", "--replace", "l", "one"]);
+    assert_eq!(architectures(&inspect(&env, "kept")), ["arm64"], "what has another name stays");
+    let output = env.run(["manifest", "create", "--replace", "one"]);
+    assert!(output.failure(125).contains("already in use"), "an image is never replaced: {output}");
+    env.assert_store_is_clean();
+}
+
+#[test]
+fn lists_are_added_as_one_image_or_as_all() {
+    let env = world();
+    env.ok(["manifest", "create", "both", "two", "one"]);
+    env.ok(["manifest", "create", "first", "both"]);
+    let here = if cfg!(target_arch = "x86_64") { "amd64" } else { "arm64" };
+    assert_eq!(architectures(&inspect(&env, "first")), [here]);
+    env.ok(["manifest", "create", "--all", "all", "both"]);
+    assert_eq!(architectures(&inspect(&env, "all")), ["arm64", "amd64"]);
+    env.ok(["manifest", "push", "-q", "all", "oci:layout:x"]);
+    env.ok(["manifest", "create", "from-layout"]);
+    let added = env.ok(["manifest", "add", "--all", "--variant", "v9", "from-layout", "oci:layout:x"]);
+    let listed = inspect(&env, "from-layout");
+    assert_eq!(architectures(&listed), ["arm64", "amd64"]);
+    assert_eq!(listed["manifests"][0]["platform"]["variant"], "v9", "the first is the one that the flags are for");
+    assert!(added.ends_with(listed["manifests"][0]["digest"].as_str().expect("a digest")), "{added}");
+    assert_eq!(env.ok(["manifest", "inspect", "oci:layout:x"]).matches("\"digest\"").count(), 2);
+}
+
+#[test]
+fn images_that_lie_elsewhere_are_pushed_from_there() {
+    let env = world();
+    env.ok(["push", "-q", "two", "oci:elsewhere:two"]);
+    env.ok(["manifest", "create", "l", "one"]);
+    // A relative path means the same from anywhere.
+    env.ok(["manifest", "add", "l", "oci:elsewhere:two"]);
+    env.ok(["rmi", "two"]);
+    env.shell("cd /; coracle manifest push -q l oci:$HOME/../work/out:x").success();
+    let index = index(&env, "out");
+    assert_eq!(architectures(&index), ["amd64", "arm64"]);
+    for entry in index["manifests"].as_array().expect("entries") {
+        let manifest: Value = serde_json::from_slice(&blob(&env, "out", &entry["digest"])).expect("JSON");
+        assert!(!blob(&env, "out", &manifest["layers"][0]["digest"]).is_empty());
+    }
+    // What was there is there no more, or is something else.
+    let layer =
+        fs::read_dir(env.work().join("elsewhere/blobs/sha256")).expect("blobs").next().expect("one").expect("one").path();
+    fs::write(&layer, "other").expect("a blob");
+    let output = env.run(["manifest", "push", "-q", "l", "oci:again:x"]);
+    output.failure(125);
+    assert!(!env.work().join("again").exists(), "nothing is left of a failed push");
+    // A place that the policy does not accept is not read.
+    let policy = r#"{"default":[{"type":"insecureAcceptAnything"}],"transports":{"oci":{"":[{"type":"reject"}]}}}"#;
+    env.write_home(".config/containers/policy.json", policy);
+    assert!(env.run(["manifest", "push", "-q", "l", "oci:again:x"]).failure(125).contains("rejected by policy"));
+    assert!(env.run(["manifest", "add", "l", "oci:elsewhere:two"]).failure(125).contains("rejected by policy"));
+}
+
+#[test]
+fn an_image_of_a_list_may_be_gone() {
+    let env = world();
+    env.ok(["manifest", "create", "l", "one", "two"]);
+    env.ok(["rmi", "two"]);
+    let output = env.run(["manifest", "push", "-q", "l", "oci:out:x"]);
+    assert!(output.failure(125).contains("is not in the store"), "{output}");
+    let output = env.run(["from", "--arch", "arm64", "l"]);
+    assert!(output.failure(125).contains("is not in the store"), "{output}");
+    env.ok(["manifest", "push", "-q", "--all=false", "l", "dir:out"]);
+    assert_eq!(architectures(&document(&env, "out/manifest.json")), ["amd64", "arm64"]);
+}
+
+#[test]
+fn files_become_artifacts_of_a_list() {
+    let env = world();
+    env.write("data.json", "{\"a\":1}\n");
+    env.write("binary", [0_u8, 1, 2]);
+    env.write("config", "c");
+    env.ok(["manifest", "create", "l", "one"]);
+    let added = env.ok([
+        "manifest",
+        "add",
+        "--artifact",
+        "--artifact-type",
+        "application/x",
+        "--artifact-annotation",
+        "k=v",
+        "--annotation",
+        "in=list",
+        "--artifact-subject",
+        "one",
+        "l",
+        "data.json",
+        "binary",
+    ]);
+    let listed = inspect(&env, "l");
+    let entry = &listed["manifests"][1];
+    assert!(added.ends_with(entry["digest"].as_str().expect("a digest")));
+    assert_eq!((&entry["artifactType"], &entry["annotations"]), (&json!("application/x"), &json!({"in": "list"})));
+    let files = [env.work().join("data.json"), env.work().join("binary")];
+    assert_eq!(entry["files"], json!(files));
+    assert_eq!(listed["mediaType"], "application/vnd.oci.image.index.v1+json");
+
+    env.ok(["manifest", "push", "-q", "l", "oci:out:x"]);
+    let index = index(&env, "out");
+    let manifest: Value = serde_json::from_slice(&blob(&env, "out", &index["manifests"][1]["digest"])).expect("JSON");
+    let layers = manifest["layers"].as_array().expect("layers");
+    let types: Vec<&str> = layers.iter().map(|layer| layer["mediaType"].as_str().expect("a type")).collect();
+    assert_eq!(types, ["application/json", "application/octet-stream"]);
+    assert_eq!(layers[0]["annotations"], json!({"org.opencontainers.image.title": "data.json"}));
+    assert_eq!(manifest["annotations"], json!({"k": "v"}));
+    assert_eq!(blob(&env, "out", &layers[0]["digest"]), b"{\"a\":1}\n");
+    assert_eq!(blob(&env, "out", &manifest["config"]["digest"]), b"{}");
+    let raw = env.ok(["inspect", "--type", "image", "--format", "{{.FromImageDigest}}", "one"]);
+    assert_eq!(manifest["subject"]["digest"], json!(raw));
+
+    env.ok([
+        "manifest",
+        "add",
+        "--artifact",
+        "--artifact-config",
+        "config",
+        "--artifact-config-type",
+        "application/c",
+        "--artifact-layer-type",
+        "application/l",
+        "--artifact-exclude-titles",
+        "l",
+        "data.json",
+    ]);
+    env.ok(["manifest", "push", "-q", "l", "dir:dir"]);
+    let last = &document(&env, "dir/manifest.json")["manifests"][2];
+    let name = last["digest"].as_str().expect("a digest").replace("sha256:", "");
+    let manifest = document(&env, &format!("dir/{name}.manifest.json"));
+    assert_eq!(manifest["config"]["mediaType"], "application/c");
+    assert_eq!(
+        (&manifest["layers"][0]["mediaType"], &manifest["layers"][0]["annotations"]),
+        (&json!("application/l"), &Value::Null)
+    );
+
+    // An image store holds images.
+    let output = env.run(["pull", "-q", "oci:out:x", "--arch", "none"]);
+    output.failure(125);
+    env.ok(["manifest", "remove", "l", "binary"]);
+    assert_eq!(inspect(&env, "l")["manifests"].as_array().map(Vec::len), Some(2));
+    env.write("data.json", "changed");
+    let output = env.run(["manifest", "push", "-q", "l", "oci:other:x"]);
+    output.failure(125);
+    env.ok(["manifest", "remove", "l", "data.json"]);
+    env.ok(["manifest", "push", "-q", "l", "oci:other:x"]);
+}
+
+#[test]
+fn skopeo_and_podman_take_artifacts_as_they_are() {
+    if skip_without(&["skopeo", "jq"]) {
+        return;
+    }
+    let env = world();
+    let output = env.shell(
+        "echo text >note.txt
+         coracle manifest create l one >/dev/null; coracle manifest add --artifact --artifact-type application/x l note.txt >/dev/null
+         coracle manifest push -q l oci:out:x
+         digest=$(skopeo inspect --raw oci:out:x | jq -r '.manifests[1].digest')
+         skopeo inspect --raw oci:out:x | jq -c '[.manifests[].artifactType]'
+         sha256sum out/blobs/sha256/* | awk '{ n = split($2, path, \"/\"); if (path[n] != $1) print \"bad\", $0 }'
+         jq -r .artifactType out/blobs/sha256/${digest#sha256:}",
+    );
+    assert_eq!(output.success(), "[null,\"application/x\"]\napplication/x", "{output}");
+}
+
+#[test]
+fn a_list_has_annotations_and_a_subject_of_its_own() {
+    let env = world();
+    let id = env.ok(["manifest", "create", "l", "one"]);
+    assert_eq!(env.ok(["manifest", "annotate", "--index", "--annotation", "a=b", "l"]), id);
+    assert_eq!(env.ok(["manifest", "annotate", "--subject", "two", "l"]), id);
+    let listed = inspect(&env, "l");
+    assert_eq!(listed["annotations"], json!({"a": "b"}));
+    let two = env.ok(["inspect", "--type", "image", "--format", "{{.FromImageDigest}}", "two"]);
+    assert_eq!(listed["subject"]["digest"], json!(two));
+    env.ok(["manifest", "annotate", "--os-version", "10", "--annotation", "of=one", "l", "one"]);
+    env.ok(["manifest", "push", "-q", "l", "oci:out:x"]);
+    let index = index(&env, "out");
+    assert_eq!((&index["subject"]["digest"], &index["annotations"]), (&json!(two), &json!({"a": "b"})));
+    assert_eq!(index["manifests"][0]["annotations"], json!({"of": "one"}));
+    assert_eq!(index["manifests"][0]["platform"]["os.version"], "10");
+}
+
+#[test]
+fn a_pushed_list_tells_its_digest_and_may_go() {
+    let env = world();
+    env.ok(["manifest", "create", "l", "one", "two"]);
+    let output = env.run(["manifest", "push", "--digestfile", "digest", "--rm", "l", "oci:out:x"]);
+    assert_eq!(output.success(), "");
+    for line in ["Copying 2 of 2 images in list", "Writing manifest list to image destination"] {
+        assert!(output.err().contains(line), "{line}: {output}");
+    }
+    let top = document(&env, "out/index.json");
+    assert_eq!(
+        fs::read_to_string(env.work().join("digest")).expect("a digest"),
+        top["manifests"][0]["digest"].as_str().unwrap()
+    );
+    env.run(["manifest", "exists", "l"]).failure(1);
+    assert_eq!(env.ok(["images", "--noheading", "--quiet"]).lines().count(), 2, "the images stay");
+    env.ok(["manifest", "create", "m", "one"]);
+    let quiet = env.run(["manifest", "push", "--quiet", "--purge", "--compression-format", "zstd", "m", "oci:zstd:x"]);
+    assert_eq!((quiet.success(), quiet.err()), (String::new(), String::new()));
+    let manifest: Value =
+        serde_json::from_slice(&blob(&env, "zstd", &index(&env, "zstd")["manifests"][0]["digest"])).expect("JSON");
+    assert_eq!(manifest["layers"][0]["mediaType"], "application/vnd.oci.image.layer.v1.tar+zstd");
+    env.assert_store_is_clean();
+}
+
+#[test]
+fn no_entry_is_lost_when_many_add_at_once() {
+    let env = world();
+    env.ok(["manifest", "create", "l"]);
+    let output = env.shell(
+        "for i in 1 2 3 4 5 6; do c=$(coracle from scratch); coracle config --label n=$i --os os$i $c; coracle commit -q --rm $c i$i >/dev/null; done
+         for i in 1 2 3 4 5 6; do coracle manifest add l i$i >/dev/null & done; wait
+         coracle manifest inspect l | grep -c '\"os\"'",
+    );
+    assert_eq!(output.success(), "6", "{output}");
+}
+
+#[test]
+fn names_from_a_list_are_shown_escaped() {
+    let env = world();
+    env.ok(["manifest", "create", "l"]);
+    env.ok(["manifest", "add", "--arch", "a\u{1b}[31m", "l", "one"]);
+    let output = env.run(["from", "--arch", "b\u{1b}[31m", "l"]);
+    assert!(!output.failure(125).contains('\u{1b}'), "{output}");
+    assert!(!env.ok(["manifest", "inspect", "l"]).contains('\u{1b}'));
+}
