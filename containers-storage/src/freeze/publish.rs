@@ -106,9 +106,9 @@ impl Steps {
         let containers = all.containers.prepare()?;
         forget_own(all, &frozen.own, &frozen.target)?;
         let last_record = all.layers.prepare()?;
-        for prepared in [&both_records, &images, &containers, &last_record] {
-            prepared.sync()?;
-        }
+        let all_prepared = [&both_records, &images, &containers, &last_record];
+        all_prepared.iter().for_each(|prepared| prepared.start_sync());
+        all_prepared.iter().try_for_each(|prepared| prepared.sync())?;
         let (container, deleted) = (frozen.container.clone(), store::Deleted::default());
         Ok(Self { frozen, image, container, both_records, images, containers, last_record, noted, deleted })
     }

@@ -156,7 +156,7 @@ impl Store {
         crate::lock::make_private_dir(&dir).map_err(Error::io("creating", &dir))?;
         for key in &image.big_data_names {
             let file = big_data_file(key).ok_or_else(|| Error::NoData { image: id.clone(), key: key.clone() })?;
-            prepared.push(PendingFile::write(&dir.join(&file), &self.read_image_file(id, &file)?)?);
+            prepared.push(PendingFile::write(&dir.join(&file), &[&self.read_image_file(id, &file)?])?);
         }
         images.push(&image)?;
         Ok(prepared)
@@ -170,7 +170,7 @@ impl Store {
         images.update(id, |image| image.note_big_data(key, bytes))?;
         let dir = self.image_dir(&images, id);
         crate::lock::make_private_dir(&dir).map_err(Error::io("creating", &dir))?;
-        prepared.push(PendingFile::write(&dir.join(file), bytes)?);
+        prepared.push(PendingFile::write(&dir.join(file), &[bytes])?);
         prepared.append(images.prepare()?);
         prepared.finish()
     }
@@ -217,7 +217,7 @@ fn write_big_data(dir: &Path, new: &NewImage) -> Result<Prepared, Error> {
     for (key, bytes) in &new.big_data {
         let missing = || Error::NoData { image: new.id.clone(), key: key.clone() };
         let file = big_data_file(key).ok_or_else(missing)?;
-        prepared.push(PendingFile::write(&dir.join(file), bytes)?);
+        prepared.push(PendingFile::write(&dir.join(file), &[bytes])?);
     }
     Ok(prepared)
 }

@@ -16,12 +16,13 @@ pub mod fields;
 pub mod records;
 pub mod scan;
 
-use std::io::Write;
+use std::io::{IoSlice, Write};
+use std::num::NonZeroU64;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{Advice, CWD, Mode, OFlags};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -191,17 +192,37 @@ impl Table {
 
     /// Writes what is in memory beside the file, which stays as it is until the result is committed.
     pub fn write(&self) -> Result<PendingFile, Error> {
-        let records: usize = (0..self.len()).map(|index| self.raw(index).len() + 1).sum();
-        let mut text = String::with_capacity(records + 2);
-        text.push('[');
-        for index in 0..self.len() {
-            if index > 0 {
-                text.push(',');
+        let mut parts: Vec<&[u8]> = vec![b"["];
+        parts.extend(self.parts().into_iter().map(str::as_bytes));
+        parts.push(b"]");
+        PendingFile::write(&self.path, &parts)
+    }
+
+    /// The records with a comma between each two. What lies together in the text that was read is one part: of a large table little
+    /// has changed, and the rest is not copied.
+    fn parts(&self) -> Vec<&str> {
+        let mut parts = Vec::new();
+        let mut run: Option<Range<usize>> = None;
+        let flush = |run: Option<Range<usize>>| run.and_then(|range| self.text.get(range));
+        for (index, slot) in self.records.iter().enumerate() {
+            match slot {
+                Slot::Read(range) => match &mut run {
+                    Some(open) if self.text.get(open.end..range.start) == Some(",") => open.end = range.end,
+                    _ => {
+                        parts.extend(flush(run.take()));
+                        parts.extend((index > 0).then_some(","));
+                        run = Some(range.clone());
+                    }
+                },
+                Slot::Written(text) => {
+                    parts.extend(flush(run.take()));
+                    parts.extend((index > 0).then_some(","));
+                    parts.push(text);
+                }
             }
-            text.push_str(self.raw(index));
         }
-        text.push(']');
-        PendingFile::write(&self.path, text.as_bytes())
+        parts.extend(flush(run));
+        parts
     }
 
     fn unwritable(&self, error: &serde_json::Error) -> Error {
@@ -235,7 +256,7 @@ fn merge(original: &str, before: &str, after: &str) -> String {
 
 /// Writes `bytes` to `path` so that a reader, or a machine that lost power, sees the old file or the new one, never a part. Mode 0600.
 pub fn replace_file(path: &Path, bytes: &[u8], durability: Durability) -> Result<(), Error> {
-    let pending = PendingFile::write(path, bytes)?;
+    let pending = PendingFile::write(path, &[bytes])?;
     if durability == Durability::Synced {
         pending.sync()?;
     }
@@ -246,14 +267,15 @@ pub fn replace_file(path: &Path, bytes: &[u8], durability: Durability) -> Result
 #[derive(Debug)]
 pub struct PendingFile {
     file: std::fs::File,
+    length: usize,
     temporary: PathBuf,
     path: PathBuf,
     committed: bool,
 }
 
 impl PendingFile {
-    /// Writes `bytes` to `.tmp-<name><random>` in the directory of `path`, mode 0600 whatever the umask.
-    pub fn write(path: &Path, bytes: &[u8]) -> Result<Self, Error> {
+    /// Writes `parts`, one behind the other, to `.tmp-<name><random>` in the directory of `path`, mode 0600 whatever the umask.
+    pub fn write(path: &Path, parts: &[&[u8]]) -> Result<Self, Error> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let mut random = [0u8; 8];
         getrandom::fill(&mut random).map_err(|error| io_error("creating", path, std::io::Error::other(error)))?;
@@ -262,10 +284,21 @@ impl PendingFile {
         let mode = Mode::RUSR | Mode::WUSR;
         let fd =
             rustix::fs::openat(CWD, &temporary, flags, mode).map_err(|error| io_error("creating", &temporary, error.into()))?;
-        let mut pending = Self { file: fd.into(), temporary, path: path.to_owned(), committed: false };
-        let written = pending.file.write_all(bytes).and_then(|()| Ok(rustix::fs::fchmod(&pending.file, mode)?));
+        let length = parts.iter().map(|part| part.len()).sum();
+        let mut pending = Self { file: fd.into(), length, temporary, path: path.to_owned(), committed: false };
+        let written = write_all(&mut pending.file, parts).and_then(|()| Ok(rustix::fs::fchmod(&pending.file, mode)?));
         written.map_err(|source| io_error("writing", path, source))?;
         Ok(pending)
+    }
+
+    /// Has the kernel begin to write the content to the disk, and does not wait for it: of several files that are synced one after
+    /// the other, each would cost the file system a commit of its journal, while files that are on their way share one.
+    pub fn start_sync(&self) {
+        // DONTNEED begins with that (mm/fadvise.c), and then drops what is clean; pages on their way to the disk are not. Ending one byte
+        // early still writes the last page, but does not look at it for dropping. It is advice: without it only time is lost.
+        if let Some(length) = NonZeroU64::new((self.length as u64).saturating_sub(1)) {
+            let _ = rustix::fs::fadvise(&self.file, 0, Some(length), Advice::DontNeed);
+        }
     }
 
     /// Waits until the content is on the disk.
@@ -288,6 +321,27 @@ impl Drop for PendingFile {
             let _ = std::fs::remove_file(&self.temporary);
         }
     }
+}
+
+/// Writes all of `parts`, in as few calls as the kernel lets.
+fn write_all(file: &mut std::fs::File, parts: &[&[u8]]) -> std::io::Result<()> {
+    /// IOV_MAX of Linux (writev(2)).
+    const MOST: usize = 1024;
+    for parts in parts.chunks(MOST) {
+        let mut slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
+        let mut left = slices.as_mut_slice();
+        // Leading empty ones are dropped, so that nothing written means a full disk.
+        IoSlice::advance_slices(&mut left, 0);
+        while !left.is_empty() {
+            match file.write_vectored(left) {
+                Ok(0) => return Err(std::io::ErrorKind::WriteZero.into()),
+                Ok(length) => IoSlice::advance_slices(&mut left, length),
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(())
 }
 
 fn io_error(action: &'static str, path: &Path, source: std::io::Error) -> Error {
@@ -392,6 +446,35 @@ mod tests {
         let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&path).unwrap().permissions());
         assert_eq!(mode & 0o7777, 0o600);
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_save_keeps_the_bytes_between_what_it_removes_changes_and_adds() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("t.json");
+        let saved = |text: &str, edit: &dyn Fn(&mut Table)| {
+            std::fs::write(&path, text).unwrap();
+            let mut t = Table::read(&path).unwrap();
+            edit(&mut t);
+            t.save(Durability::Volatile).unwrap();
+            std::fs::read_to_string(&path).unwrap()
+        };
+        let five = r#"[{"id":"a"},{"id":"b"}, {"id":"c"},{"id":"d"},{"id":"e"}]"#;
+        let rename = |t: &mut Table, index| drop(t.update(index, |row: &mut Row| row.names.push("n".into())).unwrap());
+        let cases: [(&dyn Fn(&mut Table), &str); 6] = [
+            (&|_| {}, r#"[{"id":"a"},{"id":"b"},{"id":"c"},{"id":"d"},{"id":"e"}]"#),
+            (&|t| t.remove(0), r#"[{"id":"b"},{"id":"c"},{"id":"d"},{"id":"e"}]"#),
+            (&|t| t.remove(3), r#"[{"id":"a"},{"id":"b"},{"id":"c"},{"id":"e"}]"#),
+            (&|t| t.remove(4), r#"[{"id":"a"},{"id":"b"},{"id":"c"},{"id":"d"}]"#),
+            (&|t| rename(t, 3), r#"[{"id":"a"},{"id":"b"},{"id":"c"},{"id":"d","names":["n"]},{"id":"e"}]"#),
+            (&|t| (0..5).for_each(|_| t.remove(0)), "[]"),
+        ];
+        for (edit, want) in cases {
+            assert_eq!(saved(five, edit), want);
+        }
+        let many: Vec<String> = (0..3000).map(|number| format!(r#"{{"id":"{number}"}}"#)).collect();
+        let all = format!("[{}]", many.join(",\n"));
+        assert_eq!(saved(&all, &|_| {}), all.replace('\n', ""), "more parts than one call takes");
     }
 
     #[test]

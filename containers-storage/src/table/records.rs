@@ -100,8 +100,12 @@ impl Records {
 
     /// The members of a record, unparsed, in its order; ends at the first error.
     pub fn members(&self, place: Place) -> impl Iterator<Item = (&str, &str)> {
-        let raw = self.sources.get(place.0).map_or("", |source| source.table.raw(place.1));
-        super::scan::members(raw).map_while(Result::ok)
+        super::scan::members(self.raw(place)).map_while(Result::ok)
+    }
+
+    /// A record as JSON text.
+    pub fn raw(&self, place: Place) -> &str {
+        self.sources.get(place.0).map_or("", |source| source.table.raw(place.1))
     }
 
     /// Whose record it is.
@@ -202,9 +206,21 @@ impl Prepared {
         self.files.extend(next.files);
     }
 
-    /// Waits until all of it is on the disk. What is written before the first wait costs the disk one flush, not one each.
+    /// Begins to bring all of it to the disk.
+    pub fn start_sync(&self) {
+        self.to_be_synced().for_each(PendingFile::start_sync);
+    }
+
+    /// Waits until all of it is on the disk.
     pub fn sync(&self) -> Result<(), Error> {
-        self.files.iter().filter(|(_, durability)| *durability == Durability::Synced).try_for_each(|(file, _)| file.sync())
+        if self.to_be_synced().nth(1).is_some() {
+            self.start_sync();
+        }
+        self.to_be_synced().try_for_each(PendingFile::sync)
+    }
+
+    fn to_be_synced(&self) -> impl Iterator<Item = &PendingFile> {
+        self.files.iter().filter(|(_, durability)| *durability == Durability::Synced).map(|(file, _)| file)
     }
 
     /// Syncs and commits.
