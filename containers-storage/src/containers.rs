@@ -2,8 +2,6 @@
 //!
 //! Invariant: names are unique over both files. Ours are written to the stable file, since older tools see no other.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -11,7 +9,7 @@ use crate::id_map::IdRange;
 use crate::store::Error;
 use crate::table::fields;
 use crate::table::records::{Origin, Place, Records};
-use crate::{ContainerId, Digest, ImageId, LayerId};
+use crate::{ContainerId, ImageId, LayerId};
 
 /// The record of one container (format, section 3.7). Members that are not listed here survive in the table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,25 +27,6 @@ pub struct Container {
     /// Opaque text of the tool that made it.
     #[serde(default, deserialize_with = "fields::nullable", skip_serializing_if = "String::is_empty")]
     pub metadata: String,
-    /// Keys of the big data.
-    #[serde(default, rename = "big-data-names", deserialize_with = "fields::nullable", skip_serializing_if = "Vec::is_empty")]
-    pub big_data_names: Vec<String>,
-    /// Length in bytes by key.
-    #[serde(
-        default,
-        rename = "big-data-sizes",
-        deserialize_with = "fields::nullable",
-        skip_serializing_if = "BTreeMap::is_empty"
-    )]
-    pub big_data_sizes: BTreeMap<String, i64>,
-    /// Digest by key.
-    #[serde(
-        default,
-        rename = "big-data-digests",
-        deserialize_with = "fields::digests",
-        skip_serializing_if = "BTreeMap::is_empty"
-    )]
-    pub big_data_digests: BTreeMap<String, Digest>,
     /// When the record was made, RFC 3339.
     #[serde(default, deserialize_with = "fields::nullable")]
     pub created: String,
@@ -77,9 +56,6 @@ impl Container {
             image,
             layer,
             metadata: String::new(),
-            big_data_names: Vec::new(),
-            big_data_sizes: BTreeMap::new(),
-            big_data_digests: BTreeMap::new(),
             created: fields::now(),
             uid_map: Vec::new(),
             gid_map: Vec::new(),

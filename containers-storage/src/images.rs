@@ -2,6 +2,8 @@
 //!
 //! Invariant: a name belongs to one image. Big data is stored under a file name made of its key, never under the key itself.
 
+mod listed;
+
 use std::collections::BTreeMap;
 
 use base64::Engine as _;
@@ -12,6 +14,8 @@ use crate::store::Error;
 use crate::table::fields;
 use crate::table::records::{Origin, Place, Records};
 use crate::{Digest, ImageId, LayerId};
+
+pub use self::listed::Listed;
 
 /// The record of one image (format, section 3.4). Members that are not listed here survive in the table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -115,6 +119,11 @@ impl Images {
     /// Every image, in the order of the table.
     pub fn all(&self) -> Result<Vec<Image>, Error> {
         self.records.places().into_iter().map(|place| self.image(place)).collect()
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.records.places().len()
     }
 
     /// The image with this ID.

@@ -10,8 +10,8 @@ use serde_json::{Map, Value};
 
 use crate::id_map::IdRange;
 use crate::store::Error;
-use crate::table::fields;
 use crate::table::records::{Origin, Place, Records};
+use crate::table::{fields, scan};
 use crate::{Digest, LayerId};
 
 /// Flag of a layer that everyone may destroy: it is being made or being deleted.
@@ -220,17 +220,46 @@ impl LayerContent {
 #[derive(Debug, Default)]
 pub struct Layers {
     pub(crate) records: Records,
-    /// Places by ID, made when chains are walked: 120 linear searches would cost more than one index.
-    index: OnceCell<HashMap<String, Place>>,
+    index: OnceCell<Index>,
+}
+
+/// All records by ID, made when chains are walked: 120 linear searches would cost more.
+#[derive(Debug)]
+struct Index {
+    places: Vec<Place>,
+    /// Positions in `places`.
+    by_id: HashMap<String, usize>,
 }
 
 /// What sums over layers need of each.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Brief {
-    /// The layer below.
-    pub parent: Option<LayerId>,
+#[derive(Debug, PartialEq, Eq)]
+struct Brief<'a> {
+    /// The layer below; empty for none.
+    parent: &'a str,
     /// Length of the uncompressed tar in bytes; 0 when unknown.
-    pub diff_size: u64,
+    size: i64,
+}
+
+impl<'a> Brief<'a> {
+    /// Takes it from a raw record.
+    fn read(record: &'a str) -> Self {
+        // Without blanks and without an object within, a key with its quotes and colon is the record's own: within a string the quotes
+        // would be escaped.
+        let within = record.as_bytes().get(1..).unwrap_or_default();
+        let plain = !within.iter().fold(false, |found, byte| found | (*byte <= b' ') | (*byte == b'{'));
+        let (parent, digest, size) = if plain {
+            let after = |key: &str| memchr::memmem::find(record.as_bytes(), key.as_bytes()).map(|at| &record[at + key.len()..]);
+            let quoted = |key| after(key).and_then(|rest| rest.split_once('"')).map(|(value, _)| value);
+            let number = |key| after(key).map(|rest| rest.split([',', '}']).next().unwrap_or_default());
+            (quoted("\"parent\":\""), quoted("\"diff-digest\":\""), number("\"diff-size\":"))
+        } else {
+            let of = |name| scan::member(record, name);
+            (of("parent").map(|value| value.trim_matches('"')), of("diff-digest"), of("diff-size"))
+        };
+        // A size is only valid beside a digest (containers/storage, ImageSize).
+        let size = digest.and(size).and_then(|size| size.trim().parse::<i64>().ok()).unwrap_or(0).max(0);
+        Self { parent: parent.unwrap_or_default(), size }
+    }
 }
 
 impl Layers {
@@ -270,45 +299,65 @@ impl Layers {
         place.map(|place| self.records.parse(place)).transpose()
     }
 
-    fn index(&self) -> &HashMap<String, Place> {
+    fn index(&self) -> &Index {
         self.index.get_or_init(|| {
-            let places = self.records.places().into_iter();
-            places.map(|place| (self.records.id(place).to_owned(), place)).collect()
+            let places = self.records.places();
+            let by_id = places.iter().enumerate().map(|(at, place)| (self.records.id(*place).to_owned(), at)).collect();
+            Index { places, by_id }
         })
     }
 
-    /// Parent and size of the layer with this ID, read without parsing the rest of its record: for sums over many layers.
-    pub fn brief(&self, id: &LayerId) -> Option<Brief> {
-        let place = *self.index().get(id.as_str())?;
-        let mut brief = Brief { parent: None, diff_size: 0 };
-        let mut has_digest = false;
-        for (name, value) in self.records.members(place) {
-            match name {
-                "parent" => brief.parent = value.trim_matches('"').parse().ok(),
-                "diff-digest" => has_digest = true,
-                "diff-size" => brief.diff_size = value.parse().unwrap_or(0),
-                _ => {}
+    fn indexed(&self, id: &str) -> Option<Place> {
+        let index = self.index();
+        index.by_id.get(id).map(|at| index.places[*at])
+    }
+
+    /// The layer below the layer with this ID, read without parsing the rest of the record. None where there is none, or no such layer.
+    pub fn parent(&self, id: &LayerId) -> Option<LayerId> {
+        Brief::read(self.records.raw(self.indexed(id.as_str())?)).parent.parse().ok()
+    }
+
+    /// For each of `tops` the bytes of its tar and those of all layers below it. A layer whose size is unknown counts as nothing, and so
+    /// does what cannot be found, or a loop: damage that `check` reports.
+    pub fn stack_sizes<'a>(&self, tops: impl Iterator<Item = &'a LayerId>) -> HashMap<LayerId, i64> {
+        let index = self.index();
+        let mut sums: Vec<Option<i64>> = vec![None; index.places.len()];
+        let mut stack = Vec::new();
+        let mut sum_of = |top: &str| {
+            let mut next = index.by_id.get(top);
+            let mut below = 0;
+            while let Some(at) = next {
+                if let Some(known) = sums[*at] {
+                    below = known;
+                    break;
+                }
+                // Whoever comes here again before the sum is there has gone in a circle.
+                sums[*at] = Some(0);
+                let brief = Brief::read(self.records.raw(index.places[*at]));
+                stack.push((at, brief.size));
+                next = index.by_id.get(brief.parent);
             }
-        }
-        // A size is only valid beside a digest (containers/storage, ImageSize).
-        if !has_digest {
-            brief.diff_size = 0;
-        }
-        Some(brief)
+            for (at, size) in stack.drain(..).rev() {
+                below = below.saturating_add(size);
+                sums[*at] = Some(below);
+            }
+            below
+        };
+        tops.map(|top| (top.clone(), sum_of(top.as_str()))).collect()
     }
 
     /// The layers of an image from `top` down to the base, `top` first. A missing parent or a loop is an error.
     pub fn chain(&self, top: &LayerId) -> Result<Vec<Layer>, Error> {
-        let index = self.index();
+        let places = self.index().places.len();
         let mut chain: Vec<Layer> = Vec::new();
         let mut next = Some(top.clone());
         while let Some(id) = next {
-            let place = index.get(id.as_str()).ok_or_else(|| Error::NoLayer(id.clone()))?;
+            let place = self.indexed(id.as_str()).ok_or_else(|| Error::NoLayer(id.clone()))?;
             // More steps than layers: some layer is its own ancestor.
-            if chain.len() >= index.len() {
+            if chain.len() >= places {
                 return Err(Error::BrokenChain(top.clone()));
             }
-            let layer: Layer = self.records.parse(*place)?;
+            let layer: Layer = self.records.parse(place)?;
             next = layer.parent.clone();
             chain.push(layer);
         }
@@ -330,18 +379,6 @@ impl Layers {
         let places = self.records.mentioning(parent.as_str()).into_iter();
         let children = places.filter(|place| self.records.member::<&str>(*place, "parent") == Some(parent.as_str()));
         Ok(children.filter_map(|place| self.records.id(place).parse().ok()).collect())
-    }
-
-    /// The layers directly above each layer that has some: for questions about many, each of which would search the whole table.
-    pub fn children_by_parent(&self) -> HashMap<LayerId, Vec<LayerId>> {
-        let mut children: HashMap<LayerId, Vec<LayerId>> = HashMap::new();
-        for place in self.records.places() {
-            let parent = self.records.member::<&str>(place, "parent").and_then(|parent| parent.parse().ok());
-            if let (Some(parent), Ok(id)) = (parent, self.records.id(place).parse()) {
-                children.entry(parent).or_default().push(id);
-            }
-        }
-        children
     }
 
     /// IDs of the layers of this store whose flags hold `flag` with any value but `false`.
@@ -435,6 +472,35 @@ mod tests {
         assert!(matches!(l.chain(&a), Err(Error::BrokenChain(_))));
         let l = layers(&format!(r#"[{{"id":"{a}","parent":"{b}"}}]"#));
         assert!(matches!(l.chain(&a), Err(Error::NoLayer(_))));
+    }
+
+    #[test]
+    fn stacks_are_summed_whatever_is_damaged() {
+        let (a, b, c, d, e) = (id('a'), id('b'), id('c'), id('d'), id('e'));
+        let sized = r#""diff-digest":"sha256:00","diff-size""#;
+        let l = layers(&format!(
+            r#"[{{"id":"{a}",{sized}:5}},{{"id":"{b}","parent":"{a}","diff-size":70}},{{"id":"{c}","parent":"{b}",{sized}:10}},{{"id":"{d}","parent":"{e}",{sized}:1}},{{"id":"{e}","parent":"{d}",{sized}:2}}]"#
+        ));
+        let sizes = l.stack_sizes([&c, &a, &b, &d, &id('f')].into_iter());
+        assert_eq!([&a, &b, &c, &d, &id('f')].map(|top| sizes[top]), [5, 5, 15, 3, 0]);
+    }
+
+    #[test]
+    fn a_brief_is_what_the_members_say_however_they_are_written() {
+        let cases = [
+            (r#"{"id":"a","parent":"p","diff-digest":"d","diff-size":7,"uidset":[0]}"#, ("p", 7)),
+            (r#"{"id":"a","diff-digest":"d","diff-size":7}"#, ("", 7)),
+            (r#"{"id":"a","parent":"p","diff-size":7}"#, ("p", 0)),
+            (r#"{"id":"a","diff-digest":"d","diff-size":-1}"#, ("", 0)),
+            (r#"{"metadata":"\"parent\":\"x\"","parent":"p","compressed-diff-digest":"c","diff-size":7}"#, ("p", 0)),
+            (r#"{"flags":{"parent":"x","diff-size":9},"parent":"p","diff-digest":"d","diff-size":7}"#, ("p", 7)),
+            (r#"{"id" : "a", "flags" : {}, "parent" : "p", "diff-digest" : "d", "diff-size" : 7 }"#, ("p", 7)),
+            (r#"{"id" : "a", "parent" : "p", "diff-digest" : "d", "diff-size" : 7 }"#, ("p", 7)),
+            ("", ("", 0)),
+        ];
+        for (record, (parent, size)) in cases {
+            assert_eq!(Brief::read(record), Brief { parent, size }, "{record}");
+        }
     }
 
     #[test]

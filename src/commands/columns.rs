@@ -4,6 +4,8 @@
 /// Blanks between two columns.
 const PADDING: usize = 3;
 
+const BLANKS: &str = "                                                                ";
+
 /// `text` with its tabs replaced by blanks. Widths are counted in characters.
 pub(super) fn align(text: &str) -> String {
     let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split('\t').collect()).collect();
@@ -14,7 +16,12 @@ pub(super) fn align(text: &str) -> String {
         for (at, cell) in cells.iter().enumerate() {
             out.push_str(cell);
             if let Some(width) = widths.get(at) {
-                out.extend(std::iter::repeat_n(' ', width.saturating_sub(cell.chars().count())));
+                let mut missing = width.saturating_sub(cell.chars().count());
+                while missing > 0 {
+                    let blanks = &BLANKS[..missing.min(BLANKS.len())];
+                    out.push_str(blanks);
+                    missing -= blanks.len();
+                }
             }
         }
         out.push('\n');

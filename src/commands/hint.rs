@@ -42,7 +42,7 @@ fn unknown_container(text: &str) -> Option<&str> {
 }
 
 fn nearest_image(context: &Context, operand: &str) -> Option<String> {
-    let images = context.opened_store()?.images().ok()?.all().ok()?;
+    let images = context.opened_store()?.images().ok()?.listed().ok()?;
     // People type the short form: compare with and without the domain and the tag.
     let names = || images.iter().flat_map(|image| &image.names);
     let form = nearest(operand, names().flat_map(|name| forms(name)))?;

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use containers_storage::images::Image;
+use containers_storage::images::Listed;
 use jiff::Timestamp;
 
 use crate::container::find_image::find_image;
@@ -89,7 +89,7 @@ impl Filter {
         matches!(self.condition, Condition::Reference(_)) && !self.negated
     }
 
-    fn keeps(&self, set: &ImageSet<'_>, image: &Image) -> Result<bool, CommandError> {
+    fn keeps(&self, set: &ImageSet<'_>, image: &Listed) -> Result<bool, CommandError> {
         let holds = match &self.condition {
             Condition::MadeAfter(moment) => ImageSet::created(image) > *moment,
             Condition::MadeBefore(moment) => ImageSet::created(image) < *moment,
@@ -102,7 +102,7 @@ impl Filter {
                 image.digest.as_ref().is_some_and(|digest| digest.as_str().starts_with(prefix.as_str()))
             }
             Condition::Label { key, value } => has_label(&set.config(image).config.labels, key, value.as_deref()),
-            Condition::Manifest(want) => set.is_list(image) == *want,
+            Condition::Manifest(want) => set.is_list(image)? == *want,
             Condition::ReadOnly(want) => image.read_only == *want,
             Condition::Reference(pattern) => image.names.iter().any(|name| name_matches(pattern, name)),
         };
@@ -111,7 +111,7 @@ impl Filter {
 }
 
 /// The images that all filters keep.
-pub(super) fn select<'s>(set: &'s ImageSet<'_>, filters: &[Filter]) -> Result<Vec<&'s Image>, CommandError> {
+pub(super) fn select<'s>(set: &'s ImageSet<'_>, filters: &[Filter]) -> Result<Vec<&'s Listed>, CommandError> {
     let mut kept = Vec::new();
     for image in set.all() {
         if keep(set, image, filters)? {
@@ -121,7 +121,7 @@ pub(super) fn select<'s>(set: &'s ImageSet<'_>, filters: &[Filter]) -> Result<Ve
     Ok(kept)
 }
 
-fn keep(set: &ImageSet<'_>, image: &Image, filters: &[Filter]) -> Result<bool, CommandError> {
+fn keep(set: &ImageSet<'_>, image: &Listed, filters: &[Filter]) -> Result<bool, CommandError> {
     let mut references = filters.iter().filter(|filter| filter.is_reference()).peekable();
     if references.peek().is_some() {
         let mut any = false;
@@ -165,8 +165,7 @@ fn made(context: &Context, key: &str, operand: &str) -> Result<Timestamp, Comman
     let found = find_image(store, context.registries()?, operand).map_err(|error| {
         CommandError::from(error).context(format!("could not find local image for filter {key:?}={operand:?}"))
     })?;
-    let image = store.images()?.find(&found.id)?;
-    Ok(image.as_ref().map_or(Timestamp::UNIX_EPOCH, ImageSet::created))
+    Ok(found.image.created.parse().unwrap_or(Timestamp::UNIX_EPOCH))
 }
 
 /// A moment: RFC 3339, a date, seconds since 1970, or a Go duration before `now`.
@@ -206,7 +205,7 @@ fn users(value: &str) -> Result<Users, CommandError> {
     }
 }
 
-fn has_users(set: &ImageSet<'_>, image: &Image, users: Users) -> Result<bool, CommandError> {
+fn has_users(set: &ImageSet<'_>, image: &Listed, users: Users) -> Result<bool, CommandError> {
     let mut found = set.containers()?.iter().filter(|container| container.image.as_ref() == Some(&image.id));
     Ok(match users {
         Users::Some => found.next().is_some(),

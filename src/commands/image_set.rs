@@ -5,9 +5,10 @@
 
 use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
+use std::rc::Rc;
 
 use containers_storage::containers::Container;
-use containers_storage::images::Image;
+use containers_storage::images::{Images, Listed};
 use containers_storage::layers::Layers;
 use containers_storage::store::Store;
 use containers_storage::{ContainerId, ImageId, LayerId};
@@ -21,43 +22,46 @@ use super::CommandError;
 #[derive(Debug)]
 pub(super) struct ImageSet<'a> {
     store: &'a Store,
-    images: Vec<Image>,
+    table: Images,
+    images: Vec<Listed>,
     layers: OnceCell<Layers>,
-    layers_above: OnceCell<HashMap<LayerId, Vec<LayerId>>>,
+    /// Images by their top layer, and by the layer below that.
+    near: OnceCell<HashMap<LayerId, Vec<ImageId>>>,
     containers: OnceCell<Vec<Container>>,
-    configs: RefCell<HashMap<ImageId, ImageConfig>>,
-    sizes: RefCell<HashMap<LayerId, i64>>,
+    configs: RefCell<HashMap<ImageId, Rc<ImageConfig>>>,
+    sizes: OnceCell<HashMap<LayerId, i64>>,
 }
 
 impl<'a> ImageSet<'a> {
     /// Reads the table of images.
     pub(super) fn read(store: &'a Store) -> Result<Self, CommandError> {
-        let images = store.images()?.all()?;
+        let table = store.images()?;
         Ok(Self {
             store,
-            images,
+            images: table.listed()?,
+            table,
             layers: OnceCell::new(),
-            layers_above: OnceCell::new(),
+            near: OnceCell::new(),
             containers: OnceCell::new(),
             configs: RefCell::default(),
-            sizes: RefCell::default(),
+            sizes: OnceCell::new(),
         })
     }
 
     /// Every image.
-    pub(super) fn all(&self) -> &[Image] {
+    pub(super) fn all(&self) -> &[Listed] {
         &self.images
     }
 
     /// The image with this ID.
-    pub(super) fn get(&self, id: &ImageId) -> Option<&Image> {
+    pub(super) fn get(&self, id: &ImageId) -> Option<&Listed> {
         self.images.iter().find(|image| image.id == *id)
     }
 
-    /// Takes up an image whose names changed.
-    pub(super) fn replace(&mut self, image: Image) {
-        if let Some(known) = self.images.iter_mut().find(|known| known.id == image.id) {
-            *known = image;
+    /// Takes up the names that an image has now.
+    pub(super) fn rename(&mut self, id: &ImageId, names: Vec<String>) {
+        if let Some(known) = self.images.iter_mut().find(|known| known.id == *id) {
+            known.names = names;
         }
     }
 
@@ -82,77 +86,58 @@ impl<'a> ImageSet<'a> {
     }
 
     /// Bytes of the image: its layers' tars, shared or not, and its documents. A layer of unknown size counts as nothing.
-    pub(super) fn size(&self, image: &Image) -> Result<i64, CommandError> {
-        let mut total: i64 = image.big_data_sizes.values().fold(0, |sum, size| sum.saturating_add(*size));
-        for top in image.layer.iter().chain(&image.mapped_layers) {
-            total = total.saturating_add(self.size_of_stack(top)?);
-        }
-        Ok(total)
-    }
-
-    /// Bytes of a layer and those below it; each stack is summed once.
-    fn size_of_stack(&self, top: &LayerId) -> Result<i64, CommandError> {
+    pub(super) fn size(&self, image: &Listed) -> Result<i64, CommandError> {
         let layers = self.layers()?;
-        let mut sizes = self.sizes.borrow_mut();
-        let mut pending: Vec<(LayerId, i64)> = Vec::new();
-        let mut below = 0;
-        let mut next = Some(top.clone());
-        while let Some(id) = next {
-            if let Some(known) = sizes.get(&id) {
-                below = *known;
-                break;
-            }
-            // A loop would be damage that `check` reports; do not hang on it.
-            let looped = pending.iter().any(|(seen, _)| *seen == id);
-            let Some(layer) = layers.brief(&id).filter(|_| !looped) else { break };
-            pending.push((id, i64::try_from(layer.diff_size).unwrap_or(i64::MAX)));
-            next = layer.parent;
-        }
-        for (id, size) in pending.into_iter().rev() {
-            below = below.saturating_add(size);
-            sizes.insert(id, below);
-        }
-        Ok(below)
+        // Summed for all images at once: that is one look at each layer, however many images share it.
+        let sizes = self.sizes.get_or_init(|| layers.stack_sizes(self.images.iter().flat_map(tops)));
+        Ok(tops(image).fold(image.data_size, |sum, top| sum.saturating_add(sizes.get(top).copied().unwrap_or(0))))
     }
 
     /// When the image was made. An unreadable time counts as 1970.
-    pub(super) fn created(image: &Image) -> Timestamp {
+    pub(super) fn created(image: &Listed) -> Timestamp {
         image.created.parse().unwrap_or(Timestamp::UNIX_EPOCH)
     }
 
+    /// The names that the image ever had, newest first.
+    pub(super) fn names_history(&self, image: &Listed) -> Result<Vec<String>, CommandError> {
+        Ok(self.table.whole(image)?.names_history)
+    }
+
     /// The image's configuration; empty where it is missing or damaged, as for a manifest list.
-    pub(super) fn config(&self, image: &Image) -> ImageConfig {
+    pub(super) fn config(&self, image: &Listed) -> Rc<ImageConfig> {
         if let Some(config) = self.configs.borrow().get(&image.id) {
-            return config.clone();
+            return Rc::clone(config);
         }
         let key = format!("sha256:{}", image.id);
-        let config =
-            self.store.image_data(image, &key).ok().and_then(|bytes| ImageConfig::parse(&bytes).ok()).unwrap_or_default();
-        self.configs.borrow_mut().insert(image.id.clone(), config.clone());
+        let whole = self.table.whole(image).ok();
+        let bytes = whole.and_then(|whole| self.store.image_data(&whole, &key).ok());
+        let config: Rc<ImageConfig> = bytes.and_then(|bytes| ImageConfig::parse(&bytes).ok()).unwrap_or_default().into();
+        self.configs.borrow_mut().insert(image.id.clone(), Rc::clone(&config));
         config
     }
 
     /// Whether the record holds a manifest list and no image.
-    pub(super) fn is_list(&self, image: &Image) -> bool {
-        image.layer.is_none()
-            && !image.big_data_names.iter().any(|key| *key == format!("sha256:{}", image.id))
-            && image.big_data_names.iter().any(|key| key == "manifest")
+    pub(super) fn is_list(&self, image: &Listed) -> Result<bool, CommandError> {
+        if image.layer.is_some() {
+            return Ok(false);
+        }
+        let keys = self.table.whole(image)?.big_data_names;
+        Ok(keys.iter().any(|key| key == "manifest") && !keys.iter().any(|key| *key == format!("sha256:{}", image.id)))
     }
 
     /// The images that were made on top of `image`.
-    pub(super) fn children(&self, image: &Image) -> Result<Vec<&Image>, CommandError> {
+    pub(super) fn children(&self, image: &Listed) -> Result<Vec<&Listed>, CommandError> {
         let Some(top) = &image.layer else { return Ok(Vec::new()) };
         let layers = self.layers()?;
-        let above = self.layers_above.get_or_init(|| layers.children_by_parent());
-        let above = above.get(top).map_or(&[][..], Vec::as_slice);
-        let is_near = |other: &&Image| other.layer.as_ref().is_some_and(|layer| layer == top || above.contains(layer));
-        let near = self.images.iter().filter(|other| other.id != image.id).filter(is_near);
-        Ok(near.filter(|other| continues(&self.config(image), &self.config(other))).collect())
+        let near = self.near.get_or_init(|| near(&self.images, layers));
+        let ids = near.get(top).into_iter().flatten().filter(|id| **id != image.id);
+        let others = ids.filter_map(|id| self.get(id));
+        Ok(others.filter(|other| continues(&self.config(image), &self.config(other))).collect())
     }
 
     /// The image that `image` was made from, if it is in the store.
-    pub(super) fn parent(&self, image: &Image) -> Result<Option<&Image>, CommandError> {
-        let mut best: Option<&Image> = None;
+    pub(super) fn parent(&self, image: &Listed) -> Result<Option<&Listed>, CommandError> {
+        let mut best: Option<&Listed> = None;
         for other in self.images.iter().filter(|other| other.id != image.id) {
             let Some(top) = &other.layer else { continue };
             if !self.is_one_above(image, top)? || !continues(&self.config(other), &self.config(image)) {
@@ -167,18 +152,18 @@ impl<'a> ImageSet<'a> {
     }
 
     /// Whether the top layer of `image` is `below` or lies directly on it.
-    fn is_one_above(&self, image: &Image, below: &LayerId) -> Result<bool, CommandError> {
+    fn is_one_above(&self, image: &Listed, below: &LayerId) -> Result<bool, CommandError> {
         let Some(top) = &image.layer else { return Ok(false) };
-        Ok(top == below || self.layers()?.brief(top).and_then(|layer| layer.parent).as_ref() == Some(below))
+        Ok(top == below || self.layers()?.parent(top).as_ref() == Some(below))
     }
 
     /// Unnamed and nothing made on top of it: of use to nobody.
-    pub(super) fn is_dangling(&self, image: &Image) -> Result<bool, CommandError> {
+    pub(super) fn is_dangling(&self, image: &Listed) -> Result<bool, CommandError> {
         Ok(image.names.is_empty() && self.children(image)?.is_empty())
     }
 
     /// Unnamed, but others were made on top of it.
-    pub(super) fn is_intermediate(&self, image: &Image) -> Result<bool, CommandError> {
+    pub(super) fn is_intermediate(&self, image: &Listed) -> Result<bool, CommandError> {
         Ok(image.names.is_empty() && !self.children(image)?.is_empty())
     }
 
@@ -195,6 +180,22 @@ impl<'a> ImageSet<'a> {
     pub(super) fn containers_of(&self, id: &ImageId) -> Result<Vec<ContainerId>, CommandError> {
         Ok(self.containers()?.iter().filter(|container| container.image.as_ref() == Some(id)).map(|c| c.id.clone()).collect())
     }
+}
+
+/// For each layer the images that end with it or with one directly upon it.
+fn near(images: &[Listed], layers: &Layers) -> HashMap<LayerId, Vec<ImageId>> {
+    let mut near: HashMap<LayerId, Vec<ImageId>> = HashMap::new();
+    for image in images {
+        for layer in image.layer.iter().cloned().chain(image.layer.as_ref().and_then(|top| layers.parent(top))) {
+            near.entry(layer).or_default().push(image.id.clone());
+        }
+    }
+    near
+}
+
+/// The layers on top of an image: its own, and copies of it with other owners.
+fn tops(image: &Listed) -> impl Iterator<Item = &LayerId> {
+    image.layer.iter().chain(&image.mapped_layers)
 }
 
 /// Whether `child` goes on where `parent` ends: the same layers and history first, then at least one entry more.

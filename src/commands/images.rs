@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use containers_storage::images::Image;
+use containers_storage::images::Listed;
 use jiff::Timestamp;
 
 use crate::container::find_image::find_image;
@@ -14,7 +14,7 @@ use crate::template::{Field, Value};
 use super::image_filter::{self, Filter};
 use super::image_set::ImageSet;
 use super::ui::escape;
-use super::{CommandError, Context, Ui, human, template_table};
+use super::{CommandError, Context, Ui, columns, human, template_table};
 
 /// List images
 ///
@@ -75,22 +75,33 @@ pub(crate) fn images(ctx: &Context, ui: &mut Ui, args: &ImagesArgs) -> Result<Ex
     if !args.all && !filters.iter().any(Filter::is_about_steps) {
         filters.push(Filter::without_intermediate());
     }
-    let mut chosen = image_filter::select(&set, &filters)?;
+    let mut kept = image_filter::select(&set, &filters)?;
     if let Some(operand) = args.operands.first() {
         let found = find_image(store, ctx.registries()?, operand)?;
-        chosen.retain(|image| image.id == found.id);
+        kept.retain(|image| image.id == found.id);
     }
+    let mut chosen: Vec<Chosen<'_>> =
+        kept.into_iter().map(|image| Chosen { image, created: ImageSet::created(image) }).collect();
     if args.json {
         return print_json(ui, &set, &chosen, args, now);
     }
-    chosen.sort_by_cached_key(|image| std::cmp::Reverse(ImageSet::created(image)));
+    chosen.sort_by_key(|chosen| std::cmp::Reverse(chosen.created));
     if args.quiet {
-        for image in chosen {
+        for Chosen { image, .. } in chosen {
             ui.data(shown_id(image, args))?;
         }
         return Ok(ExitCode::SUCCESS);
     }
-    print_rows(ui, &set, &chosen, args, now)
+    match args.format.as_deref().filter(|format| !format.is_empty()) {
+        Some(format) => print_by_template(ui, &set, &chosen, args, now, format),
+        None => print_table(ui, &set, &chosen, args, now),
+    }
+}
+
+/// An image that is to be shown.
+struct Chosen<'s> {
+    image: &'s Listed,
+    created: Timestamp,
 }
 
 fn check_operands(args: &ImagesArgs) -> Result<(), CommandError> {
@@ -106,11 +117,11 @@ fn check_operands(args: &ImagesArgs) -> Result<(), CommandError> {
     Ok(())
 }
 
-fn shown_id(image: &Image, args: &ImagesArgs) -> String {
+fn shown_id(image: &Listed, args: &ImagesArgs) -> String {
     if args.no_trunc { format!("sha256:{}", image.id) } else { image.id.short().to_owned() }
 }
 
-fn digest_of(image: &Image) -> String {
+fn digest_of(image: &Listed) -> String {
     image.digest.as_ref().map(ToString::to_string).unwrap_or_default()
 }
 
@@ -122,13 +133,12 @@ fn made_ago(created: Timestamp, now: Timestamp) -> String {
 fn print_json(
     ui: &mut Ui,
     set: &ImageSet<'_>,
-    chosen: &[&Image],
+    chosen: &[Chosen<'_>],
     args: &ImagesArgs,
     now: Timestamp,
 ) -> Result<ExitCode, CommandError> {
     let mut list = Vec::new();
-    for image in chosen {
-        let created = ImageSet::created(image);
+    for &Chosen { image, created } in chosen {
         list.push(Value::Struct(vec![
             Field::tagged("ID", "id", if args.no_trunc { shown_id(image, args) } else { image.id.short().to_owned() }),
             Field::tagged("Names", "names", if image.names.is_empty() { Value::Null } else { image.names.clone().into() }),
@@ -146,51 +156,111 @@ fn print_json(
     Ok(ExitCode::SUCCESS)
 }
 
-fn print_rows(
+/// A column of the table: its field in templates, which has the heading.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Column {
+    Name,
+    Tag,
+    Digest,
+    Id,
+    Created,
+    Size,
+    History,
+}
+
+impl Column {
+    fn heading(self) -> &'static str {
+        let field = match self {
+            Self::Name => "Name",
+            Self::Tag => "Tag",
+            Self::Digest => "Digest",
+            Self::Id => "ID",
+            Self::Created => "CreatedAt",
+            Self::Size => "Size",
+            Self::History => "History",
+        };
+        HEADINGS.iter().find(|(name, _)| *name == field).map_or("", |(_, heading)| heading)
+    }
+}
+
+/// The columns without `--format`.
+fn columns_of(args: &ImagesArgs) -> Vec<Column> {
+    let digest = args.digests.then_some(Column::Digest);
+    let history = args.history.then_some(Column::History);
+    let always = [Column::Id, Column::Created, Column::Size];
+    [Column::Name, Column::Tag].into_iter().chain(digest).chain(always).chain(history).collect()
+}
+
+/// The table that all see who ask for no other: written without the template that it could be.
+fn print_table(
     ui: &mut Ui,
     set: &ImageSet<'_>,
-    chosen: &[&Image],
+    chosen: &[Chosen<'_>],
     args: &ImagesArgs,
     now: Timestamp,
 ) -> Result<ExitCode, CommandError> {
-    let mut rows = Vec::new();
-    for image in chosen {
-        let created = ImageSet::created(image);
-        let size = human::size(set.size(image)?);
+    let shown = columns_of(args);
+    let mut text = String::new();
+    if !args.noheading {
+        let headings: Vec<&str> = shown.iter().map(|column| column.heading()).collect();
+        text.push_str(&headings.join("\t"));
+        text.push('\n');
+    }
+    for &Chosen { image, created } in chosen {
+        let (id, size) = (shown_id(image, args), human::size(set.size(image)?));
+        let (ago, digest) = (made_ago(created, now), digest_of(image));
+        let history = if args.history { set.names_history(image)? } else { Vec::new() };
         for (name, tag) in name_tag_pairs(&image.names) {
+            let former = if args.history { former_names(&history, &name, &tag) } else { String::new() };
+            for (at, column) in shown.iter().enumerate() {
+                text.push_str(if at > 0 { "\t" } else { "" });
+                text.push_str(match column {
+                    Column::Name => &name,
+                    Column::Tag => &tag,
+                    Column::Digest => &digest,
+                    Column::Id => &id,
+                    Column::Created => &ago,
+                    Column::Size => &size,
+                    Column::History => &former,
+                });
+            }
+            text.push('\n');
+        }
+    }
+    ui.exact(columns::align(&text).as_bytes())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print_by_template(
+    ui: &mut Ui,
+    set: &ImageSet<'_>,
+    chosen: &[Chosen<'_>],
+    args: &ImagesArgs,
+    now: Timestamp,
+    format: &str,
+) -> Result<ExitCode, CommandError> {
+    let mut rows = Vec::new();
+    for &Chosen { image, created } in chosen {
+        let (size, history) = (human::size(set.size(image)?), set.names_history(image)?);
+        for (name, tag) in name_tag_pairs(&image.names) {
+            let former = former_names(&history, &name, &tag);
             rows.push(Ok(Value::Struct(vec![
-                Field::new("Tag", tag.clone()),
+                Field::new("Tag", tag),
                 Field::new("ID", shown_id(image, args)),
-                Field::new("Name", name.clone()),
+                Field::new("Name", name),
                 Field::new("Digest", digest_of(image)),
                 Field::new("Created", created.as_second()),
                 Field::new("CreatedAt", made_ago(created, now)),
                 Field::new("Size", size.clone()),
                 Field::new("CreatedAtRaw", created),
                 Field::new("ReadOnly", image.read_only),
-                Field::new("History", former_names(&image.names_history, &name, &tag)),
+                Field::new("History", former),
             ])));
         }
     }
-    ui.exact(template_table::render(&layout(args), HEADINGS, rows.into_iter())?.as_bytes())?;
+    let format = format.replace("\\t", "\t");
+    ui.exact(template_table::render(&format, HEADINGS, rows.into_iter())?.as_bytes())?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// The template of the list.
-fn layout(args: &ImagesArgs) -> String {
-    if let Some(format) = args.format.as_deref().filter(|format| !format.is_empty()) {
-        return format.replace("\\t", "\t");
-    }
-    let mut row = String::from(if args.noheading { "" } else { "table " });
-    row.push_str("{{.Name}}\t{{.Tag}}\t");
-    if args.digests {
-        row.push_str("{{.Digest}}\t");
-    }
-    row.push_str("{{.ID}}\t{{.CreatedAt}}\t{{.Size}}");
-    if args.history {
-        row.push_str("\t{{.History}}");
-    }
-    row
 }
 
 const HEADINGS: &[(&str, &str)] = &[

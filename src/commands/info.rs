@@ -156,7 +156,7 @@ fn store_section(store: &Store) -> Result<Value, CommandError> {
         ("GraphRoot", path(&conf.graph_root)),
         ("GraphStatus", graph_status(conf)),
         ("GraphTransientStore", conf.transient.into()),
-        ("ImageStore", number(store.images()?.all()?.len())),
+        ("ImageStore", number(store.images()?.count())),
         ("RunRoot", path(&conf.run_root)),
     ]))
 }

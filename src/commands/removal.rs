@@ -9,7 +9,7 @@
 //! Work goes on after a failure; the failures are reported together at the end.
 
 use containers_storage::ImageId;
-use containers_storage::images::Image;
+use containers_storage::images::Listed;
 use containers_storage::store::{Deleted, NameChange, Store};
 
 use crate::conf::Registries;
@@ -136,7 +136,7 @@ impl<'a> Removal<'a> {
 
     fn untag(&mut self, id: &ImageId, names: Vec<String>) -> Result<(), CommandError> {
         let image = self.store.change_image_names(id, NameChange::Remove, &names)?;
-        self.set.replace(image);
+        self.set.rename(id, image.names);
         self.untagged.extend(names);
         Ok(())
     }
@@ -174,7 +174,7 @@ impl<'a> Removal<'a> {
         Ok(())
     }
 
-    fn delete_upward(&mut self, image: Image) -> Result<(), CommandError> {
+    fn delete_upward(&mut self, image: Listed) -> Result<(), CommandError> {
         let mut next = Some(image);
         while let Some(image) = next {
             let parent = self.set.parent(&image)?.map(|parent| parent.id.clone());
@@ -213,7 +213,7 @@ impl<'a> Removal<'a> {
     }
 
     /// Whether a layer of the image cannot even be moved away from outside the user namespace.
-    fn has_foreign_layers(&self, image: &Image) -> Result<bool, CommandError> {
+    fn has_foreign_layers(&self, image: &Listed) -> Result<bool, CommandError> {
         let (driver, layers) = (self.store.driver()?, self.store.layers()?);
         for top in image.layer.iter().chain(&image.mapped_layers).filter(|top| layers.contains(top)) {
             if layers.chain(top)?.iter().any(|layer| container::remove::is_foreign(driver, &layer.id)) {

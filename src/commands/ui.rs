@@ -106,7 +106,9 @@ fn write_error(error: io::Error) -> CommandError {
 /// `text` with everything escaped that could move the cursor, hide text, or break a line: C0 and C1 controls, DEL, line and
 /// paragraph separators, bidirectional and zero-width controls.
 pub fn escape(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(is_unprintable) {
+    // Nearly all text is plain ASCII, which takes no decoding to see.
+    let is_plain = text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    if is_plain || !text.chars().any(is_unprintable) {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len() + 8);

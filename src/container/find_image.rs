@@ -201,8 +201,9 @@ fn loosely(images: &Images, operand: &str) -> Result<Option<Found>, store::Error
         _ => (operand, "latest"),
     };
     let ending = format!("/{name}:{tag}");
-    for image in images.all()? {
-        if let Some(stored) = image.names.iter().find(|stored| stored.ends_with(&ending)).cloned() {
+    for listed in images.listed()? {
+        if let Some(stored) = listed.names.iter().find(|stored| stored.ends_with(&ending)).cloned() {
+            let image = images.whole(&listed)?;
             return Ok(Some(Found { id: image.id.clone(), name: Some(stored), image }));
         }
     }

@@ -263,7 +263,7 @@ fn unused_layers(all: &AllMut, image: &Image, abandoned: &[LayerId]) -> Result<V
 
 /// Whether `layer` lies, with others between them or not, on `lower`.
 fn is_above(layers: &Layers, layer: &LayerId, lower: &LayerId) -> bool {
-    let below = |id: &LayerId| layers.brief(id).and_then(|layer| layer.parent);
+    let below = |id: &LayerId| layers.parent(id);
     // More steps than any driver stacks layers: a loop.
     std::iter::successors(below(layer), below).take(1000).any(|id| id == *lower)
 }

@@ -69,7 +69,7 @@ impl Store {
                 left -= 1;
             }
             // Mostly the top layer is the only one: no other record is looked at.
-            next = if left > 0 { layers.brief(&id).and_then(|layer| layer.parent) } else { None };
+            next = if left > 0 { layers.parent(&id) } else { None };
         }
     }
 

@@ -28,7 +28,7 @@ pub(super) fn containers(store: &Store, typed: &str) -> Vec<Candidate> {
 
 /// Names of images that begin with `typed`, each in its shortest form that does; IDs too where it looks like one.
 pub(super) fn images(store: &Store, typed: &str) -> Vec<Candidate> {
-    let all = store.peek_images().and_then(|images| images.all()).unwrap_or_default();
+    let all = store.peek_images().and_then(|images| images.listed()).unwrap_or_default();
     let names = || all.iter().flat_map(|image| image.names.iter());
     let mut taken: HashMap<&str, usize> = HashMap::new();
     for name in names() {
