@@ -10,6 +10,14 @@ user=${CORACLE_TEST_USER:-coracle-test}
 say() { printf '\n# %s\n' "$*"; }
 die() { printf 'Error: %s\n' "$1" >&2; shift; for hint; do printf 'hint: %s\n' "$hint" >&2; done; exit 1; }
 
+# help_or_die USAGE WORD: for --help, how the script is called, and what the comment at its head says; no other word is understood.
+help_or_die() {
+    case $2 in
+        -h | --help) printf 'usage: %s\n\n' "$1"; sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; exit 0 ;;
+        *) die "unknown argument \"$2\"" "usage: $1" ;;
+    esac
+}
+
 # need_packages NAME…: installs what is missing; without root it names the exact packages and ends.
 need_packages() {
     local missing=() name

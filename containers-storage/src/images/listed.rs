@@ -139,7 +139,8 @@ mod tests {
     #[test]
     fn damage_is_the_error_of_the_whole_record() {
         let id = "a".repeat(64);
-        for rest in [r#""id":"../x""#, r#""names":[]"#, &format!(r#""id":"{id}","names":7"#), &format!(r#""id":"{id}" "x":1"#)] {
+        for rest in [r#""id":"../x""#, r#""names":[]"#, &format!(r#""id":"{id}","names":7"#), &format!(r#""id":"{id}" "x":1"#)]
+        {
             let images = images(&format!("[{{{rest}}}]"));
             let [place] = images.records.places()[..] else { panic!("one record") };
             let (listed, whole) = (images.listed().unwrap_err(), images.image(place).unwrap_err());
