@@ -207,6 +207,8 @@ fn hints_for(error: &(dyn Error + 'static)) -> Vec<String> {
                 "\"coracle config --volume {}- CONTAINER\" takes the volume out of the image's settings",
                 escape(&path.to_string_lossy())
             ));
+        } else if let Some(error) = cause.downcast_ref::<container::from::Error>() {
+            hints.extend(error.hints());
         } else if let Some(hint) = hint_for_settings(cause) {
             hints.push(hint.to_owned());
         } else if let Some(store::Error::Corrupt { .. }) = cause.downcast_ref() {

@@ -6,14 +6,14 @@ use containers_storage::id_map::{IdMap, IdRange};
 
 use super::{CommandError, Context};
 use crate::conf::ContainersConf;
-use crate::container::from::{AutomaticMaps, IdMaps, UserNamespace};
+use crate::container::from::{AutomaticMaps, IdMaps, KeptId, UserNamespace};
 use crate::userns::subid;
 
 /// The user namespace of later runs.
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Flags for later runs")]
 pub(super) struct UserNamespaceArgs {
-    /// User namespace: host, private, or auto for one with owners of its own
+    /// User namespace: host, private, or auto or keep-id for one with owners of its own
     #[arg(long, value_name = "NAMESPACE")]
     userns: Option<String>,
 
@@ -38,6 +38,10 @@ impl UserNamespaceArgs {
             uid: IdMap(user_uids.into_iter().chain(parse("userns-uid-map", uids)?).collect()),
             gid: IdMap(group_gids.into_iter().chain(parse("userns-gid-map", gids)?).collect()),
         };
+        let all_without_ids = (!uids.is_empty() && maps.uid.0.is_empty()) || (!gids.is_empty() && maps.gid.0.is_empty());
+        if all_without_ids {
+            return Err(CommandError::usage("container ID 0 cannot be mapped to a host ID"));
+        }
         choose(self.userns.as_deref().or(conf.containers.userns.as_deref()), maps)
     }
 
@@ -46,11 +50,11 @@ impl UserNamespaceArgs {
         let user = self.userns_uid_map_user.as_deref().or(self.userns_gid_map_group.as_deref());
         let group = self.userns_gid_map_group.as_deref().or(self.userns_uid_map_user.as_deref());
         let (Some(user), Some(group)) = (user, group) else { return Ok((Vec::new(), Vec::new())) };
-        Ok((ranges_of(user, "/etc/subuid", "subuid")?, ranges_of(group, "/etc/subgid", "subgid")?))
+        Ok((ranges_of(user, "/etc/subuid", "subuid", "user")?, ranges_of(group, "/etc/subgid", "subgid", "group")?))
     }
 }
 
-fn ranges_of(name: &str, path: &str, what: &str) -> Result<Vec<IdRange>, CommandError> {
+fn ranges_of(name: &str, path: &str, what: &str, whose: &str) -> Result<Vec<IdRange>, CommandError> {
     let text = std::fs::read_to_string(path).map_err(|error| CommandError::from(error).context(format!("reading {path:?}")))?;
     let mut inside = 0u32;
     let mut map = Vec::new();
@@ -59,20 +63,18 @@ fn ranges_of(name: &str, path: &str, what: &str) -> Result<Vec<IdRange>, Command
         inside = inside.saturating_add(range.length);
     }
     if map.is_empty() {
-        let text = format!("parsing ID mapping options: no {what} ranges found for user {name:?} in {path}");
+        let text = format!("parsing ID mapping options: no {what} ranges found for {whose} {name:?} in {path}");
         return Err(CommandError::usage(text));
     }
     Ok(map)
 }
 
-/// Words `INSIDE:OUTSIDE:COUNT`; one word may hold several such triples.
-fn parse(flag: &str, words: &[String]) -> Result<Vec<IdRange>, CommandError> {
+/// Words `INSIDE:OUTSIDE:COUNT`; one word may hold several such triples. Those without ids are left out, as Buildah does.
+fn parse(what: &str, words: &[String]) -> Result<Vec<IdRange>, CommandError> {
+    let shown = || words.iter().map(|word| format!("{word:?}")).collect::<Vec<_>>().join(" ");
     let malformed = || {
-        let shown: Vec<String> = words.iter().map(|word| format!("{word:?}")).collect();
-        let shown = shown.join(" ");
-        CommandError::usage(format!(
-            "initializing ID mappings: {flag} setting is malformed expected [\"uint32:uint32:uint32\"]: [{shown}]"
-        ))
+        let expected = "expected [\"uint32:uint32:uint32\"]";
+        CommandError::usage(format!("initializing ID mappings: {what} setting is malformed {expected}: [{}]", shown()))
     };
     let mut map = Vec::new();
     for word in words {
@@ -83,9 +85,13 @@ fn parse(flag: &str, words: &[String]) -> Result<Vec<IdRange>, CommandError> {
         }
         for triple in triples {
             let [container_id, host_id, size] = [triple[0], triple[1], triple[2]];
-            let fits = container_id.checked_add(size).is_some() && host_id.checked_add(size).is_some();
-            if size == 0 || !fits {
-                return Err(CommandError::usage(format!("--{flag} {word:?}: no ids, or ids beyond the largest one")));
+            if container_id.checked_add(size).is_none() || host_id.checked_add(size).is_none() {
+                return Err(CommandError::usage(format!(
+                    "initializing ID mappings: {what} {word:?}: ids beyond the largest one"
+                )));
+            }
+            if size == 0 {
+                continue;
             }
             map.push(IdRange { container_id, host_id, size });
         }
@@ -109,8 +115,13 @@ fn choose(how: Option<&str>, mut maps: IdMaps) -> Result<UserNamespace, CommandE
         Some("host") => Ok(UserNamespace::Host),
         Some("" | "private" | "container") if mapped => Ok(UserNamespace::Mapped(maps)),
         Some("" | "private" | "container") => Ok(UserNamespace::Private),
-        Some(word) if word == "auto" || word.starts_with("auto:") => {
-            automatic(word.strip_prefix("auto").unwrap_or_default().trim_start_matches(':')).map(UserNamespace::Automatic)
+        Some(word) if word.starts_with("auto") => automatic(word).map(UserNamespace::Automatic),
+        Some(word) if word == "keep-id" || word.starts_with("keep-id:") => {
+            if mapped {
+                let text = "parsing ID mapping options: can not specify ID mappings while keeping the caller's ID";
+                return Err(CommandError::usage(text));
+            }
+            kept_id(word.strip_prefix("keep-id").unwrap_or_default()).map(UserNamespace::KeepId)
         }
         Some(word) => {
             let path = PathBuf::from(word.strip_prefix("ns:").unwrap_or(word));
@@ -125,20 +136,53 @@ fn choose(how: Option<&str>, mut maps: IdMaps) -> Result<UserNamespace, CommandE
     }
 }
 
-/// `size=N`, `uidmapping=…`, `gidmapping=…`
-fn automatic(options: &str) -> Result<AutomaticMaps, CommandError> {
+/// `auto[:size=N,uidmapping=INSIDE:OUTSIDE:COUNT,gidmapping=…]`
+fn automatic(word: &str) -> Result<AutomaticMaps, CommandError> {
+    let wrong = |text: String| CommandError::usage(format!("parsing ID mapping options: {text}"));
     let mut automatic = AutomaticMaps::default();
-    for option in options.split(',').filter(|option| !option.is_empty()) {
-        match option.split_once('=') {
-            Some(("size", number)) => {
-                let size = number.parse::<u32>().ok().filter(|size| *size > 0);
-                automatic.size =
-                    Some(size.ok_or_else(|| CommandError::usage(format!("--userns auto: invalid size {number:?}")))?);
-            }
-            _ => return Err(CommandError::usage(format!("--userns auto: unknown option {option:?}; there is size=N"))),
+    let options = match word.split_once(':') {
+        _ if word == "auto" => return Ok(automatic),
+        Some(("auto", options)) => options,
+        _ => return Err(wrong("wrong user namespace mode".to_owned())),
+    };
+    for option in options.split(',') {
+        let (key, value) = option.split_once('=').ok_or_else(|| wrong(format!("invalid option specified: {option:?}")))?;
+        let map = |kind: &str| {
+            let parsed = parse(kind, &[value.to_owned()]);
+            parsed.map_err(|error| wrong(format!("failed to create Parse{kind}Map {kind}=[{value}]: {}", error.text())))
+        };
+        match key {
+            "size" => automatic.size = number(value).map_err(wrong)?,
+            "uidmapping" => automatic.uid_map.extend(map("UID")?),
+            "gidmapping" => automatic.gid_map.extend(map("GID")?),
+            _ => return Err(wrong(format!("unknown option specified: {key:?}"))),
         }
     }
     Ok(automatic)
+}
+
+/// `[:uid=N,gid=N]`
+fn kept_id(options: &str) -> Result<KeptId, CommandError> {
+    let wrong = |text: String| CommandError::usage(format!("parsing ID mapping options: {text}"));
+    let mut kept = KeptId::default();
+    let Some(options) = options.strip_prefix(':') else { return Ok(kept) };
+    for option in options.split(',') {
+        match option.split_once('=') {
+            Some(("uid", value)) => kept.uid = Some(number(value).map_err(wrong)?),
+            Some(("gid", value)) => kept.gid = Some(number(value).map_err(wrong)?),
+            Some((key, _)) => return Err(wrong(format!("unknown option specified: {key:?}"))),
+            None => return Err(wrong(format!("invalid option specified: {option:?}"))),
+        }
+    }
+    Ok(kept)
+}
+
+/// Decimal digits only; the error is that of Go's strconv, which scripts may have seen.
+fn number(text: &str) -> Result<u32, String> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let problem = if digits { "value out of range" } else { "invalid syntax" };
+    let parsed = if digits { text.parse().ok() } else { None };
+    parsed.ok_or_else(|| format!("strconv.ParseUint: parsing {text:?}: {problem}"))
 }
 
 #[cfg(test)]
@@ -162,8 +206,37 @@ mod tests {
             parsed(&["0:1"]).unwrap_err(),
             "initializing ID mappings: userns-uid-map setting is malformed expected [\"uint32:uint32:uint32\"]: [\"0:1\"]"
         );
-        for word in ["", "x:y:z", "0:1:-1", "0:1:0", "0:4294967295:2", "0:1:2:3"] {
+        assert_eq!(parsed(&["0:1:0"]).unwrap(), []);
+        for word in ["", "x:y:z", "0:1:-1", "0:4294967295:2", "0:1:2:3"] {
             assert!(parsed(&[word]).is_err(), "{word:?}");
+        }
+    }
+
+    #[test]
+    fn automatic_maps_take_buildahs_options_and_refuse_in_its_words() {
+        let given = automatic("auto:uidmapping=0:1:5,gidmapping=7:8:9,uidmapping=9:9:1,size=3").unwrap();
+        assert_eq!((given.size, given.uid_map, given.gid_map), (3, vec![range(0, 1, 5), range(9, 9, 1)], vec![range(7, 8, 9)]));
+        for (word, words) in [
+            ("autox", "wrong user namespace mode"),
+            ("auto:", "invalid option specified: \"\""),
+            ("auto:foo", "invalid option specified: \"foo\""),
+            ("auto:foo=1", "unknown option specified: \"foo\""),
+            ("auto:size=x", "strconv.ParseUint: parsing \"x\": invalid syntax"),
+            ("auto:size=-1", "strconv.ParseUint: parsing \"-1\": invalid syntax"),
+            ("auto:size=4294967296", "value out of range"),
+            ("auto:uidmapping=x", "failed to create ParseUIDMap UID=[x]: initializing ID mappings: UID setting is malformed"),
+        ] {
+            let error = automatic(word).unwrap_err().text();
+            assert!(error.starts_with("parsing ID mapping options: ") && error.contains(words), "{word}: {error}");
+        }
+    }
+
+    #[test]
+    fn an_id_is_kept_as_it_is_or_as_another_one() {
+        assert_eq!(kept_id("").unwrap(), KeptId::default());
+        assert_eq!(kept_id(":uid=5,gid=6").unwrap(), KeptId { uid: Some(5), gid: Some(6) });
+        for word in [":", ":uid", ":uid=x", ":size=1", ":uid=-1"] {
+            assert!(kept_id(word).is_err(), "{word}");
         }
     }
 
@@ -175,9 +248,9 @@ mod tests {
         assert_eq!(choose(Some("private"), maps()).unwrap(), UserNamespace::Mapped(both));
         assert_eq!(choose(None, IdMaps::default()).unwrap(), UserNamespace::Host);
         assert_eq!(choose(Some("container"), IdMaps::default()).unwrap(), UserNamespace::Private);
-        let automatic = |size| UserNamespace::Automatic(AutomaticMaps { size });
-        assert_eq!(choose(Some("auto"), IdMaps::default()).unwrap(), automatic(None));
-        assert_eq!(choose(Some("auto:size=70"), IdMaps::default()).unwrap(), automatic(Some(70)));
+        let automatic = |size| UserNamespace::Automatic(AutomaticMaps { size, ..AutomaticMaps::default() });
+        assert_eq!(choose(Some("auto"), IdMaps::default()).unwrap(), automatic(0));
+        assert_eq!(choose(Some("auto:size=70"), IdMaps::default()).unwrap(), automatic(70));
         for word in ["host", "keep-id", "ns:/nonexistent", "/proc/self/ns/user", "auto:x=1"] {
             assert!(choose(Some(word), maps()).is_err(), "{word}");
         }

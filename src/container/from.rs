@@ -3,9 +3,13 @@
 //! Creates a container record, its writable layer and its state file. Nothing is mounted and no namespace is entered: the
 //! directories belong to the caller, who is root inside.
 
+mod automatic;
 mod mapped;
 
+use std::fs::File;
+
 use containers_storage::driver::Shape;
+use containers_storage::id_map::IdRange;
 use containers_storage::images::Image;
 use containers_storage::store::{self, NewContainer, Store};
 use containers_storage::{ContainerId, ImageId, LayerId};
@@ -21,7 +25,7 @@ use crate::image::reference::working_container_prefix;
 use crate::image::{Draft, Format, ImageConfig, Time, config, manifest};
 pub use crate::run::namespaces::IdMaps;
 use crate::transport::copy::Platform;
-use crate::userns::Notice;
+use crate::userns::{self, Notice};
 
 /// Annotation with the digest of the base image's manifest (OCI image specification, annotations).
 const BASE_DIGEST: &str = "org.opencontainers.image.base.digest";
@@ -59,13 +63,28 @@ pub enum UserNamespace {
     Mapped(IdMaps),
     /// The same, with ids that no other container has.
     Automatic(AutomaticMaps),
+    /// The same, with all ids of the caller's, who has a certain one inside.
+    KeepId(KeptId),
 }
 
 /// `--userns auto`
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct AutomaticMaps {
-    /// How many ids; without it, as many as the image's files need, and 1,024 at least.
-    pub size: Option<u32>,
+    /// How many ids; 0: as many as the image needs, and as storage.conf says at least (`auto-userns-min-size`, 1,024).
+    pub size: u32,
+    /// Users that are mapped so, whatever the others are (`uidmapping=`).
+    pub uid_map: Vec<IdRange>,
+    /// The same for groups (`gidmapping=`).
+    pub gid_map: Vec<IdRange>,
+}
+
+/// `--userns keep-id`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct KeptId {
+    /// The caller inside; without it, the same id as outside.
+    pub uid: Option<u32>,
+    /// The caller's group inside.
+    pub gid: Option<u32>,
 }
 
 /// The new container.
@@ -133,12 +152,45 @@ pub enum Error {
         /// The container that has it.
         holder: ContainerId,
     },
-    /// There are not that many ids left.
-    #[error("creating container: no {size} ids are left that no other container has")]
+    /// There are not that many ids left. Scripts look for the words.
+    #[error("creating container: could not find enough available IDs")]
     NoFreeIds {
         /// How many were wanted.
         size: u32,
+        /// How many there are.
+        free: u64,
     },
+    /// Nobody's ids are there for the containers of real root.
+    #[error("creating container: could not find enough available IDs: no subordinate ids found for user {user:?} in {path}")]
+    NoAutomaticIds {
+        /// The user whose ids they would be.
+        user: String,
+        /// The file that gives none.
+        path: &'static str,
+    },
+    /// The image needs more ids than the settings allow.
+    #[error(
+        "creating container: the container needs a user namespace with size {size} that is bigger than the maximum value allowed with \
+         userns=auto {most}"
+    )]
+    TooManyIds {
+        /// How many it needs.
+        size: u32,
+        /// `auto-userns-max-size`.
+        most: u32,
+    },
+    /// Real root has no ids that it could keep.
+    #[error("keep-id is only supported in rootless mode")]
+    KeepIdOfRoot,
+    /// The ids of the other containers cannot be kept as they are meanwhile.
+    #[error("creating container")]
+    Lock(#[source] containers_storage::lock::Error),
+    /// Ranges of a map overlap.
+    #[error(
+        "creating container: the specified UID and/or GID mapping {}:{}:{} conflicts with other mappings: invalid mappings specified",
+        .0.container_id, .0.host_id, .0.size
+    )]
+    Conflict(IdRange),
     /// A map reaches ids that the caller does not have.
     #[error(
         "potentially insufficient UIDs or GIDs available in user namespace (requested {first}-{last}): Check /etc/subuid and \
@@ -174,6 +226,28 @@ pub enum Error {
     /// The store refused.
     #[error("creating container")]
     Create(#[source] store::Error),
+}
+
+impl Error {
+    /// What the user can do about it, one line each.
+    pub fn hints(&self) -> Vec<String> {
+        let line = match self {
+            Self::NoAutomaticIds { user, path } => {
+                format!(
+                    "as root: echo {user}:2147483647:2147483648 >> {path}; another user is named by root-auto-userns-user in storage.conf"
+                )
+            }
+            Self::NoFreeIds { size, free } => format!(
+                "{size} are needed, and no container has {free}: remove containers, or ask for fewer ids with --userns auto:size=N"
+            ),
+            Self::TooManyIds { .. } => {
+                "raise auto-userns-max-size in storage.conf, or say the number: --userns auto:size=N".to_owned()
+            }
+            Self::KeepIdOfRoot => "real root keeps every id without it; --userns-uid-map gives other ones".to_owned(),
+            _ => return Vec::new(),
+        };
+        vec![line]
+    }
 }
 
 /// Makes a working container. An image of another place than the store is pulled first.
@@ -233,34 +307,51 @@ fn base_of(image: &Image, name: Option<String>, config: Vec<u8>, manifest: Vec<u
     }
 }
 
-/// The new container's place in the store, and what entering a user namespace for it has to say.
-fn place(store: &Store, options: &Options, image: Option<&Image>) -> Result<(NewContainer, Vec<Notice>), Error> {
+/// The new container's place in the store.
+struct Place {
+    new: NewContainer,
+    /// What entering a user namespace for it has to say.
+    notices: Vec<Notice>,
+    /// Nobody else chooses ids before the container is recorded.
+    _ids: Option<File>,
+}
+
+fn place(store: &Store, options: &Options, image: Option<&Image>) -> Result<Place, Error> {
     let mut new = NewContainer {
         image: image.map(|image| image.id.clone()),
         parent: image.and_then(|image| image.layer.clone()),
         ..NewContainer::default()
     };
-    let maps = match &options.user_namespace {
+    let enter = || mounted::enter_files(store, &options.image).map_err(|error| Error::Namespace(Box::new(error)));
+    let mut ids = None;
+    let (maps, notices) = match &options.user_namespace {
         UserNamespace::Host | UserNamespace::Private => {
             let notices = match new.parent {
-                Some(_) if copies(store)? => {
-                    mounted::enter_files(store, &options.image).map_err(|error| Error::Namespace(Box::new(error)))?
-                }
+                Some(_) if copies(store)? => enter()?,
                 _ => Vec::new(),
             };
-            return Ok((new, notices));
+            return Ok(Place { new, notices, _ids: None });
         }
-        UserNamespace::Mapped(maps) => maps.clone(),
-        UserNamespace::Automatic(wanted) => mapped::automatic_maps(store, image, *wanted)?,
+        UserNamespace::Mapped(maps) => (maps.clone(), enter()?),
+        UserNamespace::Automatic(wanted) => {
+            let notices = enter()?;
+            let lock = containers_storage::lock::exclusive(&store.conf().graph_root.join("userns.lock"));
+            ids = Some(lock.map_err(Error::Lock)?);
+            (automatic::maps(store, image, wanted)?, notices)
+        }
+        UserNamespace::KeepId(kept) => {
+            let outer = userns::outer_ids().map_err(|source| mounted::Error::Namespace { name: options.image.clone(), source });
+            let outer = outer.map_err(|error| Error::Namespace(Box::new(error)))?;
+            let notices = enter()?;
+            (automatic::keep(*kept, outer)?, notices)
+        }
     };
-    let name = &options.image;
-    let notices = mounted::enter_files(store, name).map_err(|error| Error::Namespace(Box::new(error)))?;
     mapped::require_ids(&maps)?;
     if let Some(image) = image {
-        new.parent = Some(mapped::layer_below(store, image, name, &maps)?);
+        new.parent = Some(mapped::layer_below(store, image, &options.image, &maps)?);
     }
     (new.uid_map, new.gid_map) = (maps.uid, maps.gid);
-    Ok((new, notices))
+    Ok(Place { new, notices, _ids: ids })
 }
 
 fn create(store: &Store, options: &Options, start: Start) -> Result<Outcome, Error> {
@@ -271,7 +362,8 @@ fn create(store: &Store, options: &Options, start: Start) -> Result<Outcome, Err
         Some(name) => (attempt == 0).then(|| name.clone()),
         None => Some(automatic_name(&prefix, attempt)),
     };
-    let (new, notices) = place(store, options, image.as_ref())?;
+    let place = place(store, options, image.as_ref())?;
+    let new = &place.new;
     let id_maps = IdMaps { uid: new.uid_map.clone(), gid: new.gid_map.clone() };
     let environment = RunEnvironment { id_maps, ..options.environment.clone() };
     let mut failure = None;
@@ -283,13 +375,13 @@ fn create(store: &Store, options: &Options, start: Start) -> Result<Outcome, Err
             std::io::Error::other("the state file could not be written")
         })
     };
-    let record = match store.create_container(&new, &mut naming, &mut write_state) {
+    let record = match store.create_container(new, &mut naming, &mut write_state) {
         Ok(record) => record,
         Err(store::Error::NameInUse { name, id }) => return Err(Error::NameInUse { name, holder: id }),
         Err(source) => return Err(failure.map_or(Error::Create(source), Error::State)),
     };
     let name = record.names.first().cloned().unwrap_or_default();
-    Ok(Outcome { id: record.id, name, on_build, notices, warnings: Vec::new() })
+    Ok(Outcome { id: record.id, name, on_build, notices: place.notices, warnings: Vec::new() })
 }
 
 /// Whether a new container starts with a copy of its image's files.

@@ -179,6 +179,14 @@ pub enum Error {
         /// Why not.
         source: io::Error,
     },
+    /// The owners of a volume's files cannot be mapped.
+    #[error("volume {source_path:?}: mapping the owners of its files (idmap)")]
+    IdMap {
+        /// The volume.
+        source_path: PathBuf,
+        /// The kernel's answer.
+        source: io::Error,
+    },
     /// A hook before the command failed.
     #[error("hook {path:?} ({stage}): {words}")]
     Hook {
@@ -237,6 +245,21 @@ pub enum Error {
     Network(String),
 }
 
+fn id_map_hint(refusal: &io::Error) -> String {
+    let text = match refusal.raw_os_error() {
+        Some(libc::EPERM) => {
+            "the kernel maps a file system for the user namespace that mounted it only, which for the machine's own is real root: leave \
+             idmap out, and give the files to the container with U or use the volume as it is"
+        }
+        Some(libc::EINVAL) => {
+            "the file system, or one that is mounted below it, cannot be mapped (ext4, xfs, btrfs and, since Linux 6.3, tmpfs can; \
+             overlay, FUSE and the kernel's own trees cannot), or it is mapped already"
+        }
+        _ => "leave idmap out, and give the files to the container with U",
+    };
+    text.to_owned()
+}
+
 fn not_found(name: &str) -> String {
     if name.contains('/') {
         format!("exec: {name:?}: stat {name}: no such file or directory")
@@ -259,7 +282,12 @@ impl Error {
     /// 1 when the container's process could not be started, 125 for anything before that (Buildah's convention).
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Request(_) | Self::Specification(_) | Self::Seccomp(_) | Self::Prepare { .. } | Self::Network(_) => 125,
+            Self::Request(_)
+            | Self::Specification(_)
+            | Self::Seccomp(_)
+            | Self::Prepare { .. }
+            | Self::IdMap { .. }
+            | Self::Network(_) => 125,
             Self::NoRuntime(_)
             | Self::Hook { .. }
             | Self::Runtime { .. }
@@ -288,6 +316,7 @@ impl Error {
             Self::Prepare { what, source } if what == "the root file system" && source.raw_os_error() == Some(libc::EPERM) => {
                 Some("nothing can be mounted here: --isolation chroot runs the command in the directory itself".to_string())
             }
+            Self::IdMap { source, .. } => Some(id_map_hint(source)),
             Self::NoRuntime(_) => {
                 Some("install crun or runc, give the program's path, or use --isolation rootless, which needs none".to_string())
             }

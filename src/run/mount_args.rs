@@ -3,6 +3,7 @@
 //! Invariant: every option is known by name and taken once; an unknown or repeated one is an error (CVE-2024-9407). What Buildah
 //! says about a wrong word is said in its words.
 
+mod id_map;
 mod mount;
 mod volume;
 
@@ -10,6 +11,8 @@ mod volume;
 mod tests;
 
 use std::path::PathBuf;
+
+pub use id_map::VolumeMaps;
 
 /// One mount that was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +60,8 @@ pub struct Bind {
     pub relabel: Option<Relabel>,
     /// `no-dereference`: a source that is a link is mounted itself.
     pub no_follow: bool,
+    /// `idmap`: the files look like those of other owners.
+    pub id_map: Option<VolumeMaps>,
 }
 
 /// Where the content of a bind mount is.
@@ -161,6 +166,19 @@ pub struct MountFlags {
     pub nodev: bool,
     /// No programs.
     pub noexec: bool,
+}
+
+impl Bind {
+    /// Refuses options that contradict each other.
+    fn check(&self) -> Result<(), String> {
+        match (&self.id_map, self.chown, &self.writes) {
+            (Some(_), true, _) => {
+                Err("idmap and U exclude each other: the one shows other owners, the other changes them".to_owned())
+            }
+            (Some(_), _, Writes::Kept { .. }) => Err("idmap and upperdir exclude each other".to_owned()),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl MountRequest {

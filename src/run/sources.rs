@@ -59,6 +59,10 @@ fn pin_bind(rootfs: &Root, request: &Request, mount: &MountRequest, bind: &Bind,
     match &bind.writes {
         Writes::Through => pinned.handles.push((target, handle)),
         Writes::Discarded if is_directory => pinned.handles.push((target, handle)),
+        Writes::Discarded if bind.id_map.is_some() => {
+            let text = "idmap is for a directory, or for a file that is not written to: a copy is made of this one";
+            return Err(Error::Request(format!("volume {}: {text}", named(&bind.source))));
+        }
         Writes::Discarded => {
             let content = copy(&handle).map_err(failed)?;
             pinned.copies.push(ExtraFile { target, content, mode: stat.st_mode & 0o777 });

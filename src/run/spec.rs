@@ -227,7 +227,7 @@ fn mounts(request: &Request, facts: &Facts) -> Result<Vec<Mount>, Error> {
     let mut mounts = defaults::mounts(request, facts)?;
     let mut requested = Vec::new();
     for mount in &request.mounts.requests {
-        let mount = requested_mount(mount)?;
+        let mount = requested_mount(mount, &request.namespaces.user)?;
         if !facts.copied.contains(mount.destination()) {
             requested.push(mount);
         }
@@ -253,7 +253,7 @@ fn depth(path: &Path) -> usize {
     path.components().filter(|component| matches!(component, Component::Normal(_))).count()
 }
 
-fn requested_mount(request: &MountRequest) -> Result<Mount, Error> {
+fn requested_mount(request: &MountRequest, user: &User) -> Result<Mount, Error> {
     let target = lexically_clean(&request.target);
     if !request.target.is_absolute() || depth(&target) == 0 {
         return Err(Error::Request(format!("invalid mount target {:?}", request.target)));
@@ -270,6 +270,7 @@ fn requested_mount(request: &MountRequest) -> Result<Mount, Error> {
         MountKind::Bind(bind) => {
             options.push(if bind.recursive { "rbind" } else { "bind" });
             options.push(propagation_word(bind.propagation));
+            options.extend(bind.id_map.as_ref().map(|_| if bind.recursive { "ridmap" } else { "idmap" }));
             let (typ, kept) = match &bind.writes {
                 Writes::Through => ("bind", None),
                 Writes::Discarded => ("overlay", None),
@@ -280,7 +281,15 @@ fn requested_mount(request: &MountRequest) -> Result<Mount, Error> {
             let source = match &bind.source {
                 Source::Host(path) | Source::Context(path) | Source::Rootfs(path) | Source::Image { path, .. } => path,
             };
-            defaults::mount(&target, typ, source, &options)
+            let mut mount = defaults::mount(&target, typ, source, &options)?;
+            if let Some(maps) = &bind.id_map {
+                let container = if let User::Mapped(maps) = user { Some(maps) } else { None };
+                let refused = |text: String| Error::Request(format!("volume {source:?}: {text}"));
+                let maps = maps.resolve(container).map_err(refused)?;
+                mount.set_uid_mappings(Some(mappings(&maps.uid)?));
+                mount.set_gid_mappings(Some(mappings(&maps.gid)?));
+            }
+            Ok(mount)
         }
         MountKind::Cache(cache) => {
             options.extend(["bind", propagation_word(cache.propagation)]);

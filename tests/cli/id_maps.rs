@@ -1,6 +1,6 @@
 //! Containers with id maps of their own: whose files are what on disk, inside, and in the image that is committed.
 
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
 use crate::harness::{TestEnv, skip_without};
 
@@ -165,4 +165,193 @@ fn buildah_and_coracle_of_real_root_take_turns_in_a_mapped_container() {
     }
     let Some(env) = TestEnv::of_root() else { return };
     the_other_tool_goes_on(&env, "0:200000:2000");
+}
+
+/// A volume whose files belong to the ids that mapped containers give their own, and one of the caller's.
+const VOLUME: &str = "mkdir -p v/sub && touch v/root v/sub/user && chown -h 1000:1000 v/sub/user";
+
+#[test]
+fn real_root_shows_a_volume_with_the_owners_of_a_mapped_container() {
+    let Some(env) = TestEnv::of_root() else { return };
+    env.busybox("base");
+    env.shell(VOLUME).success();
+    env.ok(["from", "--name", "mapped", "--userns-uid-map", "0:200000:5000", "base"]);
+    env.ok(["from", "--name", "plain", "base"]);
+    let source = env.work().join("v");
+    let run = |container: &str, flags: &[&str], volume: &str, script: &str| {
+        let volume = format!("{}:/v{volume}", source.display());
+        let command = ["-v", &volume, container, "--", "sh", "-c", script];
+        env.run(["run", "--network", "host"].iter().copied().chain(flags.iter().copied()).chain(command))
+    };
+    let stat = "stat -c %u:%g /v/root /v/sub/user";
+    let native = ["--isolation", "rootless"];
+    assert_eq!(run("mapped", &native, "", stat).success(), "65534:65534\n65534:65534", "without it they are nobody's");
+    assert_eq!(run("mapped", &native, ":idmap", stat).success(), "0:0\n1000:1000");
+    assert_eq!(run("mapped", &native, ":O,idmap", stat).success(), "0:0\n1000:1000");
+    assert_eq!(run("mapped", &["--isolation", "chroot"], ":idmap", stat).success(), "0:0\n1000:1000");
+    run("mapped", &native, ":idmap", "touch /v/new; chown 7:8 /v/new").success();
+    let new = std::fs::metadata(source.join("new")).expect("what the command made");
+    assert_eq!((new.uid(), new.gid()), (7, 8), "on disk it is the id inside");
+    assert_eq!(run("plain", &native, ":idmap=uids=0-11-1#1000-5-1;gids=0-12-1", stat).success(), "11:12\n5:65534");
+    assert_eq!(run("mapped", &native, ":idmap=uids=@0-33-1;gids=@0-33-1", stat).success(), "33:33\n65534:65534");
+    let mount = format!("type=bind,src={},dst=/v,idmap", source.display());
+    assert_eq!(
+        env.ok(["run", "--isolation", "rootless", "--mount", &mount, "mapped", "--", "sh", "-c", stat]),
+        "0:0\n1000:1000"
+    );
+    if !skip_without(&["runc"]) {
+        assert_eq!(run("mapped", &["--isolation", "oci", "--runtime", "runc"], ":idmap", stat).success(), "0:0\n1000:1000");
+    }
+    let refused = run("plain", &native, ":idmap", stat).failure(125);
+    assert!(refused.contains("the container has no ids of its own that the files could get"), "{refused}");
+}
+
+#[test]
+fn a_volume_of_the_machine_cannot_be_mapped_by_an_ordinary_user_and_one_of_the_namespace_can() {
+    let env = TestEnv::new();
+    if env.is_root() {
+        return;
+    }
+    env.busybox("base");
+    env.shell("mkdir v t").success();
+    env.ok(["from", "--name", "mapped", "--userns-uid-map", "0:2000:5000", "base"]);
+    let volume = format!("{}:/v:idmap", env.work().join("v").display());
+    insta::assert_snapshot!(env.run(["run", "-v", &volume, "mapped", "true"]), @r#"
+    ------- stderr -------
+    Error: volume "[TEST]/work/v": mapping the owners of its files (idmap): operation not permitted
+    hint: the kernel maps a file system for the user namespace that mounted it only, which for the machine's own is real root: leave idmap out, and give the files to the container with U or use the volume as it is
+    [exit status: 125]
+    "#);
+    let script = "mount -t tmpfs tmpfs t && touch t/root t/user && chown 1000:1000 t/user && \
+                  coracle run --network host -v $PWD/t:/v:idmap mapped stat -c %u:%g /v/root /v/user";
+    assert_eq!(env.ok(["unshare", "sh", "-euc", script]), "0:0\n1000:1000");
+}
+
+/// The map of users that a command of the container sees.
+fn map_of(env: &TestEnv, container: &str) -> Vec<Vec<u32>> {
+    let map = env.ok(["run", container, "cat", "/proc/self/uid_map"]);
+    map.lines().map(|line| line.split_whitespace().map(|word| word.parse().expect("a number")).collect()).collect()
+}
+
+#[test]
+fn automatic_ids_are_as_many_as_the_image_needs() {
+    let env = TestEnv::new();
+    let container = env.ok(["from", "scratch"]);
+    env.ok(["add", "-q", &container, &crate::harness::busybox_tar().to_string_lossy(), "/"]);
+    env.write("passwd", "root:x:0:0::/:\nhigh:x:3000:100::/:\nnobody:x:65534:65534::/:\n");
+    env.ok(["copy", "-q", &container, "passwd", "/etc/passwd"]);
+    env.ok(["config", "--env", "PATH=/bin", &container]);
+    env.ok(["commit", "-q", &container, "names"]);
+    env.ok(["copy", "-q", "--chown", "5000:6000", &container, "passwd", "/f"]);
+    env.ok(["commit", "-q", &container, "owners"]);
+    let start = |image: &str, how: &str| {
+        let container = env.ok(["from", "--userns", how, image]);
+        map_of(&env, &container)
+    };
+    assert_eq!(start("names", "auto"), [[0, 1, 3001]], "by /etc/passwd");
+    assert_eq!(start("owners", "auto"), [[0, 3002, 6001]], "by the owners of its files");
+    assert_eq!(start("names", "auto:size=10"), [[0, 9003, 10]]);
+    assert_eq!(start("names", "auto:size=10,uidmapping=0:0:1,gidmapping=3:20000:2"), [[1, 9013, 9], [0, 0, 1]]);
+    let conf = "[storage]\ndriver = \"overlay\"\n[storage.options]\nauto-userns-min-size = 50\nauto-userns-max-size = 4000\n";
+    env.write_home(".config/containers/storage.conf", conf);
+    env.shell(&format!("coracle from --name empty scratch; coracle add -q empty {} /; coracle config --env PATH=/bin empty; coracle commit -q empty small", crate::harness::busybox_tar().display())).success();
+    insta::assert_snapshot!(env.run(["from", "--userns", "auto", "owners"]), @r#"
+    ------- stderr -------
+    Error: creating container: the container needs a user namespace with size 6001 that is bigger than the maximum value allowed with userns=auto 4000
+    hint: raise auto-userns-max-size in storage.conf, or say the number: --userns auto:size=N
+    [exit status: 125]
+    "#);
+    insta::assert_snapshot!(env.run(["from", "--userns", "auto:size=70000", "names"]), @r#"
+    ------- stderr -------
+    Error: creating container: could not find enough available IDs
+    hint: 70000 are needed, and no container has 56515: remove containers, or ask for fewer ids with --userns auto:size=N
+    [exit status: 125]
+    "#);
+    assert!(start("small", "auto")[0][2] >= 50);
+    env.ok(["rm", "--all"]);
+    assert_eq!(start("names", "auto"), [[0, 1, 3001]], "the ids of removed containers are free");
+}
+
+#[test]
+fn what_an_image_calls_its_passwd_file_is_not_read_outside_of_it() {
+    let env = TestEnv::new();
+    env.write("canary", "u:x:60000:60000::/:\n");
+    for (name, make) in [
+        ("link", format!("ln -s {} etc/passwd", env.work().join("canary").display())),
+        ("fifo", "mkfifo etc/passwd".to_owned()),
+    ] {
+        env.shell(&format!("rm -rf etc; mkdir etc; {make}; tar cf {name}.tar etc")).success();
+        let container = env.ok(["from", "scratch"]);
+        env.ok(["add", "-q", &container, &format!("{name}.tar"), "/"]);
+        env.ok(["commit", "-q", "--rm", &container, name]);
+        let mapped = env.ok(["from", "--userns", "auto", name]);
+        let maps = env.ok(["inspect", "--format", "{{.IDMappingOptions.UIDMap}}", &mapped]);
+        assert!(maps.contains("1024") && !maps.contains("60001"), "{name}: {maps}");
+    }
+}
+
+#[test]
+fn automatic_ids_of_real_root_are_those_of_a_user_that_storage_conf_names() {
+    let Some(env) = TestEnv::of_root() else { return };
+    env.busybox("base");
+    let refused = env.run(["from", "--userns", "auto", "base"]);
+    if !std::fs::read_to_string("/etc/subuid")
+        .is_ok_and(|text| text.starts_with("containers:") || text.contains("\ncontainers:"))
+    {
+        assert!(refused.failure(125).contains("could not find enough available IDs"), "{refused}");
+    }
+    let user = crate::harness::test_user().name;
+    let conf = std::fs::read_to_string(env.path("home/storage.conf")).expect("the settings");
+    env.write_home("storage.conf", format!("{conf}[storage.options]\nroot-auto-userns-user = \"{user}\"\n"));
+    let subuid = std::fs::read_to_string("/etc/subuid").expect("subordinate ids");
+    let first: u32 = subuid
+        .lines()
+        .find_map(|line| line.strip_prefix(&format!("{user}:")))
+        .and_then(|rest| rest.split(':').next()?.parse().ok())
+        .expect("a range");
+    for (name, outside) in [("one", first), ("two", first + 100)] {
+        env.ok(["from", "--name", name, "--userns", "auto:size=100", "base"]);
+        assert_eq!(map_of(&env, name), [[0, outside, 100]]);
+    }
+    assert!(
+        env.run(["from", "--userns", "keep-id", "base"]).failure(125).contains("keep-id is only supported in rootless mode")
+    );
+}
+
+#[test]
+fn the_caller_keeps_an_id() {
+    let env = TestEnv::new();
+    if env.is_root() {
+        return;
+    }
+    env.busybox("base");
+    env.write("f", "");
+    let user = crate::harness::test_user();
+    let volume = format!("{}:/v", env.work().display());
+    for (how, uid, gid) in [("keep-id", user.uid, user.gid), ("keep-id:uid=200,gid=210", 200, 210)] {
+        let name = env.ok(["from", "--userns", how, "base"]);
+        let map = map_of(&env, &name);
+        assert_eq!(&map[..2], [[0, 1, uid], [uid, 0, 1]]);
+        let seen = env.ok(["run", "-v", &volume, &name, "--", "sh", "-c", "stat -c %u:%g /v/f /bin/busybox; id -u"]);
+        assert_eq!(seen, format!("{uid}:{gid}\n0:0\n0"));
+        env.ok(["copy", "-q", &name, "f", "/f"]);
+        env.ok(["commit", "-q", &name, "made"]);
+        let plain = env.ok(["from", "made"]);
+        assert_eq!(env.ok(["run", &plain, "stat", "-c", "%u:%g", "/f"]), "0:0");
+    }
+    insta::assert_snapshot!(env.run(["from", "--userns", "keep-id:x=1", "base"]), @r#"
+    ------- stderr -------
+    Error: parsing ID mapping options: unknown option specified: "x"
+    [exit status: 125]
+    "#);
+    insta::assert_snapshot!(env.run(["from", "--userns", "keep-id", "--userns-uid-map", "0:1:5", "base"]), @r#"
+    ------- stderr -------
+    Error: parsing ID mapping options: can not specify ID mappings while keeping the caller's ID
+    [exit status: 125]
+    "#);
+    insta::assert_snapshot!(env.run(["from", "--userns-uid-map", "0:100:10,5:300:10", "base"]), @r#"
+    ------- stderr -------
+    Error: creating container: the specified UID and/or GID mapping 5:300:10 conflicts with other mappings: invalid mappings specified
+    [exit status: 125]
+    "#);
 }

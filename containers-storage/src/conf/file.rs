@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use toml::Value;
 
-use super::{DriverKind, Environment, Error, locations};
+use super::{AutoUserNamespace, DriverKind, Environment, Error, locations};
 
 /// A value, and who said it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +27,7 @@ pub(super) struct Settings {
     rootless_path: Option<String>,
     driver_options: Vec<(Table, Set)>,
     pub additional_image_stores: Vec<String>,
+    pub auto_userns: AutoUserNamespace,
     /// `transient_store`
     pub transient: bool,
     pub disable_volatile: bool,
@@ -65,8 +66,7 @@ const DRIVER_KEYS: [&str; 10] = [
 /// Those of them that the vfs driver knows; the others are overlay's, and no error in a file.
 const VFS_KEYS: [&str; 2] = ["ignore_chown_errors=", "sync="];
 /// Keys of `[storage.options]` that concern what this program does not do; they are no error.
-const OTHER_KEYS: [&str; 6] =
-    ["pull_options", "root-auto-userns-user", "auto-userns-min-size", "auto-userns-max-size", "overlay", "vfs"];
+const OTHER_KEYS: [&str; 3] = ["pull_options", "overlay", "vfs"];
 
 /// Reads every file that applies.
 pub(super) fn read_all(environment: &Environment) -> Result<Settings, Error> {
@@ -198,6 +198,9 @@ impl Settings {
                     merge_array(&mut stores, file, key, value)?;
                     self.refuse(file, "an additional layer store (additionallayerstores)", stores.is_empty());
                 }
+                "root-auto-userns-user" => self.auto_userns.root_user = file.text(key, value)?,
+                "auto-userns-min-size" => self.auto_userns.min_size = file.number(key, value)?,
+                "auto-userns-max-size" => self.auto_userns.max_size = file.number(key, value)?,
                 "disable-volatile" => self.disable_volatile = file.truth(key, value)?,
                 "remap-uids" | "remap-gids" | "remap-user" | "remap-group" => {
                     self.refuse(file, &format!("a default ID map ({key})"), file.text(key, value)?.is_empty());
@@ -262,6 +265,11 @@ impl File {
 
     fn text(&self, key: &str, value: &Value) -> Result<String, Error> {
         value.as_str().map(str::to_owned).ok_or_else(|| self.expected(key, "a string"))
+    }
+
+    fn number(&self, key: &str, value: &Value) -> Result<u32, Error> {
+        let number = value.as_integer().and_then(|number| u32::try_from(number).ok());
+        number.ok_or_else(|| self.expected(key, "a number"))
     }
 
     fn truth(&self, key: &str, value: &Value) -> Result<bool, Error> {

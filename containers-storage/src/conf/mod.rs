@@ -88,12 +88,31 @@ pub struct Conf {
     pub options: DriverOptions,
     /// Read-only graph roots that are searched after this one (`additionalimagestores`).
     pub additional_image_stores: Vec<PathBuf>,
+    /// Ids for containers that get some of their own without saying which.
+    pub auto_userns: AutoUserNamespace,
     /// Whether containers are recorded in the run root only, so that a reboot ends them all (`transient_store`; format, section 3.9).
     pub transient: bool,
     /// Whether the format's "rootless" rules apply (10.1): `user.overlay.*`, `userxattr`.
     pub rootless: bool,
     /// The files that were read, in order.
     pub files: Vec<PathBuf>,
+}
+
+/// How `--userns auto` chooses ids.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AutoUserNamespace {
+    /// Whose subordinate ids real root gives to containers (`root-auto-userns-user`).
+    pub root_user: String,
+    /// How many a container gets at least (`auto-userns-min-size`).
+    pub min_size: u32,
+    /// How many at most, unless it asks for a number; 0: any (`auto-userns-max-size`).
+    pub max_size: u32,
+}
+
+impl Default for AutoUserNamespace {
+    fn default() -> Self {
+        Self { root_user: "containers".to_owned(), min_size: 1024, max_size: 65536 }
+    }
 }
 
 /// Why the settings cannot be used.
@@ -211,6 +230,7 @@ impl Conf {
             driver_is_explicit,
             options,
             additional_image_stores: stores,
+            auto_userns: settings.auto_userns,
             transient: overrides.transient.unwrap_or(settings.transient),
             rootless: environment.rootless,
             files: settings.files,
@@ -232,6 +252,7 @@ impl Conf {
             driver_is_explicit: true,
             options: DriverOptions::default(),
             additional_image_stores: Vec::new(),
+            auto_userns: AutoUserNamespace::default(),
             transient: false,
             rootless,
             files: Vec::new(),

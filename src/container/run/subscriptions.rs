@@ -72,6 +72,7 @@ fn fips(rootfs: &Root, mounts: &mut MountOptions) {
         writes: Writes::Through,
         relabel: None,
         no_follow: false,
+        id_map: None,
     };
     let flags = MountFlags { read_only: true, ..MountFlags::default() };
     mounts.requests.push(MountRequest { kind: MountKind::Bind(bind), target: PathBuf::from(POLICY), flags });

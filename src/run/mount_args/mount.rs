@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use super::{Bind, Cache, MountFlags, MountKind, MountRequest, Once, Propagation, Relabel, Sharing, Source, Writes};
+use super::{
+    Bind, Cache, MountFlags, MountKind, MountRequest, Once, Propagation, Relabel, Sharing, Source, VolumeMaps, Writes,
+};
 
 const SYNTAX: &str = "incorrect mount format: should be --mount type=<bind|tmpfs>,[src=<host-dir>,]target=<ctr-dir>[,options]";
 
@@ -78,6 +80,7 @@ struct Draft {
     flags: MountFlags,
     recursive: bool,
     no_follow: bool,
+    id_map: Option<VolumeMaps>,
     propagation: Propagation,
     chown: bool,
     relabel: Option<Relabel>,
@@ -101,6 +104,7 @@ impl Draft {
             flags: MountFlags::default(),
             recursive: true,
             no_follow: false,
+            id_map: None,
             propagation: Propagation::default(),
             chown: false,
             relabel: None,
@@ -138,7 +142,7 @@ impl Draft {
             }
             _ => match self.kind {
                 Type::Tmpfs => self.set_tmpfs(word)?,
-                Type::Bind if matches!(word.key, "bind-nonrecursive" | "no-dereference" | "consistency") => {
+                Type::Bind if matches!(word.key, "bind-nonrecursive" | "no-dereference" | "consistency" | "idmap") => {
                     self.set_bind(word)?
                 }
                 Type::Cache if matches!(word.key, "id" | "uid" | "gid" | "mode" | "sharing") => self.set_cache(word)?,
@@ -179,6 +183,10 @@ impl Draft {
                 word.bare()?;
                 self.no_follow = true;
                 "no-dereference"
+            }
+            "idmap" => {
+                self.id_map = Some(VolumeMaps::parse(word.value)?);
+                "idmap"
             }
             // It means something on other systems only.
             _ => "consistency",
@@ -278,7 +286,7 @@ impl Draft {
                     // The context directory itself, if there is one.
                     (None, None) => Source::Context(PathBuf::new()),
                 };
-                MountKind::Bind(Bind {
+                let bind = Bind {
                     source,
                     recursive: self.recursive,
                     propagation: self.propagation,
@@ -286,7 +294,10 @@ impl Draft {
                     writes,
                     relabel: self.relabel,
                     no_follow: self.no_follow,
-                })
+                    id_map: self.id_map,
+                };
+                bind.check()?;
+                MountKind::Bind(bind)
             }
             Type::Cache => {
                 if let Some(name) = self.from {

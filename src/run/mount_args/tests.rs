@@ -21,6 +21,8 @@ fn volumes_become_binds() {
     let (bind, request) = volume("/h:/c:O,bind,cached,copy,runbindable,idmap");
     assert_eq!((bind.writes, bind.recursive, bind.propagation), (Writes::Discarded, false, Propagation::Unbindable));
     assert!(!request.flags.read_only);
+    assert_eq!(bind.id_map, Some(VolumeMaps::default()));
+    assert_ne!(mount("type=bind,src=/h,dst=/c,idmap=uids=0-1-1;gids=0-1-1").bind().unwrap().id_map, None);
     let (bind, _) = volume("/h:/c:O,upperdir=/u,workdir=/w");
     assert_eq!(bind.writes, Writes::Kept { upper: "/u".into(), work: "/w".into() });
 }
@@ -46,7 +48,10 @@ fn wrong_volumes_are_refused_in_buildahs_words() {
         ("/h:/c:O,upperdir=/a", "go together"),
         ("/h:/c:upperdir=/a,workdir=/b", "need 'O'"),
         ("/h:/c:O,upperdir=a,workdir=/b", "not an absolute path"),
-        ("/h:/c:idmap=uids=0-1-1", "unprivileged"),
+        ("/h:/c:idmap=uids=0-1", "is not FROM-TO-LENGTH"),
+        ("/h:/c:idmap,idmap=uids=0-1-1", "can only specify 1 'idmap' option"),
+        ("/h:/c:idmap,U", "exclude each other"),
+        ("/h:/c:idmap,O,upperdir=/u,workdir=/w", "exclude each other"),
         ("/h\0:/c", "incorrect volume format"),
     ] {
         let error = MountRequest::parse_volume(text).unwrap_err();

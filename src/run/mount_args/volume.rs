@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Bind, MountFlags, MountKind, MountRequest, Once, Propagation, Relabel, Source, Writes};
+use super::{Bind, MountFlags, MountKind, MountRequest, Once, Propagation, Relabel, Source, VolumeMaps, Writes};
 
 pub(super) fn parse(text: &str) -> Result<MountRequest, String> {
     let malformed = || format!("incorrect volume format {text:?}, should be host-dir:ctr-dir[:option]");
@@ -52,6 +52,7 @@ impl<'a> Draft<'a> {
             writes: Writes::default(),
             relabel: None,
             no_follow: false,
+            id_map: None,
         };
         Self { all, once: Once::default(), bind, flags: MountFlags::default(), upper: None, work: None }
     }
@@ -95,10 +96,9 @@ impl<'a> Draft<'a> {
             "copy" | "nocopy" => ("copy", "'copy' or 'nocopy'"),
             // They mean something on other systems only.
             "cached" | "delegated" => return Ok(()),
-            // Without maps of its own the container's ids are the caller's; with them, the engine says what it can do.
-            "idmap" => ("idmap", "'idmap'"),
-            _ if option.starts_with("idmap=") => {
-                return Err(format!("volume option {option:?}: a map for one volume cannot be had by an unprivileged caller"));
+            _ if option == "idmap" || option.starts_with("idmap=") => {
+                self.bind.id_map = Some(VolumeMaps::parse(option.strip_prefix("idmap="))?);
+                ("idmap", "'idmap'")
             }
             _ => match option.split_once('=') {
                 Some(("upperdir", path)) => {
@@ -131,6 +131,7 @@ impl<'a> Draft<'a> {
             _ if overlay => return Err("upperdir and workdir of an overlay volume go together".to_owned()),
             _ => return Err("upperdir and workdir are options of an overlay volume: they need 'O'".to_owned()),
         }
+        self.bind.check()?;
         Ok((self.bind, self.flags))
     }
 }

@@ -46,6 +46,8 @@ pub(super) fn parse(words: &[String]) -> Result<Parsed, String> {
             "shared" | "rshared" => attributes.propagation = libc::MS_SHARED,
             "unbindable" | "runbindable" => attributes.propagation = libc::MS_UNBINDABLE,
             "tmpcopyup" => parsed.copy_up = true,
+            // The maps themselves say it, and `rbind` how far it reaches.
+            "idmap" | "ridmap" => {}
             other => {
                 let (key, value) = match other.split_once('=') {
                     Some((key, value)) => (key, Some(value.to_string())),

@@ -7,16 +7,19 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use containers_storage::id_map::{IdMap, IdMaps};
 use nix::sched::CloneFlags;
 use oci_spec::runtime::{LinuxNamespaceType, Mount, Spec};
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::mount::OpenTreeFlags;
 
+use super::id_maps;
 use super::options::{self, Parsed};
 use super::targets::Shape;
 use crate::run::Error;
 use crate::run::etc_files::ExtraFile;
 use crate::sys::mount_attr::{self, Attributes, Reach};
+use crate::userns::Shifter;
 
 /// Device nodes that every container has: name, major, minor (`Documentation/admin-guide/devices.txt`).
 pub(in crate::run) const DEVICES: &[(&str, u32, u32)] =
@@ -164,12 +167,25 @@ fn planned(mount: &Mount, sources: &[(PathBuf, OwnedFd)]) -> Result<PlannedMount
         mount_attr::set_attributes(handle.as_fd(), Reach::Mount, options.attributes).map_err(failed)?;
         return Ok(PlannedMount { target, shape, source: Source::Tree(handle), options });
     }
+    let shift = |tree: &OwnedFd, reach: Reach| match shifter(mount) {
+        Some(shifter) => shifter.shift(tree.as_fd(), reach).map_err(|source| Error::IdMap { source_path: name.into(), source }),
+        None => Ok(()),
+    };
     if typ == "overlay" {
         let lower = detached(handle.as_fd(), Reach::Mount, Attributes::default()).map_err(failed)?;
+        shift(&lower, Reach::Mount)?;
         return Ok(PlannedMount { target, shape, source: Source::Discarding(lower), options });
     }
     let tree = detached(handle.as_fd(), options.reach, options.attributes).map_err(failed)?;
+    shift(&tree, options.reach)?;
     Ok(PlannedMount { target, shape, source: Source::Tree(tree), options })
+}
+
+/// The owners that the specification gives a mount.
+fn shifter(mount: &Mount) -> Option<Shifter> {
+    let map = |mappings: &Option<Vec<_>>| mappings.as_ref().map(|all| IdMap(all.iter().map(id_maps::range).collect()));
+    let (uid, gid) = (map(mount.uid_mappings())?, map(mount.gid_mappings())?);
+    Some(Shifter::new(IdMaps { uid, gid }))
 }
 
 /// A copy of the mount at `handle` that is attached nowhere, changed before anybody can see it.
