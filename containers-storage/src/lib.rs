@@ -16,6 +16,7 @@ pub mod layers;
 pub mod lease;
 pub mod lock;
 pub mod placeholder;
+pub mod private;
 mod process;
 pub mod rooted;
 pub mod store;

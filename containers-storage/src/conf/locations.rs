@@ -1,8 +1,11 @@
 //! Where things are when nobody says (format, sections 1.1 and 1.2).
 
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use super::{Environment, Error};
+use crate::private::{self, Unfit};
 
 /// The graph root that nobody configured.
 pub(super) fn default_graph_root(environment: &Environment) -> Result<PathBuf, Error> {
@@ -24,29 +27,34 @@ pub(super) fn default_run_root(environment: &Environment) -> Result<PathBuf, Err
     Ok(runtime_dir(environment)?.join("containers"))
 }
 
+/// The user's directory below which the run root is. The one of the environment must be fit; without one, the first of those that
+/// are always tried.
 fn runtime_dir(environment: &Environment) -> Result<PathBuf, Error> {
+    let unfit = |path: &Path| private::unfit(path, environment.euid);
+    let refused = |path: PathBuf, reason| Err(Error::RunDir { path, reason });
     if let Some(dir) = environment.get("XDG_RUNTIME_DIR") {
-        return Ok(super::absolute(Path::new(dir)));
+        let dir = super::absolute(Path::new(dir));
+        return match unfit(&dir) {
+            Ok(Some(reason)) => refused(dir, reason),
+            // What is missing is made, 0700, when it is needed.
+            Ok(None) | Err(_) => Ok(dir),
+        };
     }
     let uid = environment.outer_uid();
     let run_user = environment.system.join(format!("run/user/{uid}"));
-    if is_private(environment, &run_user) == Some(true) {
+    if matches!(unfit(&run_user), Ok(None)) {
         return Ok(run_user);
     }
     let temporary = environment.get("TMPDIR").map_or_else(|| environment.system.join("tmp"), PathBuf::from);
     let path = temporary.join(format!("storage-run-{uid}"));
-    // Anyone could have made it first.
-    if is_private(environment, &path) == Some(false) {
-        return Err(Error::RunDir { path });
+    // Anyone could have made it first, or could make it now: it is looked at when it is there, also as a link of our own.
+    let _ = DirBuilder::new().mode(0o700).create(&path);
+    match unfit(&path) {
+        Ok(Some(reason)) => refused(path, reason),
+        Ok(None) => Ok(path),
+        Err(_) if path.is_symlink() => refused(path, Unfit::NoDirectory),
+        Err(_) => Ok(path),
     }
-    Ok(path)
-}
-
-/// Whether `path` is a directory of this user that nobody else may write to. `None`: there is nothing.
-fn is_private(environment: &Environment, path: &Path) -> Option<bool> {
-    use std::os::unix::fs::MetadataExt;
-    let metadata = std::fs::symlink_metadata(path).ok()?;
-    Some(metadata.is_dir() && metadata.uid() == environment.euid && metadata.mode() & 0o022 == 0)
 }
 
 /// The files that could hold the main settings, the user's first; only the first that exists counts.

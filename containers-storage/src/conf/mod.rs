@@ -191,10 +191,12 @@ pub enum Error {
         path: PathBuf,
     },
     /// The directory for the run root belongs to someone else.
-    #[error("{path:?} cannot hold the run root: it is not this user's alone; set XDG_RUNTIME_DIR")]
+    #[error("{path:?} cannot hold the run root: {reason}; set XDG_RUNTIME_DIR to a directory that is yours alone")]
     RunDir {
         /// The directory.
         path: PathBuf,
+        /// What is wrong with it.
+        reason: crate::private::Unfit,
     },
 }
 

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::private::Unfit;
 use crate::{ContainerId, ImageId, LayerId, driver, lock};
 
 /// Why a store cannot be read or changed.
@@ -28,13 +29,15 @@ pub enum Error {
         /// What is wrong there.
         problem: String,
     },
-    /// The graph root is not this user's alone.
-    #[error("the graph root {path:?} cannot be used: {reason}")]
+    /// The graph root or the run root is not this user's alone.
+    #[error("the {what} {path:?} cannot be used: {reason}")]
     NotPrivate {
-        /// The graph root.
+        /// Which of the two.
+        what: &'static str,
+        /// Where it is.
         path: PathBuf,
         /// What is wrong with it.
-        reason: &'static str,
+        reason: Unfit,
     },
     /// A lock cannot be taken.
     #[error(transparent)]

@@ -30,7 +30,7 @@ mod unclaimed;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use rustix::fs::{Access as Permission, AtFlags, CWD, FileType};
+use rustix::fs::{Access as Permission, AtFlags, CWD};
 
 pub use self::container::NewContainer;
 pub use self::error::Error;
@@ -49,6 +49,7 @@ use crate::driver::{self, GraphDriver};
 use crate::images::{Image, Images, big_data_file};
 use crate::layers::Layers;
 use crate::lock::{Access, Lock, Rank, make_private_dir};
+use crate::private::{self, Unfit};
 use crate::table::cache::Cache;
 use crate::table::records::{Origin, Records};
 
@@ -65,11 +66,14 @@ pub struct Store {
 
 impl Store {
     /// Opens the store. Makes the graph root (0700) if it is missing; refuses one that others own or may write (known attacks,
-    /// invariant 11). An empty directory of ours, such as a fresh volume, is made private instead.
+    /// invariant 11), and a run root that they do. An empty directory of ours, such as a fresh volume, is made private instead.
     pub fn open(conf: Conf) -> Result<Self, Error> {
-        claim_root(&conf.graph_root)?;
+        claim_root(&conf.graph_root, &conf)?;
         if let Some(images) = &conf.image_store {
-            claim_root(images)?;
+            claim_root(images, &conf)?;
+        }
+        if let Ok(Some(reason)) = private::unfit(&conf.run_root, rustix::process::geteuid().as_raw()) {
+            return Err(Error::NotPrivate { what: "run root", path: conf.run_root, reason });
         }
         Ok(Self { conf, driver: OnceLock::new(), tables: Cache::default() })
     }
@@ -242,27 +246,33 @@ impl Store {
 }
 
 /// A root that is this user's alone, made (0700) if it is missing.
-fn claim_root(root: &Path) -> Result<(), Error> {
-    let stat = match rustix::fs::stat(root) {
-        Err(rustix::io::Errno::NOENT) => {
-            make_private_dir(root).map_err(Error::io("creating", root))?;
-            rustix::fs::stat(root)
-        }
-        answer => answer,
-    };
-    let stat = stat.map_err(Error::io("opening", root))?;
-    let refused = |reason| Err(Error::NotPrivate { path: root.to_owned(), reason });
-    if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
-        return refused("it is no directory");
-    }
+fn claim_root(root: &Path, conf: &Conf) -> Result<(), Error> {
     let euid = rustix::process::geteuid();
-    if stat.st_uid != euid.as_raw() && stat.st_uid != 0 && !euid.is_root() {
-        return refused("it belongs to another user");
+    let mut unfit = private::unfit(root, euid.as_raw());
+    if unfit.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {
+        make_private_dir(root).map_err(Error::io("creating", root))?;
+        unfit = private::unfit(root, euid.as_raw());
     }
-    if stat.st_mode & 0o022 != 0 && !make_private_if_empty(root) {
-        return refused("others may write to it (chmod go-w)");
+    match unfit.map_err(Error::io("opening", root))? {
+        None if conf.rootless => close_to_others(root),
+        None => {}
+        // Of root's stores everybody may read; root itself, of the store of whoever asked for help.
+        Some(Unfit::Foreign { owner }) if owner == 0 || euid.is_root() => {}
+        Some(Unfit::Shared) if make_private_if_empty(root) => {}
+        Some(reason) => return Err(Error::NotPrivate { what: "graph root", path: root.to_owned(), reason }),
     }
     Ok(())
+}
+
+/// Takes the rights of others away from a graph root that an ordinary user owns (known attack A125): what layers hold, setuid programs
+/// too, would be theirs to run. Root may share a store with everybody, as an additional one.
+fn close_to_others(root: &Path) {
+    if rustix::fs::stat(root).is_ok_and(|stat| stat.st_mode & 0o077 != 0) {
+        match rustix::fs::chmod(root, rustix::fs::Mode::RWXU) {
+            Ok(()) => log::warn!("other users could enter the graph root {root:?}: its mode is 0700 now"),
+            Err(error) => log::warn!("other users may enter the graph root {root:?} (chmod 700): {error}"),
+        }
+    }
 }
 
 /// Whether the directory is empty and could be made 0700.
