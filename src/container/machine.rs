@@ -10,6 +10,7 @@ use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use containers_storage::lock::make_private_dir;
 use rustix::mount::MountFlags;
 use serde::{Deserialize, Serialize};
 
@@ -153,7 +154,7 @@ impl Scratch {
         let dir = graph_root.join("coracle").join(format!("trial-{}", std::process::id()));
         let scratch = Self { dir };
         for name in ["lower", "upper", "work", "merged"] {
-            fs::create_dir_all(scratch.dir.join(name))?;
+            make_private_dir(&scratch.dir.join(name))?;
         }
         Ok(scratch)
     }
@@ -162,7 +163,7 @@ impl Scratch {
         let userxattr = if how == How::RealRoot { "" } else { ",userxattr" };
         rustix::process::chdir(&self.dir)?;
         let options = std::ffi::CString::new(format!("lowerdir=lower,upperdir=upper,workdir=work{userxattr}"))?;
-        rustix::mount::mount("overlay", "merged", "overlay", MountFlags::NODEV, Some(options.as_c_str()))?;
+        rustix::mount::mount("overlay", "merged", "overlay", MountFlags::NODEV | MountFlags::NOSUID, Some(options.as_c_str()))?;
         fs::write("merged/file", b"")?;
         // The mount goes with the namespace, but its private work directory can only be removed here.
         rustix::process::chdir("/")?;

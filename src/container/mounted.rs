@@ -24,6 +24,7 @@ use containers_storage::driver::{self, Access, GraphDriver, MountOptions, Shape,
 use containers_storage::lease::{self, Alone, Arrival, Gate, Lease};
 use containers_storage::store::{self, Store};
 use containers_storage::{LayerId, Root};
+use rustix::mount::MountAttrFlags;
 
 use super::{WorkingContainer, state};
 use crate::userns::{self, MountNamespace, Notice, ProcessId};
@@ -115,6 +116,7 @@ pub struct Mounted {
     path: PathBuf,
     notices: Vec<Notice>,
     user: Option<User>,
+    guards: MountAttrFlags,
 }
 
 /// This process's use of a container.
@@ -150,7 +152,7 @@ impl Mounted {
         let lease = gate.enter().map_err(|source| Error::Lease { name, source })?;
         let served = driver.is_served().then(|| path.clone());
         let user = User { lease: ManuallyDrop::new(lease), served };
-        Ok(Self { root: open_root(&path)?, path, notices, user: Some(user) })
+        Ok(Self { root: open_root(&path)?, path, notices, user: Some(user), guards: driver.guards() })
     }
 
     /// All that `layer` shows, for reading only: an image's root file system. Does not exclude anyone. The process must be inside its
@@ -159,7 +161,8 @@ impl Mounted {
         let failed = |source| Error::Driver { name: name.to_owned(), source };
         let driver = store.driver().map_err(failed)?;
         let mount = driver.open_to_read(layer).map_err(failed)?;
-        Ok(Self { root: Root::from(mount), path: driver.mount_point(layer), notices: Vec::new(), user: None })
+        let (path, guards) = (driver.mount_point(layer), MountAttrFlags::empty());
+        Ok(Self { root: Root::from(mount), path, notices: Vec::new(), user: None, guards })
     }
 
     /// The same of a container, with the owners that its own mount shows.
@@ -198,6 +201,11 @@ impl Mounted {
     /// Proof that nobody else uses the container, and that nobody arrives before it is dropped; `None` if somebody does.
     pub fn alone(&self) -> Option<Alone<'_>> {
         self.user.as_ref().and_then(|user| user.lease.alone())
+    }
+
+    /// What the driver adds to the mount for the time outside of containers (`GraphDriver::guards`).
+    pub fn guards(&self) -> MountAttrFlags {
+        self.guards
     }
 
     /// What the person should know about the namespace: one line of standard error each.

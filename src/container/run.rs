@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use containers_storage::Root;
 use containers_storage::store::Store;
+use rustix::mount::MountAttrFlags;
 
 use super::config::empty_step;
 use super::state::{self, CommonOptions, Namespace as KeptNamespace, RunEnvironment};
@@ -217,6 +218,7 @@ pub fn run(
     let mut request = plan.request().map_err(Error::Word)?;
     let mounted = Mounted::new(store, &container)?;
     mounted.notices().iter().for_each(|notice| note(notice.to_string()));
+    request.guards = mounted.guards();
     request.mounts.images = mounts::images(store, &options.registries, &request.mounts.requests)?;
     read_base_hosts(mounted.root(), &mut request.files)?;
     subscriptions::add(&options.subscriptions, &mut request.mounts);
@@ -288,6 +290,8 @@ impl Plan<'_> {
             cgroups: self.cgroups(),
             hooks: self.hooks()?,
             root_change: self.options.confinement.root_change,
+            // The mount says that, once it is there.
+            guards: MountAttrFlags::empty(),
         })
     }
 

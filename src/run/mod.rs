@@ -41,6 +41,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use containers_storage::Root;
+use rustix::mount::MountAttrFlags;
 
 pub use cache::empty as empty_caches;
 pub use isolation::Isolation;
@@ -69,6 +70,8 @@ pub struct Request {
     pub hooks: hooks::Options,
     /// How the root file system becomes `/`.
     pub root_change: RootChange,
+    /// Attributes that the root file system's mount has for the time outside; the container's copy of it goes without.
+    pub guards: MountAttrFlags,
 }
 
 /// The process itself.

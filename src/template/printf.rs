@@ -3,6 +3,8 @@
 use super::text::{exponent_text, plain, quoted, quoted_char, shortest};
 use super::{Error, Value};
 
+/// No `f64` has more decimals (5e-324 has 1074 of them); after them there are zeros, and std refuses to write as many as Go does.
+const MAX_DECIMALS: usize = 1074;
 /// The most that a width or precision may be, as in Go.
 const MAX_WIDTH: usize = 1_000_000;
 
@@ -179,7 +181,7 @@ impl Spec {
             ('O', Value::Int(number)) => Self { sharp: true, ..*self }.integer(*number, 8, "0o"),
             ('b', Value::Int(number)) => self.integer(*number, 2, "0b"),
             ('t', Value::Bool(value)) => value.to_string(),
-            ('f' | 'F', Value::Float(number)) => self.signed(*number, format!("{number:.*}", self.precision.unwrap_or(6))),
+            ('f' | 'F', Value::Float(number)) => self.signed(*number, fixed(*number, self.precision.unwrap_or(6))),
             ('e' | 'E', Value::Float(number)) => {
                 let text = scientific(*number, self.precision.unwrap_or(6));
                 self.signed(*number, if verb == 'E' { text.to_uppercase() } else { text })
@@ -239,7 +241,7 @@ impl Spec {
             return format!("{}e{}", trim(digits), exponent_text(exponent));
         }
         let decimals = usize::try_from(whole - 1 - exponent).unwrap_or(0);
-        trim(&format!("{number:.decimals$}"))
+        trim(&fixed(number, decimals))
     }
 
     /// The bytes of a text in hexadecimal.
@@ -277,16 +279,24 @@ fn character(number: i64) -> char {
     u32::try_from(number).ok().and_then(char::from_u32).unwrap_or(char::REPLACEMENT_CHARACTER)
 }
 
+/// `ddd.ddd` with `precision` digits after the point.
+fn fixed(number: f64, precision: usize) -> String {
+    if !number.is_finite() {
+        return shortest(number);
+    }
+    let known = precision.min(MAX_DECIMALS);
+    format!("{number:.known$}{}", "0".repeat(precision - known))
+}
+
 /// `d.ddde±dd` with `precision` digits after the point.
 fn scientific(number: f64, precision: usize) -> String {
     if !number.is_finite() {
         return shortest(number);
     }
-    let text = format!("{number:.precision$e}");
-    match text.split_once('e') {
-        Some((digits, exponent)) => format!("{digits}e{}", exponent_text(exponent.parse().unwrap_or(0))),
-        None => text,
-    }
+    let known = precision.min(MAX_DECIMALS);
+    let text = format!("{number:.known$e}");
+    let Some((digits, exponent)) = text.split_once('e') else { return text };
+    format!("{digits}{}e{}", "0".repeat(precision - known), exponent_text(exponent.parse().unwrap_or(0)))
 }
 
 /// What Go prints for a verb that is not for the value.
@@ -334,6 +344,26 @@ mod tests {
         ];
         for (format, value, text) in cases {
             assert_eq!(formatted(format, std::slice::from_ref(value)), *text, "{format}");
+        }
+    }
+
+    /// Found by fuzzing: std panics above 65,535 digits.
+    #[test]
+    fn long_numbers_end_in_zeros() {
+        for (format, number, length, end) in [
+            ("%.70000f", 0.5, 70_002, "000"),
+            ("%.70000e", 5e-324, 70_006, "000e-324"),
+            ("%.72222g", 0.0, 1, "0"),
+            ("%.72222g", 0.1, 57, "5625"),
+            ("%.1000000G", 1e300, 301, "560"),
+        ] {
+            let text = formatted(format, &[Value::Float(number)]);
+            assert!(
+                text.len() == length && text.ends_with(end),
+                "{format} {number}: {} {}",
+                text.len(),
+                &text[..9.min(text.len())]
+            );
         }
     }
 

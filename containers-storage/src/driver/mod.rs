@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::{Mode, OFlags};
-use rustix::mount::UnmountFlags;
+use rustix::mount::{MountAttrFlags, UnmountFlags};
 
 use crate::LayerId;
 use crate::archive::{Marks, OverlayXattrs, Whiteouts};
@@ -192,6 +192,12 @@ pub trait GraphDriver: fmt::Debug + Send + Sync {
     /// of its image. Tried, where only a trial tells; the process must be inside the user namespace of the store.
     fn can_shift(&self, _sample: &LayerId, _shift: &Arc<dyn Shift>) -> bool {
         false
+    }
+
+    /// Attributes that `mount` gives each mount, though no setting asks for them: outside of a container nobody runs a setuid program of
+    /// its layers or opens their devices (known attack A63). A container's own copy of the mount goes without.
+    fn guards(&self) -> MountAttrFlags {
+        MountAttrFlags::empty()
     }
 
     /// The driver's home for one kind of layers, `<graph root>/<name>` or `<image store>/<name>`.

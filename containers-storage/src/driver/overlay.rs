@@ -29,6 +29,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use rustix::mount::MountAttrFlags;
+
 use super::{Access, Error, GraphDriver, MountOptions, Shape, Shift, Side};
 use crate::archive::{Marks, OverlayXattrs, Whiteouts};
 use crate::{LayerId, id_map};
@@ -134,6 +136,10 @@ impl GraphDriver for Overlay {
 
     fn server(&self) -> Option<u32> {
         Some(self.server.load(Ordering::Relaxed)).filter(|pid| *pid != 0)
+    }
+
+    fn guards(&self) -> MountAttrFlags {
+        mount::guards(self)
     }
 
     fn can_shift(&self, sample: &LayerId, shift: &Arc<dyn Shift>) -> bool {

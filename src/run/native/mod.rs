@@ -33,6 +33,7 @@ use nix::sched::CloneFlags;
 use nix::unistd::Pid;
 use oci_spec::runtime::{Process, Spec};
 use rustix::fs::{CWD, Mode, OFlags};
+use rustix::mount::MountAttrFlags;
 use rustix::pipe::PipeFlags;
 
 use child::Inheritance;
@@ -76,6 +77,8 @@ pub(super) struct Job<'a> {
     pub files: Vec<ExtraFile>,
     pub filter: Option<Vec<Instruction>>,
     pub root_change: RootChange,
+    /// `Request::guards`
+    pub guards: MountAttrFlags,
     pub scope_abstract_sockets: bool,
     pub keep_groups: bool,
     pub no_input: bool,
@@ -126,7 +129,7 @@ pub(super) fn execute(job: Job<'_>, made: &mut Placeholders) -> Result<Status, E
     let Some(process) = job.spec.process() else { return Err(Error::Request("the specification has no process".into())) };
     let plan = match job.ground {
         Ground::Mounts => {
-            let plan = plan(job.rootfs.as_fd(), job.spec, &job.sources, job.files.clone())?;
+            let plan = plan((job.rootfs.as_fd(), job.guards), job.spec, &job.sources, job.files.clone())?;
             refuse_links(job.rootfs, &plan)?;
             make_targets(job.rootfs, &plan, made)?;
             plan

@@ -11,7 +11,7 @@ use containers_storage::id_map::{IdMap, IdMaps};
 use nix::sched::CloneFlags;
 use oci_spec::runtime::{LinuxNamespaceType, Mount, Spec};
 use rustix::fs::{CWD, FileType, Mode, OFlags};
-use rustix::mount::OpenTreeFlags;
+use rustix::mount::{MountAttrFlags, OpenTreeFlags};
 
 use super::id_maps;
 use super::options::{self, Parsed};
@@ -85,15 +85,15 @@ pub(super) fn bare(rootfs: BorrowedFd<'_>) -> Result<Plan, Error> {
     Ok(Plan { new: CloneFlags::empty(), join, pid: None, rootfs, mounts, devices, files })
 }
 
-/// Pins what `spec` names.
+/// Pins what `spec` names. The copy of the root file system's mount goes without its guards.
 pub(in crate::run) fn plan(
-    rootfs: BorrowedFd<'_>,
+    (rootfs, guards): (BorrowedFd<'_>, MountAttrFlags),
     spec: &Spec,
     sources: &[(PathBuf, OwnedFd)],
     files: Vec<ExtraFile>,
 ) -> Result<Plan, Error> {
-    let rootfs = detached(rootfs, Reach::Mount, Attributes { propagation: libc::MS_PRIVATE, ..Attributes::default() })
-        .map_err(|source| Error::prepare("the root file system", source))?;
+    let attributes = Attributes { clear: guards.bits().into(), propagation: libc::MS_PRIVATE, ..Attributes::default() };
+    let rootfs = detached(rootfs, Reach::Mount, attributes).map_err(|source| Error::prepare("the root file system", source))?;
     let mut mounts = Vec::new();
     for mount in spec.mounts().iter().flatten() {
         mounts.push(planned(mount, sources)?);

@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use containers_storage::Root;
 use nix::unistd::Pid;
 use oci_spec::runtime::Spec;
+use rustix::mount::MountAttrFlags;
 
 use super::cgroups::{self, Manager};
 use super::engine::run_name;
@@ -113,6 +114,8 @@ pub(super) struct Job<'a> {
     pub cgroups: &'a cgroups::Options,
     pub hooks: &'a hooks::Options,
     pub root_change: RootChange,
+    /// `Request::guards`
+    pub guards: MountAttrFlags,
     pub scope_abstract_sockets: bool,
     pub keep_groups: bool,
     pub no_input: bool,
@@ -124,7 +127,7 @@ pub(super) struct Job<'a> {
 pub(super) fn execute(mut job: Job<'_>, options: &Options, made: &mut Placeholders) -> Result<Status, Error> {
     let path = options.find()?;
     adapt(&mut job, options, &path)?;
-    let plan = native::plan(job.rootfs.as_fd(), &job.spec, &job.sources, job.files.clone())?;
+    let plan = native::plan((job.rootfs.as_fd(), job.guards), &job.spec, &job.sources, job.files.clone())?;
     native::refuse_links(job.rootfs, &plan)?;
     let cwd = working_directory(&job, &plan)?;
     native::make_targets(job.rootfs, &plan, made)?;

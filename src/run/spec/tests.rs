@@ -25,6 +25,7 @@ fn request() -> Request {
         cgroups: cgroups::Options::default(),
         hooks: hooks::Options::default(),
         root_change: RootChange::Pivot,
+        guards: rustix::mount::MountAttrFlags::empty(),
     }
 }
 

@@ -107,13 +107,27 @@ pub(super) fn detached(overlay: &Overlay, id: &LayerId, options: &MountOptions) 
     }
 }
 
+/// `GraphDriver::guards`: `nosuid` and `nodev`, as far as the settings do not ask for them anyway. What a program mounts has them
+/// from the kernel, unless root starts it.
+pub(super) fn guards(overlay: &Overlay) -> MountAttrFlags {
+    if overlay.config.mount_program.is_some() {
+        return MountAttrFlags::empty();
+    }
+    let asked = |name: &str| overlay.config.mount_options.iter().any(|word| word.trim() == name);
+    let mut guards = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+    guards.set(MountAttrFlags::MOUNT_ATTR_NOSUID, !asked("nosuid"));
+    guards.set(MountAttrFlags::MOUNT_ATTR_NODEV, !asked("nodev"));
+    guards
+}
+
 /// The layer mounted at its own mount point.
 pub(super) fn attached(overlay: &Overlay, id: &LayerId, options: &MountOptions) -> Result<PathBuf, Error> {
     // First: a mount of the home would cover what the plan mounts in it.
     if !id_map::is_rootless() && !overlay.config.skip_mount_home {
         home::make_private(&overlay.config.home)?;
     }
-    let plan = plan(overlay, id, options)?;
+    let mut plan = plan(overlay, id, options)?;
+    plan.attributes |= guards(overlay);
     let target = prepare_mount_point(overlay, id)?;
     if let Some(program) = &overlay.config.mount_program {
         let server = program::mount(overlay, program, &target, &plan)?;
