@@ -28,7 +28,7 @@
 //! | A18 | paths: `copies_into_and_out_of_…`, `linked_copies_…`; `push` waits |
 //! | A19, A20 | wait for `ADD` of a URL and for Dockerfiles; both kinds of name are refused |
 //! | A21–A25 | archive: `a21_…` to `a25_…` |
-//! | A26 | other_users: `another_user_reads_nothing_…` |
+//! | A26 | private_places: `another_user_who_knows_every_name_…`, `a_running_container_never_sees_…` |
 //! | A27–A35 | archive: `a27_…` to `a35_…` |
 //! | A36, A38 | transports: `a_layer_that_is_not_what_the_config_says_…`, `docker_archives_that_reach_out_…`, `files_that_lead_out_…` |
 //! | A37, A39–A42 | archive: `a37_…` to `a42_…`; A39 also transports: `something_after_…`; A41 also paths: `modes_do_not_depend_on_the_umask` |
@@ -47,7 +47,7 @@
 //! | A57, A61 | process: `a_restriction_that_is_unknown_…`; chroot: `a_plain_chroot_refuses_…`; cli: `isolation` |
 //! | A58–A60 | process: `refused_calls_…`; chroot: `an_external_runtime_…`; seccomp: the compiled filter, interpreted |
 //! | A62 | process: `long_words_…` |
-//! | A63 | other_users: `an_overlay_of_a_user_…`, `another_user_reads_nothing_…` |
+//! | A63 | private_places: `overlays_outside_of_containers_…`, `another_user_cannot_stat_…`; other_users: `an_overlay_of_a_user_…` |
 //! | A64 | images: `mount_options_and_programs_…`; no FUSE program is ever started |
 //! | A65 | process: `no_process_outlives_the_command`; chroot: `no_process_of_a_chroot_…`; cli: `isolation` |
 //! | A66 | mounts: `links_in_the_place_of_mount_points_…`, `volumes_land_inside_…` |
@@ -68,7 +68,7 @@
 //! | A105–A107, A110, A139 | transports: `digests_that_are_paths_…`, `documents_with_two_meanings_…`, `documents_without_measure_…`; registries wait for `docker://` |
 //! | A120, A123 | process: `abstract_sockets_…`, `without_a_network_…` |
 //! | A124 | images: `planted_programs_and_libraries_…` |
-//! | A125, A128 | other_users: `another_user_reads_nothing_…` |
+//! | A125, A128 | private_places: `another_user_who_knows_every_name_…`, `a_store_that_is_open_…`; other_users: `another_user_reads_nothing_…` |
 //! | A126 | other_users: `a_run_root_…`; sources: `a_cache_directory_…`; conf: the table of run roots |
 //! | A127 | other_users: `locks_are_files_and_not_links` |
 //! | A143–A146 | output |
@@ -81,6 +81,7 @@ mod mounts;
 mod other_users;
 mod output;
 mod paths;
+mod private_places;
 mod probe;
 mod process;
 mod races;

@@ -13,7 +13,7 @@ use crate::paths::Canary;
 const NOBODY: u32 = 65534;
 
 /// True, with a line on stderr, when there is no second user to be had.
-fn skip_without_a_second_user() -> bool {
+pub fn skip_without_a_second_user() -> bool {
     if !am_root() {
         eprintln!("skipped: only root can be a second user");
     }
@@ -21,7 +21,7 @@ fn skip_without_a_second_user() -> bool {
 }
 
 /// An environment whose home, runtime and temporary directories others may enter: what keeps them out is the program's doing.
-fn open_environment() -> TestEnv {
+pub fn open_environment() -> TestEnv {
     let env = TestEnv::new();
     for (name, mode) in [("home", 0o755), ("work", 0o755), ("tmp", 0o1777), ("run", 0o755)] {
         fs::set_permissions(env.path(name), fs::Permissions::from_mode(mode)).expect("its mode");
