@@ -15,8 +15,7 @@ fn history(env: &TestEnv, image: &str) -> String {
 #[test]
 fn linked_content_is_one_layer_for_each_call_above_the_containers_own() {
     let env = TestEnv::new();
-    env.busybox("base");
-    let container = env.ok(["from", "base"]);
+    let container = env.busybox_container("base");
     env.write("d/file", "content\n");
     env.shell("touch -d @1000000000 d/file d").success();
     let tree = env.ok(["copy", "--link", &container, "d", "/srv/deep/"]);
@@ -93,8 +92,7 @@ fn linked_content_stays_until_the_container_goes() {
 #[test]
 fn squashing_lays_linked_content_over_the_rest() {
     let env = TestEnv::new();
-    env.busybox("base");
-    let container = env.ok(["from", "base"]);
+    let container = env.busybox_container("base");
     env.write("file", "content\n");
     env.write("extra", "extra\n");
     env.ok(["run", &container, "--", "ln", "-s", "/tmp", "/link"]);
@@ -106,14 +104,7 @@ fn squashing_lays_linked_content_over_the_rest() {
     assert_eq!((diff_ids(&env, "layers").len(), diff_ids(&env, "flat").len()), (5, 1));
     let listing = |image: &str| {
         let container = env.ok(["from", image]);
-        env.ok([
-            "run",
-            &container,
-            "--",
-            "sh",
-            "-c",
-            "find /link /etc /tmp -exec stat -c '%n %F %a %u:%g' {} +; cat /etc/passwd",
-        ])
+        env.inside(&container, "find /link /etc /tmp -exec stat -c '%n %F %a %u:%g' {} +; cat /etc/passwd")
     };
     assert_eq!(listing("layers"), listing("flat"));
     assert!(listing("flat").contains("/link directory"), "{}", listing("flat"));
@@ -134,8 +125,7 @@ fn a_name_that_would_delete_files_is_refused_at_the_commit() {
 #[test]
 fn added_files_keep_the_directories_that_lead_to_them() {
     let env = TestEnv::new();
-    env.busybox("base");
-    let container = env.ok(["from", "base"]);
+    let container = env.busybox_container("base");
     env.ok([
         "run",
         &container,

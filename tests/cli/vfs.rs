@@ -38,14 +38,7 @@ fn an_image_is_built_changed_and_removed() {
     assert_eq!(container, "base-working-container");
     env.ok(["copy", "-q", &container, "f", "/d/f"]);
     env.ok(["config", "--env", "A=1", "--cmd", "/bin/sh", &container]);
-    env.ok([
-        "run",
-        &container,
-        "--",
-        "sh",
-        "-c",
-        "rm /etc/group; mkdir /n; chown 33:33 /n; ln /d/f /d/g; echo more >> /etc/passwd",
-    ]);
+    env.inside(&container, "rm /etc/group; mkdir /n; chown 33:33 /n; ln /d/f /d/g; echo more >> /etc/passwd");
     insta::assert_snapshot!(env.ok(["diff", &container]), @r"
     A          /d
     A      8 B /d/f
@@ -203,14 +196,7 @@ fn a_debian_root_is_built_upon() {
     env.ok(["commit", "-q", "--rm", &container, "localhost/debian:1"]);
     let container = env.ok(["from", "localhost/debian:1"]);
     assert_eq!(env.ok(["diff", &container]), "", "a copy is what it was copied from");
-    env.ok([
-        "run",
-        &container,
-        "--",
-        "sh",
-        "-c",
-        "dpkg --version > /version; useradd -m u; setcap cap_net_raw=ep /bin/ls || true",
-    ]);
+    env.inside(&container, "dpkg --version > /version; useradd -m u; setcap cap_net_raw=ep /bin/ls || true");
     let changed = env.ok(["diff", &container]);
     assert!(changed.contains("/version") && changed.contains("/etc/shadow") && !changed.contains("/usr/lib"), "{changed}");
     env.ok(["commit", "-q", &container, "localhost/user:1"]);

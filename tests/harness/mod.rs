@@ -222,6 +222,19 @@ impl TestEnv {
         id
     }
 
+    /// A working container of a new image `name`, which is made as by [`Self::busybox`].
+    #[track_caller]
+    pub fn busybox_container(&self, name: &str) -> String {
+        self.busybox(name);
+        self.ok(["from", "--pull-never", name])
+    }
+
+    /// Runs a script with the container's own `sh`, which must succeed, and returns its stdout without the final newline.
+    #[track_caller]
+    pub fn inside(&self, container: &str, script: &str) -> String {
+        self.ok(["run", container, "--", "sh", "-c", script])
+    }
+
     /// Every file of the store must be accounted for.
     #[track_caller]
     pub fn assert_store_is_clean(&self) {
@@ -238,6 +251,7 @@ impl TestEnv {
 
 impl Drop for TestEnv {
     fn drop(&mut self) {
+        peers::end_pause_process(&self.path("run"));
         if !user::am_root() {
             // Files of subordinate ids can be removed only inside the namespace.
             let mut command = self.command(&user::binary().to_string_lossy());

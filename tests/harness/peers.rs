@@ -19,3 +19,17 @@ pub fn skip_without(programs: &[&str]) -> bool {
     eprintln!("skipped: {missing:?} not installed");
     true
 }
+
+/// Ends the process that podman leaves behind to keep a user namespace, if it left one in this runtime directory.
+pub fn end_pause_process(runtime_dir: &Path) {
+    let file = runtime_dir.join("libpod/tmp/pause.pid");
+    let pid = std::fs::read_to_string(file).ok().and_then(|text| text.trim().parse::<i32>().ok());
+    // The number may be another process's by now: podman's own knows this directory.
+    let knows = |pid: &i32| {
+        let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        String::from_utf8_lossy(&environment).contains(&*runtime_dir.to_string_lossy())
+    };
+    if let Some(pid) = pid.filter(knows) {
+        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+    }
+}
