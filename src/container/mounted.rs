@@ -175,7 +175,7 @@ impl Mounted {
         let options = MountOptions { access: Access::Read, shift: Some(shift), ..MountOptions::default() };
         let mount = driver.mount_detached(container.layer(), &options).map_err(failed)?;
         let path = driver.mount_point(container.layer());
-        Ok(Self { root: Root::from(mount), path, notices: Vec::new(), user: None })
+        Ok(Self { root: Root::from(mount), path, notices: Vec::new(), user: None, guards: MountAttrFlags::empty() })
     }
 
     /// The root directory of a mount that is attached nowhere, attached on `path`: a part of it can be bound elsewhere then.
