@@ -336,7 +336,10 @@ fn namespaces(
         entry("mount", false, String::new()),
         network,
         one("pid", "pid", &args.pid, by_conf(conf.pidns.as_deref(), Choice::Private))?,
-        entry("user", *user == UserNamespace::Host, String::new()),
+        match user {
+            UserNamespace::Joined(path, _) => entry("user", false, path.to_string_lossy().into_owned()),
+            other => entry("user", *other == UserNamespace::Host, String::new()),
+        },
         one("uts", "uts", &args.uts, by_conf(conf.utsns.as_deref(), Choice::Private))?,
     ];
     Ok((all, policy))

@@ -13,7 +13,7 @@ use crate::userns::subid;
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Flags for later runs")]
 pub(super) struct UserNamespaceArgs {
-    /// User namespace: host, private, or auto or keep-id for one with owners of its own
+    /// User namespace: host, private, auto or keep-id for one with owners of its own, or the path of one
     #[arg(long, value_name = "NAMESPACE")]
     userns: Option<String>,
 
@@ -129,9 +129,9 @@ fn choose(how: Option<&str>, mut maps: IdMaps) -> Result<UserNamespace, CommandE
                 let text = format!("parsing ID mapping options: checking user namespace: stat {}", path.display());
                 return Err(CommandError::from(error).context(text));
             }
-            Err(CommandError::usage(format!(
-                "--userns {word:?}: commands join no user namespace of others: what is in it may reach the container's files"
-            )))
+            // Runs are in other working directories.
+            let path = std::path::absolute(path).map_err(CommandError::from)?;
+            Ok(UserNamespace::Joined(path, maps))
         }
     }
 }
@@ -187,6 +187,8 @@ fn number(text: &str) -> Result<u32, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     fn range(container_id: u32, host_id: u32, size: u32) -> IdRange {
@@ -251,7 +253,9 @@ mod tests {
         let automatic = |size| UserNamespace::Automatic(AutomaticMaps { size, ..AutomaticMaps::default() });
         assert_eq!(choose(Some("auto"), IdMaps::default()).unwrap(), automatic(0));
         assert_eq!(choose(Some("auto:size=70"), IdMaps::default()).unwrap(), automatic(70));
-        for word in ["host", "keep-id", "ns:/nonexistent", "/proc/self/ns/user", "auto:x=1"] {
+        let joined = choose(Some("ns:/proc/self/ns/user"), maps()).unwrap();
+        assert!(matches!(joined, UserNamespace::Joined(path, _) if path == Path::new("/proc/self/ns/user")));
+        for word in ["host", "keep-id", "ns:/nonexistent", "auto:x=1"] {
             assert!(choose(Some(word), maps()).is_err(), "{word}");
         }
     }

@@ -7,6 +7,8 @@ mod automatic;
 mod mapped;
 
 use std::fs::File;
+use std::os::fd::AsFd;
+use std::path::PathBuf;
 
 use containers_storage::driver::Shape;
 use containers_storage::id_map::IdRange;
@@ -65,6 +67,9 @@ pub enum UserNamespace {
     Automatic(AutomaticMaps),
     /// The same, with all ids of the caller's, who has a certain one inside.
     KeepId(KeptId),
+    /// The one that this file stands for, for each run. The container's files belong to these ids, or, if there are none, to those of the
+    /// namespace.
+    Joined(PathBuf, IdMaps),
 }
 
 /// `--userns auto`
@@ -179,6 +184,20 @@ pub enum Error {
         /// `auto-userns-max-size`.
         most: u32,
     },
+    /// The user namespace cannot be joined.
+    #[error("joining the user namespace {path:?}")]
+    Join {
+        /// Its file.
+        path: PathBuf,
+        /// The kernel's answer.
+        source: std::io::Error,
+    },
+    /// The user namespace is the one that the container's files are written in anyway.
+    #[error("the user namespace {0:?} is the one that containers are in: --userns host says that")]
+    OwnNamespace(PathBuf),
+    /// The user namespace has other ids than the maps say.
+    #[error("the user namespace {0:?} has other ids than the ID mappings say")]
+    OtherIds(PathBuf),
     /// Real root has no ids that it could keep.
     #[error("keep-id is only supported in rootless mode")]
     KeepIdOfRoot,
@@ -243,6 +262,8 @@ impl Error {
             Self::TooManyIds { .. } => {
                 "raise auto-userns-max-size in storage.conf, or say the number: --userns auto:size=N".to_owned()
             }
+            Self::Join { .. } => crate::run::JOIN_HINT.to_owned(),
+            Self::OtherIds(_) => "leave the maps out: those of the namespace are taken then".to_owned(),
             Self::KeepIdOfRoot => "real root keeps every id without it; --userns-uid-map gives other ones".to_owned(),
             _ => return Vec::new(),
         };
@@ -338,6 +359,16 @@ fn place(store: &Store, options: &Options, image: Option<&Image>) -> Result<Plac
             let lock = containers_storage::lock::exclusive(&store.conf().graph_root.join("userns.lock"));
             ids = Some(lock.map_err(Error::Lock)?);
             (automatic::maps(store, image, wanted)?, notices)
+        }
+        UserNamespace::Joined(path, maps) => {
+            let failed = |source: std::io::Error| Error::Join { path: path.clone(), source };
+            let namespace = File::open(path).map_err(failed)?;
+            let notices = enter()?;
+            let own = userns::maps_of(namespace.as_fd()).map_err(failed)?.ok_or_else(|| Error::OwnNamespace(path.clone()))?;
+            if !maps.uid.0.is_empty() && *maps != own {
+                return Err(Error::OtherIds(path.clone()));
+            }
+            (own, notices)
         }
         UserNamespace::KeepId(kept) => {
             let outer = userns::outer_ids().map_err(|source| mounted::Error::Namespace { name: options.image.clone(), source });

@@ -435,7 +435,8 @@ impl Plan<'_> {
     fn user(&self) -> User {
         let maps = self.container.id_maps();
         match self.kept_namespace("user") {
-            _ if !maps.uid.is_identity() || !maps.gid.is_identity() => User::Mapped(maps),
+            Some(kept) if !kept.host && !kept.path.is_empty() => User::Joined(PathBuf::from(&kept.path), maps),
+            _ if !maps.uid.0.is_empty() || !maps.gid.0.is_empty() => User::Mapped(maps),
             Some(kept) if !kept.host => User::New,
             _ => User::Same,
         }

@@ -61,7 +61,7 @@ impl Prepared {
         let id_maps = match &request.namespaces.user {
             User::Same => None,
             User::New => Some(IdMaps::of_this_process().map_err(|source| Error::prepare("the maps of ids", source))?),
-            User::Mapped(maps) => Some(maps.clone()),
+            User::Mapped(maps) | User::Joined(_, maps) => Some(maps.clone()),
         };
         let facts = Facts {
             id_maps,

@@ -182,6 +182,15 @@ pub enum Error {
         /// Why not.
         source: io::Error,
     },
+    /// The user namespace of others cannot be entered.
+    #[error("joining the user namespace (--userns)")]
+    JoinUser {
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// The user namespace of others is no more what it was.
+    #[error("joining the user namespace (--userns): it has other ids than the container's files belong to")]
+    OtherIds,
     /// The owners of a volume's files cannot be mapped.
     #[error("volume {source_path:?}: mapping the owners of its files (idmap)")]
     IdMap {
@@ -248,6 +257,10 @@ pub enum Error {
     Network(String),
 }
 
+/// What helps where a user namespace cannot be joined.
+pub const JOIN_HINT: &str = "the kernel lets a process join user namespaces that were made in its own: for an ordinary user those that were made \
+                             in the session of \"coracle unshare\" that this command is run in, for real root all";
+
 fn id_map_hint(refusal: &io::Error) -> String {
     let text = match refusal.raw_os_error() {
         Some(libc::EPERM) => {
@@ -290,6 +303,8 @@ impl Error {
             | Self::Seccomp(_)
             | Self::Prepare { .. }
             | Self::IdMap { .. }
+            | Self::JoinUser { .. }
+            | Self::OtherIds
             | Self::Network(_) => 125,
             Self::NoRuntime(_)
             | Self::Hook { .. }
@@ -320,6 +335,8 @@ impl Error {
                 Some("nothing can be mounted here: --isolation chroot runs the command in the directory itself".to_string())
             }
             Self::IdMap { source, .. } => Some(id_map_hint(source)),
+            Self::JoinUser { .. } => Some(JOIN_HINT.to_owned()),
+            Self::OtherIds => Some("make the container anew, with the namespace that is there now".to_owned()),
             Self::NoRuntime(_) => {
                 Some("install crun or runc, give the program's path, or use --isolation rootless, which needs none".to_string())
             }

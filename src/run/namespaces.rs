@@ -36,6 +36,8 @@ pub enum User {
     New,
     /// A new one with these ids, which own the container's files.
     Mapped(IdMaps),
+    /// The one that this file stands for; it has these ids, which own the container's files.
+    Joined(PathBuf, IdMaps),
 }
 
 impl User {
@@ -43,7 +45,7 @@ impl User {
     pub fn owner(&self, uid: u32, gid: u32) -> Result<(u32, u32), String> {
         match self {
             Self::Same | Self::New => Ok((uid, gid)),
-            Self::Mapped(maps) => {
+            Self::Mapped(maps) | Self::Joined(_, maps) => {
                 maps.outside(uid, gid).ok_or_else(|| format!("{uid}:{gid} is not among the ids of the container"))
             }
         }

@@ -208,8 +208,11 @@ fn namespaces(request: &Request, connection: &Connection) -> Result<Vec<LinuxNam
         (LinuxNamespaceType::Network, &network),
     ];
     let mut namespaces = Vec::new();
-    if options.user != User::Same {
-        namespaces.push(LinuxNamespaceBuilder::default().typ(LinuxNamespaceType::User).build()?);
+    let user = LinuxNamespaceBuilder::default().typ(LinuxNamespaceType::User);
+    match &options.user {
+        User::Same => {}
+        User::New | User::Mapped(_) => namespaces.push(user.build()?),
+        User::Joined(path, _) => namespaces.push(user.path(path.clone()).build()?),
     }
     for (typ, choice) in kinds {
         match choice {
@@ -283,7 +286,7 @@ fn requested_mount(request: &MountRequest, user: &User) -> Result<Mount, Error> 
             };
             let mut mount = defaults::mount(&target, typ, source, &options)?;
             if let Some(maps) = &bind.id_map {
-                let container = if let User::Mapped(maps) = user { Some(maps) } else { None };
+                let container = if let User::Mapped(maps) | User::Joined(_, maps) = user { Some(maps) } else { None };
                 let refused = |text: String| Error::Request(format!("volume {source:?}: {text}"));
                 let maps = maps.resolve(container).map_err(refused)?;
                 mount.set_uid_mappings(Some(mappings(&maps.uid)?));

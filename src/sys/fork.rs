@@ -35,10 +35,20 @@ pub fn fork_alone(unneeded: BorrowedFd<'_>, child: impl FnOnce() -> i32) -> io::
     }
 }
 
+/// As `fork_into`, but the copy is a sibling of this process: a child of this process's own parent, which is told of its end (`CLONE_PARENT`,
+/// clone(2)). Refused with `EINVAL` if this process has threads.
+pub fn fork_sibling(namespaces: CloneFlags, child: impl FnOnce() -> i32) -> io::Result<Pid> {
+    clone(namespaces, CloneFlags::CLONE_PARENT, child)
+}
+
 /// Runs `child` in a copy of this process that is created in the new namespaces `namespaces` (`CLONE_NEW*`; other flags are
 /// dropped): process 1, if a pid namespace is among them. It ends with the status that `child` returns, unless it executes a
 /// program. Refused with `EINVAL` if this process has threads.
 pub fn fork_into(namespaces: CloneFlags, child: impl FnOnce() -> i32) -> io::Result<Pid> {
+    clone(namespaces, CloneFlags::empty(), child)
+}
+
+fn clone(namespaces: CloneFlags, more: CloneFlags, child: impl FnOnce() -> i32) -> io::Result<Pid> {
     if std::fs::metadata("/proc/self/task")?.nlink() > 3 {
         return Err(io::Error::from_raw_os_error(libc::EINVAL));
     }
@@ -49,8 +59,8 @@ pub fn fork_into(namespaces: CloneFlags, child: impl FnOnce() -> i32) -> io::Res
         | CloneFlags::CLONE_NEWUTS
         | CloneFlags::CLONE_NEWNET
         | CloneFlags::CLONE_NEWCGROUP;
-    let flags = (namespaces & kinds).bits() | libc::SIGCHLD;
-    // SAFETY: with a null stack and without CLONE_VM this is fork: the child goes on on its own copy of the stack and of memory.
+    let flags = (namespaces & kinds | more).bits() | libc::SIGCHLD;
+    // SAFETY: with a null stack and without CLONE_VM (`more` is CLONE_PARENT or nothing) this is fork: the child goes on on its own copy of the stack and of memory.
     // The process has one thread, so no lock is held by a thread that the copy lacks. The other arguments are null pointers,
     // which these flags never read, so their order, which differs between architectures, does not matter.
     let pid =

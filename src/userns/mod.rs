@@ -27,4 +27,4 @@ pub use current::{Ids, State, child_environment, current, has_single_id, is_root
 pub use enter::{Entered, How, MountNamespace, Notice, enter, unshare_mounts};
 pub use error::Error;
 pub use join::{ProcessId, join};
-pub use shifter::Shifter;
+pub use shifter::{Shifter, maps_of};

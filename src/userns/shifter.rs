@@ -17,8 +17,8 @@ use std::sync::Mutex;
 
 use containers_storage::driver::Shift;
 use containers_storage::id_map::{IdMap, IdMaps};
+use nix::sched::CloneFlags;
 
-use super::enter::unshare_user;
 use crate::sys::fork::fork_alone;
 use crate::sys::mount_attr::{self, Reach};
 
@@ -64,23 +64,46 @@ impl Shift for Shifter {
 
 /// A new user namespace with these maps. Refused with EINVAL if this process has threads.
 fn with_maps(maps: &IdMaps) -> io::Result<OwnedFd> {
+    let enter = || nix::sched::unshare(CloneFlags::CLONE_NEWUSER);
+    while_in(&enter, |process| fill(process, maps))
+}
+
+/// The maps of the user namespace that `namespace` is a handle on, with the ids of this process's own outside; `None` if it is this
+/// process's own. Refused with EINVAL if this process has threads, with EPERM if the kernel lets this process not enter it (setns(2)).
+pub fn maps_of(namespace: BorrowedFd<'_>) -> io::Result<Option<IdMaps>> {
+    let (own, there) = (rustix::fs::stat("/proc/self/ns/user")?, rustix::fs::fstat(namespace)?);
+    if (own.st_dev, own.st_ino) == (there.st_dev, there.st_ino) {
+        return Ok(None);
+    }
+    let enter = || nix::sched::setns(namespace, CloneFlags::CLONE_NEWUSER);
+    let read = |process: i32, name: &str| std::fs::read_to_string(format!("/proc/{process}/{name}"));
+    let maps = while_in(&enter, |process| {
+        let (uid, gid) = (read(process, "uid_map")?, read(process, "gid_map")?);
+        Ok(IdMaps { uid: IdMap::parse_proc(&uid), gid: IdMap::parse_proc(&gid) })
+    });
+    maps.map(Some)
+}
+
+/// Calls `ask` with the number of a child that has entered a user namespace and stays there meanwhile.
+fn while_in<T>(enter: &dyn Fn() -> nix::Result<()>, ask: impl FnOnce(i32) -> io::Result<T>) -> io::Result<T> {
     let (mut ready, there) = io::pipe()?;
     let (gate, opened) = io::pipe()?;
     let child = fork_alone(opened.as_fd(), || {
-        let unshared = unshare_user().is_ok();
-        let said = unshared && (&there).write_all(b"u").is_ok();
+        let refusal = enter().err().map_or(0, |errno| errno as i32);
+        let said = (&there).write_all(&refusal.to_ne_bytes()).is_ok();
         // Ends with the other side, too.
         let waited = said && (&gate).read(&mut [0]).is_ok();
         i32::from(!waited)
     })?;
     drop(there);
-    let namespace = ready.read_exact(&mut [0]).and_then(|()| fill(child.as_raw(), maps));
+    let mut refusal = [0; 4];
+    let answer = ready.read_exact(&mut refusal).and_then(|()| match i32::from_ne_bytes(refusal) {
+        0 => ask(child.as_raw()),
+        errno => Err(io::Error::from_raw_os_error(errno)),
+    });
     drop(opened);
     nix::sys::wait::waitpid(child, None)?;
-    match namespace {
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(rustix::io::Errno::PERM.into()),
-        other => other,
-    }
+    answer
 }
 
 /// Writes the maps of the namespace of `process` and opens it.

@@ -355,3 +355,59 @@ fn the_caller_keeps_an_id() {
     [exit status: 125]
     "#);
 }
+
+/// Makes a user namespace with the ids from 2000 on, runs `$script` with its file's name in `$ns`, and ends it.
+const WITH_NAMESPACE: &str = "unshare -U sleep 600 & p=$!; trap 'kill $p' EXIT
+    until [ \"$(readlink /proc/$p/ns/user)\" != \"$(readlink /proc/self/ns/user)\" ]; do sleep 0.01; done
+    for map in uid_map gid_map; do echo 0 2000 5000 > /proc/$p/$map; done; ns=/proc/$p/ns/user
+    . $PWD/script";
+
+/// Runs a script as root of the store's user namespace, with a user namespace of others at hand.
+fn beside_a_namespace(env: &TestEnv, script: &str) -> crate::harness::CommandOutput {
+    env.write("script", script);
+    let shell = ["sh", "-euc", WITH_NAMESPACE];
+    if env.is_root() { env.tool(shell[0], &shell[1..]) } else { env.run(["unshare"].iter().chain(&shell)) }
+}
+
+fn a_user_namespace_is_joined(env: &TestEnv) {
+    env.busybox("base");
+    let script = "coracle from --name joined --userns ns:$ns base >/dev/null; echo x > f; coracle copy -q joined f /f
+        for isolation in rootless chroot; do
+            seen=$(coracle run --network host --isolation $isolation joined -- sh -c 'readlink /proc/self/ns/user; tr -s \" \" </proc/self/uid_map; id -u; stat -c %u:%g /bin/busybox /f; touch /tmp/made')
+            echo \"$seen\" | tail -n +2; [ \"$(echo \"$seen\" | head -1)\" = \"$(readlink $ns)\" ] && echo joined
+        done
+        coracle run --network host --user 1000 joined -- id -u
+        coracle inspect --format '{{(index .NamespaceOptions 5).Path}}' joined | sed s,$p,PID,; echo
+        coracle commit -q joined made >/dev/null; c=$(coracle from made); coracle run --network host $c stat -c %u:%g /f /tmp/made";
+    let once = " 0 2000 5000\n0\n0:0\n0:0\njoined";
+    let expected = format!("{once}\n{once}\n1000\n/proc/PID/ns/user\n0:0\n0:0");
+    assert_eq!(beside_a_namespace(env, script).success(), expected);
+    let runc = "[ -x /usr/sbin/runc ] || [ -x /usr/bin/runc ] || exit 0
+        coracle from --name runc --userns ns:$ns base >/dev/null
+        seen=$(coracle run --network host --isolation oci --runtime runc runc -- readlink /proc/self/ns/user); [ $seen = $(readlink $ns) ]";
+    beside_a_namespace(env, runc).success();
+    let gone = env.run(["run", "--network", "host", "joined", "true"]);
+    assert!(gone.failure(125).contains("no such file or directory"), "{gone}");
+    let others = "coracle from --userns ns:$ns --userns-uid-map 0:2000:4999 base";
+    assert!(beside_a_namespace(env, others).failure(125).contains("has other ids than the ID mappings say"));
+}
+
+#[test]
+fn a_user_namespace_of_the_session_is_joined() {
+    let env = TestEnv::new();
+    a_user_namespace_is_joined(&env);
+    let sibling = "unshare -U sleep 600 & p=$!; trap 'kill $p' EXIT
+        until [ \"$(readlink /proc/$p/ns/user)\" != \"$(readlink /proc/self/ns/user)\" ]; do sleep 0.01; done
+        coracle from --userns ns:/proc/$p/ns/user base";
+    let refused = env.shell(sibling).failure(125);
+    assert!(refused.contains("joining the user namespace") && refused.contains("operation not permitted"), "{refused}");
+    assert!(refused.contains("hint: the kernel lets a process join user namespaces that were made in its own"), "{refused}");
+    let own = env.run(["unshare", "sh", "-euc", "coracle from --userns ns:/proc/self/ns/user base"]);
+    assert!(own.failure(125).contains("is the one that containers are in"), "{own}");
+}
+
+#[test]
+fn real_root_joins_a_user_namespace() {
+    let Some(env) = TestEnv::of_root() else { return };
+    a_user_namespace_is_joined(&env);
+}

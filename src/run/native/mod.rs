@@ -13,6 +13,7 @@ mod copy_up;
 mod filesystem;
 mod hand_over;
 mod id_maps;
+mod joined;
 mod options;
 mod output;
 mod plain;
@@ -54,7 +55,6 @@ use super::etc_files::ExtraFile;
 use super::hooks::Runner;
 use super::network_helper::Service;
 use super::{Error, RootChange, Status};
-use crate::sys;
 use crate::sys::seccomp::Instruction;
 
 /// What the process stands on.
@@ -140,7 +140,7 @@ pub(super) fn execute(job: Job<'_>, made: &mut Placeholders) -> Result<Status, E
     let pid_is_shared = !plan.new.contains(CloneFlags::CLONE_NEWPID);
     if pid_is_shared {
         adopt_orphans()?;
-        if job.network.is_none() && !plan.new.contains(CloneFlags::CLONE_NEWUSER) {
+        if job.network.is_none() && !plan.new.contains(CloneFlags::CLONE_NEWUSER) && plan.user.is_none() {
             hide()?;
         }
     }
@@ -198,7 +198,7 @@ fn start(job: &Job<'_>, plan: &Plan, process: &Process, signals: &Signals) -> Re
     let (gate_read, gate_write) = gate.unzip();
     let pid = in_pid_namespace(plan.pid.as_ref(), || {
         // The process enters a new namespace of control groups when it is in the group that is to be its top.
-        sys::fork::fork_into(plan.new - CloneFlags::CLONE_NEWCGROUP, || {
+        joined::fork_into(plan.user.as_ref(), plan.new - CloneFlags::CLONE_NEWCGROUP, || {
             let mapped = gate_read.as_ref().map_or(Ok(()), id_maps::await_maps);
             match mapped.and_then(|()| child::become_container(&inheritance)) {
                 Ok(never) => match never {},
@@ -210,9 +210,17 @@ fn start(job: &Job<'_>, plan: &Plan, process: &Process, signals: &Signals) -> Re
             }
         })
     })
-    .map_err(failed)?;
+    .map_err(|source| match plan.user {
+        Some(_) => Error::JoinUser { source },
+        None => failed(source),
+    })?;
     drop(report_write);
     drop(gate_read);
+    if plan.user.is_some() {
+        let checked = joined::check(pid, job.spec);
+        let hidden = checked.and_then(|()| if plan.new.contains(CloneFlags::CLONE_NEWPID) { Ok(()) } else { hide() });
+        hidden.inspect_err(|_| supervise::end(pid))?;
+    }
     if let Some(gate) = gate_write {
         let written = id_maps::write(pid, job.spec, gate);
         // Not before: who hides, hides its children too, and with them the files that the maps are written to.

@@ -32,6 +32,8 @@ pub(in crate::run) struct Plan {
     pub new: CloneFlags,
     /// Namespaces to join in the child.
     pub join: Vec<(OwnedFd, CloneFlags)>,
+    /// A user namespace to create the child in.
+    pub user: Option<OwnedFd>,
     /// A pid namespace to create the child in.
     pub pid: Option<OwnedFd>,
     /// The root file system, as a detached mount; a bare handle where nothing can be mounted.
@@ -82,7 +84,7 @@ pub(in crate::run) fn can_mount(rootfs: BorrowedFd<'_>) -> bool {
 pub(super) fn bare(rootfs: BorrowedFd<'_>) -> Result<Plan, Error> {
     let rootfs = rootfs.try_clone_to_owned().map_err(|source| Error::prepare("the root file system", source))?;
     let (join, mounts, devices, files) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    Ok(Plan { new: CloneFlags::empty(), join, pid: None, rootfs, mounts, devices, files })
+    Ok(Plan { new: CloneFlags::empty(), join, user: None, pid: None, rootfs, mounts, devices, files })
 }
 
 /// Pins what `spec` names. The copy of the root file system's mount goes without its guards.
@@ -106,7 +108,7 @@ pub(in crate::run) fn plan(
         }
     }
     mounts.sort_by_key(|mount| mount.target.components().count());
-    let (mut new, mut join, mut pid) = (CloneFlags::empty(), Vec::new(), None);
+    let (mut new, mut join, mut user, mut pid) = (CloneFlags::empty(), Vec::new(), None, None);
     for namespace in spec.linux().iter().flat_map(|linux| linux.namespaces().iter().flatten()) {
         let flag = clone_flag(namespace.typ())?;
         match namespace.path() {
@@ -115,14 +117,17 @@ pub(in crate::run) fn plan(
                 let handle = rustix::fs::openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
                     .map_err(|source| Error::prepare(format!("the namespace {path:?}"), source.into()))?;
                 match namespace.typ() {
-                    LinuxNamespaceType::User => return Err(Error::Request("a user namespace of others is not joined".into())),
+                    LinuxNamespaceType::User => user = Some(handle),
                     LinuxNamespaceType::Pid => pid = Some(handle),
                     _ => join.push((handle, flag)),
                 }
             }
         }
     }
-    Ok(Plan { new, join, pid, rootfs, mounts, devices: devices()?, files })
+    if user.is_some() && pid.is_some() {
+        return Err(Error::Request("a user namespace and a pid namespace of others are not joined both at once".into()));
+    }
+    Ok(Plan { new, join, user, pid, rootfs, mounts, devices: devices()?, files })
 }
 
 fn clone_flag(typ: LinuxNamespaceType) -> Result<CloneFlags, Error> {
