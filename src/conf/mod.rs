@@ -1,9 +1,11 @@
-//! Settings files shared with the other tools: containers.conf, mounts.conf, policy.json and registries.conf. storage.conf is the
-//! store's own.
+//! Settings files shared with the other tools: containers.conf, mounts.conf, policy.json, registries.conf, credentials and
+//! certificates of registries. storage.conf is the store's own.
 //!
 //! Reading is lazy and cheap: a verb that needs a setting loads the file then; files that do not exist cost one `open` each.
 //! Nothing here decides for a command.
 
+pub mod auth;
+pub mod certs;
 pub mod containers;
 pub mod hooks;
 pub mod mounts;
@@ -11,6 +13,7 @@ pub mod policy;
 pub mod policy_file;
 pub mod registries;
 
+pub use auth::Auth;
 pub use containers::ContainersConf;
 pub use policy::Policy;
 pub use policy_file::PolicyFile;
@@ -36,6 +39,14 @@ pub struct Environment {
     pub registries_conf: Option<PathBuf>,
     /// `XDG_CACHE_HOME`.
     pub xdg_cache_home: Option<PathBuf>,
+    /// `XDG_RUNTIME_DIR`.
+    pub xdg_runtime_dir: Option<PathBuf>,
+    /// `REGISTRY_AUTH_FILE`.
+    pub registry_auth_file: Option<PathBuf>,
+    /// `DOCKER_CONFIG`, a directory.
+    pub docker_config: Option<PathBuf>,
+    /// `PATH`, where credential helpers are.
+    pub path: Option<std::ffi::OsString>,
     /// The user is not root: the files in the home directory count.
     pub rootless: bool,
     /// The calling user, outside of every user namespace of ours.
@@ -55,6 +66,10 @@ impl Environment {
             policy_json: path("CONTAINERS_POLICY_JSON"),
             registries_conf: path("CONTAINERS_REGISTRIES_CONF").or_else(|| path("REGISTRIES_CONFIG_PATH")),
             xdg_cache_home: path("XDG_CACHE_HOME"),
+            xdg_runtime_dir: path("XDG_RUNTIME_DIR"),
+            registry_auth_file: path("REGISTRY_AUTH_FILE"),
+            docker_config: path("DOCKER_CONFIG"),
+            path: variable("PATH"),
             rootless,
             uid: Some(outer.unwrap_or_else(|| rustix::process::getuid().as_raw())),
         }

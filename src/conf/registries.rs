@@ -1,14 +1,17 @@
 //! registries.conf and the aliases of short names, containers-registries.conf(5): what turns `fedora` into a whole name.
 //!
-//! Invariant: nothing is read before it is asked for, and then once; most verbs find their image without. Keys about speaking to
-//! registries (mirrors, `insecure`, `blocked`) are not looked at here.
+//! Invariant: nothing is read before it is asked for, and then once; most verbs find their image without. What is said about speaking
+//! to registries (mirrors, `insecure`, `blocked`) is in `endpoints`.
 
-use std::cell::OnceCell;
+mod endpoints;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use toml::{Table, Value};
 
+pub use self::endpoints::{Blocked, Endpoint, Endpoints};
 use super::{Environment, Error, Presence, read_drop_ins, read_file};
 
 /// Where the settings are, and what they say once somebody has asked.
@@ -17,7 +20,13 @@ pub struct Registries {
     environment: Environment,
     explicit: Option<PathBuf>,
     explicit_aliases: Option<PathBuf>,
-    loaded: OnceCell<ShortNames>,
+    loaded: OnceLock<Loaded>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Loaded {
+    names: ShortNames,
+    endpoints: Endpoints,
 }
 
 /// How short names are completed.
@@ -25,13 +34,34 @@ pub struct Registries {
 pub struct ShortNames {
     /// `unqualified-search-registries`, in order.
     pub search: Vec<String>,
-    aliases: BTreeMap<String, String>,
+    /// The file that says so.
+    pub search_file: Option<PathBuf>,
+    /// What is done where several registries are searched.
+    pub mode: ShortNameMode,
+    aliases: BTreeMap<String, (String, PathBuf)>,
+}
+
+/// `short-name-mode`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ShortNameMode {
+    /// All registries are asked in turn; the default of the other tools, too.
+    #[default]
+    Permissive,
+    /// The same, and nobody is asked.
+    Disabled,
+    /// Of several registries a person must choose.
+    Enforcing,
 }
 
 impl ShortNames {
     /// The whole name, without tag, that `repository` (a name without domain, tag and digest) stands for.
     pub fn alias(&self, repository: &str) -> Option<&str> {
-        self.aliases.get(repository).map(String::as_str)
+        self.aliases.get(repository).map(|(target, _)| target.as_str())
+    }
+
+    /// The file that has the alias of `repository`.
+    pub fn alias_file(&self, repository: &str) -> Option<&Path> {
+        self.aliases.get(repository).map(|(_, file)| file.as_path())
     }
 }
 
@@ -41,7 +71,7 @@ const ALIASES_FILE: &str = "containers/short-name-aliases.conf";
 impl Registries {
     /// Settings at the usual places, or those of `--registries-conf` and `--short-name-alias-conf`. No I/O.
     pub fn new(environment: Environment, explicit: Option<PathBuf>, explicit_aliases: Option<PathBuf>) -> Self {
-        Self { environment, explicit, explicit_aliases, loaded: OnceCell::new() }
+        Self { environment, explicit, explicit_aliases, loaded: OnceLock::new() }
     }
 
     /// How short names are completed. Reads the files at the first call.
@@ -50,6 +80,15 @@ impl Registries {
     ///
     /// A registries.conf that was named by a flag or a variable must exist; any file that exists must be TOML with the right types.
     pub fn short_names(&self) -> Result<&ShortNames, Error> {
+        Ok(&self.load()?.names)
+    }
+
+    /// Where images are, and how each place is spoken to. The same files, with the same errors.
+    pub fn endpoints(&self) -> Result<&Endpoints, Error> {
+        Ok(&self.load()?.endpoints)
+    }
+
+    fn load(&self) -> Result<&Loaded, Error> {
         if let Some(loaded) = self.loaded.get() {
             return Ok(loaded);
         }
@@ -57,15 +96,15 @@ impl Registries {
         Ok(self.loaded.get_or_init(|| loaded))
     }
 
-    fn load_below(&self, root: &Path) -> Result<ShortNames, Error> {
-        let mut names = ShortNames::default();
-        self.merge_main_file(&mut names, root)?;
+    fn load_below(&self, root: &Path) -> Result<Loaded, Error> {
+        let mut loaded = Loaded::default();
+        self.merge_main_file(&mut loaded, root)?;
         // The drop-ins count whichever main file was read, also one that a flag names.
         let home = self.environment.config_home().map(|home| home.join(FILE));
         for main in [root.join("etc").join(FILE)].into_iter().chain(home) {
             for path in read_drop_ins(&main)? {
                 if let Some(text) = read_file(&path, Presence::Readable)? {
-                    names.merge(&path, &text)?;
+                    loaded.merge(&path, &text)?;
                 }
             }
         }
@@ -73,21 +112,21 @@ impl Registries {
         if let Some(path) = self.aliases_path(root)
             && let Some(text) = read_file(&path, Presence::Readable)?
         {
-            names.merge_aliases(&path, &parse(&path, &text)?)?;
+            loaded.names.merge_aliases(&path, &parse(&path, &text)?)?;
         }
-        Ok(names)
+        Ok(loaded)
     }
 
     /// The named file, else the user's, else the system's.
-    fn merge_main_file(&self, names: &mut ShortNames, root: &Path) -> Result<(), Error> {
+    fn merge_main_file(&self, loaded: &mut Loaded, root: &Path) -> Result<(), Error> {
         if let Some(path) = self.explicit.as_ref().or(self.environment.registries_conf.as_ref()) {
-            return read_file(path, Presence::Required)?.map_or(Ok(()), |text| names.merge(path, &text));
+            return read_file(path, Presence::Required)?.map_or(Ok(()), |text| loaded.merge(path, &text));
         }
         let home = self.environment.config_home().map(|home| home.join(FILE));
         let system = ["etc", "usr/share"].map(|directory| root.join(directory).join(FILE));
         for path in home.into_iter().chain(system) {
             if let Some(text) = read_file(&path, Presence::Readable)? {
-                return names.merge(&path, &text);
+                return loaded.merge(&path, &text);
             }
         }
         Ok(())
@@ -104,15 +143,35 @@ impl Registries {
     }
 }
 
-impl ShortNames {
+impl Loaded {
     fn merge(&mut self, path: &Path, text: &str) -> Result<(), Error> {
         let table = parse(path, text)?;
+        self.endpoints.merge(path, &table)?;
+        self.names.merge(path, &table)
+    }
+}
+
+impl ShortNames {
+    fn merge(&mut self, path: &Path, table: &Table) -> Result<(), Error> {
         if let Some(value) = table.get("unqualified-search-registries") {
             self.search = strings(path, "unqualified-search-registries", value)?;
-        } else if let Some(value) = search_of_version_1(&table) {
+            self.search_file = Some(path.to_owned());
+        } else if let Some(value) = search_of_version_1(table) {
             self.search = strings(path, "registries.search.registries", value)?;
+            self.search_file = Some(path.to_owned());
         }
-        self.merge_aliases(path, &table)
+        if let Some(value) = table.get("short-name-mode") {
+            self.mode = match value.as_str() {
+                Some("" | "permissive") => ShortNameMode::Permissive,
+                Some("disabled") => ShortNameMode::Disabled,
+                Some("enforcing") => ShortNameMode::Enforcing,
+                _ => {
+                    let message = "short-name-mode: want enforcing, permissive or disabled".to_owned();
+                    return Err(Error::Parse { path: path.to_owned(), message });
+                }
+            };
+        }
+        self.merge_aliases(path, table)
     }
 
     /// An alias for nothing takes away one of an earlier file.
@@ -123,7 +182,7 @@ impl ShortNames {
         for (name, target) in aliases {
             match target.as_str().ok_or_else(|| wrong(format!("{name}: want a text")))? {
                 "" => drop(self.aliases.remove(name)),
-                target => drop(self.aliases.insert(name.clone(), target.to_owned())),
+                target => drop(self.aliases.insert(name.clone(), (target.to_owned(), path.to_owned()))),
             }
         }
         Ok(())
@@ -161,7 +220,7 @@ mod tests {
         let mut registries = Registries::new(environment, None, None);
         edit(&mut registries, root.path());
         let shown = |error: Error| error.to_string().replace(&*root.path().to_string_lossy(), "");
-        registries.load_below(root.path()).map_err(shown)
+        registries.load_below(root.path()).map(|loaded| loaded.names).map_err(shown)
     }
 
     const SYSTEM: (&str, &str) = ("etc/containers/registries.conf", "unqualified-search-registries = ['a.io', 'b.io']");

@@ -3,6 +3,7 @@
 //! ```text
 //! containers-storage:[driver@graphroot+runroot:options]name     oci:DIR[:REF|:@INDEX]        dir:DIR
 //! docker-archive:FILE[:NAME|:@INDEX]                            oci-archive:FILE[:REF|:@INDEX]   tarball:FILE[:FILE…]
+//! docker://NAME[:TAG|@DIGEST]
 //! ```
 //!
 //! Pure: a path is text here, and nothing is looked up. A transport that is not supported is refused by name, with what to do.
@@ -42,6 +43,8 @@ pub enum Location {
     Dir(PathBuf),
     /// `tarball:`, tar files that become the layers of an image. Read only.
     Tarball(Vec<PathBuf>),
+    /// `docker://`, an image at a registry. The name has exactly one of tag and digest.
+    Registry(Reference),
 }
 
 /// Which image of a place that can hold several.
@@ -103,8 +106,10 @@ pub enum Error {
         reason: &'static str,
     },
     /// The part after the path is no image name.
-    #[error("invalid image {text:?} in docker-archive")]
+    #[error("invalid image {text:?} in {transport}")]
     Name {
+        /// The transport.
+        transport: &'static str,
         /// What was given.
         text: String,
         /// Which rule it breaks.
@@ -121,8 +126,7 @@ pub enum Error {
 }
 
 /// Transports that others have and we do not, with the reason.
-const UNSUPPORTED: [(&str, &str); 5] = [
-    ("docker", "coracle does not talk to registries yet; copy the image to oci:DIRECTORY with skopeo and use that"),
+const UNSUPPORTED: [(&str, &str); 4] = [
     ("docker-daemon", "coracle talks to no daemon; use \"docker save -o FILE IMAGE\" and docker-archive:FILE"),
     ("sif", "coracle runs no helper programs of others; use \"singularity sif dump\" and tarball:FILE"),
     ("ostree", "it is not part of current tools either; use oci:DIRECTORY"),
@@ -140,6 +144,14 @@ impl Location {
         }
         Ok(Some(match name {
             "containers-storage" => Self::Storage(StorageName::parse(rest)?),
+            "docker" => match rest.strip_prefix("//") {
+                None => return Ok(None),
+                Some(name) => {
+                    let text = || name.chars().take(200).collect();
+                    let parsed = Reference::normalized(name);
+                    Self::Registry(parsed.map_err(|source| Error::Name { transport: "docker", text: text(), source })?)
+                }
+            },
             "oci" => {
                 let (dir, image) = split_oci("oci", rest)?;
                 Self::OciLayout { dir, image }
@@ -171,6 +183,7 @@ impl Location {
             Self::DockerArchive { .. } => "docker-archive",
             Self::Dir(_) => "dir",
             Self::Tarball(_) => "tarball",
+            Self::Registry(_) => "docker",
         }
     }
 }
@@ -189,6 +202,7 @@ impl fmt::Display for Location {
                 let files: Vec<_> = files.iter().map(|file| file.display().to_string()).collect();
                 f.write_str(&files.join(":"))
             }
+            Self::Registry(name) => write!(f, "//{name}"),
         }
     }
 }
@@ -230,7 +244,8 @@ fn docker_archive(rest: &str) -> Result<Location, Error> {
         Some(index) => Selector::Index(parse_index(index).ok_or_else(|| refused("after @ comes a number from 0 on"))?),
         None => {
             let name = Reference::normalized(image);
-            let name = name.map_err(|source| Error::Name { text: image.chars().take(200).collect(), source })?;
+            let text = || image.chars().take(200).collect();
+            let name = name.map_err(|source| Error::Name { transport: "docker-archive", text: text(), source })?;
             if name.digest().is_some() {
                 return Err(refused("an archive holds tags, no digests"));
             }
@@ -347,6 +362,9 @@ mod tests {
         assert_eq!(Location::parse("dir:/a:b"), Ok(Some(Location::Dir("/a:b".into()))));
         assert_eq!(Location::parse("tarball:a:b"), Ok(Some(Location::Tarball(vec!["a".into(), "b".into()]))));
         assert_eq!(Location::parse("containers-storage:x"), Ok(Some(Location::stored("x"))));
+        let shown = |text: &str| Location::parse(text).map(|location| location.map(|location| location.to_string()));
+        assert_eq!(shown("docker://x"), Ok(Some("docker://docker.io/library/x:latest".to_owned())));
+        assert_eq!(shown("docker://localhost:5000/a/b:1"), Ok(Some("docker://localhost:5000/a/b:1".to_owned())));
         for text in ["fedora", "docker:20", "sifx:1", "localhost:5000/x", "ostree:1", "", "directory:x"] {
             assert_eq!(Location::parse(text), Ok(None), "{text:?}");
         }
@@ -372,7 +390,8 @@ mod tests {
     #[test]
     fn what_cannot_be_understood_is_refused() {
         let cases = [
-            ("docker://x", "does not talk to registries"),
+            ("docker://X", "invalid image \"X\" in docker"),
+            ("docker://", "invalid image \"\" in docker"),
             ("docker-daemon:x", "docker save"),
             ("sif:x", "singularity"),
             ("oci:", "path is missing"),
@@ -400,7 +419,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_printed_is_read_again(text in "(oci|oci-archive|docker-archive|dir|tarball|containers-storage):[\\[\\]a-z@+/:,0-9=.]{0,24}") {
+        fn what_is_printed_is_read_again(text in "(oci|oci-archive|docker|docker-archive|dir|tarball|containers-storage):[\\[\\]a-z@+/:,0-9=.]{0,24}") {
             if let Ok(Some(location)) = Location::parse(&text) {
                 prop_assert_eq!(Location::parse(&location.to_string()), Ok(Some(location)));
             }

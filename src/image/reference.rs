@@ -267,6 +267,20 @@ impl ShortName {
         Ok(found)
     }
 
+    /// Where a registry may have the image: at its alias; else in each of the registries that are searched, or at Docker Hub where there
+    /// are none.
+    pub fn at_registries(&self, alias: Option<&str>, search: &[String]) -> Result<Vec<Reference>, Error> {
+        let all = self.candidates(alias, search)?;
+        if alias.is_some() {
+            return Ok(all.into_iter().take(1).collect());
+        }
+        let wanted = |candidate: &Reference| match search {
+            [] => candidate.domain == DOCKER_HUB,
+            search => search.iter().any(|registry| *registry == candidate.domain),
+        };
+        Ok(all.into_iter().filter(wanted).collect())
+    }
+
     fn in_registry(&self, registry: &str) -> Result<Reference, Error> {
         if !is_domain(registry) {
             return Err(Error::Format);
