@@ -1,35 +1,36 @@
 //! Flags about reaching a registry, and what every copy of an image needs: the policy, and lines about its progress.
-//!
-//! No registry is spoken to yet, but scripts give these flags with local images as well, and Buildah takes them there. They are
-//! checked as Buildah checks them and have no further effect; an image that only a registry could have is refused by its name.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::run_environment::conf_environment;
 use super::{CommandError, Context, Ui};
-use crate::conf::{PolicyFile, Registries};
-use crate::container::find_image;
-use crate::container::pull::{self, Fetch, PullPolicy};
+use crate::conf::auth::Credentials;
+use crate::conf::{Auth, PolicyFile, Registries};
+use crate::container::pull::{Fetch, PullPolicy};
 use crate::golang::duration::parse_duration;
+use crate::http::{Proxies, Retry, Settings};
 use crate::transport::Progress;
 use crate::transport::copy::Platform;
+use crate::transport::registry::{Network, TlsVerify};
+use crate::userns;
 
 /// How a registry is reached.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(super) struct RegistryArgs {
-    /// File with credentials for registries; has no effect on local images
+    /// File with credentials for registries
     #[arg(long, value_name = "FILE")]
     authfile: Option<PathBuf>,
 
-    /// Directory with certificates for a registry; has no effect on local images
+    /// Directory with certificates for a registry
     #[arg(long, value_name = "DIR")]
     cert_dir: Option<PathBuf>,
 
-    /// User name and password for a registry; has no effect on local images
+    /// User name and password for a registry
     #[arg(long, value_name = "USER[:PASSWORD]")]
     creds: Option<String>,
 
-    /// Insist on verified TLS with registries; has no effect on local images (default: true)
+    /// Insist on verified TLS with registries (default: true)
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     tls_verify: Option<bool>,
 }
@@ -37,11 +38,11 @@ pub(super) struct RegistryArgs {
 /// How often a registry is asked.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(super) struct RetryArgs {
-    /// How often to try again after a failure of the network; has no effect on local images (default: 3)
+    /// How often to try again after a failure of the network (default: 3)
     #[arg(long, value_name = "COUNT")]
     retry: Option<u32>,
 
-    /// Pause before that, as 2s; has no effect on local images (default: 2s)
+    /// Pause before that, as 2s (default: 2s)
     #[arg(long, value_name = "DURATION")]
     retry_delay: Option<String>,
 }
@@ -58,13 +59,58 @@ impl RegistryArgs {
 }
 
 impl RetryArgs {
-    /// Refuses a pause that is none.
-    pub(super) fn check(&self) -> Result<(), CommandError> {
-        let Some(word) = &self.retry_delay else { return Ok(()) };
-        parse_duration(word).map(drop).map_err(|error| {
-            CommandError::usage(format!("unable to parse value provided {word:?} as --retry-delay: {error}: {word:?}"))
-        })
+    /// How often, and after which pause.
+    fn resolve(&self) -> Result<Retry, CommandError> {
+        let usual = Retry::default();
+        let delay = match &self.retry_delay {
+            None => None,
+            Some(word) => Some(parse_duration(word).map_err(|error| {
+                CommandError::usage(format!("unable to parse value provided {word:?} as --retry-delay: {error}: {word:?}"))
+            })?),
+        };
+        let delay = delay.map(|nanoseconds| Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(0)));
+        Ok(Retry { count: self.retry.unwrap_or(usual.count), delay })
     }
+}
+
+impl RegistryArgs {
+    /// How registries are reached under these flags. Refuses what Buildah refuses before it asks anybody; opens and reads nothing else.
+    pub(super) fn network(&self, ctx: &Context, retries: &RetryArgs) -> Result<Network, CommandError> {
+        self.check()?;
+        let retry = retries.resolve()?;
+        let given = self.creds.as_deref().map(Credentials::parse).transpose()?;
+        let mut network = network(ctx, self.authfile.clone(), given);
+        network.tls_verify = tls_verify(self.tls_verify);
+        network.cert_dir.clone_from(&self.cert_dir);
+        network.retry = retry;
+        Ok(network)
+    }
+}
+
+/// `--tls-verify`; without it, registries.conf decides.
+pub(super) fn tls_verify(given: Option<bool>) -> TlsVerify {
+    match given {
+        None => TlsVerify::BySettings,
+        Some(true) => TlsVerify::Required,
+        Some(false) => TlsVerify::Off,
+    }
+}
+
+/// How registries are reached with the credentials of a file, or of the command line.
+pub(super) fn network(ctx: &Context, authfile: Option<PathBuf>, given: Option<Credentials>) -> Network {
+    let environment = registry_environment(ctx);
+    let auth = Auth::new(environment.clone(), authfile, given);
+    let variable = |name: &str| ctx.environment().get(name).and_then(|value| value.to_str()).map(str::to_owned);
+    let settings = Settings {
+        user_agent: concat!("coracle/", env!("CARGO_PKG_VERSION")).to_owned(),
+        proxies: Proxies::from_variables(&variable),
+    };
+    Network::new(environment, auth, settings)
+}
+
+/// Where files of registries are looked for: without a store, which `login` does not need.
+pub(super) fn registry_environment(ctx: &Context) -> crate::conf::Environment {
+    conf_environment(ctx, userns::is_rootless())
 }
 
 /// Where the signature policy is: `--signature-policy`, the environment, the standard files.
@@ -79,17 +125,24 @@ pub(super) struct Images<'a> {
     platform: Option<Platform>,
     trust: PolicyFile,
     temp_dir: PathBuf,
+    network: Network,
     progress: fn(Progress<'_>),
 }
 
 impl<'a> Images<'a> {
-    /// Images for `platform`, or for this machine.
-    pub(super) fn new(ctx: &'a Context, platform: Option<Platform>, quiet: Quiet) -> Result<Self, CommandError> {
+    /// Images for `platform`, or for this machine, by way of `network`.
+    pub(super) fn new(
+        ctx: &'a Context,
+        platform: Option<Platform>,
+        quiet: Quiet,
+        network: Network,
+    ) -> Result<Self, CommandError> {
         Ok(Self {
             registries: ctx.registries()?,
             platform,
             trust: policy_file(ctx)?,
             temp_dir: ctx.temp_dir(),
+            network,
             progress: progress(quiet),
         })
     }
@@ -102,6 +155,7 @@ impl<'a> Images<'a> {
             platform: self.platform.as_ref(),
             trust: &self.trust,
             temp_dir: &self.temp_dir,
+            network: &self.network,
             progress: &self.progress,
         }
     }
@@ -128,14 +182,4 @@ impl From<bool> for Quiet {
     fn from(flag: bool) -> Self {
         if flag { Self::Yes } else { Self::No }
     }
-}
-
-/// What helps against a failed pull.
-pub(super) fn hint(error: &pull::Error) -> Option<String> {
-    let unknown = matches!(error, pull::Error::Image(find_image::Error::NotKnown { .. }));
-    unknown.then(|| {
-        "only images of the store and of local places (oci:DIR, docker-archive:FILE, …) can be used, it speaks to no registry yet: \
-         see \"coracle images\""
-            .to_owned()
-    })
 }

@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::access::{self, RegistryArgs};
+use super::access::{self, RegistryArgs, RetryArgs};
 use super::from::{format, write_id};
 use super::push::CompressionArgs;
 use super::run_environment::conf_environment;
@@ -15,6 +15,7 @@ use crate::container::commit::{self, Afterwards, Clock, Documents, Edit, Export,
 use crate::container::push;
 use crate::image::{Change, Location, merge, setting};
 use crate::transport::copy::{Instances, LayerCompression, Platform, Uncompressed};
+use crate::transport::registry::Network;
 
 /// Make an image from a working container
 ///
@@ -127,7 +128,7 @@ pub(crate) fn commit(ctx: &Context, ui: &mut Ui, args: &CommitArgs) -> Result<Ex
     if args.operands.len() > 2 {
         return Err(CommandError::usage("too many arguments specified"));
     }
-    args.registry.check()?;
+    let network = args.registry.network(ctx, &RetryArgs::default())?;
     let options = options(ctx, args)?;
     require_policy(ctx)?;
     let place = args
@@ -137,7 +138,7 @@ pub(crate) fn commit(ctx: &Context, ui: &mut Ui, args: &CommitArgs) -> Result<Ex
         .filter(|text| !matches!(Location::parse(text), Ok(None | Some(Location::Storage(_)))));
     let outcome = match place {
         None => commit::commit(ctx.store()?, container, &options, &mut |line| ui.note(line))?,
-        Some(place) => export(ctx, ui, args, place, &options)?,
+        Some(place) => export(ctx, ui, args, Target { place, network: &network }, &options)?,
     };
     for warning in &outcome.warnings {
         ui.note(format!("warning: {warning}"));
@@ -152,12 +153,18 @@ pub(crate) fn commit(ctx: &Context, ui: &mut Ui, args: &CommitArgs) -> Result<Ex
     Ok(ExitCode::SUCCESS)
 }
 
+/// Where the image goes that does not go into the store.
+struct Target<'a> {
+    place: &'a str,
+    network: &'a Network,
+}
+
 /// Makes the image at another place than the store. Layers stay uncompressed unless something else was asked for, as with Buildah.
 fn export(
     ctx: &Context,
     ui: &mut Ui,
     args: &CommitArgs,
-    place: &str,
+    target: Target<'_>,
     options: &commit::Options,
 ) -> Result<Outcome, CommandError> {
     let compressed = args.compression.is_given();
@@ -167,15 +174,21 @@ fn export(
         ));
     }
     let keep = args.disable_compression.unwrap_or(!compressed);
-    let uncompressed = if keep { Uncompressed::Keep } else { Uncompressed::Compress };
+    let uncompressed = match keep {
+        // A registry gets what it wants unless something else was asked for.
+        _ if target.place.starts_with("docker://") && args.disable_compression.is_none() => Uncompressed::AsDestination,
+        true => Uncompressed::Keep,
+        false => Uncompressed::Compress,
+    };
     let trust = access::policy_file(ctx)?;
     let temp_dir = ctx.temp_dir();
     let push = push::Options {
         image: "",
-        destination: Some(place),
+        destination: Some(target.place),
         registries: ctx.registries()?,
         trust: &trust,
         temp_dir: &temp_dir,
+        network: target.network,
         instances: Instances::Platform(Platform::of_this_machine()),
         format: None,
         compression: LayerCompression { uncompressed, ..args.compression.resolve()? },

@@ -126,7 +126,7 @@ impl Context {
         if let Some(registries) = self.registries.get() {
             return Ok(registries);
         }
-        let environment = super::run_environment::conf_environment(self, self.store()?.conf().rootless);
+        let environment = super::run_environment::conf_environment(self, crate::userns::is_rootless());
         let (file, aliases) = (self.global.registries_conf.clone(), self.global.short_name_alias_conf.clone());
         Ok(self.registries.get_or_init(|| Registries::new(environment, file, aliases)))
     }

@@ -130,9 +130,7 @@ fn transfer(ctx: &Context, ui: &mut Ui, verb: Verb, args: &TransferArgs, parents
     if sources.iter().any(|source| source.is_empty()) {
         return Err(CommandError::usage("empty source location"));
     }
-    args.registry.check()?;
-    args.retries.check()?;
-    let images = Images::new(ctx, None, args.quiet.into())?;
+    let images = Images::new(ctx, None, args.quiet.into(), args.registry.network(ctx, &args.retries)?)?;
     let history = args.add_history.unwrap_or_else(|| ctx.environment().engine_switch("HISTORY"));
     let options = Options {
         verb,

@@ -10,7 +10,8 @@ use containers_storage::{conf, driver, store};
 
 use super::ui::escape;
 use crate::container::{self, mounted};
-use crate::userns;
+use crate::transport::registry;
+use crate::{http, userns};
 
 /// The exit status of every failure that carries none of its own.
 pub const FAILURE: u8 = 125;
@@ -211,6 +212,8 @@ fn hints_for(error: &(dyn Error + 'static)) -> Vec<String> {
             hints.extend(error.hints());
         } else if let Some(hint) = hint_for_settings(cause) {
             hints.push(hint.to_owned());
+        } else if let Some(hint) = hint_for_registry(cause) {
+            hints.push(hint);
         } else if let Some(store::Error::Corrupt { .. }) = cause.downcast_ref() {
             hints.push("\"coracle check\" says what is damaged; the file was left as it is".to_owned());
         } else if let Some(errno) = errno_of(cause) {
@@ -218,6 +221,26 @@ fn hints_for(error: &(dyn Error + 'static)) -> Vec<String> {
         }
     }
     hints
+}
+
+/// What to do about the answer of a registry.
+fn hint_for_registry(cause: &(dyn Error + 'static)) -> Option<String> {
+    let boxed = cause.downcast_ref::<Box<registry::Error>>().map(AsRef::as_ref);
+    match cause.downcast_ref::<registry::Error>().or(boxed)? {
+        registry::Error::RateLimited { host, .. } => {
+            Some(format!("wait, or log in for a higher limit: \"coracle login {}\"", escape(host)))
+        }
+        registry::Error::Refused { status: 401 | 403, .. } => Some(
+            "\"coracle login REGISTRY\" stores a user and password; --log-level debug says which ones were used".to_owned(),
+        ),
+        registry::Error::Http(http::Error::NotTls { .. }) => {
+            Some("--tls-verify=false allows a registry without TLS".to_owned())
+        }
+        registry::Error::Http(http::Error::Tls { .. }) => {
+            Some("--cert-dir gives the certificate of the registry's authority (a file *.crt)".to_owned())
+        }
+        _ => None,
+    }
 }
 
 /// What to do about settings of the store that this program does not serve.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::access::{self, Images, RegistryArgs, RetryArgs};
+use super::access::{Images, RegistryArgs, RetryArgs};
 use super::info::note_driver;
 use super::platform::PlatformArgs;
 use super::run_environment::{RunEnvironmentArgs, containers_conf};
@@ -16,8 +16,8 @@ use crate::image::Format;
 
 /// Make a working container from an image
 ///
-/// The image is one of the store, one of another place (oci:DIR, docker-archive:FILE, …), which is pulled first, or the word
-/// scratch for an empty root directory. Prints the container's name.
+/// The image is one of the store, else one of a registry or of another place (oci:DIR, docker-archive:FILE, …), which is pulled
+/// first, or the word scratch for an empty root directory. Prints the container's name.
 #[derive(Debug, clap::Args)]
 pub(crate) struct FromArgs {
     /// Image, or scratch
@@ -36,7 +36,7 @@ pub(crate) struct FromArgs {
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
 
-    /// When to ask a registry: missing, never or newer; always comes with registries (default: missing)
+    /// When to ask a registry: missing, never, newer or always, which no value means, too (default: missing)
     #[arg(long, value_name = "POLICY", num_args = 0..=1, require_equals = true, default_missing_value = "always")]
     pull: Option<String>,
 
@@ -90,12 +90,11 @@ pub(crate) fn from(ctx: &Context, ui: &mut Ui, args: &FromArgs) -> Result<ExitCo
     };
     // Said once, with the first container of a store; `info` says it again.
     let is_first = !store.containers_dir().exists();
-    args.registry.check()?;
-    args.retries.check()?;
+    let network = args.registry.network(ctx, &args.retries)?;
     let policy = pull_policy(args)?;
     wish.warning.into_iter().for_each(|warning| ui.note(format!("warning: {warning}")));
-    let images = Images::new(ctx, wish.platform, args.quiet.into())?;
-    let outcome = from::from(store, &options, &images.fetch(policy)).map_err(hinted)?;
+    let images = Images::new(ctx, wish.platform, args.quiet.into(), network)?;
+    let outcome = from::from(store, &options, &images.fetch(policy))?;
     outcome.notices.iter().for_each(|notice| ui.note(notice));
     outcome.warnings.iter().for_each(|warning| ui.note(format!("warning: {warning}")));
     if is_first {
@@ -139,12 +138,4 @@ fn pull_policy(args: &FromArgs) -> Result<PullPolicy, CommandError> {
         (None, false, true) => Ok(PullPolicy::Never),
         _ => Err(CommandError::usage("can only set one of 'pull' or 'pull-always' or 'pull-never'")),
     }
-}
-
-fn hinted(error: from::Error) -> CommandError {
-    let hint = match &error {
-        from::Error::Pull(error) => access::hint(error),
-        _ => None,
-    };
-    CommandError::from(error).hinting(hint)
 }

@@ -72,7 +72,7 @@ impl Refusal {
 
 /// The topics of the table and what is said about each.
 pub const TOPICS: &[(&str, Refusal)] = &[
-    ("registry", coming("it speaks to no registry yet")),
+    ("url", coming("it adds files of this machine only; fetch the file first, and add that")),
     ("build", coming("it builds no Dockerfile yet")),
     ("manifest", coming("a list has each image in one compression yet")),
     ("encryption", coming("encrypted layers are not implemented yet")),
@@ -187,7 +187,7 @@ mod tests {
     #[test]
     fn refusals_say_why_and_what_to_do() {
         let text = |refusal: Option<Refusal>| refusal.map(|refusal| refusal.error("it").text()).unwrap_or_default();
-        assert!(text(verb("login")).starts_with("it is not available in this version of coracle: it speaks to no registry"));
+        assert!(text(verb("build")).starts_with("it is not available in this version of coracle: it builds no Dockerfile"));
         assert!(text(flag("commit", "cw")).starts_with("it is not part of coracle: "));
         assert!(verb("source").is_some_and(|refusal| !refusal.error("source").hints().is_empty()));
         assert_eq!((verb("frobnicate"), flag("commit", "frobnicate"), short_flag("commit", 'Z')), (None, None, None));

@@ -2,23 +2,26 @@
 
 use std::process::ExitCode;
 
-use super::access::{self, Images, RegistryArgs, RetryArgs};
+use super::access::{Images, RegistryArgs, RetryArgs};
 use super::platform::PlatformArgs;
 use super::{CommandError, Context, Ui};
+use crate::container::find_image;
 use crate::container::pull::{self, PullPolicy};
 use crate::image::Location;
+use crate::transport::Means;
+use crate::transport::registry::{self, Network};
 
 /// Pull an image from another place into the store
 ///
-/// The place is oci:DIR[:NAME], oci-archive:FILE[:NAME], docker-archive:FILE[:NAME], dir:DIR or tarball:FILE. An image of the store
-/// is looked up only. Prints the image's ID.
+/// The place is a registry (a name, or docker://NAME), oci:DIR[:NAME], oci-archive:FILE[:NAME], docker-archive:FILE[:NAME], dir:DIR or
+/// tarball:FILE. An image that is in the store is looked up only, unless the policy says otherwise. Prints the image's ID.
 #[derive(Debug, clap::Args)]
 pub(crate) struct PullArgs {
     /// Place of an image
     #[arg(value_name = "IMAGE")]
     operands: Vec<String>,
 
-    /// Pull all tags of a repository; needs a registry
+    /// Pull all tags of a repository
     #[arg(short, long)]
     all_tags: bool,
 
@@ -50,21 +53,23 @@ pub(crate) fn pull(ctx: &Context, ui: &mut Ui, args: &PullArgs) -> Result<ExitCo
         [image] => image,
         _ => return Err(CommandError::usage("too many arguments specified")),
     };
-    args.registry.check()?;
-    args.retries.check()?;
+    let network = args.registry.network(ctx, &args.retries)?;
     let policy = policy(&args.policy)?;
     let wish = args.platform.resolve()?;
-    if args.all_tags {
-        return Err(all_tags(image)?);
-    }
+    let names = if args.all_tags { all_tags(ctx, image, &network)? } else { vec![image.clone()] };
+    // Each of the tags may be another image by now.
+    let policy = if args.all_tags && policy == PullPolicy::Missing { PullPolicy::Always } else { policy };
     wish.warning.into_iter().for_each(|warning| ui.note(format!("warning: {warning}")));
-    let images = Images::new(ctx, wish.platform, args.quiet.into())?;
-    let obtained = pull::obtain(ctx.store()?, image, &images.fetch(policy)).map_err(|error| {
-        let hint = access::hint(&error);
-        CommandError::from(error).hinting(hint)
-    })?;
-    obtained.warnings.iter().for_each(|warning| ui.note(format!("WARNING: {warning}")));
-    ui.data(&obtained.found.id)?;
+    let images = Images::new(ctx, wish.platform, args.quiet.into(), network)?;
+    let mut first = None;
+    for name in &names {
+        let obtained = pull::obtain(ctx.store()?, name, &images.fetch(policy))?;
+        obtained.warnings.iter().for_each(|warning| ui.note(format!("WARNING: {warning}")));
+        first.get_or_insert(obtained.found.id);
+    }
+    if let Some(id) = first {
+        ui.data(&id)?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -76,14 +81,27 @@ fn policy(word: &str) -> Result<PullPolicy, CommandError> {
     }
 }
 
-/// Why `--all-tags` cannot be done for `image`.
-fn all_tags(image: &str) -> Result<CommandError, CommandError> {
-    Ok(match Location::parse(image)? {
+/// The names of all images of a repository.
+fn all_tags(ctx: &Context, image: &str, network: &Network) -> Result<Vec<String>, CommandError> {
+    let reference = match Location::parse(image)? {
+        Some(Location::Registry(reference)) => reference,
         Some(location) => {
-            CommandError::usage(format!("pulling all tags is not supported for {} transport", location.transport()))
+            let transport = location.transport();
+            return Err(CommandError::usage(format!("pulling all tags is not supported for {transport} transport")));
         }
-        None => CommandError::usage(format!("pulling all tags of {image:?}: it speaks to no registry yet")),
-    })
+        None => {
+            let named = find_image::candidates_at_registries(ctx.registries()?, image)?.into_iter().next();
+            named.ok_or_else(|| CommandError::usage(format!("pulling all tags of {image:?}: it is no name of a repository")))?
+        }
+    };
+    let name = image.rsplit('/').next().unwrap_or(image);
+    if name.contains([':', '@']) {
+        return Err(CommandError::usage(format!("pulling all tags of {image:?}: the name has a tag or digest of its own")));
+    }
+    let temp_dir = ctx.temp_dir();
+    let means = Means { store: ctx.store()?, temp_dir: &temp_dir, registries: ctx.registries()?, network };
+    let tags = registry::tags(&reference, means)?;
+    Ok(tags.iter().map(|tag| format!("docker://{}:{tag}", reference.repository())).collect())
 }
 
 #[cfg(test)]

@@ -13,8 +13,9 @@ use crate::transport::copy::{Instances, LayerCompression, Platform, Recompress, 
 
 /// Push an image of the store to another place
 ///
-/// The place is oci:DIR[:NAME], oci-archive:FILE[:NAME], docker-archive:FILE[:NAME], dir:DIR or containers-storage:NAME. Layers that
-/// were compressed before are written as they were.
+/// The place is docker://NAME at a registry, oci:DIR[:NAME], oci-archive:FILE[:NAME], docker-archive:FILE[:NAME], dir:DIR or
+/// containers-storage:NAME; a name alone is one at a registry, and without it the image's own is meant. Layers that were compressed
+/// before are written as they were.
 #[derive(Debug, clap::Args)]
 pub(crate) struct PushArgs {
     /// Image, and where to
@@ -105,8 +106,7 @@ pub(crate) fn push(ctx: &Context, ui: &mut Ui, args: &PushArgs) -> Result<ExitCo
         [image, destination] => (image, Some(destination.as_str())),
         _ => return Err(CommandError::usage("Only two arguments are necessary to push: source and destination")),
     };
-    args.registry.check()?;
-    args.retries.check()?;
+    let network = args.registry.network(ctx, &args.retries)?;
     // Also for a directory, which by itself would keep them as they are.
     let uncompressed = if args.disable_compression { Uncompressed::Keep } else { Uncompressed::Compress };
     let trust = access::policy_file(ctx)?;
@@ -117,6 +117,7 @@ pub(crate) fn push(ctx: &Context, ui: &mut Ui, args: &PushArgs) -> Result<ExitCo
         registries: ctx.registries()?,
         trust: &trust,
         temp_dir: &temp_dir,
+        network: &network,
         instances: if args.all { Instances::All } else { Instances::Platform(Platform::of_this_machine()) },
         format: args.format.as_deref().map(format).transpose()?,
         compression: LayerCompression { uncompressed, ..args.compression.resolve()? },

@@ -9,7 +9,8 @@ use jiff::Timestamp;
 
 use super::add::{self, Appearance, Landing, Outcome, Selection, Source, Verb};
 use super::config::empty_step;
-use super::pull::{self, Fetch};
+use super::find_image;
+use super::pull::{self, Fetch, PullPolicy};
 use super::run::HistoryChoice;
 use super::state::StagedTree;
 use super::{Mounted, WorkingContainer, mounted, state};
@@ -117,7 +118,7 @@ pub fn copy(store: &Store, name: &str, options: &Options<'_>, note: &mut dyn FnM
     // Before anything is mounted, so that a wrong name costs nothing; but what is pulled comes after: from the namespace that is
     // entered for that, the mount of another process could not be joined any more.
     let here = match &options.origin {
-        Origin::Named { name, fetch } if !pull::is_elsewhere(name) => Some(other(store, name, fetch)?),
+        Origin::Named { name, fetch } if !pull::is_elsewhere(name) => stored(store, name, fetch)?,
         _ => None,
     };
     let mounted = Mounted::new(store, &container)?;
@@ -158,6 +159,15 @@ pub fn copy(store: &Store, name: &str, options: &Options<'_>, note: &mut dyn FnM
         note_history(store, &container, options.verb, &outcome)?;
     }
     Ok(outcome)
+}
+
+/// The same, but only what needs not be pulled.
+fn stored(store: &Store, name: &str, fetch: &Fetch<'_>) -> Result<Option<Other>, Error> {
+    let never = Fetch { policy: PullPolicy::Never, ..*fetch };
+    match other(store, name, &never) {
+        Err(Error::Image(error)) if matches!(*error, pull::Error::Image(find_image::Error::NotKnown { .. })) => Ok(None),
+        found => found.map(Some),
+    }
 }
 
 fn other(store: &Store, name: &str, fetch: &Fetch<'_>) -> Result<Other, Error> {

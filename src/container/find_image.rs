@@ -157,6 +157,22 @@ fn candidates(registries: &Registries, lookup: &Lookup, operand: &str) -> Result
         .map_err(|source| Error::Completion { operand: operand.to_owned(), source })
 }
 
+/// The names under which registries may have the image that `operand` names; none for an ID.
+pub fn candidates_at_registries(registries: &Registries, operand: &str) -> Result<Vec<Reference>, Error> {
+    let parsed = reference::parse_operand(operand);
+    let lookup = match parsed.map_err(|source| Error::Invalid { operand: operand.to_owned(), source })? {
+        Operand::Stored(lookup) => lookup,
+        Operand::Elsewhere { .. } => return Ok(Vec::new()),
+    };
+    let Some(short) = &lookup.short else { return Ok(lookup.name.into_iter().collect()) };
+    let settings = registries
+        .short_names()
+        .map_err(|source| Error::Registries { operand: operand.to_owned(), source: Box::new(source) })?;
+    short
+        .at_registries(settings.alias(short.repository()), &settings.search)
+        .map_err(|source| Error::Completion { operand: operand.to_owned(), source })
+}
+
 fn by_name(images: &Images, names: &[Reference]) -> Result<Option<Found>, store::Error> {
     for name in names {
         if let Some(image) = images.by_name(&name.to_string())? {

@@ -13,8 +13,9 @@ use super::manifest_list::{self, ListSource};
 use crate::conf::{self, PolicyFile, Registries};
 use crate::image::{Format, Location, Reference, location, reference};
 use crate::transport::copy::{CopyOptions, Instances, LayerCompression};
+use crate::transport::registry::Network;
 use crate::transport::storage::StoreSource;
-use crate::transport::{self, Progress, Source};
+use crate::transport::{self, Means, Progress, Source};
 use crate::userns::{self, MountNamespace};
 
 /// What to push, and how.
@@ -29,6 +30,8 @@ pub struct Options<'a> {
     pub trust: &'a PolicyFile,
     /// For temporary files.
     pub temp_dir: &'a Path,
+    /// How registries are reached.
+    pub network: &'a Network,
     /// Which images of a list.
     pub instances: Instances,
     /// The manifest's format; none keeps it where the destination can.
@@ -80,14 +83,6 @@ pub enum Error {
         destination: String,
         /// What failed.
         source: Box<find_image::Error>,
-    },
-    /// The destination is a registry.
-    #[error("pushing image {image:?} to {destination:?}: it speaks to no registry yet")]
-    Registry {
-        /// What was typed.
-        image: String,
-        /// The registry's transport and the name.
-        destination: String,
     },
     /// The destination is no place.
     #[error("pushing image {image:?}")]
@@ -149,14 +144,18 @@ pub enum Error {
 }
 
 /// Pushes an image. `progress` is told what is happening, from several threads.
-pub fn push(store: &Store, options: &Options<'_>, progress: &(dyn Fn(Progress<'_>) + Sync)) -> Result<Outcome, Error> {
+pub fn push<'s>(store: &'s Store, options: &Options<'s>, progress: &(dyn Fn(Progress<'_>) + Sync)) -> Result<Outcome, Error> {
     let image = options.image.to_owned();
     let typed = options.destination.map_or_else(|| format!("docker://{image}"), str::to_owned);
-    let location = match place(&typed) {
-        Ok(Some(location)) => location,
-        Ok(None) => return Err(Error::Registry { image, destination: with_transport(&typed) }),
-        Err(source) => return Err(Error::Location { image, source }),
+    let location = match Location::parse(&typed) {
+        Ok(Some(location)) => Ok(location),
+        Ok(None) => {
+            Location::parse(&format!("docker://{typed}")).map(|location| location.unwrap_or_else(|| Location::stored("")))
+        }
+        Err(error) => Err(error),
     };
+    let location = location.map_err(|source| Error::Location { image: image.clone(), source })?;
+    let typed = if matches!(location, Location::Registry(_)) { with_transport(&typed) } else { typed };
     let found = find_image(store, options.registries, options.image);
     let found =
         found.map_err(|source| Error::Image { image: image.clone(), destination: typed.clone(), source: Box::new(source) })?;
@@ -170,7 +169,8 @@ pub fn push(store: &Store, options: &Options<'_>, progress: &(dyn Fn(Progress<'_
 
     let failed = |source| Error::Copy { image: image.clone(), destination: typed.clone(), source: Box::new(source) };
     let source = source(store, options, &found)?;
-    let mut destination = transport::open_destination(&location, store, options.temp_dir).map_err(failed)?;
+    let means = Means { store, temp_dir: options.temp_dir, registries: options.registries, network: options.network };
+    let mut destination = transport::open_destination(&location, means).map_err(failed)?;
     destination.add_names(typed_name(options.image, &found).as_slice());
     let copy_options = CopyOptions {
         instances: options.instances.clone(),
@@ -192,13 +192,18 @@ pub fn push(store: &Store, options: &Options<'_>, progress: &(dyn Fn(Progress<'_
 }
 
 /// The image, or the list with images that may be elsewhere.
-fn source<'s>(store: &'s Store, options: &Options<'_>, found: &Found) -> Result<Box<dyn Source + 's>, Error> {
+fn source<'s>(store: &'s Store, options: &Options<'s>, found: &Found) -> Result<Box<dyn Source + 's>, Error> {
     let image = found.image.clone();
     if !is_list(&image) {
         let name = found.name.as_deref().unwrap_or(found.id.as_str());
         return Ok(Box::new(StoreSource::of_image(store, image, name)));
     }
-    let access = manifest_list::Access { registries: options.registries, trust: options.trust, temp_dir: options.temp_dir };
+    let access = manifest_list::Access {
+        registries: options.registries,
+        trust: options.trust,
+        temp_dir: options.temp_dir,
+        network: options.network,
+    };
     let list = manifest_list::Stored::read(store, image).and_then(|list| ListSource::new(store, list, &access));
     let list = list.map_err(|source| Error::List { image: options.image.to_owned(), source: Box::new(source) })?;
     Ok(Box::new(list))
@@ -215,11 +220,6 @@ fn typed_name(text: &str, found: &Found) -> Option<String> {
 fn is_list(image: &Image) -> bool {
     let has = |wanted: &str| image.big_data_names.iter().any(|key| key == wanted);
     image.layer.is_none() && has("manifest") && !has(&format!("sha256:{}", image.id))
-}
-
-/// The place that `text` names; none for a registry.
-fn place(text: &str) -> Result<Option<Location>, location::Error> {
-    if text.starts_with("docker://") { Ok(None) } else { Location::parse(text) }
 }
 
 fn with_transport(text: &str) -> String {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use containers_storage::{Digest, archive, driver, store, tar_split};
 
+use super::registry;
 use crate::image::{config, manifest};
 
 /// Why an image could not be read, written or copied.
@@ -169,6 +170,14 @@ pub enum Error {
         /// What failed.
         source: store::Error,
     },
+    /// A registry did not do what was asked.
+    #[error("{doing}")]
+    Registry {
+        /// What was tried, with the names of the registry and the image.
+        doing: String,
+        /// What it said.
+        source: Box<registry::Error>,
+    },
     /// A stream broke off.
     #[error("{action} {place}")]
     Stream {
@@ -182,6 +191,19 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether the same may succeed a little later.
+    pub(super) fn is_transient(&self) -> bool {
+        matches!(self, Self::Registry { source, .. } if source.is_transient())
+    }
+
+    /// What a registry said, if that is the reason.
+    pub fn registry(&self) -> Option<&registry::Error> {
+        match self {
+            Self::Registry { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+
     /// An `Io` error, for `map_err`.
     pub(super) fn io<E: Into<io::Error>>(action: &'static str, path: &Path) -> impl FnOnce(E) -> Self + use<E> {
         let path = path.to_owned();

@@ -6,6 +6,7 @@
 //! Location ── open_destination ─▶ Destination ──┘
 //!
 //! storage/         containers-storage:, the store      dir             dir:
+//! registry/        docker://
 //! oci_layout/      oci:, oci-archive:                   docker_archive/ docker-archive:
 //! tarball          tarball:, read only                 tar_file, tar_writer   members of a tar, by name
 //! copy/            one image or all of an index         blob            streams that are verified as they pass
@@ -28,6 +29,7 @@ mod error;
 mod files;
 mod oci;
 mod pipe;
+pub mod registry;
 mod scopes;
 mod staging;
 pub mod storage;
@@ -43,6 +45,9 @@ use containers_storage::{Digest, ImageId};
 pub use self::blob::{BlobId, BlobStream};
 pub use self::copy::{CopyOptions, Instances, LayerCompression, Outcome, Platform, Progress, Recompress, Uncompressed, copy};
 pub use self::error::Error;
+use self::registry::Network;
+use crate::conf::Registries;
+use crate::http::Retry;
 use crate::image::manifest::Descriptor;
 use crate::image::{Format, Location, Manifest};
 
@@ -86,7 +91,21 @@ pub trait Source: Send + Sync {
 
     /// The bytes of a config or layer. Nothing was verified yet: that is `BlobStream`'s.
     fn blob(&self, blob: &Descriptor) -> Result<BlobStream<'static>, Error>;
+
+    /// Compressed blobs with the content of an uncompressed layer that may be at a destination already, though they are not here.
+    fn known_as(&self, layer: &LayerRequest<'_>) -> Result<Vec<Descriptor>, Error> {
+        let _ = layer;
+        Ok(Vec::new())
+    }
+
+    /// How often a layer that broke off on its way from here is copied again from its beginning.
+    fn retry(&self) -> Retry {
+        NO_RETRY
+    }
 }
+
+/// A place that does not break off.
+const NO_RETRY: Retry = Retry { count: 0, delay: None };
 
 /// How a destination wants layers when nothing was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -162,6 +181,11 @@ pub trait Destination: Send + Sync {
 
     /// Makes everything visible. The ID is that of the image in a store.
     fn complete(self: Box<Self>) -> Result<Option<ImageId>, Error>;
+
+    /// How often a layer that broke off on its way there is copied again from its beginning.
+    fn retry(&self) -> Retry {
+        NO_RETRY
+    }
 }
 
 /// Whether a manifest is what the destination is named for.
@@ -173,10 +197,24 @@ pub enum InIndex {
     Instance,
 }
 
-/// Opens the image at `location` for reading. `store` is the one in use, for `containers-storage:` names without brackets; temporary
-/// files are made in `temp_dir` (containers.conf `image_copy_tmp_dir`, `TMPDIR`, else /var/tmp).
-pub fn open_source<'s>(location: &Location, store: &'s Store, temp_dir: &Path) -> Result<Box<dyn Source + 's>, Error> {
+/// What the opening of a place may need.
+#[derive(Debug, Clone, Copy)]
+pub struct Means<'s> {
+    /// The store in use, for `containers-storage:` names without brackets.
+    pub store: &'s Store,
+    /// For temporary files (containers.conf `image_copy_tmp_dir`, `TMPDIR`, else /var/tmp).
+    pub temp_dir: &'s Path,
+    /// What is said of registries in registries.conf. Read only for one.
+    pub registries: &'s Registries,
+    /// How registries are reached.
+    pub network: &'s Network,
+}
+
+/// Opens the image at `location` for reading.
+pub fn open_source<'s>(location: &Location, means: Means<'s>) -> Result<Box<dyn Source + 's>, Error> {
+    let Means { store, temp_dir, .. } = means;
     Ok(match location {
+        Location::Registry(reference) => Box::new(registry::RegistrySource::open(reference, means)?),
         Location::Storage(_) => Box::new(storage::open_source(location, store)?),
         Location::OciLayout { dir: path, image } | Location::OciArchive { file: path, image } => {
             Box::new(oci::OciSource::open(location, path, image, temp_dir)?)
@@ -190,12 +228,10 @@ pub fn open_source<'s>(location: &Location, store: &'s Store, temp_dir: &Path) -
 }
 
 /// Opens `location` for a new image. Nothing is visible there before `Destination::complete`.
-pub fn open_destination<'s>(
-    location: &Location,
-    store: &'s Store,
-    temp_dir: &Path,
-) -> Result<Box<dyn Destination + 's>, Error> {
+pub fn open_destination<'s>(location: &Location, means: Means<'s>) -> Result<Box<dyn Destination + 's>, Error> {
+    let Means { store, temp_dir, .. } = means;
     Ok(match location {
+        Location::Registry(reference) => Box::new(registry::RegistryDestination::open(reference, means)?),
         Location::Storage(_) => Box::new(storage::open_destination(location, store)?),
         Location::OciLayout { dir, image } => Box::new(oci::OciLayout::open(location, dir, image)?),
         Location::OciArchive { file, image } => Box::new(oci::OciArchive::open(location, file, image, temp_dir)?),

@@ -112,8 +112,7 @@ fn several_images_of_an_archive_are_told_apart_by_tag_and_place() {
     std::fs::write(world.path("multi.tar.zst"), compressed).unwrap();
     let config = |selector: &str| {
         let location = world.at(&format!("docker-archive:multi.tar{selector}"));
-        let source =
-            coracle::transport::open_source(&location, &world.store, &world.path("")).map_err(|error| error.to_string())?;
+        let source = coracle::transport::open_source(&location, world.means()).map_err(|error| error.to_string())?;
         let raw = source.manifest(None).unwrap().bytes;
         Ok::<_, String>((source.names(), raw))
     };
@@ -316,8 +315,8 @@ fn the_policy_decides_by_transport_and_path() {
     let text = r#"{"default":[{"type":"insecureAcceptAnything"}],"transports":{"oci":{"/var/tmp":[{"type":"reject"}]}}}"#;
     std::fs::write(&path, text).unwrap();
     let policy = coracle::conf::Policy::load(&coracle::conf::Environment::default(), Some(&path)).unwrap();
-    let source = coracle::transport::open_source(&base, &world.store, &path).unwrap();
-    let destination = coracle::transport::open_destination(&world.at("dir:d"), &world.store, &path).unwrap();
+    let source = coracle::transport::open_source(&base, world.means()).unwrap();
+    let destination = coracle::transport::open_destination(&world.at("dir:d"), world.means()).unwrap();
     let copied = coracle::transport::copy(source.as_ref(), destination, &world.options(&policy), &|_| {});
     assert_eq!(copied.unwrap_err().to_string(), format!("Source image rejected: Running image {base} is rejected by policy."));
     assert!(!world.path("d").exists());
@@ -325,8 +324,8 @@ fn the_policy_decides_by_transport_and_path() {
     world.copy(&base, &Location::stored("x")).unwrap();
     std::fs::write(&path, r#"{"default":[{"type":"reject"}]}"#).unwrap();
     let policy = coracle::conf::Policy::load(&coracle::conf::Environment::default(), Some(&path)).unwrap();
-    let source = coracle::transport::open_source(&Location::stored("x"), &world.store, &path).unwrap();
-    let destination = coracle::transport::open_destination(&world.at("dir:d"), &world.store, &path).unwrap();
+    let source = coracle::transport::open_source(&Location::stored("x"), world.means()).unwrap();
+    let destination = coracle::transport::open_destination(&world.at("dir:d"), world.means()).unwrap();
     coracle::transport::copy(source.as_ref(), destination, &world.options(&policy), &|_| {}).unwrap();
 }
 

@@ -9,13 +9,17 @@ use containers_storage::Digest;
 use containers_storage::conf::Conf;
 use containers_storage::id_map::is_rootless;
 use containers_storage::store::Store;
-use coracle::conf::Policy;
+use coracle::conf::{Auth, Environment, Policy, Registries};
+use coracle::http::Settings;
 use coracle::image::Location;
-use coracle::transport::{self, CopyOptions, Instances, LayerCompression, Outcome, Platform};
+use coracle::transport::registry::Network;
+use coracle::transport::{self, CopyOptions, Instances, LayerCompression, Means, Outcome, Platform};
 
 pub struct World {
     dir: tempfile::TempDir,
     pub store: Store,
+    registries: Registries,
+    network: Network,
     /// The lines of the last copy.
     pub lines: Mutex<Vec<String>>,
 }
@@ -44,7 +48,19 @@ impl World {
     pub fn new() -> Self {
         let dir = tempfile::Builder::new().prefix("coracle-tt").tempdir_in("/var/tmp").unwrap();
         let store = Store::open(Conf::at(&dir.path().join("g"), &dir.path().join("r"), is_rootless())).unwrap();
-        Self { dir, store, lines: Mutex::default() }
+        let environment = Environment { rootless: true, ..Environment::default() };
+        let registries = Registries::new(environment.clone(), None, None);
+        let network = Network::new(environment.clone(), Auth::new(environment, None, None), Settings::default());
+        Self { dir, store, registries, network, lines: Mutex::default() }
+    }
+
+    /// What the opening of a place needs, with the world's store.
+    pub fn means(&self) -> Means<'_> {
+        self.means_in(&self.store)
+    }
+
+    fn means_in<'m>(&'m self, store: &'m Store) -> Means<'m> {
+        Means { store, temp_dir: self.dir.path(), registries: &self.registries, network: &self.network }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -96,8 +112,8 @@ impl World {
         let policy = Policy::default();
         let mut options = self.options(&policy);
         change(&mut options);
-        let copied = transport::open_source(from, store, self.dir.path()).and_then(|source| {
-            let destination = transport::open_destination(to, store, self.dir.path())?;
+        let copied = transport::open_source(from, self.means_in(store)).and_then(|source| {
+            let destination = transport::open_destination(to, self.means_in(store))?;
             transport::copy(source.as_ref(), destination, &options, &|line| self.lines.lock().unwrap().push(line.to_string()))
         });
         copied.map_err(|error| {
@@ -118,7 +134,7 @@ impl World {
     }
 
     pub fn manifest(&self, location: &Location) -> Vec<u8> {
-        transport::open_source(location, &self.store, self.dir.path()).unwrap().manifest(None).unwrap().bytes
+        transport::open_source(location, self.means()).unwrap().manifest(None).unwrap().bytes
     }
 
     pub fn digest(&self, location: &Location) -> Digest {

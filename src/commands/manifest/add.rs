@@ -96,10 +96,9 @@ impl ArtifactArgs {
 
 pub(crate) fn add(ctx: &Context, ui: &mut Ui, args: &AddArgs) -> Result<ExitCode, CommandError> {
     args::at_least(2, &args.operands)?;
-    args.registry.check()?;
     let Some((list, rest)) = args.operands.split_first() else { return Ok(ExitCode::SUCCESS) };
     let (list, overrides) = (name(list)?, args.entry.resolve()?);
-    let (store, reach) = (ctx.store()?, Reach::new(ctx)?);
+    let (store, reach) = (ctx.store()?, Reach::with(ctx, &args.registry, args.insecure)?);
     let (id, digest) = if args.artifact.artifact {
         let annotations = annotations(&args.artifact.artifact_annotation)?;
         let options = options(&args.artifact, &annotations);

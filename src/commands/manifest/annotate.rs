@@ -50,7 +50,7 @@ pub(crate) fn annotate(ctx: &Context, ui: &mut Ui, args: &AnnotateArgs) -> Resul
             ));
         }
     };
-    let reach = Reach::new(ctx)?;
+    let reach = Reach::usual(ctx)?;
     match manifest_list::annotate(ctx.store()?, name(list)?, &target, &reach.access()).map_err(failed)? {
         (id, Some(digest)) => ui.data(format_args!("{id}: {digest}"))?,
         (id, None) => ui.data(id)?,

@@ -51,7 +51,6 @@ pub(crate) struct CreateArgs {
 
 pub(crate) fn create(ctx: &Context, ui: &mut Ui, args: &CreateArgs) -> Result<ExitCode, CommandError> {
     args::at_least(1, &args.operands)?;
-    args.registry.check()?;
     let annotations = annotations(&args.annotation)?;
     let Some((list, images)) = args.operands.split_first() else { return Ok(ExitCode::SUCCESS) };
     let mut platform = Platform::of_this_machine();
@@ -64,7 +63,7 @@ pub(crate) fn create(ctx: &Context, ui: &mut Ui, args: &CreateArgs) -> Result<Ex
         _ => Existing::Refuse,
     };
     let images: Vec<_> = images.iter().map(|image| (image.as_str(), &which)).collect();
-    let reach = Reach::new(ctx)?;
+    let reach = Reach::with(ctx, &args.registry, args.insecure)?;
     let made = manifest_list::create(ctx.store()?, name(list)?, &images, &annotations, if_exists, &reach.access());
     ui.data(made.map_err(failed)?)?;
     Ok(ExitCode::SUCCESS)

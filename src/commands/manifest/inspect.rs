@@ -31,8 +31,7 @@ pub(crate) fn inspect(ctx: &Context, ui: &mut Ui, args: &InspectArgs) -> Result<
         [word] => name(word)?,
         _ => return Err(CommandError::usage("Only one argument is necessary for inspect: an image name")),
     };
-    args.registry.check()?;
-    let reach = Reach::new(ctx)?;
+    let reach = Reach::with(ctx, &args.registry, args.insecure)?;
     if let Some(bytes) = manifest_list::elsewhere(ctx.store()?, word, &reach.access()).map_err(failed)? {
         ui.json(&String::from_utf8(json::indented(&bytes, "    ")?)?)?;
         return Ok(ExitCode::SUCCESS);

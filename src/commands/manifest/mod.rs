@@ -21,11 +21,12 @@ pub(super) use self::inspect::{InspectArgs, inspect, print};
 pub(super) use self::push::{PushArgs, push};
 pub(super) use self::remove::{RemoveArgs, remove};
 pub(super) use self::rm::{RmArgs, rm};
-use super::access;
+use super::access::{self, RegistryArgs, RetryArgs};
 use super::{CommandError, Context, Ui, help};
 use crate::conf::{PolicyFile, Registries};
 use crate::container::manifest_list::{Access, Error, Overrides};
 use crate::container::{find_image, manifest_list};
+use crate::transport::registry::{Network, TlsVerify};
 
 /// Make, change and push manifest lists
 #[derive(Debug, clap::Args)]
@@ -90,6 +91,16 @@ struct InsecureArgs {
     insecure: bool,
 }
 
+impl InsecureArgs {
+    /// How registries are reached with the flag.
+    fn applied(self, mut network: Network) -> Network {
+        if self.insecure {
+            network.tls_verify = TlsVerify::Off;
+        }
+        network
+    }
+}
+
 /// `KEY=VALUE` words.
 fn annotations(words: &[String]) -> Result<BTreeMap<String, String>, CommandError> {
     let pairs = words.iter().map(|word| {
@@ -105,15 +116,26 @@ struct Reach<'a> {
     registries: &'a Registries,
     trust: PolicyFile,
     temp_dir: PathBuf,
+    network: Network,
 }
 
 impl<'a> Reach<'a> {
-    fn new(ctx: &'a Context) -> Result<Self, CommandError> {
-        Ok(Self { registries: ctx.registries()?, trust: access::policy_file(ctx)?, temp_dir: ctx.temp_dir() })
+    fn new(ctx: &'a Context, network: Network) -> Result<Self, CommandError> {
+        Ok(Self { registries: ctx.registries()?, trust: access::policy_file(ctx)?, temp_dir: ctx.temp_dir(), network })
+    }
+
+    /// With the registry flags of a verb.
+    fn with(ctx: &'a Context, registry: &RegistryArgs, insecure: InsecureArgs) -> Result<Self, CommandError> {
+        Self::new(ctx, insecure.applied(registry.network(ctx, &RetryArgs::default())?))
+    }
+
+    /// For a verb without such flags.
+    fn usual(ctx: &'a Context) -> Result<Self, CommandError> {
+        Self::new(ctx, access::network(ctx, None, None))
     }
 
     fn access(&self) -> Access<'_> {
-        Access { registries: self.registries, trust: &self.trust, temp_dir: &self.temp_dir }
+        Access { registries: self.registries, trust: &self.trust, temp_dir: &self.temp_dir, network: &self.network }
     }
 }
 
@@ -128,7 +150,7 @@ fn failed(error: Error) -> CommandError {
     let no_list = matches!(error, Error::NotAList { .. });
     let hint = match (unknown, no_list) {
         (true, _) => Some(
-            "\"coracle images\" shows what the store has; other places are oci:DIR, docker-archive:FILE, …, it speaks to no registry yet",
+            "\"coracle images\" shows what the store has; other places are docker://NAME, oci:DIR, docker-archive:FILE, …",
         ),
         (_, true) => Some("\"coracle manifest create NAME IMAGE…\" makes a list of images"),
         _ => None,

@@ -13,7 +13,7 @@ use crate::transport::copy::{Instances, LayerCompression, Recompress, Uncompress
 
 /// Push a manifest list and its images to another place
 ///
-/// The place is oci:DIR[:NAME], oci-archive:FILE[:NAME] or dir:DIR. Images that lie elsewhere than in the store are read from there.
+/// The place is docker://NAME at a registry, oci:DIR[:NAME], oci-archive:FILE[:NAME] or dir:DIR. Images that lie elsewhere than in the store are read from there.
 #[derive(Debug, clap::Args)]
 pub(crate) struct PushArgs {
     /// List, and where to
@@ -64,8 +64,7 @@ pub(crate) fn push(ctx: &Context, ui: &mut Ui, args: &PushArgs) -> Result<ExitCo
         [list, destination] => (name(list)?, Some(name(destination)?)),
         _ => return Err(CommandError::usage("Only two arguments are necessary to push: source and destination")),
     };
-    args.registry.check()?;
-    args.retries.check()?;
+    let network = args.insecure.applied(args.registry.network(ctx, &args.retries)?);
     let mut compression = args.compression.resolve()?;
     if args.compression.names_a_format() {
         // As with Buildah: who names a format for a list wants all of its layers in it.
@@ -80,6 +79,7 @@ pub(crate) fn push(ctx: &Context, ui: &mut Ui, args: &PushArgs) -> Result<ExitCo
         registries: ctx.registries()?,
         trust: &trust,
         temp_dir: &temp_dir,
+        network: &network,
         instances: if args.all.unwrap_or(true) { Instances::All } else { Instances::IndexOnly },
         format: args.format.as_deref().map(format).transpose()?,
         compression: LayerCompression { uncompressed: Uncompressed::AsDestination, ..compression },

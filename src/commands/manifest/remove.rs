@@ -27,7 +27,7 @@ pub(crate) fn remove(ctx: &Context, ui: &mut Ui, args: &RemoveArgs) -> Result<Ex
     if image.is_empty() {
         return Err(CommandError::usage("Invalid instance \"\""));
     }
-    let reach = Reach::new(ctx)?;
+    let reach = Reach::usual(ctx)?;
     // What cannot be found below is the image.
     find(ctx, list)?;
     let removed = manifest_list::remove(ctx.store()?, list, image, &reach.access());

@@ -9,13 +9,14 @@ use containers_storage::store::Store;
 use super::source::ListSource;
 use super::{Error, Stored, is_list, place};
 use crate::conf::{PolicyFile, Registries};
-use crate::container::find_image::{Found, find_image};
+use crate::container::find_image::{self, Found, find_image};
 use crate::image::list::{Entry, List, Platform};
 use crate::image::manifest::index::{self, Index};
 use crate::image::manifest::{Document, Manifest};
 use crate::image::{ImageConfig, Location};
 use crate::transport::storage::StoreSource;
-use crate::transport::{self, Source};
+use crate::transport::registry::Network;
+use crate::transport::{self, Means, Source};
 
 /// How images are reached.
 #[derive(Clone, Copy, Debug)]
@@ -26,6 +27,15 @@ pub struct Access<'a> {
     pub trust: &'a PolicyFile,
     /// For temporary files.
     pub temp_dir: &'a Path,
+    /// How registries are reached.
+    pub network: &'a Network,
+}
+
+impl<'a> Access<'a> {
+    /// What the opening of a place needs.
+    pub(super) fn means(&self, store: &'a Store) -> Means<'a> {
+        Means { store, temp_dir: self.temp_dir, registries: self.registries, network: self.network }
+    }
 }
 
 /// Which images of a list are meant.
@@ -51,20 +61,30 @@ pub(super) struct Opened<'s> {
 pub(super) fn open<'s>(store: &'s Store, operand: &str, access: &Access<'s>) -> Result<Opened<'s>, Error> {
     let location = Location::parse(operand).map_err(|source| Error::Location { operand: operand.to_owned(), source })?;
     match location {
-        None => stored(store, find_image(store, access.registries, operand)?, operand, access),
+        None => match find_image(store, access.registries, operand) {
+            Err(unknown @ find_image::Error::NotKnown { .. }) => {
+                let mut names = find_image::candidates_at_registries(access.registries, operand)?.into_iter();
+                // Of several registries the next one's image may be a stranger's.
+                let name = names.next().filter(|_| names.next().is_none()).ok_or(unknown)?;
+                place_of(store, operand, Location::Registry(name), access)
+            }
+            found => stored(store, found?, operand, access),
+        },
         Some(Location::Storage(name)) if name.store.is_none() => {
             stored(store, find_image(store, access.registries, &name.name)?, operand, access)
         }
-        Some(location) => {
-            let location = absolute(location);
-            let failed = |source| Error::Read { operand: operand.to_owned(), source: Box::new(source) };
-            let source = transport::open_source(&location, store, access.temp_dir).map_err(failed)?;
-            let trust = access.trust.load();
-            let trust = trust.map_err(|source| Error::Policy { operand: operand.to_owned(), source: Box::new(source) })?;
-            transport::copy::require_policy(source.as_ref(), &trust).map_err(failed)?;
-            Ok(Opened { operand: operand.to_owned(), source, place: location.to_string(), list: None })
-        }
+        Some(location) => place_of(store, operand, absolute(location), access),
     }
+}
+
+/// Opens a place outside of the store in use.
+fn place_of<'s>(store: &'s Store, operand: &str, location: Location, access: &Access<'s>) -> Result<Opened<'s>, Error> {
+    let failed = |source| Error::Read { operand: operand.to_owned(), source: Box::new(source) };
+    let source = transport::open_source(&location, access.means(store)).map_err(failed)?;
+    let trust = access.trust.load();
+    let trust = trust.map_err(|source| Error::Policy { operand: operand.to_owned(), source: Box::new(source) })?;
+    transport::copy::require_policy(source.as_ref(), &trust).map_err(failed)?;
+    Ok(Opened { operand: operand.to_owned(), source, place: location.to_string(), list: None })
 }
 
 /// The bytes of the list at the place that `operand` names; none for a name of the store.
@@ -105,7 +125,7 @@ fn absolute(location: Location) -> Location {
         Location::DockerArchive { file, image } => Location::DockerArchive { file: whole(file), image },
         Location::Dir(dir) => Location::Dir(whole(dir)),
         Location::Tarball(files) => Location::Tarball(files.into_iter().map(whole).collect()),
-        storage @ Location::Storage(_) => storage,
+        other @ (Location::Storage(_) | Location::Registry(_)) => other,
     }
 }
 

@@ -4,7 +4,6 @@
 //! verified against the digests of the list by whoever copies.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use containers_storage::Digest;
@@ -32,7 +31,7 @@ pub struct ListSource<'s> {
     store: &'s Store,
     stored: Stored,
     policy: Policy,
-    temp_dir: PathBuf,
+    access: Access<'s>,
     state: Mutex<State<'s>>,
 }
 
@@ -46,11 +45,11 @@ struct State<'s> {
 
 impl<'s> ListSource<'s> {
     /// A list that was read.
-    pub fn new(store: &'s Store, stored: Stored, access: &Access<'_>) -> Result<Self, Error> {
+    pub fn new(store: &'s Store, stored: Stored, access: &Access<'s>) -> Result<Self, Error> {
         let policy = access.trust.load();
         let operand = || stored.image.id.to_string();
         let policy = policy.map_err(|source| Error::Policy { operand: operand(), source: Box::new(source) })?;
-        Ok(Self { store, stored, policy, temp_dir: access.temp_dir.to_owned(), state: Mutex::default() })
+        Ok(Self { store, stored, policy, access: *access, state: Mutex::default() })
     }
 
     fn artifacts(&self) -> &Artifacts {
@@ -69,7 +68,7 @@ impl<'s> ListSource<'s> {
         }
         let source: Arc<dyn Source + 's> = match self.location(place)? {
             Some(location) => {
-                let source = transport::open_source(&location, self.store, &self.temp_dir)?;
+                let source = transport::open_source(&location, self.access.means(self.store))?;
                 transport::copy::require_policy(source.as_ref(), &self.policy)?;
                 source.into()
             }
@@ -90,7 +89,7 @@ impl<'s> ListSource<'s> {
             Some(Location::Storage(name)) if self.is_in_use(&name) => {
                 let name = StorageName { store: None, name: name.name };
                 // The image may have gone and come back under another ID since.
-                let there = transport::open_source(&Location::Storage(name.clone()), self.store, &self.temp_dir).is_ok();
+                let there = transport::open_source(&Location::Storage(name.clone()), self.access.means(self.store)).is_ok();
                 there.then_some(Location::Storage(name))
             }
             location => location,

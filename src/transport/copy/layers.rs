@@ -86,11 +86,54 @@ fn layer(job: &Job<'_>, request: &LayerRequest<'_>) -> Result<Copied, Error> {
     if (expected_action == Some(Action::Keep) || accepts.layers == LayerForm::Decompress)
         && let Some(blob) = job.destination.has_layer(request)?
     {
-        (job.progress)(Progress::Skipped(&request.blob.digest));
-        let kind = LayerType::of(&blob.media_type);
-        return Ok(Copied { blob, kind });
+        return Ok(skipped(job, request, blob));
+    }
+    if let Some(Action::Compress(method)) = expected_action
+        && let Some(blob) = under_another_name(job, request, method)?
+    {
+        return Ok(skipped(job, request, blob));
     }
     (job.progress)(Progress::Blob(&request.blob.digest));
+    let retry = [job.source.retry(), job.destination.retry()].into_iter().max_by_key(|retry| retry.count).unwrap_or_default();
+    let mut attempt = 0;
+    loop {
+        let error = match send(job, request) {
+            Err(error) if error.is_transient() => error,
+            done => return done,
+        };
+        attempt += 1;
+        let Some(pause) = retry.pause(attempt, None) else { return Err(error) };
+        log::debug!("{}: {error}: copying it again", place(job, request));
+        thread::sleep(pause);
+    }
+}
+
+fn skipped(job: &Job<'_>, request: &LayerRequest<'_>, blob: Descriptor) -> Copied {
+    (job.progress)(Progress::Skipped(&request.blob.digest));
+    let kind = LayerType::of(&blob.media_type);
+    Copied { blob, kind }
+}
+
+/// The blob at the destination that a layer was compressed into before, here or where it came from: compressing it again would give
+/// another one at best.
+fn under_another_name(job: &Job<'_>, request: &LayerRequest<'_>, method: Method) -> Result<Option<Descriptor>, Error> {
+    let algorithm = job.options.compression.method.map(|_| method.algorithm());
+    for blob in job.source.known_as(request)? {
+        let fits = match LayerType::of(&blob.media_type) {
+            Some(LayerType::Gzip) => algorithm.is_none_or(|wanted| wanted == Algorithm::Gzip),
+            Some(LayerType::Zstd) => algorithm == Some(Algorithm::Zstd),
+            _ => false,
+        };
+        if fits && let Some(found) = job.destination.has_layer(&LayerRequest { blob: &blob, ..*request })? {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
+}
+
+/// One attempt to move a layer.
+fn send(job: &Job<'_>, request: &LayerRequest<'_>) -> Result<Copied, Error> {
+    let accepts = job.destination.accepts();
     let failed = |source| Error::Stream { action: "reading", place: place(job, request), source };
     let mut stream = job.source.blob(request.blob)?;
     // The bytes decide, not what the media type says of them.

@@ -86,6 +86,10 @@ pub struct CopyOptions<'a> {
 /// What is happening. The text of each is a line for standard error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress<'a> {
+    /// What a short name stands for, in words.
+    Resolved(&'a str),
+    /// An image at a registry is asked for.
+    Trying(&'a str),
     /// Before an image: its manifest is read.
     Signatures,
     /// An index: this many of its images are copied.
@@ -119,6 +123,8 @@ pub enum Progress<'a> {
 impl fmt::Display for Progress<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Resolved(words) => f.write_str(words),
+            Self::Trying(name) => write!(f, "Trying to pull {name}..."),
             Self::Signatures => f.write_str("Getting image source signatures"),
             Self::Instances { count, total } => write!(f, "Copying {count} of {total} images in list"),
             Self::Instance { digest, number, count } => write!(f, "Copying image {digest} ({number}/{count})"),

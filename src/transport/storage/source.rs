@@ -16,7 +16,7 @@ use super::Handle;
 use crate::image::location::StorageName;
 use crate::image::manifest::{Descriptor, LayerType};
 use crate::image::{Format, Location, Manifest, Reference};
-use crate::transport::{BlobId, BlobStream, Error, RawManifest, Source, pipe};
+use crate::transport::{BlobId, BlobStream, Error, LayerRequest, RawManifest, Source, pipe};
 
 /// The key of an image's manifest.
 const MANIFEST_KEY: &str = "manifest";
@@ -210,6 +210,18 @@ impl Source for StoreSource<'_> {
             described.push(self.describe(layer, &manifest.layers[index], diff_id, manifest.format)?);
         }
         Ok(described)
+    }
+
+    fn known_as(&self, request: &LayerRequest<'_>) -> Result<Vec<Descriptor>, Error> {
+        let Some(diff_id) = request.diff_id() else { return Ok(Vec::new()) };
+        let layers = self.store.layers().and_then(|layers| layers.with_diff_digest(diff_id));
+        let mut known: Vec<Descriptor> = Vec::new();
+        for layer in layers.map_err(|error| self.failed(error))? {
+            // OCI's names are those of all kinds of compression.
+            let came = as_it_came(&layer, request.blob, Format::Oci);
+            known.extend(came.filter(|came| *came != *request.blob && !known.contains(came)));
+        }
+        Ok(known)
     }
 
     fn blob(&self, blob: &Descriptor) -> Result<BlobStream<'static>, Error> {

@@ -1,0 +1,216 @@
+//! Writing an image to a registry.
+//!
+//! Invariant: a manifest is sent after everything that it names. A layer whose blob the registry has, in this repository or in another
+//! one that the store knows to have it, is not sent.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use containers_storage::store::{self, Store};
+use containers_storage::{Digest, ImageId};
+
+use super::error::{self, Error as RegistryError};
+use super::session::{Body, Call, Session, Target};
+use super::upload::{self, Mounted};
+use crate::http::{Method, Retry, Url};
+use crate::image::manifest::Descriptor;
+use crate::image::{Format, Location, Manifest, Reference};
+use crate::transport::{Accepts, BlobId, BlobStream, Destination, Error, InIndex, LayerForm, LayerRequest, Means};
+
+/// As many repositories are asked for a blob.
+const MOST_MOUNTS: usize = 3;
+/// Layers at once: fewer would wait for the network, more gain nothing.
+const PARALLEL: std::ops::RangeInclusive<usize> = 3..=6;
+
+/// A repository that gets an image.
+pub(in crate::transport) struct RegistryDestination<'s> {
+    reference: Reference,
+    session: Session,
+    store: &'s Store,
+    /// Uploads that were begun when a blob could not be taken over.
+    begun: Mutex<HashMap<Digest, Url>>,
+}
+
+impl<'s> RegistryDestination<'s> {
+    /// The repository that the name says; mirrors get nothing. Nobody is asked yet.
+    pub(in crate::transport) fn open(reference: &Reference, means: Means<'s>) -> Result<Self, Error> {
+        let failed = |source| Error::Registry {
+            doing: format!("initializing destination docker://{reference}"),
+            source: Box::new(source),
+        };
+        let endpoints = means.registries.endpoints().map_err(|error| failed(error.into()))?;
+        let places = endpoints.of(&reference.repository(), reference.digest().is_some());
+        let endpoint = places.map_err(|error| failed(error.into()))?.into_iter().rfind(|endpoint| !endpoint.is_mirror);
+        let nowhere =
+            || Error::NoImage { place: format!("docker://{reference}"), reason: "there is no place to ask".to_owned() };
+        let session = Session::new(means.network, &endpoint.ok_or_else(nowhere)?, reference.domain()).map_err(failed)?;
+        Ok(Self { reference: reference.clone(), session, store: means.store, begun: Mutex::default() })
+    }
+
+    fn failed(&self, doing: impl Into<String>) -> impl FnOnce(RegistryError) -> Error {
+        let doing = doing.into();
+        move |source| Error::Registry { doing, source: Box::new(source) }
+    }
+
+    /// Paths of other repositories of this registry that have the blob, as far as the store knows: those of images with the layer.
+    fn mount_candidates(&self, digest: &Digest) -> Result<Vec<String>, store::Error> {
+        let layers = self.store.layers()?;
+        let holding = layers.with_compressed_digest(digest)?;
+        if holding.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut found: Vec<String> = Vec::new();
+        for image in self.store.images()?.all()? {
+            let names = image.names.iter().filter_map(|name| Reference::parse_qualified(name).ok());
+            let paths = names.filter(|name| name.domain() == self.reference.domain()).map(|name| name.path().to_owned());
+            let paths: Vec<String> = paths.filter(|path| path != self.session.path() && !found.contains(path)).collect();
+            let Some(top) = image.layer.as_ref().filter(|_| !paths.is_empty()) else { continue };
+            let chain = layers.chain(top)?;
+            if chain.iter().any(|layer| holding.iter().any(|holding| holding.id == layer.id)) {
+                found.extend(paths);
+            }
+            if found.len() >= MOST_MOUNTS {
+                break;
+            }
+        }
+        found.truncate(MOST_MOUNTS);
+        Ok(found)
+    }
+
+    /// Whether the blob could be taken over from another repository.
+    fn mounted(&self, digest: &Digest) -> Result<bool, Error> {
+        let candidates = self.mount_candidates(digest);
+        let candidates = candidates.map_err(|source| Error::Store { place: self.name(), source })?;
+        for path in candidates {
+            match upload::mount(&self.session, digest, &path) {
+                Ok(Mounted::Yes) => return Ok(true),
+                Ok(Mounted::No(at)) => {
+                    let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+                    if let Some(earlier) = begun.insert(digest.clone(), at) {
+                        upload::cancel(&self.session, &earlier);
+                    }
+                }
+                // It is only a short cut: who may not read there sends the bytes.
+                Err(error) => log::debug!("taking {digest} over from {path}: {error}"),
+            }
+        }
+        Ok(false)
+    }
+
+    fn begin(&self, digest: Option<&Digest>) -> Result<Url, RegistryError> {
+        let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        match digest.and_then(|digest| begun.remove(digest)) {
+            Some(at) => Ok(at),
+            None => {
+                drop(begun);
+                upload::begin(&self.session)
+            }
+        }
+    }
+
+    fn put_document(&self, selector: &str, bytes: &[u8], media_type: &str) -> Result<(), Error> {
+        let sent = self.session.send(Call {
+            method: Method::Put,
+            target: Target::Path(format!("/v2/{}/manifests/{selector}", self.session.path())),
+            headers: vec![("Content-Type", media_type.to_owned())],
+            scopes: vec![self.session.push_scope()],
+            body: Body::Bytes(bytes),
+        });
+        let answered = sent.and_then(|response| match response.is_success() {
+            true => Ok(()),
+            false => Err(error::of(response, self.session.host())),
+        });
+        answered.map_err(self.failed(format!("uploading manifest {selector} to {}", self.reference.repository())))
+    }
+
+    /// The tag or digest that the document gets.
+    fn selector(&self, digest: &Digest) -> Result<String, Error> {
+        match self.reference.digest() {
+            None => Ok(self.reference.tag().unwrap_or("latest").to_owned()),
+            Some(wanted) if wanted == digest => Ok(wanted.to_string()),
+            Some(wanted) => {
+                Err(Error::Impossible(format!("{}: the manifest has the digest {digest} and not {wanted}", self.name())))
+            }
+        }
+    }
+}
+
+impl Destination for RegistryDestination<'_> {
+    fn name(&self) -> String {
+        Location::Registry(self.reference.clone()).to_string()
+    }
+
+    fn accepts(&self) -> Accepts {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let parallel = threads.clamp(*PARALLEL.start(), *PARALLEL.end());
+        Accepts { formats: &[Format::Oci, Format::Docker], layers: LayerForm::Compress, indexes: true, parallel }
+    }
+
+    fn has_layer(&self, layer: &LayerRequest<'_>) -> Result<Option<Descriptor>, Error> {
+        let blob = layer.blob;
+        let doing = || format!("checking whether a blob {} exists in {}", blob.digest, self.reference.repository());
+        let there = upload::find(&self.session, &blob.digest).map_err(|error| self.failed(doing())(error))?;
+        let known = there.is_some_and(|size| size == blob.size) || self.mounted(&blob.digest)?;
+        Ok(known.then(|| blob.clone()))
+    }
+
+    fn put_layer(&self, request: &LayerRequest<'_>, mut stream: BlobStream<'_>) -> Result<BlobId, Error> {
+        let doing = || format!("writing blob {} to {}", request.blob.digest, self.reference.repository());
+        let expected = stream.expected().cloned();
+        let at = self.begin(expected.as_ref().map(|expected| &expected.digest));
+        let at = at.map_err(|error| self.failed(doing())(error))?;
+        let sent = match &expected {
+            Some(BlobId { digest, size }) => {
+                let body = Body::Stream { reader: &mut stream, length: Some(*size) };
+                upload::end(&self.session, &at, digest, body)
+            }
+            None => {
+                let body = Body::Stream { reader: &mut stream, length: None };
+                upload::send(&self.session, &at, body).and_then(|at| match stream.found() {
+                    Some(found) => upload::end(&self.session, &at, &found.digest, Body::None),
+                    None => Ok(()),
+                })
+            }
+        };
+        if let Err(error) = sent {
+            if !error.is_transient() {
+                upload::cancel(&self.session, &at);
+            }
+            return Err(self.failed(doing())(error));
+        }
+        // All of it was sent, but the last read is what verifies it.
+        let found = std::io::copy(&mut stream, &mut std::io::sink()).map(|_| stream.found().cloned());
+        let missing = || Error::Impossible(format!("{}: a layer was not read to its end", self.name()));
+        found.map_err(|source| Error::Stream { action: "reading", place: self.name(), source })?.ok_or_else(missing)
+    }
+
+    fn put_config(&self, digest: &Digest, bytes: &[u8]) -> Result<(), Error> {
+        let doing = || format!("uploading config {digest} to {}", self.reference.repository());
+        let sent = upload::find(&self.session, digest).and_then(|there| match there {
+            Some(size) if size == bytes.len() as u64 => Ok(()),
+            _ => self.begin(None).and_then(|at| upload::end(&self.session, &at, digest, Body::Bytes(bytes))),
+        });
+        sent.map_err(|error| self.failed(doing())(error))
+    }
+
+    fn put_manifest(&self, manifest: &Manifest, instance: InIndex) -> Result<(), Error> {
+        let digest = manifest.digest();
+        let selector = match instance {
+            InIndex::Alone => self.selector(&digest)?,
+            InIndex::Instance => digest.to_string(),
+        };
+        self.put_document(&selector, manifest.bytes(), manifest.media_type())
+    }
+
+    fn put_index(&self, bytes: &[u8], media_type: &str) -> Result<(), Error> {
+        self.put_document(&self.selector(&Digest::of(bytes))?, bytes, media_type)
+    }
+
+    fn complete(self: Box<Self>) -> Result<Option<ImageId>, Error> {
+        Ok(None)
+    }
+
+    fn retry(&self) -> Retry {
+        self.session.retry()
+    }
+}

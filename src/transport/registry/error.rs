@@ -1,0 +1,229 @@
+//! What a registry answers instead of what was asked for, in words for people.
+
+use serde::Deserialize;
+
+use crate::conf::auth;
+use crate::conf::registries::Blocked;
+use crate::http;
+use crate::{conf, image::reference};
+
+/// Why a registry did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The connection, TLS, a redirect, or what came is no HTTP.
+    #[error(transparent)]
+    Http(#[from] http::Error),
+    /// An answer that says why.
+    #[error("{text}")]
+    Refused {
+        /// The status.
+        status: u16,
+        /// The code of the distribution specification, as `MANIFEST_UNKNOWN`; empty if there is none.
+        code: String,
+        /// The words.
+        text: String,
+    },
+    /// Too many requests.
+    #[error("toomanyrequests: {host} limits how much may be pulled or asked: {text}")]
+    RateLimited {
+        /// The registry.
+        host: String,
+        /// Its words.
+        text: String,
+    },
+    /// Somebody who is not the registry would get the password.
+    #[error("{host} wants the credentials to be sent to {realm}: {reason}")]
+    Realm {
+        /// The registry.
+        host: String,
+        /// Where they would go.
+        realm: String,
+        /// Why they don't.
+        reason: &'static str,
+    },
+    /// No token was given.
+    #[error("getting a token for {host} from {realm}")]
+    Token {
+        /// The registry.
+        host: String,
+        /// The token server.
+        realm: String,
+        /// Why.
+        source: Box<Error>,
+    },
+    /// An answer that cannot be understood.
+    #[error("{host}: {problem}")]
+    Answer {
+        /// The registry.
+        host: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// User and password are wrong. The words are the other tools'.
+    #[error("invalid username/password")]
+    InvalidLogin,
+    /// The credentials cannot be read.
+    #[error(transparent)]
+    Credentials(#[from] auth::Error),
+    /// The certificates cannot be read.
+    #[error(transparent)]
+    Certificates(#[from] http::CertificateError),
+    /// registries.conf cannot be read.
+    #[error(transparent)]
+    Settings(#[from] conf::Error),
+    /// registries.conf says no.
+    #[error(transparent)]
+    Blocked(#[from] Blocked),
+    /// What registries.conf makes of a name is none.
+    #[error("{name:?}, which registries.conf has for it, is no repository")]
+    Rewritten {
+        /// The name.
+        name: String,
+        /// What is wrong with it.
+        source: reference::Error,
+    },
+}
+
+/// How much an answer tells. Of several places the first with the most is reported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Relevance {
+    /// It is not there.
+    NotThere,
+    /// The place could not be asked.
+    NotAsked,
+    /// The place refused.
+    Refused,
+    /// It would have answered at another time.
+    Limited,
+}
+
+impl Error {
+    /// Whether the same may succeed a little later.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Http(error) => error.is_transient(),
+            Self::Refused { status, .. } => is_busy(*status),
+            Self::RateLimited { .. } => true,
+            Self::Token { source, .. } => source.is_transient(),
+            _ => false,
+        }
+    }
+
+    /// How much it tells.
+    pub fn relevance(&self) -> Relevance {
+        match self {
+            Self::Refused { status: 404, .. } => Relevance::NotThere,
+            Self::Http(_) => Relevance::NotAsked,
+            Self::RateLimited { .. } => Relevance::Limited,
+            Self::Token { source, .. } => source.relevance(),
+            _ => Relevance::Refused,
+        }
+    }
+}
+
+/// Whether a status says that the server has a difficulty of its own.
+pub(super) fn is_busy(status: u16) -> bool {
+    matches!(status, 408 | 429 | 500 | 502 | 503 | 504)
+}
+
+/// The longest body of an error that is read.
+const MAX_BYTES: usize = 64 << 10;
+/// The most letters of it that are shown.
+const MAX_SHOWN: usize = 400;
+
+#[derive(Deserialize)]
+struct Document {
+    #[serde(default)]
+    errors: Vec<Entry>,
+    /// Of token servers and of some registries.
+    #[serde(default)]
+    details: String,
+    #[serde(default)]
+    message: String,
+}
+
+#[derive(Deserialize)]
+struct Entry {
+    #[serde(default)]
+    code: String,
+    #[serde(default)]
+    message: String,
+}
+
+/// The error that an answer is. Reads its body.
+pub(super) fn of(response: http::Response, host: &str) -> Error {
+    let status = response.status();
+    let body = response.read_all(MAX_BYTES).unwrap_or_default();
+    let (code, text) = words(status, &body);
+    if status == 429 {
+        return Error::RateLimited { host: host.to_owned(), text };
+    }
+    Error::Refused { status, code, text }
+}
+
+/// The code of the first error in a body, and what to print.
+fn words(status: u16, body: &[u8]) -> (String, String) {
+    let shortened = |text: &str| text.trim().chars().take(MAX_SHOWN).collect::<String>();
+    let document: Option<Document> = serde_json::from_slice(body).ok();
+    if let Some(entry) = document.as_ref().and_then(|document| document.errors.first()) {
+        let code = entry.code.replace('_', " ").to_ascii_lowercase();
+        let message = shortened(&entry.message);
+        let text = match (code.as_str(), message.as_str()) {
+            ("", "") => standard(status),
+            ("", message) => message.to_owned(),
+            (code, "") => code.to_owned(),
+            (code, message) if message.eq_ignore_ascii_case(code) => code.to_owned(),
+            (code, message) => format!("{code}: {message}"),
+        };
+        return (entry.code.clone(), text);
+    }
+    let told = document.map(|document| if document.details.is_empty() { document.message } else { document.details });
+    match told.filter(|text| !text.is_empty()) {
+        Some(text) => (String::new(), format!("{}: {}", standard(status), shortened(&text))),
+        None => (String::new(), standard(status)),
+    }
+}
+
+fn standard(status: u16) -> String {
+    let words = match status {
+        401 => "unauthorized: authentication required",
+        403 => "denied: requested access to the resource is denied",
+        404 => "not found",
+        405 => "the registry does not support this",
+        413 => "the registry takes no blob of that size",
+        429 => "too many requests",
+        500..=599 => "the registry has a difficulty",
+        _ => "unexpected answer",
+    };
+    format!("{words} (status {status})")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_registrys_own_words_are_used() {
+        let text = |status, body: &str| words(status, body.as_bytes()).1;
+        let unknown = r#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown","detail":{"Tag":"x"}}]}"#;
+        assert_eq!(text(404, unknown), "manifest unknown");
+        let denied = r#"{"errors":[{"code":"UNAUTHORIZED","message":"authentication required"}]}"#;
+        assert_eq!(text(401, denied), "unauthorized: authentication required");
+        assert_eq!(text(401, "<html>"), "unauthorized: authentication required (status 401)");
+        assert_eq!(
+            text(401, r#"{"details":"incorrect username or password"}"#),
+            format!("{}: incorrect username or password", standard(401))
+        );
+        let long = format!(r#"{{"errors":[{{"message":"{}"}}]}}"#, "x".repeat(5000));
+        assert_eq!(text(500, &long).len(), MAX_SHOWN);
+        assert_eq!(text(500, r#"{"errors":[{}]}"#), standard(500));
+    }
+
+    #[test]
+    fn a_rate_limit_tells_more_than_a_missing_image() {
+        let refused = |status| Error::Refused { status, code: String::new(), text: String::new() }.relevance();
+        let limited = Error::RateLimited { host: String::new(), text: String::new() }.relevance();
+        assert!(limited > refused(403) && refused(403) == refused(401) && refused(401) > refused(404));
+        assert!(Error::Http(http::Error::NoHost { host: "x".into() }).relevance() > refused(404));
+    }
+}

@@ -1,0 +1,79 @@
+//! `docker://`: images at a registry (OCI distribution specification 1.1, Docker's registry API version 2).
+//!
+//! ```text
+//! Network    what the command line and the environment say of reaching registries; shared by all of a command
+//! session    one repository at one registry: https or http, challenges, tokens, attempts      token, challenge
+//! source     mirrors and the registry itself, the first that answers; manifests, blobs       download: resumed where it broke off
+//! destination  only what is not there: HEAD, mount from another repository, upload            upload
+//! tags       all tags of a repository            login     whether a password is right
+//! ```
+//!
+//! Invariants: what a server says of a digest is never believed: bytes are hashed (known attacks A106). A layer's `urls` are not
+//! followed (A99). Credentials and tokens go to the registry that they are for (`session`, `token`).
+
+mod challenge;
+mod destination;
+mod download;
+mod error;
+mod login;
+mod session;
+mod source;
+mod tags;
+mod token;
+mod upload;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+pub(super) use self::destination::RegistryDestination;
+pub use self::error::{Error, Relevance};
+pub use self::login::check_login;
+pub(super) use self::source::RegistrySource;
+pub use self::tags::tags;
+use crate::conf::{Auth, Environment};
+use crate::http::{Client, Retry, Settings};
+
+/// `--tls-verify`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TlsVerify {
+    /// Not given: certificates are verified, but for registries that registries.conf calls insecure.
+    #[default]
+    BySettings,
+    /// Certificates are verified.
+    Required,
+    /// They are not, and a registry without TLS will do.
+    Off,
+}
+
+/// How registries are reached.
+#[derive(Debug, Clone)]
+pub struct Network {
+    client: Arc<Client>,
+    environment: Environment,
+    auth: Auth,
+    /// `--tls-verify`.
+    pub tls_verify: TlsVerify,
+    /// `--cert-dir`, in place of certs.d.
+    pub cert_dir: Option<PathBuf>,
+    /// `--retry`, `--retry-delay`.
+    pub retry: Retry,
+}
+
+impl Network {
+    /// Everything as usual. No I/O.
+    pub fn new(environment: Environment, auth: Auth, settings: Settings) -> Self {
+        Self {
+            client: Arc::new(Client::new(settings)),
+            environment,
+            auth,
+            tls_verify: TlsVerify::default(),
+            cert_dir: None,
+            retry: Retry::default(),
+        }
+    }
+
+    /// The client, for what is fetched from other servers.
+    pub fn client(&self) -> &Arc<Client> {
+        &self.client
+    }
+}

@@ -1,0 +1,341 @@
+//! `Session`: one repository at one registry. Finds out how the registry is spoken to and what it wants to see, and asks again what can
+//! be asked again.
+//!
+//! ```text
+//! first request  https ──(no TLS to be had, and the registry may be insecure)──▶ http
+//! 401            challenge ─▶ password, or token for the scopes ─▶ the same request once more
+//! 429, 5xx, cut  pause (Retry-After, else growing) ─▶ the same request, if it has no stream
+//! ```
+//!
+//! Invariant: credentials and tokens go to the origin of the registry and, as `token` says, of its token server.
+
+use std::collections::HashMap;
+use std::io::Read;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use super::challenge::{self, Challenge};
+use super::error::{self, Error};
+use super::token::{self, Realm, Token};
+use super::{Network, TlsVerify};
+use crate::conf::auth::Credentials;
+use crate::conf::registries::Endpoint;
+use crate::conf::{Auth, certs};
+use crate::http::{
+    self, Authorization, Client, Method, Origin, Payload, Request, Response, Retry, Scheme, Trust, Url, Verification,
+};
+
+/// Where the images of Docker Hub really are.
+const HUB_HOST: &str = "registry-1.docker.io";
+
+/// One repository at one registry.
+pub(super) struct Session {
+    client: Arc<Client>,
+    environment: crate::conf::Environment,
+    auth: Auth,
+    retry: Retry,
+    /// As names have it: with `docker.io`.
+    domain: String,
+    path: String,
+    insecure: bool,
+    trust: Arc<Trust>,
+    scheme: Mutex<Option<Scheme>>,
+    credentials: OnceLock<Option<Credentials>>,
+    access: Mutex<Access>,
+}
+
+/// What the registry wants to see.
+#[derive(Default)]
+struct Access {
+    challenge: Option<Known>,
+    tokens: HashMap<Vec<String>, Token>,
+}
+
+#[derive(Clone)]
+enum Known {
+    Basic,
+    Bearer(Realm),
+}
+
+/// What is asked.
+pub(super) struct Call<'c> {
+    pub(super) method: Method,
+    /// Path and query below the registry's address, or a whole address that the registry gave.
+    pub(super) target: Target,
+    pub(super) headers: Vec<(&'static str, String)>,
+    /// What a token must allow.
+    pub(super) scopes: Vec<String>,
+    pub(super) body: Body<'c>,
+}
+
+/// Where something is asked.
+pub(super) enum Target {
+    Path(String),
+    At(Url),
+}
+
+/// What is sent.
+pub(super) enum Body<'c> {
+    None,
+    Bytes(&'c [u8]),
+    /// Sent once only.
+    Stream {
+        reader: &'c mut dyn Read,
+        length: Option<u64>,
+    },
+}
+
+impl Session {
+    /// A session for the repository of `endpoint`. Reads certificates, and asks nobody. `named` is the registry in the name that the
+    /// person gave: credentials of the command line are for that one.
+    pub(super) fn new(network: &Network, endpoint: &Endpoint, named: &str) -> Result<Self, Error> {
+        let (domain, path) = endpoint.repository.split_once('/').unwrap_or((&endpoint.repository, ""));
+        let insecure = match network.tls_verify {
+            TlsVerify::Required => false,
+            TlsVerify::Off => true,
+            TlsVerify::BySettings => endpoint.insecure,
+        };
+        let verification = if insecure { Verification::Off } else { Verification::Required };
+        let directory = network.cert_dir.clone().or_else(|| certs::directory_of(&network.environment, domain));
+        let trust = match (directory, verification) {
+            (None, Verification::Required) => Trust::system(),
+            (directory, verification) => Arc::new(Trust::with_directory(verification, directory.as_deref())?),
+        };
+        let auth = if domain == named { network.auth.clone() } else { network.auth.without_given() };
+        Ok(Self {
+            client: Arc::clone(&network.client),
+            environment: network.environment.clone(),
+            auth,
+            retry: network.retry,
+            domain: domain.to_owned(),
+            path: path.to_owned(),
+            insecure,
+            trust,
+            scheme: Mutex::default(),
+            credentials: OnceLock::new(),
+            access: Mutex::default(),
+        })
+    }
+
+    /// The registry as names have it.
+    pub(super) fn host(&self) -> &str {
+        &self.domain
+    }
+
+    /// Path of the repository at the registry.
+    pub(super) fn path(&self) -> &str {
+        &self.path
+    }
+
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    pub(super) fn retry(&self) -> Retry {
+        self.retry
+    }
+
+    /// The scope for pulling from the repository `path`.
+    pub(super) fn pull_scope(path: &str) -> String {
+        format!("repository:{path}:pull")
+    }
+
+    /// The scope for pushing to this repository.
+    pub(super) fn push_scope(&self) -> String {
+        format!("repository:{}:pull,push", self.path)
+    }
+
+    /// Whom to trust at `origin`: only the registry itself has its settings.
+    pub(super) fn trust_for(&self, origin: &Origin) -> Result<Arc<Trust>, Error> {
+        if self.origin().as_ref() == Some(origin) {
+            return Ok(Arc::clone(&self.trust));
+        }
+        let host = if origin.port == 443 { origin.host.clone() } else { format!("{}:{}", origin.host, origin.port) };
+        match certs::directory_of(&self.environment, &host) {
+            Some(directory) => Ok(Arc::new(Trust::with_directory(Verification::Required, Some(&directory))?)),
+            None => Ok(Trust::system()),
+        }
+    }
+
+    /// Whom the registry's address speaks to, once that is known.
+    pub(super) fn origin(&self) -> Option<Origin> {
+        let scheme = *lock(&self.scheme);
+        self.base(scheme.unwrap_or(Scheme::Https), "/").ok().map(|url| url.origin().clone())
+    }
+
+    /// What the files say of this repository. Read once.
+    pub(super) fn credentials(&self) -> Result<Option<Credentials>, Error> {
+        if let Some(known) = self.credentials.get() {
+            return Ok(known.clone());
+        }
+        let found = self.auth.find(&self.domain, &self.path)?.map(|found| found.credentials);
+        Ok(self.credentials.get_or_init(|| found).clone())
+    }
+
+    fn base(&self, scheme: Scheme, target: &str) -> Result<Url, Error> {
+        let host = if self.domain == "docker.io" { HUB_HOST } else { &self.domain };
+        Ok(Url::at(scheme, host, target).map_err(http::Error::from)?)
+    }
+
+    /// Asks, and answers with any status but those of [`error::is_busy`] and 401, which are errors in the end.
+    pub(super) fn send(&self, mut call: Call<'_>) -> Result<Response, Error> {
+        if matches!(call.body, Body::Stream { .. }) {
+            let response = self.authorized(&mut call)?;
+            return if error::is_busy(response.status()) { Err(error::of(response, &self.domain)) } else { Ok(response) };
+        }
+        self.repeated(|| {
+            let response = self.authorized(&mut call)?;
+            if error::is_busy(response.status()) { Err(Busy::of(response, &self.domain)) } else { Ok(response) }
+        })
+    }
+
+    /// Does `attempt` until it succeeds or is not worth it any more.
+    pub(super) fn repeated<T, E: Into<Busy>>(&self, mut attempt: impl FnMut() -> Result<T, E>) -> Result<T, Error> {
+        let mut number = 0;
+        loop {
+            let Busy { error, asked } = match attempt() {
+                Ok(done) => return Ok(done),
+                Err(error) => error.into(),
+            };
+            number += 1;
+            let pause = if error.is_transient() { self.retry.pause(number, asked) } else { None };
+            let Some(pause) = pause else { return Err(error) };
+            log::debug!("{}: {error}: trying again in {} ms", self.domain, pause.as_millis());
+            std::thread::sleep(pause);
+        }
+    }
+
+    /// Asks with what the registry wants to see.
+    fn authorized(&self, call: &mut Call<'_>) -> Result<Response, Error> {
+        let mut fresh = false;
+        loop {
+            let shown = self.authorization(&call.scopes)?;
+            let response = self.once(call, shown.as_ref())?;
+            if response.status() != 401 {
+                return Ok(response);
+            }
+            // A stream was read; and what is refused with a new token is refused.
+            let streamed = matches!(call.body, Body::Stream { .. });
+            if streamed || fresh || !self.learn(&response, &call.scopes)? {
+                return Err(error::of(response, &self.domain));
+            }
+            // Read to its end, so that the connection can be used again.
+            drop(response.read_all(64 << 10));
+            fresh = true;
+        }
+    }
+
+    /// Takes the challenge of an answer in; `false` if nothing can be shown for it.
+    fn learn(&self, response: &Response, scopes: &[String]) -> Result<bool, Error> {
+        let known = match challenge::choose(response.headers("WWW-Authenticate")) {
+            Some(Challenge::Basic) => Known::Basic,
+            Some(Challenge::Bearer { realm, service, .. }) => Known::Bearer(Realm::parse(self, &realm, &service)?),
+            None => return Ok(false),
+        };
+        let shows = match known {
+            Known::Basic => matches!(self.credentials()?, Some(Credentials::Password { .. })),
+            Known::Bearer(_) => true,
+        };
+        let mut access = lock(&self.access);
+        access.tokens.remove(scopes);
+        access.challenge = Some(known);
+        Ok(shows)
+    }
+
+    fn authorization(&self, scopes: &[String]) -> Result<Option<Authorization>, Error> {
+        if let Some(Credentials::RegistryToken(token)) = self.credentials()? {
+            return Ok(Some(Authorization::bearer(token.expose())));
+        }
+        let challenge = lock(&self.access).challenge.clone();
+        match challenge {
+            None => Ok(None),
+            Some(Known::Basic) => Ok(match self.credentials()? {
+                Some(Credentials::Password { user, password }) => Some(Authorization::basic(&user, password.expose())),
+                _ => None,
+            }),
+            Some(Known::Bearer(realm)) => {
+                // Held while the token is fetched: several layers want the same one.
+                let mut access = lock(&self.access);
+                if let Some(token) = access.tokens.get(scopes).filter(|token| token.until > Instant::now()) {
+                    return Ok(Some(token.authorization.clone()));
+                }
+                let token = token::get(self, &realm, scopes)?;
+                let authorization = token.authorization.clone();
+                access.tokens.insert(scopes.to_vec(), token);
+                Ok(Some(authorization))
+            }
+        }
+    }
+
+    fn once(&self, call: &mut Call<'_>, authorization: Option<&Authorization>) -> Result<Response, Error> {
+        let known = *lock(&self.scheme);
+        match (known, self.insecure) {
+            (Some(scheme), _) => self.by(scheme, call, authorization),
+            (None, false) => {
+                let response = self.by(Scheme::Https, call, authorization)?;
+                *lock(&self.scheme) = Some(Scheme::Https);
+                Ok(response)
+            }
+            (None, true) => {
+                let (scheme, answered) = match self.by(Scheme::Https, call, authorization) {
+                    Err(Error::Http(error)) if error.is_without_tls() => {
+                        log::debug!("{}: {error}: trying http", self.domain);
+                        (Scheme::Http, self.by(Scheme::Http, call, authorization))
+                    }
+                    answered => (Scheme::Https, answered),
+                };
+                let response = answered?;
+                *lock(&self.scheme) = Some(scheme);
+                Ok(response)
+            }
+        }
+    }
+
+    fn by(&self, scheme: Scheme, call: &mut Call<'_>, authorization: Option<&Authorization>) -> Result<Response, Error> {
+        let own = self.base(scheme, "/")?;
+        let url = match &call.target {
+            Target::Path(path) => self.base(scheme, path)?,
+            Target::At(url) => url.clone(),
+        };
+        // An upload may be sent elsewhere; what authorizes it is not (known attacks A101).
+        let at_home = url.origin() == own.origin();
+        if own.origin().scheme == Scheme::Https && url.origin().scheme == Scheme::Http {
+            let (from, to) = (own.shown(), url.shown());
+            return Err(http::Error::Redirect { from, to, reason: "that would be in the clear" }.into());
+        }
+        let trust = if at_home { Arc::clone(&self.trust) } else { Trust::system() };
+        let payload = match &mut call.body {
+            Body::None => Payload::None,
+            Body::Bytes(bytes) => Payload::Bytes(bytes),
+            Body::Stream { reader, length } => Payload::Stream { reader: &mut **reader, length: *length },
+        };
+        let headers = call.headers.clone();
+        let authorization = authorization.filter(|_| at_home);
+        Ok(self.client.send(Request { method: call.method, url, headers, authorization, trust: &trust, payload })?)
+    }
+}
+
+/// An error, and the pause that the registry asked for.
+pub(super) struct Busy {
+    error: Error,
+    asked: Option<Duration>,
+}
+
+impl Busy {
+    fn of(response: Response, host: &str) -> Self {
+        let asked = response.header("Retry-After").and_then(|value| http::retry_after(value, Timestamp::now()));
+        Self { error: error::of(response, host), asked }
+    }
+}
+
+impl From<Error> for Busy {
+    fn from(error: Error) -> Self {
+        Self { error, asked: None }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,170 @@
+//! Reading an image of a registry.
+//!
+//! Invariant: an image that was asked for by digest is the one whose manifest has that digest, whatever mirrors or headers say.
+
+use std::sync::Arc;
+
+use containers_storage::Digest;
+
+use super::download::Download;
+use super::error::{self, Error as RegistryError, Relevance};
+use super::session::{Body, Call, Session, Target};
+use crate::http::Method;
+use crate::image::manifest::{self, Descriptor};
+use crate::image::{Location, Reference};
+use crate::transport::{BlobId, BlobStream, Error, Means, RawManifest, Source};
+
+/// Every kind of manifest that is understood.
+const ACCEPT: [&str; 4] = [manifest::OCI_INDEX, manifest::OCI_MANIFEST, manifest::DOCKER_LIST, manifest::DOCKER_MANIFEST];
+/// Kinds that are not; the parser says so.
+const OLD: [&str; 2] =
+    ["application/vnd.docker.distribution.manifest.v1+prettyjws", "application/vnd.docker.distribution.manifest.v1+json"];
+
+/// An image at a registry.
+pub(in crate::transport) struct RegistrySource {
+    reference: Reference,
+    session: Arc<Session>,
+    manifest: RawManifest,
+}
+
+impl RegistrySource {
+    /// Asks the mirrors of the registry and then the registry itself for the image's manifest.
+    pub(in crate::transport) fn open(reference: &Reference, means: Means<'_>) -> Result<Self, Error> {
+        let failed = |repository: &str, source| Error::Registry {
+            doing: format!(
+                "initializing source docker://{reference}: reading manifest {} in {repository}",
+                selector(reference)
+            ),
+            source: Box::new(source),
+        };
+        let by_settings = |source| failed(&reference.repository(), source);
+        let endpoints = means.registries.endpoints().map_err(|error| by_settings(error.into()))?;
+        let places = endpoints.of(&reference.repository(), reference.digest().is_some());
+        let mut worst: Option<(Relevance, Error)> = None;
+        for endpoint in places.map_err(|error| by_settings(error.into()))? {
+            let opened = Session::new(means.network, &endpoint, reference.domain()).and_then(|session| {
+                let manifest = read_manifest(&session, &selector(reference), reference.digest())?;
+                Ok((session, manifest))
+            });
+            match opened {
+                Ok((session, manifest)) => {
+                    return Ok(Self { reference: reference.clone(), session: Arc::new(session), manifest });
+                }
+                Err(error) => {
+                    if endpoint.is_mirror {
+                        log::debug!("mirror {}: {error}", endpoint.repository);
+                    }
+                    let relevance = error.relevance();
+                    if worst.as_ref().is_none_or(|(worst, _)| relevance > *worst) {
+                        worst = Some((relevance, failed(&endpoint.repository, error)));
+                    }
+                }
+            }
+        }
+        let nowhere =
+            || Error::NoImage { place: format!("docker://{reference}"), reason: "there is no place to ask".to_owned() };
+        Err(worst.map_or_else(nowhere, |(_, error)| error))
+    }
+
+    fn failed(&self, doing: String, source: RegistryError) -> Error {
+        Error::Registry { doing, source: Box::new(source) }
+    }
+}
+
+/// The digest or tag that names the image.
+fn selector(reference: &Reference) -> String {
+    let digest = reference.digest().map(ToString::to_string);
+    digest.or_else(|| reference.tag().map(str::to_owned)).unwrap_or_else(|| "latest".to_owned())
+}
+
+/// The manifest of that tag or digest; one asked for by digest is verified.
+fn read_manifest(session: &Session, selector: &str, digest: Option<&Digest>) -> Result<RawManifest, RegistryError> {
+    let accepted = ACCEPT.into_iter().chain(OLD).map(str::to_owned).collect::<Vec<_>>();
+    let response = session.send(Call {
+        method: Method::Get,
+        target: Target::Path(format!("/v2/{}/manifests/{selector}", session.path())),
+        headers: vec![("Accept", accepted.join(", "))],
+        scopes: vec![Session::pull_scope(session.path())],
+        body: Body::None,
+    })?;
+    if response.status() != 200 {
+        return Err(error::of(response, session.host()));
+    }
+    let declared = response.header("Content-Type").unwrap_or_default();
+    let declared = declared.split(';').next().unwrap_or_default().trim();
+    // Registries send plain JSON types for what they do not know: then the document says by itself what it is.
+    let media_type = ACCEPT.into_iter().chain(OLD).find(|known| *known == declared).map(str::to_owned);
+    let bytes = response.read_all(manifest::MAX_BYTES)?;
+    let wrong = |problem: String| RegistryError::Answer { host: session.host().to_owned(), problem };
+    if let Some(digest) = digest {
+        let found = Digest::of(&bytes);
+        if digest.algorithm() != found.algorithm() {
+            return Err(wrong(format!("the digest {digest} cannot be verified: only sha256 is")));
+        }
+        if found != *digest {
+            return Err(wrong(format!("manifest has the digest {found} instead of {digest}")));
+        }
+    }
+    Ok(RawManifest { bytes, media_type })
+}
+
+impl Source for RegistrySource {
+    fn name(&self) -> String {
+        Location::Registry(self.reference.clone()).to_string()
+    }
+
+    fn transport(&self) -> &'static str {
+        "docker"
+    }
+
+    fn policy_scopes(&self) -> Vec<String> {
+        scopes(&self.reference)
+    }
+
+    fn names(&self) -> Vec<String> {
+        vec![self.reference.to_string()]
+    }
+
+    fn manifest(&self, instance: Option<&Digest>) -> Result<RawManifest, Error> {
+        let Some(digest) = instance else { return Ok(self.manifest.clone()) };
+        let read = read_manifest(&self.session, digest.as_str(), Some(digest));
+        read.map_err(|source| self.failed(format!("reading manifest {digest} of {}", self.name()), source))
+    }
+
+    fn blob(&self, blob: &Descriptor) -> Result<BlobStream<'static>, Error> {
+        if ["foreign", "nondistributable"].iter().any(|word| blob.media_type.contains(word)) {
+            let problem = format!("is a foreign layer ({}), which is not fetched from where it says", blob.media_type);
+            return Err(Error::Blob { place: self.name(), digest: blob.digest.clone(), problem });
+        }
+        let download = Download::start(Arc::clone(&self.session), &blob.digest, blob.size)
+            .map_err(|source| self.failed(format!("reading blob {} of {}", blob.digest, self.name()), source))?;
+        Ok(BlobStream::new(Box::new(download), BlobId { digest: blob.digest.clone(), size: blob.size }))
+    }
+
+    fn retry(&self) -> crate::http::Retry {
+        self.session.retry()
+    }
+}
+
+/// The scopes of policy.json that an image is in (containers-policy.json(5), docker): itself, its repository, the namespaces above, the
+/// registry, and the domains above that with an asterisk.
+fn scopes(reference: &Reference) -> Vec<String> {
+    let repository = reference.repository();
+    let mut scopes = vec![reference.to_string(), repository.clone()];
+    scopes.extend(repository.rmatch_indices('/').map(|(at, _)| repository[..at].to_owned()));
+    let host = reference.domain().split(':').next().unwrap_or_default();
+    scopes.extend(host.match_indices('.').map(|(at, _)| format!("*{}", &host[at..])));
+    scopes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scopes_get_wider() {
+        let reference = Reference::parse_qualified("a.r.io:5000/ns/app:1").unwrap();
+        let want = ["a.r.io:5000/ns/app:1", "a.r.io:5000/ns/app", "a.r.io:5000/ns", "a.r.io:5000", "*.r.io", "*.io"];
+        assert_eq!(scopes(&reference), want);
+    }
+}
