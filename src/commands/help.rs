@@ -33,6 +33,7 @@ pub(super) fn overview(ui: &mut Ui) -> Result<ExitCode, CommandError> {
     for (group, heading) in [
         (Group::Image, "Images"),
         (Group::Container, "Working containers"),
+        (Group::Registry, "Registries"),
         (Group::System, "System"),
         (Group::Additional, "Additional"),
     ] {

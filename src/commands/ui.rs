@@ -57,6 +57,12 @@ impl Ui {
         Self::progress(line);
     }
 
+    /// Asks a person for something: a line on stderr that is not ended. What was written before is handed over first.
+    pub fn prompt(&mut self, words: impl Display) {
+        let _ = self.out.flush();
+        let _ = io::stderr().write_all(escape(&words.to_string()).as_bytes());
+    }
+
     /// The same from any thread: what a long operation is doing.
     pub fn progress(line: impl Display) {
         let mut line = escape(&line.to_string()).into_owned();

@@ -8,8 +8,8 @@ use clap::{ArgMatches, Args, FromArgMatches};
 
 use super::{CommandError, Context, Ui};
 use super::{
-    check, commit, completion, config, containers, copy, diff, from, help, images, info, inspect, manifest, mount, prune, pull,
-    push, rename, rm, rmi, run, tag, umount, unshare, version,
+    check, commit, completion, config, containers, copy, diff, from, help, images, info, inspect, login, logout, manifest, mount,
+    prune, pull, push, rename, rm, rmi, run, tag, umount, unshare, version,
 };
 
 /// The heading under which `--help` lists a verb.
@@ -19,6 +19,8 @@ pub enum Group {
     Image,
     /// Verbs on working containers.
     Container,
+    /// Verbs on registries.
+    Registry,
     /// Verbs on the store and the machine.
     System,
     /// The rest.
@@ -134,6 +136,8 @@ pub static VERBS: &[Verb] = &[
     verb!("umount" ["unmount"], Container, FlagsFirst, "[CONTAINER…]", umount::UmountArgs => umount::umount),
     verb!("rename", Container, Mixed, "CONTAINER NEW-NAME", rename::RenameArgs => rename::rename),
     verb!("rm" ["delete"], Container, FlagsFirst, "[CONTAINER…]", rm::RmArgs => rm::rm),
+    verb!("login", Registry, Mixed, "REGISTRY", login::LoginArgs => login::login),
+    verb!("logout", Registry, Mixed, "[REGISTRY]", logout::LogoutArgs => logout::logout),
     verb!("info", System, Mixed, "", info::InfoArgs => info::info),
     verb!("check", System, Mixed, "", check::CheckArgs => check::check),
     verb!("unshare", System, Verbatim, "[COMMAND [ARG…]]", unshare::UnshareArgs => unshare::unshare),

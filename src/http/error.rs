@@ -139,6 +139,10 @@ fn of_io(error: io::Error, origin: Origin) -> Error {
     if let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
         return of_tls(tls, origin);
     }
+    // The resolver's errors have no kind.
+    if error.to_string().starts_with("failed to lookup address") {
+        return Error::NoHost { host: origin.host };
+    }
     match error.kind() {
         io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => Error::Timeout { origin },
         io::ErrorKind::ConnectionRefused
