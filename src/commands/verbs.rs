@@ -8,8 +8,8 @@ use clap::{ArgMatches, Args, FromArgMatches};
 
 use super::{CommandError, Context, Ui};
 use super::{
-    check, commit, completion, config, containers, copy, diff, from, help, images, info, inspect, login, logout, manifest, mount,
-    prune, pull, push, rename, rm, rmi, run, tag, umount, unshare, version,
+    check, commit, completion, config, containers, copy, diff, from, help, images, info, inspect, login, logout, manifest,
+    mount, prune, pull, push, rename, rm, rmi, run, tag, umount, unshare, version,
 };
 
 /// The heading under which `--help` lists a verb.

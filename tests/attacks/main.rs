@@ -65,7 +65,10 @@
 //! | A83 | images: `volumes_of_an_image_…`; paths: `a_volume_behind_a_link_…`; there are no named volumes |
 //! | A84 | mounts: `edits_of_generated_files_vanish` |
 //! | A85 | mounts: `volumes_land_inside_…`; races: `a_mount_below_a_shared_volume_…` |
-//! | A105–A107, A110, A139 | transports: `digests_that_are_paths_…`, `documents_with_two_meanings_…`, `documents_without_measure_…`; registries wait for `docker://` |
+//! | A97, A100–A102, A105–A108, A110 | registry; A97, A98: also the table of `transport::registry::token`; A100, A110: also that of `http` |
+//! | A99 | registry: `a_layers_own_addresses_…` |
+//! | A103, A104 | conf: the tables of `auth`; http: that of origins |
+//! | A105–A107, A110, A139 | transports: `digests_that_are_paths_…`, `documents_with_two_meanings_…`, `documents_without_measure_…` |
 //! | A120, A123 | process: `abstract_sockets_…`, `without_a_network_…` |
 //! | A124 | images: `planted_programs_and_libraries_…` |
 //! | A125, A128 | private_places: `another_user_who_knows_every_name_…`, `a_store_that_is_open_…`; other_users: `another_user_reads_nothing_…` |
@@ -85,4 +88,5 @@ mod private_places;
 mod probe;
 mod process;
 mod races;
+mod registry;
 mod sources;

@@ -20,6 +20,8 @@ mod manifest;
 mod mounting;
 mod pull;
 mod push;
+mod registry;
+mod registry_faults;
 mod run;
 mod settings;
 mod short_names;

@@ -60,10 +60,9 @@ fn what_is_in_the_store_is_looked_up_only() {
     assert_eq!(env.ok(["pull", "--policy", "never", "box"]), id);
     assert_eq!(env.ok(["pull", "--policy", "newer", "box"]), id);
     assert!(env.run(["pull", "--policy", "never", "nosuch"]).failure(125).contains("nosuch: image not known"));
-    assert!(env.run(["pull", "--policy", "always", "box"]).failure(125).contains("registry"));
+    assert!(env.run(["pull", "--policy", "always", "localhost:1/box"]).failure(125).contains("connection refused"));
     assert!(env.run(["pull", "--policy", "zz", "box"]).failure(125).contains("unsupported pull policy \"zz\""));
     assert!(env.run(["pull", "--arch", "s390x", "box"]).failure(125).contains("image not known"));
-    assert!(env.run(["pull", "docker://q.example/box"]).failure(125).contains("registries"));
     assert!(env.run(["pull", "-a", "oci:x"]).failure(125).contains("pulling all tags is not supported for oci transport"));
     assert!(env.run(["pull"]).failure(125).contains("an image name must be specified"));
 }

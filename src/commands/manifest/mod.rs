@@ -149,9 +149,9 @@ fn failed(error: Error) -> CommandError {
     let unknown = matches!(error, Error::Find(find_image::Error::NotKnown { .. }));
     let no_list = matches!(error, Error::NotAList { .. });
     let hint = match (unknown, no_list) {
-        (true, _) => Some(
-            "\"coracle images\" shows what the store has; other places are docker://NAME, oci:DIR, docker-archive:FILE, …",
-        ),
+        (true, _) => {
+            Some("\"coracle images\" shows what the store has; other places are docker://NAME, oci:DIR, docker-archive:FILE, …")
+        }
         (_, true) => Some("\"coracle manifest create NAME IMAGE…\" makes a list of images"),
         _ => None,
     };

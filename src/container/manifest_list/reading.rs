@@ -14,8 +14,8 @@ use crate::image::list::{Entry, List, Platform};
 use crate::image::manifest::index::{self, Index};
 use crate::image::manifest::{Document, Manifest};
 use crate::image::{ImageConfig, Location};
-use crate::transport::storage::StoreSource;
 use crate::transport::registry::Network;
+use crate::transport::storage::StoreSource;
 use crate::transport::{self, Means, Source};
 
 /// How images are reached.

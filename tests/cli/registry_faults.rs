@@ -1,0 +1,171 @@
+//! A network that fails: each fault is survived, or said in one line, and leaves nothing in the store.
+
+use std::time::{Duration, Instant};
+
+use crate::harness::registry::{Answer, PROGRAM, Proxy, Registry, body, status};
+use crate::harness::{TestEnv, skip_without};
+
+const INSECURE: &str = "--tls-verify=false";
+
+/// An image with a layer that does not get smaller, at the registry as `box`; the store is empty again. Its ID.
+fn at_registry(env: &TestEnv, registry: &Registry) -> String {
+    let container = env.ok(["from", "scratch"]);
+    let mut state = 1_u64;
+    let noise = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (state >> 33) as u8
+    });
+    let file = env.write("noise", noise.take(700_000).collect::<Vec<u8>>());
+    env.ok(["copy", "-q", &container, &file.to_string_lossy(), "/noise"]);
+    let id = env.ok(["commit", "-q", "--rm", &container, "box"]);
+    env.ok(["push", "-q", INSECURE, "box", &registry.name("box")]);
+    env.ok(["rmi", "-af"]);
+    id
+}
+
+fn is_layer(head: &str) -> bool {
+    // The config is small and asked for first; both are blobs.
+    head.starts_with("GET /v2/box/blobs/")
+}
+
+#[test]
+fn a_download_goes_on_where_it_broke_off() {
+    if skip_without(&[PROGRAM]) {
+        return;
+    }
+    let (env, registry) = (TestEnv::new(), Registry::plain());
+    let id = at_registry(&env, &registry);
+    let proxy = Proxy::start(Some(&registry), |head, _| if is_layer(head) { Answer::CutAfter(300_000) } else { Answer::Pass });
+    assert_eq!(env.ok(["pull", "-q", INSECURE, &proxy.name("box")]), id);
+    let ranges: Vec<String> = proxy
+        .seen()
+        .iter()
+        .filter_map(|head| head.lines().find(|line| line.to_lowercase().starts_with("range: ")).map(str::to_lowercase))
+        .collect();
+    assert!(
+        ranges.len() >= 2 && ranges.iter().all(|range| range.starts_with("range: bytes=") && range.ends_with('-')),
+        "{ranges:?}"
+    );
+    assert!(!ranges.iter().any(|range| range.contains("bytes=0-")), "{ranges:?}");
+    env.assert_store_is_clean();
+}
+
+#[test]
+fn a_download_that_never_ends_well_leaves_nothing() {
+    if skip_without(&[PROGRAM]) {
+        return;
+    }
+    let (env, registry) = (TestEnv::new(), Registry::plain());
+    at_registry(&env, &registry);
+    let proxy = Proxy::start(Some(&registry), |head, _| if is_layer(head) { Answer::CutAfter(0) } else { Answer::Pass });
+    let begun = Instant::now();
+    let failed = env.run(["pull", "-q", INSECURE, "--retry", "2", "--retry-delay", "10ms", &proxy.name("box")]).failure(125);
+    assert!(failed.starts_with("Error: pulling ") && failed.lines().count() == 1, "{failed}");
+    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+    assert_eq!(env.ok(["images", "-aq"]), "");
+    env.assert_store_is_clean();
+}
+
+#[test]
+fn a_busy_registry_is_asked_again_after_the_pause_it_wants() {
+    if skip_without(&[PROGRAM]) {
+        return;
+    }
+    let (env, registry) = (TestEnv::new(), Registry::plain());
+    let id = at_registry(&env, &registry);
+    let proxy = Proxy::start(Some(&registry), |head, before| match before {
+        0 if head.starts_with("GET /v2/box/manifests/") => status("429 Too Many Requests", "Retry-After: 1\r\n"),
+        0 | 1 if is_layer(head) => status("503 Service Unavailable", ""),
+        _ => Answer::Pass,
+    });
+    let begun = Instant::now();
+    assert_eq!(env.ok(["pull", "-q", INSECURE, "--retry-delay", "10ms", &proxy.name("box")]), id);
+    assert!(begun.elapsed() >= Duration::from_secs(1));
+    assert_eq!(proxy.count(&["GET /v2/box/manifests/latest"]), 2);
+}
+
+#[test]
+fn a_rate_limit_is_explained() {
+    let env = TestEnv::new();
+    let words = r#"{"errors":[{"code":"TOOMANYREQUESTS","message":"You have reached your pull rate limit."}]}"#;
+    let proxy = Proxy::start(None, move |_, _| {
+        Answer::Say(format!(
+            "HTTP/1.1 429 Too Many\r\nRetry-After: 3600\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{words}",
+            words.len()
+        ))
+    });
+    let begun = Instant::now();
+    let limited = env.run(["from", "-q", INSECURE, &proxy.name("box")]).failure(125);
+    assert!(limited.contains("toomanyrequests: ") && limited.contains("You have reached your pull rate limit."), "{limited}");
+    assert!(limited.contains("hint: ") && limited.contains("coracle login"), "{limited}");
+    // Nobody waits for an hour.
+    assert!(begun.elapsed() < Duration::from_secs(5));
+}
+
+/// cri-o/packaging#301: of two registries that are searched, the refusal of one is not hidden behind the other's "not there".
+#[test]
+fn the_first_answer_that_tells_something_is_reported() {
+    let env = TestEnv::new();
+    let denied = Proxy::start(None, |_, _| status("403 Forbidden", ""));
+    let without = Proxy::start(None, |_, _| status("404 Not Found", ""));
+    let settings = format!("unqualified-search-registries = ['{}', '{}']\n", without.host(), denied.host());
+    env.write_home(".config/containers/registries.conf", settings);
+    let error = env.run(["from", "-q", INSECURE, "box"]).failure(125);
+    assert!(error.contains("denied: requested access to the resource is denied"), "{error}");
+    let settings = format!("unqualified-search-registries = ['{}', '{}']\n", denied.host(), without.host());
+    env.write_home(".config/containers/registries.conf", &settings);
+    let asked = without.seen().len();
+    let error = env.run(["from", "-q", INSECURE, "box"]).failure(125);
+    assert!(error.contains("denied: requested access"), "{error}");
+    assert_eq!(without.seen().len(), asked, "a refusal is no reason to ask a stranger");
+    // Whoever must be asked is.
+    env.write_home(".config/containers/registries.conf", format!("short-name-mode = 'enforcing'\n{settings}"));
+    let error = env.run(["from", "-q", INSECURE, "box"]).failure(125);
+    assert!(error.contains("short-name resolution enforced but cannot prompt without a TTY"), "{error}");
+}
+
+#[test]
+fn an_upload_that_broke_off_is_made_again() {
+    if skip_without(&[PROGRAM, "skopeo"]) {
+        return;
+    }
+    let (env, registry) = (TestEnv::new(), Registry::plain());
+    env.busybox("box");
+    let proxy = Proxy::start(Some(&registry), |head, _| {
+        // The first time only: each upload has an address of its own.
+        static BROKEN: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+        let is_upload = head.starts_with("PATCH ");
+        match is_upload && BROKEN.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 0 {
+            true => status("502 Bad Gateway", ""),
+            false => Answer::Pass,
+        }
+    });
+    env.ok(["push", "-q", INSECURE, "--retry-delay", "10ms", "box", &proxy.name("box")]);
+    assert_eq!(proxy.count(&["PATCH "]), 2);
+    let name = format!("docker://{}", registry.name("box"));
+    env.tool("skopeo", ["copy", "-q", "--src-tls-verify=false", &name, "oci:copied:x"]).success();
+}
+
+#[test]
+fn wrong_bytes_are_refused_and_leave_nothing() {
+    if skip_without(&[PROGRAM]) {
+        return;
+    }
+    let (env, registry) = (TestEnv::new(), Registry::plain());
+    at_registry(&env, &registry);
+    let cases: [fn(&str) -> Answer; 3] = [
+        |head| if is_layer(head) { body("", &"x".repeat(700_000)) } else { Answer::Pass },
+        |head| if is_layer(head) { body("", "short") } else { Answer::Pass },
+        |head| match head.starts_with("GET /v2/box/manifests/") {
+            true => body("Content-Type: application/vnd.oci.image.manifest.v1+json\r\n", "{\"schemaVersion\":2}"),
+            false => Answer::Pass,
+        },
+    ];
+    for (number, case) in cases.into_iter().enumerate() {
+        let proxy = Proxy::start(Some(&registry), move |head, _| case(head));
+        let failed = env.run(["pull", "-q", INSECURE, "--retry", "0", &proxy.name("box")]).failure(125);
+        assert_eq!(failed.lines().count(), 1, "{number}: {failed}");
+        assert_eq!(env.ok(["images", "-aq"]), "", "{number}");
+        env.assert_store_is_clean();
+    }
+}
