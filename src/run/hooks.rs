@@ -1,5 +1,12 @@
 //! Hooks around a command: handed to an external runtime, or run by this program.
 //!
+//! ```text
+//!   this process                    the container's process
+//!   prestart, createRuntime ──────▶ createContainer ─▶ root directory changed, rights given up ─▶ startContainer ─▶ the command
+//!   poststart ◀───────────────────────────────────────────────────────────────────────────────────────────────────┘
+//!   poststop, when it has ended
+//! ```
+//!
 //! Each gets the container's state on its standard input (runtime specification, state) and finds the specification in the
 //! directory that the state calls the bundle.
 //!
@@ -66,19 +73,13 @@ pub(super) struct Runner<'a> {
     hooks: &'a [(Stage, Hook)],
     id: String,
     bundle: PathBuf,
+    /// The root file system, as the bundle names it.
+    root: PathBuf,
 }
 
 impl<'a> Runner<'a> {
     /// `None` if there are no hooks.
-    ///
-    /// # Errors
-    /// Hooks of stages that only an external runtime has.
     pub(super) fn new(options: &'a Options, rootfs: &Root, spec: &Spec) -> Result<Option<Self>, Error> {
-        let inside = |stage: &Stage| matches!(stage, Stage::CreateContainer | Stage::StartContainer);
-        if let Some((stage, hook)) = options.hooks.iter().find(|(stage, _)| inside(stage)) {
-            let text = format!("hook {:?}: the stage {} needs an external runtime: --isolation oci", hook.path, stage.name());
-            return Err(Error::Request(text));
-        }
         if options.hooks.is_empty() {
             return Ok(None);
         }
@@ -87,15 +88,25 @@ impl<'a> Runner<'a> {
         let parent = if options.temp_dir.as_os_str().is_empty() { Path::new("/var/tmp") } else { &options.temp_dir };
         let bundle = parent.join(&id);
         rustix::fs::mkdir(&bundle, rustix::fs::Mode::RWXU).map_err(|errno| failed(errno.into()))?;
-        let runner = Self { hooks: &options.hooks, id, bundle };
         let handle = std::os::fd::AsRawFd::as_raw_fd(&std::os::fd::AsFd::as_fd(rootfs));
         let root = std::fs::read_link(format!("/proc/self/fd/{handle}")).map_err(failed)?;
+        let runner = Self { hooks: &options.hooks, id, bundle, root: root.clone() };
         let mut spec = spec.clone();
         spec.set_root(Some(RootBuilder::default().path(root).readonly(false).build()?));
         spec.set_hooks(to_spec(&options.hooks)?);
         let text = serde_json::to_vec(&spec).map_err(|error| failed(error.into()))?;
         std::fs::write(runner.bundle.join("config.json"), text).map_err(failed)?;
         Ok(Some(runner))
+    }
+
+    /// Whether there are hooks of a stage.
+    pub(super) fn has(&self, stage: Stage) -> bool {
+        self.hooks.iter().any(|(known, _)| *known == stage)
+    }
+
+    /// Where hooks find the root file system.
+    pub(super) fn root(&self) -> &Path {
+        &self.root
     }
 
     /// Runs the hooks before the command, whose process `pid` waits.
@@ -108,6 +119,13 @@ impl<'a> Runner<'a> {
             })?;
         }
         Ok(())
+    }
+
+    /// Runs the hooks of a stage in the container's process, which calls this. `createContainer` finds the machine's files, in the
+    /// namespaces of the container; `startContainer` finds the container's.
+    pub(super) fn inside(&self, stage: Stage) -> Result<(), (PathBuf, String)> {
+        let status = if stage == Stage::CreateContainer { "creating" } else { "created" };
+        self.at(stage, status, Some(Pid::this()))
     }
 
     /// Runs the hooks that follow the command's start.

@@ -394,9 +394,64 @@ fn a_hook_that_fails_or_hangs_ends_the_run() {
         assert!(output.failure(1).contains(words), "{output}");
         assert!(!env.ok(["diff", &name]).contains("ran"), "the command ran");
     }
-    let dir = hooks(&env, r#"["createContainer"]"#, r#"{"always":true}"#, "");
-    let name = env.ok(["from", "--pull-never", "--hooks-dir", &dir, "busybox"]);
-    assert!(env.run(["run", "--network", "host", &name, "true"]).failure(125).contains("needs an external runtime"));
     env.write("hooks.d/20-bad.json", "{}");
+    let dir = env.work().join("hooks.d").display().to_string();
     assert!(env.run(["from", "--hooks-dir", &dir, "scratch"]).failure(125).contains("20-bad.json"));
+}
+
+/// The two stages inside: one sees the machine's files and the container's namespaces, the other the container's files, as the
+/// command's user.
+#[test]
+fn hooks_run_in_the_container_under_each_isolation() {
+    if skip_without(&["runc", "jq"]) {
+        return;
+    }
+    let env = TestEnv::new();
+    env.busybox("busybox");
+    // The root of the bundle is the container's tree, mounts and all.
+    let script = "readlink /proc/self/ns/mnt; bundle=$(echo \"$state\" | sed 's/.*\"bundle\":\"\\([^\"]*\\)\".*/\\1/'); \
+                  root=$(jq -r .root.path \"$bundle/config.json\"); test -e \"$root/proc/self\"; touch \"$root/tmp/by-hook\"";
+    let dir = hooks(
+        &env,
+        r#"["createContainer"]"#,
+        r#"{"always":true}"#,
+        &format!("{{ {script}; }} >>{}/namespace", env.work().display()),
+    );
+    let started = r#"{"version":"1.0.0","hook":{"path":"/bin/sh","args":["sh","-c","cat >/tmp/started; id -u >>/tmp/started"]},"when":{"always":true},"stages":["startContainer"]}"#;
+    env.write("hooks.d/20-started.json", started);
+    let own = env.shell("readlink /proc/self/ns/mnt").success();
+    for isolation in ISOLATIONS {
+        let name = env.ok(["from", "--pull-never", "--hooks-dir", &dir, "busybox"]);
+        let output = env.run(
+            [&["run", "--network", "host", "--user", "1000"], isolation, &[&name, "sh", "-c", "cat /tmp/started; ls /tmp"]]
+                .concat(),
+        );
+        let said = output.success();
+        assert!(said.contains("\"status\":\"created\"") && said.ends_with("1000\nby-hook\nstarted"), "{isolation:?}: {output}");
+        let log = std::fs::read_to_string(env.work().join("hooks.log")).expect("the hooks' log");
+        assert!(log.contains("\"status\":\"creating\"") || isolation.contains(&"runc"), "{isolation:?}: {log}");
+        let namespace = std::fs::read_to_string(env.work().join("namespace")).expect("the namespace");
+        assert!(namespace.starts_with("mnt:") && namespace.trim() != own, "{isolation:?}: {namespace}");
+        std::fs::remove_file(env.work().join("hooks.log")).expect("removed");
+        std::fs::remove_file(env.work().join("namespace")).expect("removed");
+    }
+    assert_no_bundle(&env);
+}
+
+#[test]
+fn a_hook_in_the_container_that_fails_ends_the_run_and_the_last_hooks_follow() {
+    let env = TestEnv::new();
+    env.busybox("busybox");
+    for stage in ["createContainer", "startContainer"] {
+        let dir = hooks(&env, r#"["poststop"]"#, r#"{"always":true}"#, "");
+        let failing = r#"{"version":"1.0.0","hook":{"path":"/bin/sh","args":["sh","-c","exit 3"]},"when":{"always":true},"stages":["STAGE"]}"#;
+        env.write("hooks.d/20-fails.json", failing.replace("STAGE", stage));
+        let name = env.ok(["from", "--pull-never", "--hooks-dir", &dir, "busybox"]);
+        let output = env.run(["run", "--network", "host", &name, "touch", "/ran"]);
+        assert!(output.failure(1).contains(&format!("hook \"/bin/sh\" ({stage}): exit status: 3")), "{output}");
+        assert!(!env.ok(["diff", &name]).contains("ran"), "the command ran");
+        let log = env.work().join("hooks.log");
+        assert!(std::fs::read_to_string(&log).expect("the hooks' log").contains("\"status\":\"stopped\""));
+        std::fs::remove_file(&log).expect("removed");
+    }
 }

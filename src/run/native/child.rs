@@ -25,7 +25,9 @@ use super::plan::Plan;
 use super::privileges::{self, Groups, Privileges};
 use super::report::{Kind, Report};
 use super::{Ground, command, plain, terminal};
+use crate::conf::hooks::Stage;
 use crate::run::RootChange;
+use crate::run::hooks::Runner;
 use crate::sys;
 use crate::sys::seccomp::Instruction;
 
@@ -54,6 +56,18 @@ pub(super) struct Inheritance<'a> {
     pub report: BorrowedFd<'a>,
     /// Takes the network namespace to the parent, which answers with a byte when it is connected.
     pub network: Option<&'a OwnedFd>,
+    /// Some are run in here.
+    pub hooks: Option<&'a Runner<'a>>,
+}
+
+impl Inheritance<'_> {
+    fn run_hooks(&self, stage: Stage) -> Result<(), Report> {
+        let Some(hooks) = self.hooks else { return Ok(()) };
+        hooks.inside(stage).map_err(|(path, words)| {
+            let text = format!("{}\0{}\0{words}", path.display(), stage.name());
+            Report { kind: Kind::Hook, errno: 0, text }
+        })
+    }
 }
 
 /// Sets everything up and executes the command. Returns only to say what failed.
@@ -75,12 +89,19 @@ pub(super) fn become_container(inherited: &Inheritance<'_>) -> Result<Infallible
     if plan.new.contains(CloneFlags::CLONE_NEWNET) {
         sys::loopback::bring_up().map_err(Report::step("bringing the loopback interface up"))?;
     }
-    inherited.network.map(connect).transpose()?;
+    if let Some(link) = inherited.network {
+        let restore = skip_address_detection(plan);
+        connect(link)?;
+        restore();
+    }
     // Asked here: the container may have no `/proc`.
     let groups = if inherited.keep_groups { Groups::Kept } else { privileges::groups_to_set() };
     let (root, trampoline) = match inherited.ground {
         Ground::Mounts => change_root(inherited)?,
-        Ground::Directory => plain::change_root(plan.rootfs.as_fd(), inherited.console)?,
+        Ground::Directory => {
+            inherited.run_hooks(Stage::CreateContainer)?;
+            plain::change_root(plan.rootfs.as_fd(), inherited.console)?
+        }
     };
     if inherited.console.is_none()
         && let Some(input) = inherited.input
@@ -96,13 +117,33 @@ pub(super) fn become_container(inherited: &Inheritance<'_>) -> Result<Infallible
 /// Builds the tree and makes it `/`.
 fn change_root(inherited: &Inheritance<'_>) -> Result<(Root, Option<OwnedFd>), Report> {
     nix::sys::stat::umask(nix::sys::stat::Mode::empty());
-    let mut tree = filesystem::begin(inherited.plan)?;
+    let hooks = inherited.hooks.filter(|hooks| hooks.has(Stage::CreateContainer));
+    let mut tree = filesystem::begin(inherited.plan, hooks.map(Runner::root))?;
     tree.populate(inherited.plan)?;
     kernel_settings(inherited.spec, &tree)?;
     hide(inherited.spec, &tree)?;
     inherited.console.map(|console| terminal::open(&tree, console)).transpose()?;
     let trampoline = tree.trampoline()?;
+    if hooks.is_some() {
+        // The staging directory covers what a program needs, and everything that is in it is held by handles.
+        nix::mount::umount2("/proc", MntFlags::MNT_DETACH).map_err(Report::step("detaching the staging directory"))?;
+        inherited.run_hooks(Stage::CreateContainer)?;
+    }
     Ok((enter(tree, inherited.root_change)?, trampoline))
+}
+
+/// Whether an address is somebody else's too need not be found out in a network of one: it would take a second or two, in which the
+/// address cannot be used. Answers with what puts the setting back; a machine without IPv6 has none.
+fn skip_address_detection(plan: &Plan) -> impl FnOnce() + use<> {
+    const SETTING: &str = "/proc/sys/net/ipv6/conf/default/accept_dad";
+    let is_own = plan.new.contains(CloneFlags::CLONE_NEWNET);
+    let before = if is_own { std::fs::read(SETTING).ok() } else { None };
+    let changed = before.filter(|_| std::fs::write(SETTING, "0").is_ok());
+    move || {
+        if let Some(value) = changed {
+            let _ = std::fs::write(SETTING, value);
+        }
+    }
 }
 
 /// Has the parent connect this process's network namespace. By descriptor: nobody else may look into `/proc` for it, since this
@@ -207,6 +248,8 @@ fn finish(inherited: &Inheritance<'_>, root: &Root, trampoline: Option<OwnedFd>,
     }
     let privileges = Privileges::of(process, groups);
     privileges.shrink(inherited.filter)?;
+    // A program of the container's, which therefore gets no more than the command does.
+    inherited.run_hooks(Stage::StartContainer)?;
     sys::descriptors::close_on_exec_from(3).map_err(Report::step("closing descriptors"))?;
     // A change of ids clears it (prctl(2)).
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).map_err(Report::step("binding to the parent"))?;

@@ -38,8 +38,9 @@ pub(super) struct Tree {
     pub pts: Option<OwnedFd>,
 }
 
-/// Cuts this namespace off the others and attaches the root file system.
-pub(super) fn begin(plan: &Plan) -> Result<Tree, Report> {
+/// Cuts this namespace off the others and attaches the root file system: below the staging directory, or at `place`, where somebody
+/// is going to look for it.
+pub(super) fn begin(plan: &Plan, place: Option<&Path>) -> Result<Tree, Report> {
     let private = Attributes { propagation: libc::MS_PRIVATE, ..Attributes::default() };
     let host = rustix::fs::openat(CWD, "/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
         .map_err(Report::step("opening the root directory"))?;
@@ -51,7 +52,11 @@ pub(super) fn begin(plan: &Plan) -> Result<Tree, Report> {
     for name in ["root", "empty"] {
         rustix::fs::mkdirat(&staging, name, Mode::from_raw_mode(0o755)).map_err(Report::step("filling a staging directory"))?;
     }
-    attach(plan.rootfs.as_fd(), staging.as_fd(), "root").map_err(Report::step("attaching the root file system"))?;
+    let attached = match place {
+        Some(place) => attach(plan.rootfs.as_fd(), CWD, place),
+        None => attach(plan.rootfs.as_fd(), staging.as_fd(), "root"),
+    };
+    attached.map_err(Report::step("attaching the root file system"))?;
     let root = plan.rootfs.try_clone().map_err(Report::step("attaching the root file system"))?;
     Ok(Tree { root, staging, null: None, proc: None, dev: None, pts: None })
 }

@@ -55,6 +55,7 @@ use super::etc_files::ExtraFile;
 use super::hooks::Runner;
 use super::network_helper::Service;
 use super::{Error, RootChange, Status};
+use crate::conf::hooks::Stage;
 use crate::sys::seccomp::Instruction;
 
 /// What the process stands on.
@@ -193,6 +194,7 @@ fn start(job: &Job<'_>, plan: &Plan, process: &Process, signals: &Signals) -> Re
         output: &output,
         report: report_write.as_fd(),
         network: link_inner.as_ref(),
+        hooks: job.hooks,
     };
     let gate = plan.new.contains(CloneFlags::CLONE_NEWUSER).then(pipe).transpose()?;
     let (gate_read, gate_write) = gate.unzip();
@@ -285,6 +287,11 @@ fn start_error(report: Report) -> Error {
         Kind::NoInterpreter => Error::NoInterpreter { name, interpreter: detail },
         Kind::ForeignMachine => Error::ForeignMachine { name, machine: detail },
         Kind::WorkingDirectory => Error::WorkingDirectory { path: PathBuf::from(name), source },
+        Kind::Hook => {
+            let (stage, words) = detail.split_once('\0').unwrap_or_default();
+            let stage = [Stage::CreateContainer, Stage::StartContainer].into_iter().find(|known| known.name() == stage);
+            Error::Hook { path: PathBuf::from(name), stage: stage.map_or("", Stage::name), words: words.to_owned() }
+        }
     }
 }
 

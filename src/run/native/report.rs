@@ -25,6 +25,8 @@ pub(super) enum Kind {
     ForeignMachine = 5,
     /// The working directory cannot be entered.
     WorkingDirectory = 6,
+    /// A hook failed; the text is `path\0stage\0words`.
+    Hook = 7,
 }
 
 /// A failure on its way to the parent.
@@ -80,9 +82,16 @@ impl Report {
 
 impl Kind {
     fn from_byte(byte: u8) -> Option<Self> {
-        [Self::Setup, Self::NotFound, Self::NotExecutable, Self::NoInterpreter, Self::ForeignMachine, Self::WorkingDirectory]
-            .into_iter()
-            .find(|kind| *kind as u8 == byte)
+        let known = [
+            Self::Setup,
+            Self::NotFound,
+            Self::NotExecutable,
+            Self::NoInterpreter,
+            Self::ForeignMachine,
+            Self::WorkingDirectory,
+            Self::Hook,
+        ];
+        known.into_iter().find(|kind| *kind as u8 == byte)
     }
 }
 
