@@ -39,12 +39,21 @@ struct Pipe {
 impl Output {
     /// Pipes for those of the two that `user` of a user namespace with these maps could not open again.
     pub(in crate::run) fn for_user(user: &User, maps: &IdMaps) -> io::Result<Self> {
-        let owner = maps.owner_on_disk(user.uid(), user.gid())?;
-        let stats = [rustix::fs::fstat(rustix::stdio::stdout()), rustix::fs::fstat(rustix::stdio::stderr())];
-        let closed = |stat: &&Stat| closed_to(stat, user.uid(), maps);
-        let [stdout, stderr] = stats.each_ref().map(|stat| stat.as_ref().ok().filter(closed));
-        let same =
-            matches!((stdout, stderr), (Some(one), Some(other)) if (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino));
+        let [stdout, stderr] = stats().map(|stat| stat.filter(|stat| closed_to(stat, user.uid(), maps)));
+        Self::of(stdout, stderr, maps.owner_on_disk(user.uid(), user.gid())?)
+    }
+
+    /// The same, and in any case one for standard error: an external runtime says on it why it failed, besides in its log, and hands it
+    /// on to the command.
+    pub(in crate::run) fn for_runtime(user: &User, maps: &IdMaps) -> io::Result<Self> {
+        let [stdout, stderr] = stats();
+        let shared = |stat: &Stat| stderr.is_some_and(|other| is_same(stat, &other));
+        let stdout = stdout.filter(|stat| closed_to(stat, user.uid(), maps) || shared(stat));
+        Self::of(stdout, stderr, maps.owner_on_disk(user.uid(), user.gid())?)
+    }
+
+    fn of(stdout: Option<Stat>, stderr: Option<Stat>, owner: (u32, u32)) -> io::Result<Self> {
+        let same = matches!((stdout, stderr), (Some(one), Some(other)) if is_same(&one, &other));
         let mut pipes = Vec::new();
         if stdout.is_some() {
             pipes.push(Pipe::new(1, same, owner)?);
@@ -68,10 +77,27 @@ impl Output {
         Ok(())
     }
 
+    /// What has been written so far, if it is not much.
+    pub(in crate::run) fn so_far(&self) -> String {
+        let mut buffer = [0u8; 4096];
+        let read = self.pipes.iter().filter_map(|pipe| rustix::io::read(&pipe.read, &mut buffer[..]).ok()).last();
+        read.map(|length| String::from_utf8_lossy(buffer.get(..length).unwrap_or_default()).trim().to_owned())
+            .unwrap_or_default()
+    }
+
     /// In the parent, when the child has its copies: the ends to read from.
     pub(in crate::run) fn into_streams(self) -> Streams {
         Streams(self.pipes.into_iter().map(|pipe| (pipe.read, pipe.first)).collect())
     }
+}
+
+/// Of standard output and error.
+fn stats() -> [Option<Stat>; 2] {
+    [rustix::fs::fstat(rustix::stdio::stdout()).ok(), rustix::fs::fstat(rustix::stdio::stderr()).ok()]
+}
+
+fn is_same(one: &Stat, other: &Stat) -> bool {
+    (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
 }
 
 impl Pipe {

@@ -132,7 +132,11 @@ impl Program {
             WaitStatus::Signaled(_, signal, _) => format!("{signal} ended it"),
             other => format!("{other:?}"),
         };
-        let words = self.last_words().unwrap_or(ending);
+        let printed = || match stdio {
+            Stdio::Command(create) => Some(create.output.so_far()).filter(|text| !text.is_empty()),
+            Stdio::Null => None,
+        };
+        let words = self.last_words().or_else(printed).unwrap_or(ending);
         Err(Error::Runtime { runtime: self.path.clone(), action, words })
     }
 
