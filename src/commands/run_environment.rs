@@ -368,7 +368,7 @@ fn network(word: Option<&str>) -> Result<(Namespace, NetworkPolicy), CommandErro
     };
     let path = match &mode {
         Mode::Path(path) => path.to_string_lossy().into_owned(),
-        Mode::Private(_) if !matches!(word, "private" | "container") => word.to_owned(),
+        Mode::Private(..) if !matches!(word, "private" | "container") => word.to_owned(),
         _ => String::new(),
     };
     Ok((Namespace { name: "network".to_owned(), host: mode == Mode::Host, path }, policy))

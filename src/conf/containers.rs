@@ -102,6 +102,8 @@ pub struct Engine {
     pub image_parallel_copies: Option<u32>,
     /// `network_cmd_options`: for slirp4netns.
     pub network_cmd_options: Option<Vec<String>>,
+    /// `network_cmd_path`: slirp4netns itself.
+    pub network_cmd_path: Option<PathBuf>,
     /// `retry`
     pub retry: Option<u32>,
     /// `retry_delay`: a Go duration.
@@ -222,6 +224,7 @@ impl Engine {
             "image_copy_tmp_dir" => setting.text(&mut self.image_copy_tmp_dir),
             "image_parallel_copies" => setting.number(&mut self.image_parallel_copies),
             "network_cmd_options" => setting.list(&mut self.network_cmd_options),
+            "network_cmd_path" => setting.path(&mut self.network_cmd_path),
             "retry" => setting.number(&mut self.retry),
             "retry_delay" => setting.text(&mut self.retry_delay),
             "runtime" => setting.text(&mut self.runtime),

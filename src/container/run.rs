@@ -428,7 +428,7 @@ impl Plan<'_> {
             cgroup: one("cgroupns", "cgroup", &words.cgroup, Namespace::Host)?,
             user: self.user(),
             network: self.network()?,
-            helper_dirs: self.conf.engine.helper_binaries_dir.clone().unwrap_or_default(),
+            network_programs: self.network_programs()?,
         })
     }
 
@@ -451,7 +451,7 @@ impl Plan<'_> {
             (state::NetworkPolicy::Disabled, _) => Ok(Mode::None),
             (_, Some(kept)) if kept.host => Ok(Mode::Host),
             (_, Some(kept)) if !kept.path.is_empty() => Mode::parse(&kept.path),
-            (state::NetworkPolicy::Enabled, _) => Ok(Mode::Private(Helper::Any)),
+            (state::NetworkPolicy::Enabled, _) => Ok(Mode::Private(Helper::Any, Vec::new())),
             (state::NetworkPolicy::Default, _) => self
                 .conf
                 .containers
@@ -459,6 +459,22 @@ impl Plan<'_> {
                 .as_deref()
                 .map_or(Ok(Mode::Automatic), |word| if word == "private" { Ok(Mode::Automatic) } else { Mode::parse(word) }),
         }
+    }
+
+    fn network_programs(&self) -> Result<run::network::Settings, String> {
+        let (engine, network) = (&self.conf.engine, &self.conf.network);
+        let preferred = match network.default_rootless_network_cmd.as_deref() {
+            None | Some("") => run::network::Helper::Any,
+            Some(name) => run::network::Helper::named(name)
+                .ok_or_else(|| format!("invalid default_rootless_network_cmd option {name:?}"))?,
+        };
+        Ok(run::network::Settings {
+            directories: engine.helper_binaries_dir.clone().unwrap_or_default(),
+            slirp_path: engine.network_cmd_path.clone().filter(|path| !path.as_os_str().is_empty()),
+            slirp_options: engine.network_cmd_options.clone().unwrap_or_default(),
+            pasta_options: network.pasta_options.clone().unwrap_or_default(),
+            preferred,
+        })
     }
 
     fn kept_namespace(&self, kind: &str) -> Option<&KeptNamespace> {

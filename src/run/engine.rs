@@ -50,7 +50,7 @@ struct Prepared {
 
 impl Prepared {
     fn new(rootfs: &Root, request: &Request) -> Result<Self, Error> {
-        let connection = network::connect(&request.namespaces.network, &request.namespaces.helper_dirs)?;
+        let connection = network::connect(&request.namespaces.network, &request.namespaces.network_programs)?;
         let capabilities = request.security.capabilities.resolve().map_err(Error::Request)?;
         let pinned = sources::pin(rootfs, request)?;
         let reader = match request.isolation {
@@ -75,8 +75,8 @@ impl Prepared {
             copied: pinned.copies.iter().map(|file| file.target.clone()).collect(),
         };
         let spec = spec::build(request, Path::new("/"), facts)?;
-        if connection == Connection::Fallback {
-            network::announce_fallback();
+        if let Connection::Fallback(missing) = connection {
+            network::announce_fallback(missing);
         }
         let user = &request.process.user;
         let (uid, gid) = request.namespaces.user.owner(user.uid, user.gid).map_err(Error::Request)?;
@@ -88,7 +88,7 @@ impl Prepared {
 
     /// The network was not asked for: its abstract sockets are none of the command's business, where the kernel can say so.
     fn scopes_abstract_sockets(&self) -> bool {
-        self.connection == Connection::Fallback && sys::landlock::abi().is_some_and(|abi| abi >= SCOPES_SINCE)
+        matches!(self.connection, Connection::Fallback(_)) && sys::landlock::abi().is_some_and(|abi| abi >= SCOPES_SINCE)
     }
 }
 
@@ -126,7 +126,7 @@ fn run_native(rootfs: &Root, request: &Request, made: &mut native::Placeholders)
         network: matches!(prepared.connection, Connection::Helper(_)).then_some(&serve),
     };
     let status = native::execute(job, made);
-    hooks.iter().filter(|_| status.is_ok()).for_each(Runner::stopped);
+    hooks.iter().filter(|_| had_hooks(&status)).for_each(Runner::stopped);
     drop(prepared.locks);
     status
 }
@@ -181,9 +181,14 @@ fn run_plain(rootfs: &Root, request: &Request, made: &mut native::Placeholders) 
         network: None,
     };
     let status = native::execute(job, made);
-    hooks.iter().filter(|_| status.is_ok()).for_each(Runner::stopped);
+    hooks.iter().filter(|_| had_hooks(&status)).for_each(Runner::stopped);
     guardian.dismiss();
     status
+}
+
+/// Whether the container came to be: a hook that fails ends one that is there already (runtime specification, lifecycle).
+fn had_hooks(status: &Result<Status, Error>) -> bool {
+    matches!(status, Ok(_) | Err(Error::Hook { .. }))
 }
 
 /// The control group for the limits; without it they are not applied, and that is said.

@@ -32,6 +32,7 @@ pub mod oci;
 mod ownership;
 pub mod seccomp;
 pub mod security;
+mod slirp;
 mod sources;
 pub mod spec;
 pub mod users;

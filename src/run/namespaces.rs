@@ -21,9 +21,8 @@ pub struct Options {
     pub user: User,
     /// Network devices, addresses, abstract sockets.
     pub network: network::Mode,
-    /// Absolute directories to look for network programs in, before the system's (`helper_binaries_dir` of containers.conf,
-    /// `CONTAINERS_HELPER_BINARY_DIR`).
-    pub helper_dirs: Vec<PathBuf>,
+    /// Which programs serve a private network, and how.
+    pub network_programs: network::Settings,
 }
 
 /// The user namespace.

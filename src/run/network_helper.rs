@@ -1,7 +1,7 @@
 //! The program that connects a private network namespace: pasta or slirp4netns, started for one run and ended with it.
 //!
 //! Invariant: it gets the namespace by descriptor, an empty environment, no descriptor but its own, and can gain no privilege;
-//! the host's loopback is not reachable through it (CVE-2021-20199).
+//! the host's loopback is not reachable through it (CVE-2021-20199) unless its options say so.
 
 use std::ffi::CString;
 use std::io;
@@ -15,7 +15,8 @@ use rustix::fs::{CWD, MemfdFlags, Mode, OFlags};
 use rustix::pipe::PipeFlags;
 
 use super::Error;
-use super::network::{Helper, HelperProgram};
+use super::network::{HelperProgram, Shape};
+use super::slirp::Slirp;
 use crate::sys;
 
 /// A running helper; dropping it ends it.
@@ -44,9 +45,9 @@ impl Drop for Service {
 /// Starts `program` for the network namespace `namespace` and waits until it is ready.
 pub(super) fn start(program: &HelperProgram, namespace: OwnedFd) -> Result<Service, Error> {
     let failed = |source: io::Error| Error::prepare(format!("the network program {:?}", program.path), source);
-    let started = match program.kind {
-        Helper::Slirp4netns => slirp4netns(program, &namespace),
-        Helper::Pasta | Helper::Any => pasta(program, &namespace),
+    let started = match &program.shape {
+        Shape::Slirp(slirp) => slirp4netns(program, slirp, &namespace),
+        Shape::Pasta(words) => pasta(program, words, &namespace),
     };
     let pid = started.map_err(failed)?;
     Ok(Service { pid, _namespace: namespace })
@@ -58,19 +59,12 @@ fn namespace_path(namespace: &OwnedFd) -> String {
 }
 
 /// slirp4netns(1): says `1` on the ready descriptor when the interface is up.
-fn slirp4netns(program: &HelperProgram, namespace: &OwnedFd) -> io::Result<Pid> {
+fn slirp4netns(program: &HelperProgram, slirp: &Slirp, namespace: &OwnedFd) -> io::Result<Pid> {
     let (read, write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
-    let arguments = [
-        "--configure".to_string(),
-        "--mtu=65520".to_string(),
-        "--disable-host-loopback".to_string(),
-        "--enable-sandbox".to_string(),
-        "--enable-seccomp".to_string(),
-        "--netns-type=path".to_string(),
-        format!("--ready-fd={READY}"),
-        namespace_path(namespace),
-        "tap0".to_string(),
-    ];
+    let mut arguments: Vec<String> =
+        ["--configure", "--enable-sandbox", "--enable-seccomp", "--netns-type=path"].map(String::from).into();
+    arguments.extend(slirp.arguments());
+    arguments.extend([format!("--ready-fd={READY}"), namespace_path(namespace), "tap0".to_string()]);
     let pid = spawn(program, &arguments, Some(&write))?;
     drop(write);
     let mut byte = [0u8; 1];
@@ -85,14 +79,10 @@ fn slirp4netns(program: &HelperProgram, namespace: &OwnedFd) -> io::Result<Pid> 
 }
 
 /// pasta(1): goes to the background when the interface is up, and writes its process id to a file, here one in memory.
-fn pasta(program: &HelperProgram, namespace: &OwnedFd) -> io::Result<Pid> {
+fn pasta(program: &HelperProgram, words: &[String], namespace: &OwnedFd) -> io::Result<Pid> {
     use std::io::{Read, Seek};
     let pid_file = rustix::fs::memfd_create("coracle-pasta", MemfdFlags::CLOEXEC)?;
-    let mut arguments: Vec<String> =
-        ["--config-net", "--quiet", "--no-map-gw", "--dns-forward", "169.254.1.1"].map(String::from).into();
-    for ports in ["--tcp-ports", "--udp-ports", "--tcp-ns", "--udp-ns"] {
-        arguments.extend([ports.to_string(), "none".to_string()]);
-    }
+    let mut arguments = pasta_arguments(words);
     arguments.extend(["--pid".to_string(), format!("/proc/{}/fd/{}", std::process::id(), pid_file.as_raw_fd())]);
     arguments.extend(["--netns-only".to_string(), "--netns".to_string(), namespace_path(namespace)]);
     let launcher = spawn(program, &arguments, None)?;
@@ -106,6 +96,32 @@ fn pasta(program: &HelperProgram, namespace: &OwnedFd) -> io::Result<Pid> {
     file.take(32).read_to_string(&mut text)?;
     let pid = text.trim().parse().ok().filter(|pid| *pid > 1);
     pid.map(Pid::from_raw).ok_or_else(|| io::Error::other("it did not say its process id"))
+}
+
+/// What an option of pasta is unless its words say it, in either spelling.
+const PASTA_DEFAULTS: [(&str, &str, &str); 5] = [
+    ("--dns-forward", "--dns-forward", "169.254.1.1"),
+    ("-t", "--tcp-ports", "none"),
+    ("-u", "--udp-ports", "none"),
+    ("-T", "--tcp-ns", "none"),
+    ("-U", "--udp-ns", "none"),
+];
+
+/// The words that were asked for, and the defaults of the other tools. `--map-gw` is a word of theirs and not of pasta's own: the
+/// machine's loopback is not to be hidden.
+fn pasta_arguments(words: &[String]) -> Vec<String> {
+    let mut arguments = vec!["--config-net".to_owned(), "--quiet".to_owned()];
+    arguments.extend(words.iter().filter(|word| *word != "--map-gw").cloned());
+    let has = |name: &str| words.iter().any(|word| word.split('=').next() == Some(name));
+    for (short, long, value) in PASTA_DEFAULTS {
+        if !has(short) && !has(long) {
+            arguments.extend([long.to_owned(), value.to_owned()]);
+        }
+    }
+    if !has("--map-gw") {
+        arguments.push("--no-map-gw".to_owned());
+    }
+    arguments
 }
 
 /// The number that the ready descriptor has in the helper.
@@ -146,4 +162,20 @@ fn confine_and_execute(
         sys::descriptors::duplicate_to(ready.as_fd(), READY)?;
     }
     nix::unistd::execve(path, words, &[] as &[CString]).map_err(io::Error::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::pasta_arguments;
+
+    #[test]
+    fn words_for_pasta_replace_the_defaults() {
+        let arguments = |words: &[&str]| pasta_arguments(&words.iter().map(ToString::to_string).collect::<Vec<_>>()).join(" ");
+        let ports = "--tcp-ports none --udp-ports none --tcp-ns none --udp-ns none";
+        assert_eq!(arguments(&[]), format!("--config-net --quiet --dns-forward 169.254.1.1 {ports} --no-map-gw"));
+        assert_eq!(
+            arguments(&["--map-gw", "-t", "auto", "--udp-ports=53", "--dns-forward", "10.0.0.1"]),
+            "--config-net --quiet -t auto --udp-ports=53 --dns-forward 10.0.0.1 --tcp-ns none --udp-ns none"
+        );
+    }
 }

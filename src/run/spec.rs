@@ -195,7 +195,7 @@ fn matches(pattern: &str, path: &str) -> bool {
 fn namespaces(request: &Request, connection: &Connection) -> Result<Vec<LinuxNamespace>, Error> {
     let options = &request.namespaces;
     let network = match connection {
-        Connection::Host | Connection::Fallback => Namespace::Host,
+        Connection::Host | Connection::Fallback(_) => Namespace::Host,
         Connection::None | Connection::Helper(_) => Namespace::Private,
         Connection::Path(path) => Namespace::Path(path.clone()),
     };

@@ -18,6 +18,7 @@ mod linked;
 mod man_examples;
 mod manifest;
 mod mounting;
+mod network;
 mod pull;
 mod push;
 mod registry;

@@ -91,6 +91,11 @@ impl Setting<'_> {
         Ok(())
     }
 
+    pub(super) fn path(&self, field: &mut Option<PathBuf>) -> Result<(), Error> {
+        *field = Some(PathBuf::from(self.value.as_str().ok_or_else(|| self.wrong("a string"))?));
+        Ok(())
+    }
+
     pub(super) fn flag(&self, field: &mut Option<bool>) -> Result<(), Error> {
         *field = Some(self.value.as_bool().ok_or_else(|| self.wrong("true or false"))?);
         Ok(())

@@ -16,7 +16,7 @@ use super::capabilities::Set;
 use super::etc_files::ExtraFile;
 use super::namespaces::{self, Namespace};
 use super::native::{DEVICES, Placeholders};
-use super::network::Mode;
+use super::network::{self, Mode};
 use super::{Error, Request};
 
 /// The request with the namespaces that this isolation has.
@@ -36,7 +36,7 @@ pub(super) fn narrowed(request: &Request) -> Result<Request, Error> {
         cgroup: Namespace::Host,
         network: Mode::Host,
         uts: wanted.uts.clone(),
-        helper_dirs: Vec::new(),
+        network_programs: network::Settings::default(),
     };
     Ok(request)
 }
@@ -56,8 +56,8 @@ pub(super) fn plain(request: &Request) -> Result<Request, Error> {
     request.namespaces.uts = Namespace::Host;
     request.security.no_new_privileges = true;
     log::warn!(
-        "nothing can be mounted here: the command gets a plain chroot (rung 4) with the processes and the network of this machine, \
-         no /proc and no new privileges; a user namespace lifts that (docker, podman: --security-opt seccomp=unconfined), or \
+        "nothing can be mounted here: the command gets a plain chroot (rung 4) with the processes, the network and the host name of \
+         this machine, no /proc and no new privileges; a user namespace lifts that (docker, podman: --security-opt seccomp=unconfined), or \
          --cap-add SYS_ADMIN does"
     );
     Ok(request)

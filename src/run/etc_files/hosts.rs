@@ -7,10 +7,7 @@ use std::net::{IpAddr, UdpSocket};
 use std::path::Path;
 
 use super::{BaseHosts, Error, HostAddress, Hosts, single_line};
-use crate::run::network::{Connection, Helper};
-
-/// The address that slirp4netns gives the container (slirp4netns(1)).
-const SLIRP_ADDRESS: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 2, 100));
+use crate::run::network::{Connection, HelperProgram, Shape};
 
 /// The text for a process named `hostname` in the container called `container`.
 pub(super) fn hosts(wanted: &Hosts, connection: &Connection, hostname: Option<&str>, container: &str) -> Result<String, Error> {
@@ -37,7 +34,7 @@ pub(super) fn hosts(wanted: &Hosts, connection: &Connection, hostname: Option<&s
         single_line("host name", name)?;
     }
     let own = match connection {
-        Connection::Helper(program) if program.kind == Helper::Slirp4netns => SLIRP_ADDRESS,
+        Connection::Helper(HelperProgram { shape: Shape::Slirp(slirp), .. }) => slirp.own_address(),
         _ => IpAddr::from([127, 0, 0, 1]),
     };
     if !names.is_empty() {
@@ -114,7 +111,8 @@ mod tests {
 
     use super::*;
     use crate::run::etc_files::HostEntry;
-    use crate::run::network::HelperProgram;
+    use crate::run::network::Helper;
+    use crate::run::slirp::Slirp;
 
     fn text(wanted: &Hosts, connection: &Connection) -> String {
         hosts(wanted, connection, Some("web"), "web-working-container").unwrap()
@@ -143,7 +141,8 @@ mod tests {
 
     #[test]
     fn the_container_has_the_address_that_slirp4netns_gives_it() {
-        let program = HelperProgram { kind: Helper::Slirp4netns, path: PathBuf::from("/x") };
+        let shape = Shape::Slirp(Slirp::default());
+        let program = HelperProgram { kind: Helper::Slirp4netns, path: PathBuf::from("/x"), shape };
         let wanted = Hosts { base: BaseHosts::None, ..Hosts::default() };
         assert!(text(&wanted, &Connection::Helper(program)).ends_with("10.0.2.100\tweb web-working-container\n"));
     }

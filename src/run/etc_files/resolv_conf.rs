@@ -6,7 +6,7 @@ use std::io;
 use std::net::IpAddr;
 
 use super::{Dns, Error, single_line};
-use crate::run::network::{Connection, Helper};
+use crate::run::network::{Connection, Shape};
 
 /// The host's file; instead of the stub of systemd-resolved, what the stub asks.
 pub(super) fn host_resolv_conf() -> Result<String, Error> {
@@ -56,7 +56,10 @@ fn servers(dns: &Dns, connection: &Connection, host: &str) -> Vec<String> {
     let mut servers = Vec::new();
     if let Connection::Helper(program) = connection {
         // Each helper answers at an address of its own and asks the host's resolver.
-        servers.push(if program.kind == Helper::Slirp4netns { "10.0.2.3" } else { "169.254.1.1" }.to_string());
+        servers.push(match &program.shape {
+            Shape::Slirp(slirp) => slirp.name_server().to_string(),
+            Shape::Pasta(words) => pasta_name_server(words).to_owned(),
+        });
     }
     let local = |server: &str| server.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
     servers.extend(values(host, "nameserver").filter(|server| !(private && local(server))).map(str::to_string));
@@ -64,6 +67,13 @@ fn servers(dns: &Dns, connection: &Connection, host: &str) -> Vec<String> {
         servers.push(PUBLIC_SERVER.to_string());
     }
     servers
+}
+
+/// What `--dns-forward` says, in either spelling, or what it is unless said.
+fn pasta_name_server(words: &[String]) -> &str {
+    let joined = words.iter().find_map(|word| word.strip_prefix("--dns-forward="));
+    let apart = || words.iter().skip_while(|word| *word != "--dns-forward").nth(1).map(String::as_str);
+    joined.or_else(apart).unwrap_or("169.254.1.1")
 }
 
 /// The line `key`: `given`, else the last one that the host has. A single dot stands for no line.
@@ -90,13 +100,14 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::run::network::HelperProgram;
+    use crate::run::network::{Helper, HelperProgram};
+    use crate::run::slirp::Slirp;
 
     const HOST: &str =
         "# made by hand\nsearch a.example b.example\nnameserver 127.0.0.1\nnameserver 192.0.2.7\noptions ndots:2\n";
 
-    fn helper(kind: Helper) -> Connection {
-        Connection::Helper(HelperProgram { kind, path: PathBuf::from("/x") })
+    fn helper(shape: Shape) -> Connection {
+        Connection::Helper(HelperProgram { kind: Helper::Any, path: PathBuf::from("/x"), shape })
     }
 
     #[test]
@@ -104,7 +115,11 @@ mod tests {
         let conf = |connection: &Connection| resolv_conf(&Dns::default(), connection, HOST).unwrap();
         let around = |servers: &str| format!("search a.example b.example\n{servers}options ndots:2\n");
         assert_eq!(conf(&Connection::Host), around("nameserver 127.0.0.1\nnameserver 192.0.2.7\n"));
-        assert_eq!(conf(&helper(Helper::Slirp4netns)), around("nameserver 10.0.2.3\nnameserver 192.0.2.7\n"));
+        assert_eq!(conf(&helper(Shape::Slirp(Slirp::default()))), around("nameserver 10.0.2.3\nnameserver 192.0.2.7\n"));
+        let moved = Slirp::parse(&["cidr=192.168.9.0/24".to_owned()]).unwrap();
+        assert_eq!(conf(&helper(Shape::Slirp(moved))), around("nameserver 192.168.9.3\nnameserver 192.0.2.7\n"));
+        let own = Shape::Pasta(vec!["--dns-forward".into(), "10.1.1.1".into()]);
+        assert_eq!(conf(&helper(own)), around("nameserver 10.1.1.1\nnameserver 192.0.2.7\n"));
         assert_eq!(conf(&Connection::Path("/n".into())), around("nameserver 192.0.2.7\n"));
         let local = resolv_conf(&Dns::default(), &Connection::Path("/n".into()), "nameserver ::1\n").unwrap();
         assert_eq!(local, "nameserver 8.8.8.8\n");
@@ -118,7 +133,7 @@ mod tests {
             options: vec!["trust-ad".into()],
             ..Dns::default()
         };
-        let text = resolv_conf(&own, &helper(Helper::Pasta), HOST).unwrap();
+        let text = resolv_conf(&own, &helper(Shape::Pasta(Vec::new())), HOST).unwrap();
         assert_eq!(text, "search x y\nnameserver 192.0.2.9\noptions trust-ad\n");
         let none = Dns { search: vec![".".into()], ..own };
         assert!(!resolv_conf(&none, &Connection::Host, HOST).unwrap().contains("search"));

@@ -69,7 +69,7 @@ pub(super) fn mounts(request: &Request, facts: &Facts) -> Result<Vec<Mount>, Err
     }
     match facts.connection {
         // sysfs belongs to a network namespace: only the owner of it may mount one.
-        Connection::Host | Connection::Fallback | Connection::Path(_) => {
+        Connection::Host | Connection::Fallback(_) | Connection::Path(_) => {
             add("/sys", "bind", "/sys", &["rbind", "rprivate", "nosuid", "noexec", "nodev", "ro"])?;
         }
         Connection::None | Connection::Helper(_) => {

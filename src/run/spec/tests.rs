@@ -67,9 +67,11 @@ fn root_holds_the_default_set_and_another_user_nothing() {
 
 #[test]
 fn the_network_decides_about_sys_and_the_network_namespace() {
-    for (connection, typ, new) in
-        [(Connection::Host, "bind", false), (Connection::Fallback, "bind", false), (Connection::None, "sysfs", true)]
-    {
+    for (connection, typ, new) in [
+        (Connection::Host, "bind", false),
+        (Connection::Fallback(network::Helper::Slirp4netns), "bind", false),
+        (Connection::None, "sysfs", true),
+    ] {
         let spec = built(&request(), connection.clone()).unwrap();
         let sys = mount_at(&spec, "/sys").unwrap();
         assert_eq!(sys.typ().as_deref(), Some(typ), "{connection:?}");
@@ -183,6 +185,6 @@ fn home_and_hostname_are_added_unless_set() {
 
 #[test]
 fn the_mode_none_is_not_taken_for_automatic() {
-    assert_eq!(network::connect(&network::Mode::None, &[]).unwrap(), Connection::None);
-    assert_eq!(network::connect(&network::Mode::Host, &[]).unwrap(), Connection::Host);
+    assert_eq!(network::connect(&network::Mode::None, &network::Settings::default()).unwrap(), Connection::None);
+    assert_eq!(network::connect(&network::Mode::Host, &network::Settings::default()).unwrap(), Connection::Host);
 }
