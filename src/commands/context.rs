@@ -6,10 +6,11 @@ use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
-use containers_storage::conf::{self, Conf};
+use containers_storage::conf::{self, Conf, DriverKind};
 use containers_storage::store::Store;
 
 use crate::conf::Registries;
+use crate::userns;
 
 use super::CommandError;
 use super::args::GlobalArgs;
@@ -112,8 +113,15 @@ impl Context {
             options: self.global.storage_opt.clone(),
             image_store: self.global.imagestore.clone(),
             transient: self.global.transient_store.then_some(true),
+            for_new_store: None,
         };
-        Ok(Conf::resolve(&conf::Environment::of_process(), &overrides)?)
+        let conf = Conf::resolve(&conf::Environment::of_process(), &overrides)?;
+        if conf.driver_is_free() && userns::is_refused() {
+            // Overlay could never be mounted here.
+            let overrides = conf::Overrides { for_new_store: Some(DriverKind::Vfs), ..overrides };
+            return Ok(Conf::resolve(&conf::Environment::of_process(), &overrides)?);
+        }
+        Ok(conf)
     }
 
     /// The store, if it was opened.

@@ -32,12 +32,23 @@ pub(crate) fn unshare(ctx: &Context, ui: &mut Ui, args: &UnshareArgs) -> Result<
     };
     // The store is found as the caller sees it: inside, the user is root and its defaults would be root's.
     let store = if args.mount.is_empty() { None } else { Some(ctx.store()?) };
-    let entered = userns::enter(MountNamespace::Private)?;
-    entered.notices.iter().for_each(|notice| ui.note(notice));
     let mut command = Command::new(&program);
-    command.args(arguments).envs(userns::child_environment(entered.outer));
+    command.args(arguments);
+    let isolation = match userns::enter(MountNamespace::Private) {
+        Ok(entered) => {
+            entered.notices.iter().for_each(|notice| ui.note(notice));
+            command.envs(userns::child_environment(entered.outer));
+            "rootless"
+        }
+        // Root over all the ids that there are: all that is missing is the right to mount, which a store of whole trees can do without.
+        Err(error) if userns::is_refused() => {
+            ui.note(format!("{error} is not allowed here: the command runs without one, and can mount nothing (rung 4)"));
+            "chroot"
+        }
+        Err(error) => return Err(error.into()),
+    };
     if ctx.environment().text("BUILDAH_ISOLATION").is_none() {
-        command.env("BUILDAH_ISOLATION", "rootless");
+        command.env("BUILDAH_ISOLATION", isolation);
     }
     for word in &args.mount {
         let (variable, name) = word.split_once('=').unwrap_or((word, word));

@@ -86,6 +86,11 @@ fn cache_key() -> String {
     // The namespace by its number alone: its times are those of the last look.
     let namespace = fs::metadata("/proc/self/ns/user").map(|meta| meta.ino()).unwrap_or_default();
     key.push_str(&format!(" {namespace}"));
+    // Containers of one machine differ in these, and may share a graph root.
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    for line in status.lines().filter(|line| ["CapEff", "NoNewPrivs", "Seccomp"].iter().any(|word| line.starts_with(word))) {
+        key.push_str(&line.split_whitespace().collect::<String>());
+    }
     for path in ["/etc/subuid", "/etc/subgid", "/usr/bin/newuidmap", "/usr/bin/newgidmap"] {
         match fs::metadata(path) {
             Ok(meta) => key.push_str(&format!(" {}:{}.{}", meta.ino(), meta.mtime(), meta.mtime_nsec())),
@@ -125,6 +130,7 @@ fn in_child(scratch: &Scratch) -> Machine {
         Ok(entered) => entered,
         Err(error) => {
             let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+            let cause = cause.split(" (os error ").next().unwrap_or_default().to_lowercase();
             // Tried on the directory that it is already.
             let can_change_root = rustix::process::geteuid().is_root() && rustix::process::chroot("/").is_ok();
             let rung = if can_change_root { Rung::PlainChroot } else { Rung::NoNamespace };

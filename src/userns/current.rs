@@ -49,6 +49,16 @@ pub fn has_single_id() -> bool {
     map.lines().count() == 1 && map.split_whitespace().nth(2) == Some("1")
 }
 
+/// The ids of the person for whom the store is chosen: what `_CONTAINERS_ROOTLESS_UID` and `_GID` say, else the real ids. Root of
+/// somebody's container is root here, whoever that is outside.
+pub(super) fn declared_ids() -> Ids {
+    let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
+    Ids {
+        uid: outer_variable("_CONTAINERS_ROOTLESS_UID").unwrap_or(uid),
+        gid: outer_variable("_CONTAINERS_ROOTLESS_GID").unwrap_or(gid),
+    }
+}
+
 /// The ids of the person who runs us, as seen outside: what `_CONTAINERS_ROOTLESS_UID` and `_GID` say, else what the maps of
 /// the namespace say about 0, else the real ids.
 pub fn outer_ids() -> Result<Ids, Error> {

@@ -110,6 +110,7 @@ impl Refusal {
             Self::UnprivilegedClone => &["as root, `sysctl -w kernel.unprivileged_userns_clone=1`"],
             Self::Sandbox => &[
                 "inside a container, a seccomp profile that allows unshare(2) is needed (docker: `--security-opt seccomp=unconfined`)",
+                "or, with the capability to mount (docker: `--cap-add SYS_ADMIN`), no namespace is needed",
             ],
             Self::Unknown => &[],
         };

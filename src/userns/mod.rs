@@ -24,7 +24,7 @@ mod shifter;
 pub mod subid;
 
 pub use current::{Ids, State, child_environment, current, has_single_id, is_rootless, outer_ids};
-pub use enter::{Entered, How, MountNamespace, Notice, enter, unshare_mounts};
+pub use enter::{Entered, How, MountNamespace, Notice, enter, is_refused, unshare_mounts};
 pub use error::Error;
 pub use join::{ProcessId, join};
 pub use shifter::{Shifter, maps_of};

@@ -34,6 +34,8 @@ pub struct Overrides {
     pub transient: Option<bool>,
     /// `--imagestore`; empty: none, whatever the files say.
     pub image_store: Option<PathBuf>,
+    /// The driver of a store that has none yet and for which nobody names one; overlay, if the caller does not know better.
+    pub for_new_store: Option<DriverKind>,
 }
 
 /// The graph drivers that are implemented.
@@ -244,6 +246,11 @@ impl Conf {
         self.image_store.as_deref().unwrap_or(&self.graph_root)
     }
 
+    /// Whether nobody named the driver and no store is there that could tell it.
+    pub fn driver_is_free(&self) -> bool {
+        !self.driver_is_explicit && !self.driver.part(self.image_root(), "images").is_dir()
+    }
+
     /// The settings of a store at the two given directories, with defaults for everything else and no file read.
     pub fn at(graph_root: &Path, run_root: &Path, rootless: bool) -> Self {
         Self {
@@ -262,7 +269,7 @@ impl Conf {
     }
 }
 
-/// The configured driver; else the one that the store was used with, overlay first; else overlay.
+/// The configured driver; else the one that the store was used with, overlay first; else that of new stores.
 fn driver(
     environment: &Environment,
     overrides: &Overrides,
@@ -290,7 +297,7 @@ fn driver(
         let root = roots.iter().flatten().next().map(|root| root.as_path()).unwrap_or(Path::new(""));
         return Err(Error::Unsupported { origin: format!("the store at {root:?}"), what });
     }
-    Ok((DriverKind::Overlay, false))
+    Ok((overrides.for_new_store.unwrap_or(DriverKind::Overlay), false))
 }
 
 /// Whether the options of the files count for nothing.
