@@ -21,6 +21,8 @@ enum Kind {
     /// A map whose values say nothing (Go's `struct{}`).
     Set,
     Struct(&'static [Member]),
+    /// A struct whose members are in the same object of JSON (an embedded one of Go).
+    Embedded(&'static [Member]),
     Structs(&'static [Member]),
 }
 
@@ -33,7 +35,7 @@ enum Zero {
     Omitted,
 }
 
-use Kind::{List, Map, Number, OptionalNumber, Set, Struct, Structs, Text, Time, Truth};
+use Kind::{Embedded, List, Map, Number, OptionalNumber, Set, Struct, Structs, Text, Time, Truth};
 use Zero::{Omitted, Written};
 
 const BUILDER: &[Member] = &[
@@ -97,14 +99,18 @@ const AUTO_USER_NAMESPACE: &[Member] = &[
 const OCI: &[Member] = &[
     ("Created", "created", Time, Omitted),
     ("Author", "author", Text, Omitted),
+    ("Platform", "", Embedded(PLATFORM), Written),
+    ("Config", "config", Struct(OCI_CONFIG), Omitted),
+    ("RootFS", "rootfs", Struct(ROOTFS), Written),
+    ("History", "history", Structs(HISTORY), Omitted),
+];
+
+const PLATFORM: &[Member] = &[
     ("Architecture", "architecture", Text, Written),
     ("OS", "os", Text, Written),
     ("OSVersion", "os.version", Text, Omitted),
     ("OSFeatures", "os.features", List, Omitted),
     ("Variant", "variant", Text, Omitted),
-    ("Config", "config", Struct(OCI_CONFIG), Omitted),
-    ("RootFS", "rootfs", Struct(ROOTFS), Written),
-    ("History", "history", Structs(HISTORY), Omitted),
 ];
 
 const OCI_CONFIG: &[Member] = &[
@@ -131,6 +137,15 @@ const HISTORY: &[Member] = &[
 ];
 
 const DOCKER: &[Member] = &[
+    ("V1Image", "", Embedded(DOCKER_V1), Written),
+    ("Parent", "parent", Text, Omitted),
+    ("RootFS", "rootfs", Struct(ROOTFS), Omitted),
+    ("History", "history", Structs(HISTORY), Omitted),
+    ("OSVersion", "os.version", Text, Omitted),
+    ("OSFeatures", "os.features", List, Omitted),
+];
+
+const DOCKER_V1: &[Member] = &[
     ("ID", "id", Text, Omitted),
     ("Parent", "parent", Text, Omitted),
     ("Comment", "comment", Text, Omitted),
@@ -144,10 +159,6 @@ const DOCKER: &[Member] = &[
     ("Variant", "variant", Text, Omitted),
     ("OS", "os", Text, Omitted),
     ("Size", "Size", Number, Omitted),
-    ("RootFS", "rootfs", Struct(ROOTFS), Omitted),
-    ("History", "history", Structs(HISTORY), Omitted),
-    ("OSVersion", "os.version", Text, Omitted),
-    ("OSFeatures", "os.features", List, Omitted),
 ];
 
 const DOCKER_CONFIG: &[Member] = &[
@@ -193,11 +204,18 @@ pub(super) fn value(document: &Json) -> Value {
 }
 
 fn structure(members: &'static [Member], json: &Json) -> Value {
+    Value::Struct(fields(members, json))
+}
+
+fn fields(members: &'static [Member], json: &Json) -> Vec<Field> {
     let field = |(name, json_name, kind, zero): &Member| {
+        if let Embedded(members) = kind {
+            return Field::embedded(name, fields(members, json));
+        }
         let field = Field::tagged(name, json_name, member(*kind, json.get(json_name).unwrap_or(&Json::Null)));
         if *zero == Omitted { field.omit_empty() } else { field }
     };
-    Value::Struct(members.iter().map(field).collect())
+    members.iter().map(field).collect()
 }
 
 fn member(kind: Kind, json: &Json) -> Value {
@@ -215,7 +233,7 @@ fn member(kind: Kind, json: &Json) -> Value {
         }
         List | Map => Value::from_json(json),
         Struct(_) if json.is_null() => Value::Null,
-        Struct(members) => structure(members, json),
+        Struct(members) | Embedded(members) => structure(members, json),
         Structs(members) => Value::List(json.as_array().into_iter().flatten().map(|item| structure(members, item)).collect()),
     }
 }
@@ -239,7 +257,12 @@ mod tests {
         let json = serde_json::json!({"OCIv1": {"os": "linux", "config": {"Env": ["A=b"], "Volumes": {"/v": {}}}, "rootfs": {"type": "layers", "diff_ids": []}}});
         let value = value(&json);
         let oci = field(&value, "OCIv1");
-        assert_eq!(field(oci, "OS"), &Value::Str("linux".to_owned()));
+        assert_eq!(field(field(oci, "Platform"), "OS"), &Value::Str("linux".to_owned()));
+        let said = |text: &str| crate::template::Template::parse("test", text).unwrap().render(&value).unwrap();
+        assert_eq!(said("{{.OCIv1.OS}} {{.OCIv1.Platform}}"), "linux { linux  [] }");
+        assert_eq!(said("{{.OCIv1}}"), "{<nil>  { linux  [] } { map[] [A=b] [] [] map[/v:{}]  map[]  false} {layers []} []}");
+        assert_eq!(said("{{json .OCIv1.RootFS}}"), r#"{"type":"layers","diff_ids":[]}"#);
+        assert!(said("{{json .OCIv1}}").starts_with(r#"{"architecture":"","os":"linux","config":{"#));
         assert_eq!(field(field(oci, "Config"), "Env"), &Value::from(vec!["A=b"]));
         let volumes = Value::Map([("/v".to_owned(), Value::Struct(Vec::new()))].into());
         assert_eq!(field(field(oci, "Config"), "Volumes"), &volumes);

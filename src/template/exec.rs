@@ -6,7 +6,7 @@ use super::functions::{self, CallError};
 use super::node::{Branch, Command, Node, Offset, Pipeline, Word, WordKind};
 use super::text::plain;
 use super::time::{self, MethodError};
-use super::{Error, MAX_OUTPUT, Mode, Value};
+use super::{Error, Field, MAX_OUTPUT, Mode, Value};
 
 /// The most actions that one rendering may run.
 const MAX_STEPS: usize = 1_000_000;
@@ -304,7 +304,7 @@ impl<'a> Executor<'a> {
     fn field<'v>(&self, value: &'v Value, name: &str) -> Result<Option<&'v Value>, Error> {
         match value {
             Value::Map(members) => Ok(members.get(name).filter(|value| **value != Value::Null)),
-            Value::Struct(fields) => match fields.iter().find(|field| field.name == name) {
+            Value::Struct(fields) => match Field::find(fields, name) {
                 Some(field) => Ok(Some(&field.value)),
                 None => Err(self.error_here(format!("can't evaluate field {name} in type {}", value.type_name()))),
             },

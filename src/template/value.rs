@@ -42,6 +42,8 @@ pub struct Field {
     pub json: Option<Cow<'static, str>>,
     /// JSON leaves it out when it is zero (`omitempty`).
     pub omit_empty: bool,
+    /// A struct whose fields are those of the struct around it as well, and in JSON of that alone (an embedded field of Go).
+    pub embedded: bool,
     /// The value.
     pub value: Value,
 }
@@ -49,12 +51,36 @@ pub struct Field {
 impl Field {
     /// A field with the same name in JSON.
     pub fn new(name: &'static str, value: impl Into<Value>) -> Self {
-        Self { name: name.into(), json: Some(name.into()), omit_empty: false, value: value.into() }
+        Self { name: name.into(), json: Some(name.into()), omit_empty: false, embedded: false, value: value.into() }
     }
 
     /// A field with another name in JSON.
     pub fn tagged(name: &'static str, json: &'static str, value: impl Into<Value>) -> Self {
-        Self { name: name.into(), json: Some(json.into()), omit_empty: false, value: value.into() }
+        Self { name: name.into(), json: Some(json.into()), omit_empty: false, embedded: false, value: value.into() }
+    }
+
+    /// A struct whose fields are those of the struct around it as well.
+    pub fn embedded(name: &'static str, fields: Vec<Field>) -> Self {
+        Self { embedded: true, ..Self::new(name, Value::Struct(fields)) }
+    }
+
+    /// The field of this name among `fields`, or among those of the embedded ones.
+    pub(super) fn find<'f>(fields: &'f [Field], name: &str) -> Option<&'f Field> {
+        let own = fields.iter().find(|field| field.name == name);
+        own.or_else(|| fields.iter().filter(|field| field.embedded).find_map(|field| Self::find(field.inner(), name)))
+    }
+
+    fn inner(&self) -> &[Field] {
+        match &self.value {
+            Value::Struct(fields) => fields,
+            _ => &[],
+        }
+    }
+
+    /// Those that JSON has, in their order.
+    fn flat<'f>(fields: &'f [Field]) -> Vec<&'f Field> {
+        let one = |field: &'f Field| if field.embedded { Self::flat(field.inner()) } else { vec![field] };
+        fields.iter().flat_map(one).collect()
     }
 
     /// The same field, left out of JSON when it is zero.
@@ -142,7 +168,8 @@ impl JsonWriter<'_> {
             Value::List(items) => self.sequence('[', ']', items.iter(), |writer, item| writer.value(item)),
             Value::Map(members) => self.sequence('{', '}', members.iter(), |writer, (key, value)| writer.member(key, value)),
             Value::Struct(fields) => {
-                let written = fields.iter().filter(|field| !(field.omit_empty && field.value.is_empty()));
+                let fields = Field::flat(fields).into_iter();
+                let written = fields.filter(|field| !(field.omit_empty && field.value.is_empty()));
                 let named = written.filter_map(|field| field.json.as_ref().map(|name| (name, &field.value)));
                 self.sequence('{', '}', named, |writer, (name, value)| writer.member(name, value));
             }
@@ -262,7 +289,7 @@ mod tests {
             Field::tagged("ID", "id", "<x>"),
             Field::new("Count", 3),
             Field::new("Gone", "").omit_empty(),
-            Field { name: "Hidden".into(), json: None, omit_empty: false, value: Value::Int(1) },
+            Field { name: "Hidden".into(), json: None, omit_empty: false, embedded: false, value: Value::Int(1) },
             Field::new("List", Value::List(vec![])),
             Field::new("Map", Value::Map([("b".to_owned(), Value::Null), ("a".to_owned(), Value::Float(1.0))].into())),
             Field::new("At", Timestamp::UNIX_EPOCH),

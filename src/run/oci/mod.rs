@@ -135,8 +135,7 @@ pub(super) fn execute(mut job: Job<'_>, options: &Options, made: &mut Placeholde
     let mut output = Output::default();
     if let Some(process) = job.spec.process_mut() {
         process.set_cwd(cwd);
-        output =
-            Output::for_runtime(process.user(), &maps).map_err(|source| Error::prepare("the command's output", source))?;
+        output = Output::for_runtime(process.user(), &maps).map_err(|source| Error::prepare("the command's output", source))?;
     }
     let id = run_name()?;
     let bundle = Bundle::create(&options.temp_dir, &id, job.spec, &plan)?;
