@@ -7,6 +7,7 @@ mod compare;
 pub(crate) mod stack;
 mod trees;
 
+use std::collections::BTreeMap;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -109,6 +110,38 @@ pub fn of_shifted_layer(driver: &dyn GraphDriver, layer: &Layer, below: &IdMaps)
     };
     changes.sort_unstable_by(|a, b| a.path.as_os_str().as_bytes().cmp(b.path.as_os_str().as_bytes()));
     Ok(changes)
+}
+
+/// `changes` of the layer with what `trees`, which are to become layers above it, add: the directories of plain files that the container's
+/// next commits put upon it, lowest first.
+pub fn with_trees(
+    driver: &dyn GraphDriver,
+    layer: &Layer,
+    changes: Vec<Change>,
+    trees: &[PathBuf],
+) -> Result<Vec<Change>, Error> {
+    if trees.is_empty() {
+        return Ok(changes);
+    }
+    let mut merged: BTreeMap<Vec<u8>, Change> =
+        changes.into_iter().map(|change| (change.path.as_os_str().as_bytes().to_vec(), change)).collect();
+    let mut below = vec![driver.diff_dir(&layer.id)?];
+    below.extend(driver.lower_dirs(&layer.id)?);
+    for tree in trees {
+        let stack = Stack::open(tree, &below, driver.upper_marks())?;
+        for change in of_diff(tree, &stack, &IdMaps::default())? {
+            let key = change.path.as_os_str().as_bytes().to_vec();
+            let kind = match merged.get(&key).map(|before| before.kind) {
+                // What was new stays new; what was gone and is back has changed.
+                Some(Kind::Added) => Kind::Added,
+                Some(_) => Kind::Changed,
+                None => change.kind,
+            };
+            merged.insert(key, Change { kind, ..change });
+        }
+        below.insert(0, tree.clone());
+    }
+    Ok(merged.into_values().collect())
 }
 
 /// The changes of a layer whose directory holds everything that it shows.

@@ -13,6 +13,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{FileType, Mode, OFlags, XattrFlags};
 use rustix::io::Errno;
 
+use crate::archive::whiteout;
 use crate::rooted;
 
 /// The mark. Never exported: layers carry nothing below `user.coracle.`.
@@ -55,6 +56,10 @@ fn holds_only_placeholders(dir: BorrowedFd<'_>, depth: u32) -> io::Result<bool> 
         return Ok(false);
     }
     for found in rooted::list(dir)? {
+        // A mount program says so of every directory that it makes (format, section 7.2); no layer holds such a name.
+        if whiteout::is_program_opaque(found.name.as_encoded_bytes()) {
+            continue;
+        }
         if !entry(dir, &found.name, depth + 1)? {
             return Ok(false);
         }
@@ -101,6 +106,7 @@ mod tests {
             let (parent, name) = root.parent(name.as_ref()).unwrap();
             mark(parent.as_fd(), &name).unwrap();
         }
+        fs::write(tmp.path().join("etc/.wh..wh..opq"), "").unwrap();
         fs::write(tmp.path().join("full"), "data").unwrap();
         let is = |name: &str| is_placeholder(root.as_fd(), name.as_ref()).unwrap();
         assert!(is("etc"));

@@ -56,10 +56,11 @@ pub struct Change {
 /// The changes of the container or image `name` (looked up in this order), sorted by path. Enters the user namespace: directories
 /// of other owners could not be read outside.
 pub fn diff(store: &Store, registries: &Registries, name: &str) -> Result<Vec<Change>, Error> {
-    let mut shift = None;
+    let (mut shift, mut linked) = (None, Vec::new());
     let layer = match state::find(store, name) {
         Ok(record) => {
             shift = mounted::shift(store, &record)?;
+            linked = state::linked_trees(store, &record.id)?;
             Some(record.layer)
         }
         Err(state::Error::NotKnown { .. }) => find_one(store, registries, name, &Platform::of_this_machine())?.image.layer,
@@ -75,7 +76,7 @@ pub fn diff(store: &Store, registries: &Registries, name: &str) -> Result<Vec<Ch
         Some(shift) => changes::of_shifted_layer(driver, &record, shift.maps()),
         None => changes::of_layer(driver, &record),
     };
-    let all = all.map_err(failed)?;
+    let all = all.and_then(|all| changes::with_trees(driver, &record, all, &linked)).map_err(failed)?;
     let change = |change: changes::Change| Change {
         size: (change.kind != Kind::Deleted && change.file_type == FileKind::File).then_some(change.size),
         path: change.path,

@@ -150,3 +150,27 @@ fn added_files_keep_the_directories_that_lead_to_them() {
     assert!(directory.failure(125).contains("is not a regular file"), "{directory}");
     env.assert_store_is_clean();
 }
+
+#[test]
+fn a_list_of_changes_shows_what_the_next_commit_adds() {
+    for driver in ["overlay", "vfs"] {
+        let env = TestEnv::on(driver);
+        env.busybox("base");
+        let container = env.ok(["from", "base"]);
+        env.write("file", "content\n");
+        env.write("group", "root:x:0:\n");
+        env.ok(["run", &container, "--", "sh", "-c", "rm /etc/group; echo own > /etc/own"]);
+        env.ok(["copy", "-q", "--link", &container, "group", "/etc/group"]);
+        env.ok(["copy", "-q", "--link", &container, "file", "/srv/file"]);
+        env.ok(["copy", "-q", "--link", &container, "file", "/etc/own"]);
+        env.ok(["copy", "-q", "--link", &container, "group", "/srv/file"]);
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(env.ok(["diff", &container]), @r"
+            C     10 B /etc/group
+            A      8 B /etc/own
+            A          /srv
+            A     10 B /srv/file
+            ");
+        }
+    }
+}

@@ -103,6 +103,13 @@ fn a_mount_program_mounts_in_the_kernels_place() {
     A      2 B /home/new
     D          /home/user
     ");
+    // While a command runs, what it was given to mount upon lies in the container's directory.
+    let script = format!(
+        "coracle run {container} -- sh -c 'touch /tmp/started; sleep 3; rm /tmp/started' & \
+         until coracle diff {container} | grep -q /tmp/started; do sleep 0.1; done; coracle diff {container}; wait"
+    );
+    let during = env.shell(&script).success();
+    assert!(!["/proc", "/sys", "/dev", "/run", "/etc/hosts"].iter().any(|path| during.contains(path)), "{during}");
     env.ok(["commit", "-q", &container, "localhost/ours:1"]);
     env.ok(["commit", "-q", "--rm", &container, "localhost/frozen:1"]);
     env.ok(["check", "--digests"]);

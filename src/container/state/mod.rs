@@ -90,6 +90,12 @@ pub struct WorkingContainer {
     state: State,
 }
 
+/// The trees that `copy --link` left beside the container, lowest first. One of another tool has none.
+pub fn linked_trees(store: &Store, id: &ContainerId) -> Result<Vec<PathBuf>, Error> {
+    let state = State::read(&store.container_dir(id).join(file::NAME))?;
+    Ok(state.map(|state| state.linked.into_iter().map(|layer| layer.tree).collect()).unwrap_or_default())
+}
+
 impl WorkingContainer {
     /// The container that `name` (a name, an ID, or a unique prefix of one) stands for, with its state. One that podman made
     /// gets a state from its image, in memory.
