@@ -227,6 +227,7 @@ fn options(ctx: &Context, args: &CommitArgs) -> Result<commit::Options, CommandE
         format: format(ctx, args.format.as_deref())?,
         layer: if args.squash { LayerPolicy::Squash } else { LayerPolicy::Append },
         container: if args.rm { Afterwards::Remove } else { Afterwards::Keep },
+        passing: false,
         edits,
         documents: Documents {
             clock: clock(ctx, args)?,

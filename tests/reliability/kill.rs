@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::harness::{TestEnv, have};
 use crate::{Dice, stress_time};
 
-const VERBS: [&str; 11] = [
+const VERBS: [&str; 13] = [
     "from",
     "run",
     "copy",
@@ -19,6 +19,8 @@ const VERBS: [&str; 11] = [
     "commit --add-file",
     "commit --manifest",
     "commit linked",
+    "commit elsewhere",
+    "pull",
     "rm",
     "rmi",
 ];
@@ -34,6 +36,8 @@ fn words(verb: &str, container: &str) -> Vec<String> {
         "commit --rm" => vec!["commit", "-q", "--rm", container, "committed"],
         "commit --add-file" => vec!["commit", "-q", "--add-file", "tree/0/0:/added", container, "committed"],
         "commit --manifest" => vec!["commit", "-q", "--manifest", "list", container, "committed"],
+        "commit elsewhere" => vec!["commit", "-q", container, "oci:elsewhere"],
+        "pull" => vec!["pull", "-q", "oci:source:pulled"],
         "rm" => vec!["rm", container],
         _ => vec!["rmi", "victim"],
     };
@@ -71,6 +75,9 @@ fn kill_and_look(driver: &str) {
     }
     let kept = env.ok(["from", "--name", "kept", "busybox"]);
     env.ok(["run", &kept, "--", "sh", "-c", "echo kept > /kept"]);
+
+    env.ok(["push", "-q", &env.ok(["commit", "-q", "--squash", &kept]), "oci:source:pulled"]);
+    env.ok(["rmi", "-f", &env.ok(["images", "-q", "--filter", "dangling=true"])]);
 
     let mut longest = [Duration::from_millis(30); VERBS.len()];
     let (mut rounds, mut hits) = (0u64, 0u64);
@@ -118,6 +125,16 @@ fn kill_and_look(driver: &str) {
             env.ok(["commit", "-q", "--rm", &container, "committed"]);
             let layers = env.ok(["inspect", "-t", "image", "--format", "{{len .OCIv1.RootFS.DiffIDs}}", "committed"]);
             assert!(["4", "5"].contains(&layers.as_str()), "{context}: {layers} layers");
+        }
+        if verb == "commit elsewhere" {
+            // The image on its way belongs to nobody any more.
+            env.ok(["check", "--repair"]);
+            assert_eq!(env.ok(["images", "-q", "--filter", "dangling=true"]), "", "{context}: an image without a name stays");
+        }
+        if verb == "pull" {
+            // Whole, or not there; and it can be had again.
+            let image = env.ok(["pull", "-q", "oci:source:pulled"]);
+            env.ok(["rmi", "-f", &image]);
         }
         // What is left of the round goes through the front door.
         for name in env.ok(["containers", "--noheading", "--format", "{{.ContainerName}}"]).lines().map(str::trim) {

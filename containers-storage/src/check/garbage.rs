@@ -26,6 +26,8 @@ enum What {
     Layer(LayerId),
     /// A layer with its record.
     Recorded(LayerId),
+    /// An image with its record, and what only it uses.
+    Image(ImageId),
     /// A directory or file on the file system of the graph root.
     Entry(PathBuf),
     /// A file that is deleted at once.
@@ -45,9 +47,12 @@ pub fn repair(store: &Store) -> Result<Report, Error> {
     let mut all = store.lock_all()?;
     let tables = super::load(store)?;
     let items = find(store, &tables)?;
+    let mut images = Vec::new();
     for item in &items {
-        if let What::Recorded(id) = &item.what {
-            all.layers.remove(id);
+        match &item.what {
+            What::Recorded(id) => all.layers.remove(id),
+            What::Image(id) => images.push(id.clone()),
+            _ => {}
         }
     }
     all.layers.prepare()?.finish()?;
@@ -58,10 +63,13 @@ pub fn repair(store: &Store) -> Result<Report, Error> {
             What::Entry(path) => trash.take(&path)?,
             What::File(path) => remove_file(&path)?,
             What::Outside(path) => trash.take_outside(path),
-            What::Temporary | What::Note => {}
+            What::Temporary | What::Note | What::Image(_) => {}
         }
     }
     drop(all);
+    for id in images {
+        store.release_image(&id)?.finish()?;
+    }
     trash.into_deleted(Vec::new()).finish()?;
     store.collect_dead()?;
     let after: HashSet<String> = super::check(store, super::Depth::Structure)?.findings.into_iter().map(|f| f.text).collect();
@@ -178,6 +186,17 @@ fn find_abandoned(store: &Store, tables: &Tables, items: &mut Vec<Item>) -> Resu
     for id in stale {
         let path = store.claim_file(id);
         items.push(Item { text: format!("note {path:?} of a process that has died"), what: What::File(path) });
+    }
+    for id in store.abandoned_images()? {
+        let image = tables.images.find(&id)?;
+        let is_used = image.is_none_or(|image| !image.names.is_empty()) || !tables.containers.of_image(&id).is_empty();
+        items.push(if is_used {
+            let path = store.passing_file(&id);
+            Item { text: format!("note {path:?} of a process that has died"), what: What::File(path) }
+        } else {
+            let text = format!("image {id} was made by a killed process that would have copied it elsewhere");
+            Item { text, what: What::Image(id) }
+        });
     }
     items.extend(unused.into_iter().map(|id| Item {
         text: format!("layer {id} was made for an image that a killed process never recorded"),

@@ -29,6 +29,9 @@ pub struct NewImage {
     pub metadata: String,
     /// When the image was made, RFC 3339.
     pub created: String,
+    /// Whether it is made only to be copied elsewhere by this process, which takes it away again with `Store::release_image`. Should it
+    /// die before, `check::repair` does it.
+    pub passing: bool,
     /// Key and bytes, in the order of format 8.2: config, `manifest-<digest>`, `manifest`.
     pub big_data: Vec<(String, Vec<u8>)>,
 }
@@ -56,6 +59,11 @@ impl Store {
         }
         let mut images = self.lock_images()?;
         let noted = self.note(&Note { images: vec![new.id.clone()], ..Note::default() })?;
+        if new.passing {
+            self.announce_image(&new.id, images.find(&new.id)?.is_some())?;
+        } else {
+            self.claim_image(&new.id);
+        }
         let (image, prepared) = self.prepare_image(&mut images, new)?;
         prepared.finish()?;
         self.claim_layers(&layers, new.layer.as_ref());
@@ -142,6 +150,9 @@ impl Store {
                 names.iter().rev().for_each(|name| image.take_name(name));
             }
         })?;
+        if !image.names.is_empty() {
+            self.claim_image(id);
+        }
         prepared.append(images.prepare()?);
         prepared.finish()?;
         Ok(image)
@@ -178,6 +189,20 @@ impl Store {
     /// Deletes an image and those of its layers that nothing else uses. An image with containers is refused.
     pub fn delete_image(&self, id: &ImageId) -> Result<Deleted, Error> {
         let mut all = self.lock_all()?;
+        self.delete_locked_image(&mut all, id)
+    }
+
+    /// Takes away an image that this process recorded as passing, unless somebody has come to use it, or records it too.
+    pub fn release_image(&self, id: &ImageId) -> Result<Deleted, Error> {
+        let mut all = self.lock_all()?;
+        let Some(image) = all.images.find(id)? else { return Ok(Deleted::default()) };
+        if !self.is_only_passing(id)? || !image.names.is_empty() || !all.containers.of_image(id).is_empty() {
+            return Ok(Deleted::default());
+        }
+        self.delete_locked_image(&mut all, id)
+    }
+
+    fn delete_locked_image(&self, all: &mut AllMut, id: &ImageId) -> Result<Deleted, Error> {
         let image = all.images.get(id)?;
         if image.read_only {
             return Err(Error::ReadOnlyImage(id.clone()));
@@ -189,7 +214,7 @@ impl Store {
         }
         all.images.remove(id);
         let abandoned = super::unused(&self.abandoned_layers()?, &all.layers, &all.images, &all.containers)?;
-        let layers = unused_layers(&all, &image, &abandoned)?;
+        let layers = unused_layers(all, &image, &abandoned)?;
         let noted = self.note(&Note { images: vec![id.clone()], layers: layers.clone(), containers: Vec::new() })?;
 
         let blobs = self.blobs_of(&layers, &all.layers)?;
@@ -205,6 +230,7 @@ impl Store {
             trash.take_layer(layer)?;
         }
         trash.take_image_dir(id)?;
+        self.claim_image(id);
         noted.done();
         Ok(trash.into_deleted(layers))
     }

@@ -1,10 +1,9 @@
 //! `commit` to another place than the store: the image is made in the store, without a name, pushed, and taken away again.
 //!
-//! Invariant: whether the push succeeds or not, the store has no image more afterwards; a process that is killed in between leaves
-//! one without a name, which `rmi --prune` removes. The container is removed only after the image is at its place.
+//! Invariant: whether the push succeeds or not, the store has no image more afterwards; one that a process leaves which is killed in
+//! between is known as such (`NewImage::passing`), and goes with `check --repair` or `prune`. The container is removed only after the image is at its place.
 
-use containers_storage::ImageId;
-use containers_storage::store::{self, Store};
+use containers_storage::store::Store;
 
 use super::{Afterwards, Error, Options, Outcome, commit};
 use crate::container::{WorkingContainer, push, remove};
@@ -27,16 +26,13 @@ pub fn export(
     note: &mut dyn FnMut(String),
 ) -> Result<Outcome, Error> {
     let failed = |source| Error::Store { name: name.to_owned(), source };
-    let before = ids(store).map_err(failed)?;
-    let unnamed = Options { destination: None, container: Afterwards::Keep, ..options.clone() };
+    let unnamed = Options { destination: None, container: Afterwards::Keep, passing: true, ..options.clone() };
     let mut outcome = commit(store, name, &unnamed, note)?;
 
     let image = outcome.id.to_string();
     let pushed = push::push(store, &push::Options { image: &image, ..export.push }, export.progress);
-    // The same image may have been there before, made from an equal container.
-    if !before.contains(&outcome.id) {
-        store.delete_image(&outcome.id).and_then(|mut deleted| deleted.finish()).map_err(failed)?;
-    }
+    // The same image may have been there before, made from an equal container: that one stays.
+    store.release_image(&outcome.id).and_then(|mut deleted| deleted.finish()).map_err(failed)?;
     let pushed = pushed.map_err(|source| Error::Export { name: name.to_owned(), source: Box::new(source) })?;
     if options.container == Afterwards::Remove {
         let id = WorkingContainer::open(store, name)?.id().to_string();
@@ -48,8 +44,4 @@ pub fn export(
         (outcome.digest, outcome.manifest_size, outcome.media_type) = (manifest.digest, manifest.size, manifest.media_type);
     }
     Ok(outcome)
-}
-
-fn ids(store: &Store) -> Result<Vec<ImageId>, store::Error> {
-    Ok(store.images()?.all()?.into_iter().map(|image| image.id).collect())
 }

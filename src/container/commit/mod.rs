@@ -49,6 +49,8 @@ pub struct Options {
     pub layer: LayerPolicy,
     /// What becomes of the container.
     pub container: Afterwards,
+    /// Whether the image is only to be copied elsewhere, and then taken away (`store::NewImage`).
+    pub passing: bool,
     /// Edits of the image that the container itself does not get, in their order.
     pub edits: Vec<Edit>,
     /// How config and manifest are written.
@@ -496,6 +498,7 @@ impl Writer<'_> {
                 ("manifest".to_owned(), manifest),
             ],
             digest,
+            passing: self.options.passing,
         }
     }
 }

@@ -94,6 +94,7 @@ impl Stored {
             big_data.push((ARTIFACTS.to_owned(), self.artifacts.to_bytes()));
         }
         let new = NewImage {
+            passing: false,
             id: self.image.id.clone(),
             digest: Digest::of(&self.bytes),
             layer: self.image.layer.clone(),

@@ -185,6 +185,7 @@ impl Destination for StoreDestination<'_> {
         };
         let digest = manifest.digest();
         let image = NewImage {
+            passing: false,
             id: id.clone(),
             layer,
             names: self.name.iter().map(ToString::to_string).collect(),
