@@ -59,6 +59,9 @@ impl Policy {
     fn parse(path: &Path, text: &str) -> Result<Self, Error> {
         let refuse = |message: String| Error::Parse { path: path.to_owned(), message };
         let document: Document = serde_json::from_str(text).map_err(|error| refuse(error.to_string()))?;
+        if let Some(kind) = document.unknown_kind() {
+            return Err(refuse(format!("Unknown policy requirement type {kind:?}")));
+        }
         let verdict = |requirements: &[Requirement]| {
             // All of them must be met, so the strictest decides; a list without any is an error, not a permission.
             let strictest = requirements.iter().map(Requirement::verdict).max();
@@ -100,6 +103,18 @@ struct Document {
     #[serde(default)]
     transports: UniqueMap<UniqueMap<Vec<Requirement>>>,
 }
+
+impl Document {
+    /// The first kind of requirement that nobody knows: what it wants cannot even be said.
+    fn unknown_kind(&self) -> Option<&str> {
+        let scoped = self.transports.0.values().flat_map(|scopes| scopes.0.values().flatten());
+        let kinds = self.default.iter().chain(scoped).map(|requirement| requirement.r#type.as_str());
+        kinds.into_iter().find(|kind| !KINDS.contains(kind))
+    }
+}
+
+/// The kinds of requirements (containers-policy.json(5)).
+const KINDS: [&str; 5] = ["insecureAcceptAnything", "reject", "signedBy", "signedBaseLayer", "sigstoreSigned"];
 
 /// One requirement; what only signatures need is not looked at.
 #[derive(Deserialize)]
@@ -209,6 +224,8 @@ mod tests {
             r#"{"default":[]}"#,
             r#"{"default":[{}]}"#,
             r#"{"default":[{"type":"reject"}],"default":[{"type":"insecureAcceptAnything"}]}"#,
+            r#"{"default":[{"type":"future"}]}"#,
+            r#"{"default":[{"type":"reject"}],"transports":{"oci":{"/x":[{"type":""}]}}}"#,
             r#"{"default":[{"type":"reject"}],"transprots":{}}"#,
             r#"{"default":[{"type":"reject"}],"transports":{"containers-storage":{},"containers-storage":{}}}"#,
             r#"{"default":[{"type":"reject"}],"transports":{"containers-storage":{"":[]}}}"#,

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::harness::{TestEnv, skip_without};
+use crate::harness::{TestEnv, have, skip_without};
 
 fn document(env: &TestEnv, path: &str) -> serde_json::Value {
     serde_json::from_slice(&fs::read(env.work().join(path)).expect("a document")).expect("JSON")
@@ -171,4 +171,97 @@ fn to_push_into_the_store_is_to_name() {
     env.ok(["push", "-q", "box", "containers-storage:short"]);
     assert_eq!(env.ok(["images", "-q", "--no-trunc", "localhost/again"]), format!("sha256:{id}"));
     assert_eq!(env.ok(["images", "-q", "--no-trunc", "docker.io/library/short"]), format!("sha256:{id}"));
+}
+
+/// The hexadecimal part of a descriptor's digest.
+fn digest_of(descriptor: &serde_json::Value) -> String {
+    descriptor["digest"].as_str().unwrap_or_default().trim_start_matches("sha256:").to_owned()
+}
+
+/// A list in the store with images for two architectures. Its name, and the images' IDs.
+fn list_of_two(env: &TestEnv) -> [String; 2] {
+    ["amd64", "arm64"].map(|architecture| {
+        let container = env.ok(["from", "scratch"]);
+        env.write("f", format!("for {architecture}\n"));
+        env.ok(["copy", "-q", &container, "f", "/f"]);
+        env.ok(["config", "--arch", architecture, &container]);
+        env.ok(["commit", "-q", "--rm", "--manifest", "localhost/list:1", &container])
+    })
+}
+
+/// Digests of every file of a `dir:` place, by name.
+fn files(env: &TestEnv, dir: &str) -> std::collections::BTreeMap<String, Vec<u8>> {
+    let entries = std::fs::read_dir(env.work().join(dir)).expect("the directory").flatten();
+    let read = |entry: std::fs::DirEntry| {
+        (entry.file_name().to_string_lossy().into_owned(), std::fs::read(entry.path()).expect("a file of the image"))
+    };
+    entries.map(read).collect()
+}
+
+#[test]
+fn all_images_of_a_list_are_pushed_as_the_other_tools_push_them() {
+    let env = TestEnv::new();
+    let images = list_of_two(&env);
+    env.ok(["push", "-q", "--all", "--digestfile", "digest", "localhost/list:1", "dir:ours"]);
+
+    let digest = std::fs::read_to_string(env.work().join("digest")).expect("the digest");
+    let sum = env.shell("sha256sum < ours/manifest.json | cut -d' ' -f1").success();
+    assert_eq!(digest, format!("sha256:{sum}"));
+
+    env.ok(["push", "-q", "--all", "localhost/list:1", "oci:layout:list"]);
+    let index = document(&env, "layout/index.json");
+    let entry = index["manifests"][0].clone();
+    assert_eq!(index["manifests"].as_array().map(Vec::len), Some(1));
+    assert_eq!(entry["annotations"]["org.opencontainers.image.ref.name"], "list");
+    let nested = document(
+        &env,
+        &format!("layout/blobs/sha256/{}", entry["digest"].as_str().unwrap_or_default().trim_start_matches("sha256:")),
+    );
+    let architectures: Vec<&str> = nested["manifests"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry["platform"]["architecture"].as_str())
+        .collect();
+    assert_eq!(architectures, ["amd64", "arm64"]);
+    // One of them: as everywhere, that of this machine.
+    env.ok(["push", "-q", "localhost/list:1", "oci:one:list"]);
+    let one = document(&env, "one/index.json");
+    assert_ne!(one["manifests"][0]["digest"], entry["digest"]);
+
+    if have("skopeo") && have("buildah") {
+        // skopeo 1.9 finds no image of a list in a store, its own family's neither; Buildah does.
+        env.tool("buildah", ["manifest", "push", "-q", "--all", "localhost/list:1", "dir:theirs"]).success();
+        env.ok(["push", "-q", "--all", "-D", "localhost/list:1", "dir:plain"]);
+        assert_eq!(files(&env, "theirs"), files(&env, "plain"), "every byte is the same");
+        env.tool("skopeo", ["--insecure-policy", "copy", "-q", "--all", "oci:layout:list", "dir:checked"]).success();
+        assert_eq!(
+            files(&env, "checked")["manifest.json"],
+            fs::read(env.work().join("layout/blobs/sha256").join(digest_of(&entry))).expect("the list")
+        );
+    }
+    // Back from the layout: one image, of the wished platform.
+    env.ok(["rmi", "--all", "--force"]);
+    for (architecture, image) in ["amd64", "arm64"].iter().zip(&images) {
+        assert_eq!(&env.ok(["pull", "-q", "--arch", architecture, "oci:layout:list"]), image);
+    }
+}
+
+#[test]
+fn a_list_that_was_pushed_can_be_removed_and_its_images_stay() {
+    let env = TestEnv::new();
+    let images = list_of_two(&env);
+    let refused = env.run(["push", "-q", "--all", "--rm", "localhost/list:1", "docker-archive:x.tar"]);
+    assert_eq!(refused.code, Some(125), "an archive holds no list\n{refused}");
+    let named = |name: &str| env.ok(["images", "-q", "--filter", &format!("reference={name}")]);
+    assert_ne!(named("localhost/list"), "", "a push that fails removes nothing");
+    env.ok(["push", "-q", "--all", "--rm", "localhost/list:1", "oci:layout:list"]);
+    assert_eq!(named("localhost/list"), "");
+    let left = env.ok(["images", "-a", "-q", "--no-trunc"]);
+    assert!(images.iter().all(|image| left.contains(image)), "{left}");
+    // An image is no list: it stays.
+    env.ok(["tag", &images[0], "localhost/image:1"]);
+    env.ok(["push", "-q", "--rm", "localhost/image:1", "oci:layout:image"]);
+    assert_ne!(named("localhost/image"), "");
+    env.assert_store_is_clean();
 }
