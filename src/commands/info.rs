@@ -201,7 +201,8 @@ fn coracle(conf: &Conf, machine: &Machine) -> Value {
         Rung::NoOverlay => "overlay cannot be mounted here: no run, copy or commit but with --storage-driver vfs",
         Rung::SingleId => "native overlay, with a single id",
         Rung::PlainChroot => "vfs and a plain chroot, with the processes and the network of this machine",
-        Rung::NoNamespace => "no user namespace: no run, copy or commit",
+        Rung::NoNamespace if conf.driver == DriverKind::Vfs => "whole trees without a mount (vfs), with one owner: no run",
+        Rung::NoNamespace => "no user namespace: no run, copy or commit (the driver vfs has all but run)",
     };
     map([
         ("driver", conf.driver.name().into()),

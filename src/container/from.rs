@@ -377,6 +377,7 @@ fn place(store: &Store, options: &Options, image: Option<&Image>) -> Result<Plac
             (automatic::keep(*kept, outer)?, notices)
         }
     };
+    mounted::require_root(&options.image).map_err(|error| Error::Namespace(Box::new(error)))?;
     mapped::require_ids(&maps)?;
     if let Some(image) = image {
         new.parent = Some(mapped::layer_below(store, image, &options.image, &maps)?);

@@ -17,6 +17,7 @@
 use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use containers_storage::containers::Container;
@@ -103,7 +104,11 @@ impl Error {
             Self::Join { .. } => {
                 vec!["wait until that process ends; a run with --pid host keeps its container to itself".to_owned()]
             }
-            Self::Namespace { source, .. } => source.hints(),
+            Self::Namespace { source, .. } => {
+                let mut hints = source.hints();
+                hints.push("with --storage-driver vfs, from, copy, config, commit and push need no user namespace".to_owned());
+                hints
+            }
             _ => Vec::new(),
         }
     }
@@ -216,14 +221,47 @@ impl Mounted {
 
 /// Enters the user namespace that the files of the store's layers belong to, and a mount namespace that is private to this process.
 ///
-/// Where layers are whole trees and the process is root, it goes on where it is if the machine allows no namespace: root of an ordinary
-/// container may read, make and own every file.
+/// Where layers are whole trees it goes on where it is if the machine allows no namespace: root of an ordinary container may read, make and
+/// own every file, and for anybody else all files are its own.
 pub fn enter_for_files(store: &Store) -> Result<Vec<Notice>, userns::Error> {
+    enter_or_stay(store, MountNamespace::Private)
+}
+
+/// The same, but the mounts that the process sees stay as they are, for a verb that reads or writes other places.
+pub(super) fn enter_for_transfer(store: &Store) -> Result<Vec<Notice>, userns::Error> {
+    enter_or_stay(store, MountNamespace::Keep)
+}
+
+fn enter_or_stay(store: &Store, mounts: MountNamespace) -> Result<Vec<Notice>, userns::Error> {
     let needs_no_mount = store.driver().is_ok_and(|driver| driver.shape() == Shape::Trees);
-    match userns::enter(MountNamespace::Private) {
+    match userns::enter(mounts) {
         Ok(entered) => Ok(entered.notices),
         Err(_) if needs_no_mount && rustix::process::geteuid().is_root() => Ok(Vec::new()),
+        Err(error) if needs_no_mount => Ok(one_owner(&error)),
         Err(error) => Err(error),
+    }
+}
+
+/// What is to be said once, however often a verb tries to enter.
+fn one_owner(error: &userns::Error) -> Vec<Notice> {
+    static SAID: AtomicBool = AtomicBool::new(false);
+    if SAID.swap(true, Ordering::Relaxed) {
+        return Vec::new();
+    }
+    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
+    // The number that the standard library appends tells people nothing.
+    let cause = cause.split(" (os error").next().unwrap_or_default();
+    vec![Notice::OneOwner(format!("{error}{cause}"))]
+}
+
+/// Refuses what needs more than one owner, or a root directory of its own, after `enter_files` left the process where and who it was.
+pub(super) fn require_root(name: &str) -> Result<(), Error> {
+    if rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    match userns::enter(MountNamespace::Keep) {
+        Ok(_) => Ok(()),
+        Err(source) => Err(Error::Namespace { name: name.to_owned(), source }),
     }
 }
 

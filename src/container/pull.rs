@@ -15,7 +15,7 @@ use containers_storage::store::{self, NameChange, Store};
 use containers_storage::{Digest, ImageId};
 
 use super::find_image::{self, Found};
-use super::from;
+use super::{from, mounted};
 use crate::conf::registries::ShortNameMode;
 use crate::conf::{self, PolicyFile, Registries};
 use crate::golang::goarch;
@@ -23,7 +23,7 @@ use crate::image::{Location, Reference, location};
 use crate::transport::copy::{CopyOptions, Instances, LayerCompression, Platform};
 use crate::transport::registry::{Network, Relevance};
 use crate::transport::{self, Means, Progress, Source};
-use crate::userns::{self, MountNamespace};
+use crate::userns;
 
 /// When an image should be looked for elsewhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -176,10 +176,10 @@ pub fn obtain(store: &Store, operand: &str, fetch: &Fetch<'_>) -> Result<Obtaine
         Some(Location::Registry(name)) => named(store, operand, &name.to_string(), fetch),
         Some(location) => {
             let means = means(store, fetch);
-            let entered = userns::enter(MountNamespace::Keep)?;
+            let notices = mounted::enter_for_transfer(store)?;
             let failed = |source| Error::Copy { operand: operand.to_owned(), source: Box::new(source) };
             let source = transport::open_source(&location, means).map_err(failed)?;
-            let warnings = entered.notices.iter().map(ToString::to_string).collect();
+            let warnings = notices.iter().map(ToString::to_string).collect();
             copy(store, operand, source.as_ref(), fetch, warnings)
         }
     }
@@ -353,8 +353,8 @@ fn misfit(store: &Store, operand: &str, found: &Found, fetch: &Fetch<'_>) -> Res
 
 /// Copies an image of a registry into the store.
 fn pull(store: &Store, operand: &str, source: &dyn Source, fetch: &Fetch<'_>) -> Result<Obtained, Error> {
-    let entered = userns::enter(MountNamespace::Keep)?;
-    copy(store, operand, source, fetch, entered.notices.iter().map(ToString::to_string).collect())
+    let notices = mounted::enter_for_transfer(store)?;
+    copy(store, operand, source, fetch, notices.iter().map(ToString::to_string).collect())
 }
 
 /// Copies the image into the store, under the names that it has at its place.

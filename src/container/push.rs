@@ -10,13 +10,14 @@ use containers_storage::store::{self, NameChange, Store};
 
 use super::find_image::{self, Found, find_image};
 use super::manifest_list::{self, ListSource};
+use super::mounted;
 use crate::conf::{self, PolicyFile, Registries};
 use crate::image::{Format, Location, Reference, location, reference};
 use crate::transport::copy::{CopyOptions, Instances, LayerCompression};
 use crate::transport::registry::Network;
 use crate::transport::storage::StoreSource;
 use crate::transport::{self, Means, Progress, Source};
-use crate::userns::{self, MountNamespace};
+use crate::userns;
 
 /// What to push, and how.
 pub struct Options<'a> {
@@ -165,7 +166,7 @@ pub fn push<'s>(store: &'s Store, options: &Options<'s>, progress: &(dyn Fn(Prog
         return name_again(store, options, &found, &name.name);
     }
     let trust = options.trust.load().map_err(|source| Error::Policy { image: image.clone(), source: Box::new(source) })?;
-    let entered = userns::enter(MountNamespace::Keep)?;
+    let notices = mounted::enter_for_transfer(store)?;
 
     let failed = |source| Error::Copy { image: image.clone(), destination: typed.clone(), source: Box::new(source) };
     let source = source(store, options, &found)?;
@@ -188,7 +189,7 @@ pub fn push<'s>(store: &'s Store, options: &Options<'s>, progress: &(dyn Fn(Prog
         })?;
     }
     let pushed = Pushed { digest: outcome.digest, size: outcome.size, media_type: outcome.media_type };
-    Ok(Outcome { manifest: Some(pushed), warnings: entered.notices.iter().map(ToString::to_string).collect() })
+    Ok(Outcome { manifest: Some(pushed), warnings: notices.iter().map(ToString::to_string).collect() })
 }
 
 /// The image, or the list with images that may be elsewhere.

@@ -217,6 +217,7 @@ pub fn run(
     let plan = Plan { container: &container, kept: &kept, options, conf, rootless: store.conf().rootless };
     let mut request = plan.request().map_err(Error::Word)?;
     let mounted = Mounted::new(store, &container)?;
+    mounted::require_root(name)?;
     mounted.notices().iter().for_each(|notice| note(notice.to_string()));
     request.guards = mounted.guards();
     request.mounts.images = mounts::images(store, &options.registries, &request.mounts.requests)?;

@@ -143,7 +143,7 @@ pub fn finish(made: BorrowedFd<'_>, metadata: &Metadata<'_>) -> io::Result<Vec<V
 pub fn finish_node(handle: BorrowedFd<'_>, metadata: &Metadata<'_>) -> io::Result<()> {
     let owner = metadata.owner;
     let (uid, gid) = (rustix::fs::Uid::from_raw(owner.uid), rustix::fs::Gid::from_raw(owner.gid));
-    rustix::fs::chownat(handle, "", Some(uid), Some(gid), AtFlags::EMPTY_PATH).map_err(|errno| chown_error(errno, owner))?;
+    owned(rustix::fs::chownat(handle, "", Some(uid), Some(gid), AtFlags::EMPTY_PATH), owner)?;
     // fchmod(2) refuses a bare handle; its name below /proc/self/fd is the same inode.
     let path = format!("/proc/self/fd/{}", handle.as_raw_fd());
     rustix::fs::chmodat(CWD, path.as_str(), Mode::from_raw_mode(metadata.mode), AtFlags::empty())?;
@@ -159,14 +159,21 @@ pub fn finish_symlink(directory: BorrowedFd<'_>, name: &OsStr, metadata: &Metada
 /// Owner of an open file or directory.
 pub fn chown(made: BorrowedFd<'_>, owner: Owner) -> io::Result<()> {
     let (uid, gid) = (rustix::fs::Uid::from_raw(owner.uid), rustix::fs::Gid::from_raw(owner.gid));
-    rustix::fs::fchown(made, Some(uid), Some(gid)).map_err(|errno| chown_error(errno, owner))
+    owned(rustix::fs::fchown(made, Some(uid), Some(gid)), owner)
 }
 
 /// Owner of a link itself.
 pub fn chown_link(directory: BorrowedFd<'_>, name: &OsStr, owner: Owner) -> io::Result<()> {
     let (uid, gid) = (rustix::fs::Uid::from_raw(owner.uid), rustix::fs::Gid::from_raw(owner.gid));
-    rustix::fs::chownat(directory, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
-        .map_err(|errno| chown_error(errno, owner))
+    owned(rustix::fs::chownat(directory, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW), owner)
+}
+
+/// What the kernel's answer to a change of owner means. Whoever is not root has no namespace either, and all files are its own.
+fn owned(answer: rustix::io::Result<()>, owner: Owner) -> io::Result<()> {
+    match answer {
+        Err(Errno::PERM | Errno::INVAL) if !rustix::process::geteuid().is_root() => Ok(()),
+        answer => answer.map_err(|errno| chown_error(errno, owner)),
+    }
 }
 
 /// An id without a mapping is an invalid argument (user_namespaces(7)), which tells people nothing.

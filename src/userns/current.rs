@@ -43,8 +43,11 @@ pub fn is_rootless() -> bool {
     !matches!(current(), State::RealRoot) || outer_variable("_CONTAINERS_ROOTLESS_UID").is_some_and(|uid| uid != 0)
 }
 
-/// Whether the namespace maps one user id only, so that no file can have another owner.
+/// Whether the process can give files one owner only: its namespace maps one user id, or it could enter none and is not root.
 pub fn has_single_id() -> bool {
+    if !rustix::process::geteuid().is_root() {
+        return true;
+    }
     let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
     map.lines().count() == 1 && map.split_whitespace().nth(2) == Some("1")
 }

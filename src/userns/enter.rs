@@ -61,6 +61,8 @@ pub struct Entered {
 pub enum Notice {
     /// Only the caller's own id is mapped; why, and what would help.
     SingleId(String),
+    /// No user namespace can be entered, and the process is not root; why.
+    OneOwner(String),
     /// A subordinate range is also somebody else's; which.
     Overlap(String),
 }
@@ -69,6 +71,7 @@ impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::SingleId(why) => write!(f, "files can have one owner only, since the user namespace has a single id: {why}"),
+            Self::OneOwner(why) => write!(f, "files can have one owner only, since no user namespace can be entered: {why}"),
             Self::Overlap(what) => f.write_str(what),
         }
     }

@@ -19,6 +19,8 @@ mod man_examples;
 mod manifest;
 mod mounting;
 mod network;
+mod no_namespace;
+mod policy;
 mod pull;
 mod push;
 mod registry;

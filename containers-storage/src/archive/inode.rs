@@ -56,7 +56,7 @@ impl NewFile {
 
     /// Sets mode, attributes and time; the owner was set before.
     pub(super) fn describe(&self, entry: &Entry) -> io::Result<()> {
-        rustix::fs::fchmod(&self.fd, Mode::from_raw_mode(entry.mode))?;
+        rustix::fs::fchmod(&self.fd, usable(entry.mode, 0o400))?;
         xattrs::set(&self.fd, &entry.xattrs)?;
         Ok(rustix::fs::futimens(&self.fd, &entry.mtime.timestamps())?)
     }
@@ -70,12 +70,26 @@ impl AsFd for NewFile {
 
 /// Gives what `fd` stands for an owner.
 pub(super) fn set_owner(fd: BorrowedFd<'_>, uid: u32, gid: u32) -> rustix::io::Result<()> {
-    rustix::fs::fchown(fd, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
+    owned(rustix::fs::fchown(fd, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))))
+}
+
+/// What the kernel's answer to a change of owner means. Whoever is not root could enter no user namespace: all files are its own.
+fn owned(answer: rustix::io::Result<()>) -> rustix::io::Result<()> {
+    match answer {
+        Err(rustix::io::Errno::PERM | rustix::io::Errno::INVAL) if !rustix::process::geteuid().is_root() => Ok(()),
+        answer => answer,
+    }
+}
+
+/// The mode `mode`, with what its owner needs to use the file again (`needed`), if that is not root. The archive keeps the mode itself.
+fn usable(mode: u32, needed: u32) -> Mode {
+    let more = if rustix::process::geteuid().is_root() { 0 } else { needed };
+    Mode::from_raw_mode(mode | more)
 }
 
 /// Gives the open directory its mode and time.
 pub(super) fn set_mode_time(fd: BorrowedFd<'_>, mode: u32, mtime: Time) -> io::Result<()> {
-    rustix::fs::fchmod(fd, Mode::from_raw_mode(mode))?;
+    rustix::fs::fchmod(fd, usable(mode, 0o700))?;
     Ok(rustix::fs::futimens(fd, &mtime.timestamps())?)
 }
 
@@ -98,7 +112,7 @@ pub(super) fn make_whiteout(parent: BorrowedFd<'_>, name: &[u8]) -> rustix::io::
 /// Gives the node `name` itself, never what a link names, an owner.
 pub(super) fn set_node_owner(parent: BorrowedFd<'_>, name: &[u8], uid: u32, gid: u32) -> rustix::io::Result<()> {
     let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
-    rustix::fs::chownat(parent, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)
+    owned(rustix::fs::chownat(parent, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW))
 }
 
 /// Gives the node `name`, which can't be opened for it, its mode (links have none) and time. chmod goes to the inode of a bare

@@ -39,6 +39,12 @@ impl Look {
         Self { mode: 0o700, ..self }
     }
 
+    /// The same where its owner can use it: whoever is not root could enter no user namespace, and writes by its mode alone.
+    pub(super) fn usable(self) -> Self {
+        let more = if rustix::process::geteuid().is_root() { 0 } else { 0o700 };
+        Self { mode: self.mode | more, ..self }
+    }
+
     /// Sets owner, then mode: a change of owner clears setuid and setgid bits.
     pub(super) fn put_on(self, path: &Path) -> Result<(), Error> {
         let now = fs::symlink_metadata(path).map_err(Error::io("reading", path))?;

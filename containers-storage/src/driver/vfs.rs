@@ -131,7 +131,7 @@ impl GraphDriver for Vfs {
     }
 
     fn adopt(&self, id: &LayerId, parent: Option<&LayerId>, tree: &Path, side: Side) -> Result<(), Error> {
-        let look = Look::of(self.parent_tree(parent)?.as_deref())?;
+        let look = Look::of(self.parent_tree(parent)?.as_deref())?.usable();
         let own = self.make_room(id, side)?;
         // A directory that its owner may not write to cannot be moved to another parent (rename(2), EACCES), so its look comes last.
         rustix::fs::renameat(CWD, tree, CWD, &own).map_err(Error::io("moving the layer to", &own))?;

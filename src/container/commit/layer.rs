@@ -65,7 +65,7 @@ pub(super) fn pack(
     let times = times(options.documents.clock);
     let is_shifted = container.shift().is_some();
     let onto = if is_shifted { top_layer(store, container)? } else { None };
-    let how = freeze::Options { times, owner: owners(container), onto, ..freeze::Options::default() };
+    let mut how = freeze::Options { times, onto, ..freeze::Options::default() };
     let failed = |source| Error::Freeze { name: container.name(), source: Box::new(source) };
     // Layers above it have to be on a layer that is there: they are put on a copy.
     if options.container == Afterwards::Remove && !is_shifted && !extra::any(container, options) {
@@ -80,6 +80,7 @@ pub(super) fn pack(
     } else {
         enter(store, container, note)?;
     }
+    how.owner = owners(container);
     for _ in 1..ATTEMPTS {
         match freeze::copy(store, driver, container.record(), &how) {
             Err(error) if is_vanished_file(&error) => {}
@@ -89,9 +90,11 @@ pub(super) fn pack(
     freeze::copy(store, driver, container.record(), &how).map_err(failed).map(Packed::Copied)
 }
 
-/// Who owns what is packed: those inside.
+/// Who owns what is packed: those inside. To be asked when the process is where the files are.
 fn owners(container: &WorkingContainer) -> Owners {
-    container.shift().map_or(Owners::AsOnDisk, Owners::Inside)
+    // Whoever is not root could enter no namespace: all files are the caller's, who stands for root.
+    let plain = if rustix::process::geteuid().is_root() { Owners::AsOnDisk } else { Owners::One(0, 0) };
+    container.shift().map_or(plain, Owners::Inside)
 }
 
 /// The image's own top layer: below the container is a copy of it with other owners.
@@ -135,7 +138,8 @@ fn exclusive(
     let arrival = arrival.map_err(|source| mounted::Error::Lease { name: container.name(), source })?;
     enter(store, container, note)?;
     let Arrival::Free(gate) = arrival else { return Ok(None) };
-    if !driver.can_move_to_images() {
+    // Without a user namespace what lies on disk is the caller's own, and no image's.
+    if !driver.can_move_to_images() || !rustix::process::geteuid().is_root() {
         return Ok(None);
     }
     if driver.shape() == Shape::Trees {
