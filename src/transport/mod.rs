@@ -48,7 +48,7 @@ pub use self::error::Error;
 use self::registry::Network;
 use crate::conf::Registries;
 use crate::http::Retry;
-use crate::image::manifest::Descriptor;
+use crate::image::manifest::{Descriptor, LayerType};
 use crate::image::{Format, Location, Manifest};
 
 /// A manifest or index as it was found.
@@ -96,6 +96,11 @@ pub trait Source: Send + Sync {
     fn known_as(&self, layer: &LayerRequest<'_>) -> Result<Vec<Descriptor>, Error> {
         let _ = layer;
         Ok(Vec::new())
+    }
+
+    /// Told what the layer was compressed into on its way from here.
+    fn learned(&self, layer: &LayerRequest<'_>, blob: &Descriptor, kind: LayerType) {
+        let _ = (layer, blob, kind);
     }
 
     /// How often a layer that broke off on its way from here is copied again from its beginning.

@@ -36,6 +36,13 @@ fn an_image_goes_to_a_registry_and_comes_back() {
     let written = fs::read_to_string(env.work().join("digest")).unwrap();
     assert_eq!(written, digest(&env, &name));
 
+    // Nothing is compressed a second time, for this registry or another name there.
+    for name in [name.clone(), registry.name("ns/app:2")] {
+        let again = env.run(["push", INSECURE, "app", &name]);
+        assert_eq!(again.err().matches("skipped: already exists").count(), 2, "{again}");
+        assert_eq!(written, digest(&env, &name));
+    }
+
     env.ok(["rmi", "-af"]);
     let pulled = env.run(["pull", INSECURE, &name]);
     assert_eq!(pulled.success(), id);

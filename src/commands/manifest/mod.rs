@@ -146,7 +146,7 @@ fn name(word: &str) -> Result<&str, CommandError> {
 
 /// An error about a list or an image, with what helps.
 fn failed(error: Error) -> CommandError {
-    let unknown = matches!(error, Error::Find(find_image::Error::NotKnown { .. }));
+    let unknown = matches!(error, Error::Find(find_image::Error::NotKnown { .. }) | Error::Nowhere { .. });
     let no_list = matches!(error, Error::NotAList { .. });
     let hint = match (unknown, no_list) {
         (true, _) => {

@@ -32,7 +32,7 @@ pub(crate) fn remove(ctx: &Context, ui: &mut Ui, args: &RemoveArgs) -> Result<Ex
     find(ctx, list)?;
     let removed = manifest_list::remove(ctx.store()?, list, image, &reach.access());
     let (id, digest) = removed.map_err(|error| {
-        let unknown = matches!(error, manifest_list::Error::Find(_));
+        let unknown = matches!(error, manifest_list::Error::Find(_) | manifest_list::Error::Nowhere { .. });
         let error = failed(error);
         if unknown { error.context(format!("Invalid instance {image:?}")) } else { error }
     })?;

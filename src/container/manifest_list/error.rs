@@ -84,6 +84,14 @@ pub enum Error {
         /// What failed.
         source: Box<conf::Error>,
     },
+    /// A short name that is neither in the store nor at a registry. Scripts look for the phrase.
+    #[error("{operand}: image not known")]
+    Nowhere {
+        /// What was typed.
+        operand: String,
+        /// What the registry said.
+        source: Box<transport::Error>,
+    },
     /// An image cannot be read.
     #[error("reading image {operand:?}")]
     Read {

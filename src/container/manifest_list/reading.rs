@@ -13,8 +13,8 @@ use crate::container::find_image::{self, Found, find_image};
 use crate::image::list::{Entry, List, Platform};
 use crate::image::manifest::index::{self, Index};
 use crate::image::manifest::{Document, Manifest};
-use crate::image::{ImageConfig, Location};
-use crate::transport::registry::Network;
+use crate::image::{ImageConfig, Location, Reference};
+use crate::transport::registry::{Network, Relevance};
 use crate::transport::storage::StoreSource;
 use crate::transport::{self, Means, Source};
 
@@ -66,7 +66,11 @@ pub(super) fn open<'s>(store: &'s Store, operand: &str, access: &Access<'s>) -> 
                 let mut names = find_image::candidates_at_registries(access.registries, operand)?.into_iter();
                 // Of several registries the next one's image may be a stranger's.
                 let name = names.next().filter(|_| names.next().is_none()).ok_or(unknown)?;
-                place_of(store, operand, Location::Registry(name), access)
+                let short = Reference::parse_qualified(operand).is_err();
+                place_of(store, operand, Location::Registry(name), access).map_err(|error| match error {
+                    Error::Read { operand, source } if short && !tells(&source) => Error::Nowhere { operand, source },
+                    error => error,
+                })
             }
             found => stored(store, found?, operand, access),
         },
@@ -75,6 +79,11 @@ pub(super) fn open<'s>(store: &'s Store, operand: &str, access: &Access<'s>) -> 
         }
         Some(location) => place_of(store, operand, absolute(location), access),
     }
+}
+
+/// Whether a registry said more than that it has no such image.
+fn tells(error: &transport::Error) -> bool {
+    error.registry().is_some_and(|error| error.relevance() > Relevance::NotAsked)
 }
 
 /// Opens a place outside of the store in use.

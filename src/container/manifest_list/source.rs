@@ -12,11 +12,12 @@ use containers_storage::store::Store;
 use super::artifact::{self, Artifacts};
 use super::{Access, Error, Stored};
 use crate::conf::Policy;
+use crate::http::Retry;
 use crate::image::Manifest;
 use crate::image::location::{Location, StorageName};
-use crate::image::manifest::{Descriptor, Document};
+use crate::image::manifest::{Descriptor, Document, LayerType};
 use crate::transport::storage::StoreSource;
-use crate::transport::{self, BlobStream, RawManifest, Source};
+use crate::transport::{self, BlobStream, LayerRequest, RawManifest, Source};
 
 /// Where a blob comes from.
 #[derive(Clone)]
@@ -167,6 +168,24 @@ impl Source for ListSource<'_> {
         let layers = source.layers(manifest, diff_ids)?;
         self.remember(layers.iter().map(|layer| layer.digest.clone()), &Home::Place(source));
         Ok(layers)
+    }
+
+    fn known_as(&self, layer: &LayerRequest<'_>) -> Result<Vec<Descriptor>, transport::Error> {
+        match self.home(&layer.blob.digest) {
+            Some(Home::Place(source)) => source.known_as(layer),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    fn learned(&self, layer: &LayerRequest<'_>, blob: &Descriptor, kind: LayerType) {
+        if let Some(Home::Place(source)) = self.home(&layer.blob.digest) {
+            source.learned(layer, blob, kind);
+        }
+    }
+
+    fn retry(&self) -> Retry {
+        // Its images may be at registries.
+        self.access.network.retry
     }
 
     fn blob(&self, blob: &Descriptor) -> Result<BlobStream<'static>, transport::Error> {

@@ -154,7 +154,9 @@ fn send(job: &Job<'_>, request: &LayerRequest<'_>) -> Result<Copied, Error> {
             };
             let id = if found == Compression::None { put(stream)? } else { decompress(job, request, stream, put)? };
             let kind = if method.algorithm() == Algorithm::Gzip { LayerType::Gzip } else { LayerType::Zstd };
-            Ok(Copied { blob: described(request, id), kind: Some(kind) })
+            let blob = described(request, id);
+            job.source.learned(request, &blob, kind);
+            Ok(Copied { blob, kind: Some(kind) })
         }
     }
 }

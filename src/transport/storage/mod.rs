@@ -7,6 +7,7 @@
 
 mod destination;
 mod find;
+mod remembered;
 mod source;
 
 use std::path::Path;

@@ -13,6 +13,7 @@ use containers_storage::store::{self, Store};
 use containers_storage::{Digest, Root, tar_split};
 
 use super::Handle;
+use super::remembered::{self, Compressed};
 use crate::image::location::StorageName;
 use crate::image::manifest::{Descriptor, LayerType};
 use crate::image::{Format, Location, Manifest, Reference};
@@ -68,6 +69,10 @@ impl<'s> StoreSource<'s> {
             Err(_) => io::copy(&mut self.tar(layer)?, &mut io::sink()).map_err(|source| self.stream_failed(layer, source))?,
         };
         Ok(Descriptor { media_type, digest: diff_id.clone(), size, annotations: original.annotations.clone() })
+    }
+
+    fn remembered(&self) -> std::path::PathBuf {
+        self.store.private_dir().join("compressed")
     }
 
     fn stream_failed(&self, layer: &Layer, source: io::Error) -> Error {
@@ -221,7 +226,18 @@ impl Source for StoreSource<'_> {
             let came = as_it_came(&layer, request.blob, Format::Oci);
             known.extend(came.filter(|came| *came != *request.blob && !known.contains(came)));
         }
+        for blob in remembered::find(&self.remembered(), diff_id) {
+            let media_type = blob.kind.in_format(Format::Oci).unwrap_or_default().to_owned();
+            known.push(Descriptor { media_type, digest: blob.digest, size: blob.size, ..request.blob.clone() });
+        }
         Ok(known)
+    }
+
+    fn learned(&self, request: &LayerRequest<'_>, blob: &Descriptor, kind: LayerType) {
+        if let Some(diff_id) = request.diff_id() {
+            let blob = Compressed { kind, digest: blob.digest.clone(), size: blob.size };
+            remembered::note(&self.remembered(), diff_id, &blob);
+        }
     }
 
     fn blob(&self, blob: &Descriptor) -> Result<BlobStream<'static>, Error> {
