@@ -13,7 +13,8 @@ struct Stderr;
 impl Log for Stderr {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         // What the HTTP library tells may hold addresses that are signed, which is as good as a password.
-        metadata.level() <= log::max_level() && metadata.target().starts_with("coracle")
+        let is_ours = ["coracle", "containers_storage"].iter().any(|name| metadata.target().starts_with(name));
+        metadata.level() <= log::max_level() && is_ours
     }
 
     fn log(&self, record: &Record<'_>) {
