@@ -133,6 +133,8 @@ pub struct Options<'a> {
     pub appearance: Appearance,
     /// The id maps of the container, and of the other one that the sources are in.
     pub maps: Maps<'a>,
+    /// The container's own layer on disk, where the root file system that is written to is a mount of it.
+    pub layer: Option<PathBuf>,
 }
 
 /// The word before the digest in history.
@@ -198,7 +200,9 @@ pub fn add(target: &Root, sources: &[OsString], destination: Option<&Path>, opti
     let filter = Filter { context: Some(&ignore).filter(|i| !i.is_empty()), source: Some(&exclude).filter(|e| !e.is_empty()) };
     let devices = if crate::userns::is_rootless() { Devices::Skip } else { Devices::Create };
     let mut job = Job {
-        session: Session::new(landing, &names, look, filter, devices).with_maps(maps),
+        session: Session::new(landing, &names, look, filter, devices)
+            .with_maps(maps)
+            .with_destination(options.layer.as_deref()),
         origin: &origin,
         options,
         arranged: &arranged,

@@ -149,6 +149,7 @@ pub fn copy(store: &Store, name: &str, options: &Options<'_>, note: &mut dyn FnM
         selection: options.selection.clone(),
         appearance: options.appearance.clone(),
         maps: Maps { sources: theirs.as_ref(), copies: ours.as_ref() },
+        layer: store.driver().ok().and_then(|driver| driver.diff_dir(container.layer()).ok()),
     };
     let outcome = add::add(mounted.root(), &options.sources, options.destination.as_deref(), &how)
         .map_err(|source| Error::Add { container: name.to_owned(), source })?;

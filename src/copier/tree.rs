@@ -16,7 +16,7 @@ use std::collections::HashMap;
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use containers_storage::archive::unpack::Devices;
 use containers_storage::id_map::IdMaps;
@@ -50,6 +50,12 @@ pub enum Error {
         path: PathBuf,
         /// The cause.
         source: io::Error,
+    },
+    /// The source has the destination in it: the copy would be copied as well, for ever.
+    #[error("{path:?} is where the copy goes: a directory cannot be copied into itself")]
+    IntoItself {
+        /// The destination, by its name in the source.
+        path: PathBuf,
     },
     /// Directories in directories without end.
     #[error("{path:?} is more than {DEEPEST} directories deep")]
@@ -122,6 +128,8 @@ pub struct Session<'a> {
     pub devices: Devices,
     /// Who is who on disk.
     pub maps: Maps<'a>,
+    /// Device and inode of the directories that copies go to, under each of their names: none of them may lie in a source.
+    pub destinations: Vec<(u64, u64)>,
     /// What was left out unasked: a line each.
     pub warnings: Vec<String>,
     mover: Mover,
@@ -165,14 +173,23 @@ impl<'a> Session<'a> {
     /// A session that copies into `target`.
     pub fn new(target: &'a Root, names: &'a Names, look: Look, filter: Filter<'a>, devices: Devices) -> Self {
         let maps = Maps::default();
+        let destinations = rustix::fs::fstat(target).map(|stat| (stat.st_dev, stat.st_ino)).into_iter().collect();
         let (warnings, mover, owners) = (Vec::new(), Mover::default(), HashMap::new());
-        Self { target, names, look, filter, devices, maps, warnings, mover, owners }
+        Self { target, names, look, filter, devices, maps, destinations, warnings, mover, owners }
     }
 
     /// The same between containers whose ids on disk are others than inside.
     #[must_use]
     pub fn with_maps(self, maps: Maps<'a>) -> Self {
         Self { maps, ..self }
+    }
+
+    /// The same where `directory` is another name of what is written to: the upper directory of an overlay.
+    #[must_use]
+    pub fn with_destination(mut self, directory: Option<&Path>) -> Self {
+        let stat = directory.and_then(|directory| rustix::fs::stat(directory).ok());
+        self.destinations.extend(stat.map(|stat| (stat.st_dev, stat.st_ino)));
+        self
     }
 
     /// Gives a directory that has no source its owner, mode 0755, and the time that was asked for.

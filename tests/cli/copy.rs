@@ -122,3 +122,25 @@ fn history_by_the_environment_can_be_declined() {
     env.ok(["copy", "-q", &container, "file", "/file"]);
     assert_eq!(env.ok(["inspect", "--format", "{{len .History}}", &container]), "1");
 }
+
+/// The store lies in the home directory; what is copied from there must not have the copy in it.
+#[test]
+fn a_directory_is_not_copied_into_itself() {
+    for driver in ["overlay", "vfs"] {
+        let env = TestEnv::on(driver);
+        env.write_home("file", "content");
+        let container = env.ok(["from", "scratch"]);
+        let home = env.path("home").display().to_string();
+        for flags in [&[][..], &["--link"]] {
+            let output = env.run([&["copy"], flags, &[&container, &home, "/home"]].concat());
+            assert!(output.failure(125).contains("a directory cannot be copied into itself"), "{driver} {flags:?}: {output}");
+        }
+        let mounted = format!("coracle copy {container} $(coracle mount {container}) /again");
+        let output = env.run(["unshare", "sh", "-euc", &mounted]);
+        assert!(output.failure(125).contains("a directory cannot be copied into itself"), "{driver}: {output}");
+        let excluded = ["copy", "-q", "--exclude", ".local/share/containers", &container, &home, "/home2"];
+        assert_eq!(env.run(excluded).code, Some(0), "{driver}: without the store it is copied");
+        env.ok(["rm", &container]);
+        env.assert_store_is_clean();
+    }
+}

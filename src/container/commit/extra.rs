@@ -202,6 +202,7 @@ fn added_files(
             landing: Landing::Layer(staged.root()),
             workdir: PathBuf::from("/"),
             maps: Maps::default(),
+            layer: None,
             selection: Selection { wildcards: add::Wildcards::Literal, ..Selection::default() },
             appearance: Appearance {
                 chmod: Some(MODE.to_owned()),

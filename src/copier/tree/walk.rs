@@ -45,6 +45,7 @@ pub(super) fn copy(session: &mut Session<'_>, source: &Source<'_>, place: &Place
         handle: OnceCell::from(place.directory.try_clone().map_err(read)?),
     };
     let kind = if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+        walk.refuse_destination(&stat)?;
         let readable = open_directory(source.handle).map_err(read)?;
         walk.children(readable, &top)?;
         SourceKind::Dir
@@ -169,6 +170,7 @@ impl Walk<'_, '_> {
         if excluded && !self.may_take_back() {
             return Ok(());
         }
+        self.refuse_destination(stat)?;
         let readable = self.read(open_directory(handle))?;
         let made = Directory { parent: Some(into), path: self.target.clone(), handle: OnceCell::new() };
         if excluded {
@@ -183,6 +185,13 @@ impl Walk<'_, '_> {
         // What was made in it has changed its time.
         let handle = self.handle_of(&made)?;
         self.store(make::touch(handle, &metadata))
+    }
+
+    fn refuse_destination(&self, stat: &Stat) -> Result<(), Error> {
+        if self.session.destinations.contains(&(stat.st_dev, stat.st_ino)) {
+            return Err(Error::IntoItself { path: self.source.clone() });
+        }
+        Ok(())
     }
 
     /// Makes a directory that has a source.
