@@ -3,6 +3,7 @@
 //! Invariant: the files are read by our own reader, below the root's handle, as regular files of bounded size (CVE-2024-9676);
 //! a number is a number, never a name (CVE-2016-3697), and what is neither is an error, never 0.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use containers_storage::Root;
@@ -86,13 +87,9 @@ pub fn resolve(rootfs: &Root, user: &str, group_add: &[String]) -> Result<Proces
     if !groups.contains(&gid) {
         groups.insert(0, gid);
     }
-    let mut seen = Vec::with_capacity(groups.len());
-    groups.retain(|gid| {
-        !seen.contains(gid) && {
-            seen.push(*gid);
-            true
-        }
-    });
+    // A file of the image may name a hundred thousand groups.
+    let mut seen = HashSet::with_capacity(groups.len());
+    groups.retain(|gid| seen.insert(*gid));
     let home = entry.map(|entry| entry.home).filter(|home| home.starts_with('/') && !home.contains(char::is_control));
     Ok(ProcessUser { uid, gid, groups, home: home.unwrap_or("/").to_string(), keep_groups })
 }
@@ -277,6 +274,20 @@ mod tests {
         assert_eq!(resolve(&root, "7:8", &[]).unwrap().groups, [8]);
         let error = resolve(&root, "root", &[]).unwrap_err().to_string();
         assert_eq!(error, "determining run uid: user: unknown user error looking up user \"root\"");
+    }
+
+    /// A136: the time is linear in what the image may write.
+    #[test]
+    fn a_user_in_very_many_groups_is_found_in_time() {
+        let lines: String = (0..200_000).map(|gid| format!("g{gid}:x:{gid}:bob\n")).collect();
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("etc")).unwrap();
+        fs::write(dir.path().join("etc/passwd"), "bob:x:7:7::/:/bin/sh\n").unwrap();
+        fs::write(dir.path().join("etc/group"), lines).unwrap();
+        let start = std::time::Instant::now();
+        let groups = resolve(&Root::open(dir.path()).unwrap(), "bob", &["g5".into(), "9".into()]).unwrap().groups;
+        assert_eq!((groups.len(), groups[7]), (200_000, 7));
+        assert!(start.elapsed() < std::time::Duration::from_secs(5), "{:?}", start.elapsed());
     }
 
     #[test]
