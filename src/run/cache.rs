@@ -15,6 +15,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
+use containers_storage::private::Unfit;
 use containers_storage::{Digest, Root};
 use nix::fcntl::FcntlArg;
 use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, RenameFlags, Uid};
@@ -96,8 +97,13 @@ fn open_parent(path: &Path) -> io::Result<OwnedFd> {
 /// The directory, if it is the caller's and nobody else may write to it.
 fn checked(directory: OwnedFd) -> io::Result<OwnedFd> {
     let stat = rustix::fs::fstat(&directory)?;
-    if stat.st_uid != rustix::process::geteuid().as_raw() || stat.st_mode & 0o022 != 0 {
-        return Err(io::Error::new(io::ErrorKind::PermissionDenied, "it belongs to somebody else, or others may write to it"));
+    let unfit = if stat.st_uid != rustix::process::geteuid().as_raw() {
+        Some(Unfit::Foreign { owner: stat.st_uid })
+    } else {
+        (stat.st_mode & 0o022 != 0).then_some(Unfit::Shared)
+    };
+    if let Some(unfit) = unfit {
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, unfit.to_string()));
     }
     Ok(directory)
 }

@@ -72,7 +72,7 @@
 //! | A120, A123 | process: `abstract_sockets_…`, `without_a_network_…` |
 //! | A124 | images: `planted_programs_and_libraries_…` |
 //! | A125, A128 | private_places: `another_user_who_knows_every_name_…`, `a_store_that_is_open_…`; other_users: `another_user_reads_nothing_…` |
-//! | A126 | other_users: `a_run_root_…`; sources: `a_cache_directory_…`; conf: the table of run roots |
+//! | A126 | private_places: `names_in_a_shared_directory_…`, `a_runtime_directory_…`; other_users: `a_run_root_…`; sources: `a_cache_directory_…`; conf: the table of run roots |
 //! | A127 | other_users: `locks_are_files_and_not_links` |
 //! | A143–A146 | output |
 

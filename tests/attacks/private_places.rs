@@ -295,3 +295,121 @@ fn a_store_that_is_open_to_others_is_closed_or_refused() {
     }
     env.ok(["rm", &container]);
 }
+
+/// A126: the names that verbs make in a directory that is open to all: two that can be foretold, which are looked at before they are used
+/// (`other_users`, `sources`), and otherwise fresh random ones, made 0700 where nothing was.
+#[test]
+fn names_in_a_shared_directory_are_random_or_looked_at() {
+    if skip_without(&["strace", "runc"]) {
+        return;
+    }
+    let mut env = TestEnv::new();
+    env.busybox("app");
+    let shared = env.path("shared");
+    fs::create_dir(&shared).expect("a directory");
+    fs::set_permissions(&shared, fs::Permissions::from_mode(0o1777)).expect("its mode");
+    env.set("TMPDIR", &shared.to_string_lossy());
+    env.write("tree/f", "");
+    env.write("calls", "");
+    let run = "coracle run --network host";
+    let verbs = format!(
+        "c=$(coracle from app); {run} $c true; {run} --isolation chroot $c true; {run} --isolation oci --runtime runc $c true
+         {run} --mount type=cache,dst=/c $c true; {run} -v $PWD/tree:/t:O $c true; coracle copy -q $c tree /t
+         coracle commit -q $c oci:layout; coracle push -q app oci-archive:a.tar; coracle push -q app docker-archive:d.tar
+         coracle push -q app dir:d; coracle pull -q oci-archive:a.tar; coracle pull -q docker-archive:d.tar; coracle pull -q dir:d
+         coracle commit -q --squash $c squashed; coracle diff $c; coracle info; coracle check; coracle rm $c"
+    );
+    let traced = format!(
+        "for i in 1 2; do env -u XDG_RUNTIME_DIR strace -f -qq -A -o calls -e trace=mkdir,mkdirat,mknodat,openat,symlinkat,linkat,renameat2,bind \
+         sh -euc \"$0\" >/dev/null; rm -rf layout a.tar d.tar d; done"
+    );
+    env.output(
+        {
+            let mut command = env.command("sh");
+            command.args(["-euc", &traced, &verbs]);
+            command
+        },
+        b"",
+    )
+    .success();
+    let calls = fs::read_to_string(env.work().join("calls")).expect("the calls");
+    let mut made: Vec<(String, String)> = Vec::new();
+    for call in
+        calls.lines().filter(|line| line.contains("O_CREAT") || !line.contains("openat(")).filter(|line| !line.contains("-1 E"))
+    {
+        for place in [&*shared.to_string_lossy(), "/tmp", "/var/tmp"] {
+            let Some((_, rest)) = call.split_once(&format!("\"{place}/")) else { continue };
+            let name = rest.split(['/', '"']).next().unwrap_or_default();
+            if !Path::new(place).join(name).starts_with(env.work().parent().expect("the top"))
+                || place == shared.to_string_lossy()
+            {
+                made.push((name.to_owned(), call.to_owned()));
+            }
+        }
+    }
+    let uid = crate::harness::test_user().uid;
+    let foretold = [format!("buildah-cache-{uid}"), format!("storage-run-{uid}")];
+    assert!(made.iter().any(|(name, _)| *name == foretold[0]), "the control: {made:?}");
+    let mut fresh = HashSet::new();
+    for (name, call) in made.iter().filter(|(name, _)| !foretold.contains(name)) {
+        let random = name.strip_prefix("coracle-").or_else(|| name.strip_prefix(".tmp")).unwrap_or_default();
+        assert!(random.len() >= 6, "another user can foretell {name:?}: {call}");
+        let first = fresh.insert(name.clone());
+        assert!(!first || call.contains("mkdir") && call.contains("0700") || call.contains("O_EXCL"), "{call}");
+    }
+}
+
+/// A126: the runtime directory is another user's, or others may write to it, or it is another user's link: it is refused with the
+/// owner's number, and nothing is written there.
+#[test]
+fn a_runtime_directory_that_is_not_the_users_is_refused() {
+    let mut env = open_environment();
+    let place = env.path("work/runtime");
+    let elsewhere = env.path("work/elsewhere");
+    env.set("XDG_RUNTIME_DIR", &place.to_string_lossy());
+    fs::create_dir(&elsewhere).expect("a directory");
+    let own = |path: &Path, uid: u32| {
+        if crate::harness::am_root() {
+            std::os::unix::fs::lchown(path, Some(uid), Some(uid)).expect("its owner");
+        }
+    };
+    let user = crate::harness::test_user().uid;
+    own(&elsewhere, user);
+    let mut kinds = vec![("wide", 0o777, user), ("group", 0o770, user), ("file", 0o600, user)];
+    if crate::harness::am_root() {
+        kinds.extend([("foreign", 0o777, NOBODY), ("foreign", 0o755, NOBODY), ("link", 0, NOBODY), ("fifo", 0o666, NOBODY)]);
+    }
+    for (kind, mode, owner) in kinds {
+        match kind {
+            "link" => std::os::unix::fs::symlink(&elsewhere, &place).expect("linked"),
+            "file" => fs::write(&place, "").expect("written"),
+            "fifo" => assert!(Command::new("mkfifo").arg(&place).status().expect("mkfifo").success()),
+            _ => fs::create_dir(&place).expect("made"),
+        }
+        if kind != "link" {
+            fs::set_permissions(&place, fs::Permissions::from_mode(mode)).expect("its mode");
+        }
+        own(&place, owner);
+        for verb in [&["from", "scratch"][..], &["images"], &["info"], &["unshare", "true"]] {
+            let output = env.run(verb);
+            if verb[0] == "unshare" {
+                continue; // It uses no store: what counts is what it leaves.
+            }
+            assert_eq!(output.code, Some(125), "{kind} {verb:?}: {output}");
+            let said = output.err();
+            assert!(said.contains("cannot hold the run root"), "{kind} {verb:?}: {output}");
+            let names_owner = owner == user || kind == "fifo" || said.contains(&format!("uid {owner}"));
+            assert!(names_owner, "{kind} {verb:?}: {output}");
+        }
+        assert_eq!(fs::read_dir(&elsewhere).expect("the directory").count(), 0, "{kind}");
+        if fs::symlink_metadata(&place).expect("it is there").is_dir() {
+            fs::remove_dir(&place).expect("nothing is in it");
+        } else {
+            fs::remove_file(&place).expect("removed");
+        }
+    }
+    // The control: the user's own link to a directory of the user's.
+    std::os::unix::fs::symlink(&elsewhere, &place).expect("linked");
+    own(&place, user);
+    env.ok(["from", "scratch"]);
+}

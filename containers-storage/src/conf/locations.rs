@@ -33,11 +33,11 @@ fn runtime_dir(environment: &Environment) -> Result<PathBuf, Error> {
     let unfit = |path: &Path| private::unfit(path, environment.euid);
     let refused = |path: PathBuf, reason| Err(Error::RunDir { path, reason });
     if let Some(dir) = environment.get("XDG_RUNTIME_DIR") {
-        let dir = super::absolute(Path::new(dir));
-        return match unfit(&dir) {
-            Ok(Some(reason)) => refused(dir, reason),
+        let dir = Path::new(dir);
+        return match unfit(dir) {
+            Ok(Some(reason)) => refused(dir.to_owned(), reason),
             // What is missing is made, 0700, when it is needed.
-            Ok(None) | Err(_) => Ok(dir),
+            Ok(None) | Err(_) => Ok(super::absolute(dir)),
         };
     }
     let uid = environment.outer_uid();
