@@ -7,6 +7,14 @@ top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 work=/var/tmp/coracle-contrib
 user=${CORACLE_TEST_USER:-coracle-test}
 
+# private_dir PATH: a directory that is ours alone. Programs are run from it, and its name can be foretold by other users.
+private_dir() {
+    mkdir -p -m 0755 "$1"
+    if [ -L "$1" ] || [ ! -O "$1" ] || [ -n "$(find "$1" -maxdepth 0 -perm /022)" ]; then
+        die "$1 is not ours alone (owner $(stat -c %U "$1"))" "look at what is in it, and remove it"
+    fi
+}
+
 say() { printf '\n# %s\n' "$*"; }
 die() { printf 'Error: %s\n' "$1" >&2; shift; for hint; do printf 'hint: %s\n' "$hint" >&2; done; exit 1; }
 
@@ -21,6 +29,10 @@ help_or_die() {
 # need_packages NAME…: installs what is missing; without root it names the exact packages and ends.
 need_packages() {
     local missing=() name
+    if ! command -v dpkg-query >/dev/null; then
+        die "this machine has no dpkg: the packages are named as Debian has them" "install what is needed of: $*" \
+            "then, with a Rust toolchain: cargo build --release"
+    fi
     for name; do
         dpkg-query -W -f '${Status}' "$name" 2>/dev/null | grep -q 'ok installed' || missing+=("$name")
     done
@@ -38,10 +50,13 @@ need_packages() {
 ensure_user() {
     if [ "$(id -u)" -ne 0 ]; then
         user=$(id -un)
-        work=${TMPDIR:-/var/tmp}/coracle-contrib-$user
-        mkdir -p "$work"
-        grep -qE "^($user|$(id -u)):" /etc/subuid || die "no subordinate ids for $user" \
-            "as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $user"
+        work=${XDG_CACHE_HOME:-$HOME/.cache}/coracle-contrib
+        private_dir "$work"
+        local table
+        for table in /etc/subuid /etc/subgid; do
+            grep -qsE "^($user|$(id -u)):" "$table" || die "$table has no subordinate ids for $user" \
+                "as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $user"
+        done
         return
     fi
     id "$user" >/dev/null 2>&1 || useradd --create-home --shell /bin/bash "$user"
@@ -58,7 +73,7 @@ ensure_user() {
     runtime=/run/user/$(id -u "$user")
     install -d -m 0755 /run/user
     install -d -m 0700 -o "$user" -g "$(id -gn "$user")" "$runtime"
-    install -d -m 0755 "$work"
+    private_dir "$work"
     # On a fresh machine these may start closed to users.
     [ ! -e /dev/fuse ] || chmod 666 /dev/fuse
     [ ! -e /dev/net/tun ] || chmod 666 /dev/net/tun
