@@ -115,6 +115,7 @@ impl Fixture {
             selection,
             appearance,
             maps: Maps::default(),
+            layer: None,
         };
         let sources: Vec<OsString> = sources.iter().map(OsString::from).collect();
         let destination = (!to.is_empty()).then(|| Path::new(to));
@@ -697,6 +698,7 @@ fn racing_source() {
             selection: Selection::default(),
             appearance: Appearance::default(),
             maps: Maps::default(),
+            layer: None,
         };
         let spec = ["/d/*", "/d", "/d/secret", "**/secret"][round % 4];
         let result = add::add(&target, &[spec.into()], Some(Path::new("/out/")), &options);
