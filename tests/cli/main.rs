@@ -23,6 +23,7 @@ mod no_namespace;
 mod policy;
 mod pull;
 mod push;
+mod reflink;
 mod registry;
 mod registry_faults;
 mod run;
