@@ -89,7 +89,8 @@ fn is_shared(file: &Path) -> bool {
 fn commit_and_from_share_data(kind: &str) {
     let Some(disk) = Mounted::new(kind) else { return };
     // No two blocks of it are equal, so that nothing else than sharing saves room.
-    let noise: Vec<u8> = (0..BIG as u64 / 8).flat_map(|number| number.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes()).collect();
+    let noise: Vec<u8> =
+        (0..BIG as u64 / 8).flat_map(|number| number.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes()).collect();
     disk.env.write("big", noise);
     for driver in ["overlay", "vfs"] {
         let container = disk.ok(driver, &["from", "scratch"]);

@@ -138,6 +138,57 @@ fn a_sink_that_fails_ends_the_stream() {
     }
 }
 
+/// How much memory (bytes, `VmHWM` of proc(5)) a process of its own takes more for compressing 48 MiB that do not become shorter than for
+/// making them: then every buffer is filled.
+fn memory_of(algorithm: Algorithm, level: Option<i32>, count: usize) -> u64 {
+    const IS_CHILD: &str = "CORACLE_TEST_COMPRESSES";
+    let peak = || {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
+    };
+    let wanted = format!("{algorithm:?} {level:?} {count}");
+    match std::env::var(IS_CHILD) {
+        Err(_) => {
+            let name = std::thread::current().name().unwrap().to_owned();
+            let mut child = Command::new(std::env::current_exe().unwrap());
+            let output = child.args(["--exact", &name, "--nocapture"]).env(IS_CHILD, &wanted).output().unwrap();
+            let text = String::from_utf8_lossy(&output.stdout);
+            text.lines().find_map(|line| line.split_once("grown by ")?.1.parse().ok()).unwrap_or_else(|| panic!("{text}"))
+        }
+        Ok(chosen) if chosen == wanted => {
+            let plain: Vec<u8> = (0..8 * MIB as u64 / 8)
+                .flat_map(|number| number.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(23).to_le_bytes())
+                .collect();
+            let before = peak();
+            let method = Method::new(algorithm, level).unwrap();
+            let mut compressor = Compressor::new(method, threads(count), std::io::sink()).unwrap();
+            // Further apart than any window here reaches, but for the first pieces of each round.
+            (0..6).for_each(|_| compressor.write_all(&plain).unwrap());
+            compressor.finish().unwrap();
+            println!("grown by {}", peak() - before);
+            0
+        }
+        Ok(_) => 0,
+    }
+}
+
+#[test]
+fn memory_is_bounded_however_many_threads_there_are() {
+    // The highest level of each number of threads.
+    let cases = [
+        (Algorithm::Gzip, None),
+        (Algorithm::Zstd, None),
+        (Algorithm::Zstd, Some(6)),
+        (Algorithm::Zstd, Some(8)),
+        (Algorithm::Zstd, Some(9)),
+    ];
+    for (algorithm, level) in cases {
+        let grown = memory_of(algorithm, level, 8);
+        assert!(grown < 48 << 20, "{algorithm:?} at level {level:?}: {grown} bytes");
+    }
+}
+
 /// The tools of the machine read what we write. A machine without one has the decoders above.
 #[test]
 fn the_programs_gzip_and_zstd_read_it() {
