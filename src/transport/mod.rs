@@ -181,8 +181,11 @@ pub trait Destination: Send + Sync {
     /// Takes the manifest of an image; `instance` says that an index will name it.
     fn put_manifest(&self, manifest: &Manifest, instance: InIndex) -> Result<(), Error>;
 
-    /// Takes an index, whose instances were put before.
-    fn put_index(&self, bytes: &[u8], media_type: &str) -> Result<(), Error>;
+    /// Takes an index, whose instances were put before. Where `accepts` says that there are none, it is refused.
+    fn put_index(&self, bytes: &[u8], media_type: &str) -> Result<(), Error> {
+        let _ = (bytes, media_type);
+        Err(Error::OneImageOnly { place: self.name() })
+    }
 
     /// Makes everything visible. The ID is that of the image in a store.
     fn complete(self: Box<Self>) -> Result<Option<ImageId>, Error>;
@@ -190,6 +193,29 @@ pub trait Destination: Send + Sync {
     /// How often a layer that broke off on its way there is copied again from its beginning.
     fn retry(&self) -> Retry {
         NO_RETRY
+    }
+}
+
+/// Config and manifest of the one image that a destination keeps until it is complete.
+#[derive(Debug, Default)]
+struct Documents {
+    config: Option<(Digest, Vec<u8>)>,
+    manifest: Option<Manifest>,
+}
+
+impl Documents {
+    fn put_config(&mut self, digest: &Digest, bytes: &[u8]) {
+        self.config = Some((digest.clone(), bytes.to_vec()));
+    }
+
+    fn put_manifest(&mut self, manifest: &Manifest) {
+        self.manifest = Some(manifest.clone());
+    }
+
+    /// Digest and bytes of the config, and the manifest; `None` if one of them never came.
+    fn both(self) -> Option<(Digest, Vec<u8>, Manifest)> {
+        let (digest, config) = self.config?;
+        Some((digest, config, self.manifest?))
     }
 }
 

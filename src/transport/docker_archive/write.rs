@@ -13,7 +13,7 @@ use crate::image::location::Selector;
 use crate::image::manifest::{DOCKER_LAYER, Descriptor};
 use crate::image::{Format, Location, Manifest, Reference};
 use crate::transport::tar_writer::{Member, TarWriter};
-use crate::transport::{Accepts, BlobId, BlobStream, Destination, Error, InIndex, LayerForm, LayerRequest};
+use crate::transport::{Accepts, BlobId, BlobStream, Destination, Documents, Error, InIndex, LayerForm, LayerRequest};
 
 const MODE: u32 = 0o444;
 /// What the `json` of the top layer has from the config.
@@ -30,8 +30,7 @@ struct State {
     tar: TarWriter,
     /// Layers in the archive, and how long.
     layers: HashMap<Digest, u64>,
-    config: Option<(Digest, Vec<u8>)>,
-    manifest: Option<Manifest>,
+    documents: Documents,
 }
 
 impl DockerArchive {
@@ -54,7 +53,7 @@ impl DockerArchive {
             }
         };
         let tar = TarWriter::create(file, temp_dir)?;
-        let state = State { tar, layers: HashMap::new(), config: None, manifest: None };
+        let state = State { tar, layers: HashMap::new(), documents: Documents::default() };
         Ok(Self { location: location.clone(), names, state: Mutex::new(state) })
     }
 
@@ -105,23 +104,19 @@ impl Destination for DockerArchive {
     fn put_config(&self, digest: &Digest, bytes: &[u8]) -> Result<(), Error> {
         let mut state = self.state();
         state.tar.put_bytes(&format!("{}.json", digest.hex()), MODE, bytes)?;
-        state.config = Some((digest.clone(), bytes.to_vec()));
+        state.documents.put_config(digest, bytes);
         Ok(())
     }
 
     fn put_manifest(&self, manifest: &Manifest, _: InIndex) -> Result<(), Error> {
-        self.state().manifest = Some(manifest.clone());
+        self.state().documents.put_manifest(manifest);
         Ok(())
-    }
-
-    fn put_index(&self, _: &[u8], _: &str) -> Result<(), Error> {
-        Err(Error::OneImageOnly { place: self.name() })
     }
 
     fn complete(self: Box<Self>) -> Result<Option<ImageId>, Error> {
         let Self { location, names, state } = *self;
-        let State { mut tar, config, manifest, .. } = state.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let (Some((digest, config)), Some(manifest)) = (config, manifest) else { return Ok(None) };
+        let State { mut tar, documents, .. } = state.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let Some((digest, config, manifest)) = documents.both() else { return Ok(None) };
         let wrong = |error: serde_json::Error| Error::Document { place: location.to_string(), problem: error.to_string() };
         let legacy = legacy(&manifest, &config).map_err(wrong)?;
         for layer in &legacy {

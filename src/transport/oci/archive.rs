@@ -7,7 +7,8 @@ use std::sync::{Mutex, PoisonError};
 use containers_storage::{Digest, ImageId};
 
 use super::layout::ACCEPTS;
-use super::{INDEX_FILE, LAYOUT, LAYOUT_FILE, index_json};
+use super::named::Named;
+use super::{INDEX_FILE, LAYOUT, LAYOUT_FILE};
 use crate::image::location::Selector;
 use crate::image::manifest::Descriptor;
 use crate::image::{Location, Manifest};
@@ -20,7 +21,6 @@ const MODE: u32 = 0o644;
 /// An archive that gets an image.
 pub(in crate::transport) struct OciArchive {
     location: Location,
-    name: Option<String>,
     state: Mutex<State>,
 }
 
@@ -28,8 +28,7 @@ struct State {
     tar: TarWriter,
     /// What is in the archive, and how long.
     blobs: HashMap<Digest, u64>,
-    /// The document that the image is named by, and its media type.
-    top: Option<(Vec<u8>, String)>,
+    named: Named,
 }
 
 impl OciArchive {
@@ -40,18 +39,12 @@ impl OciArchive {
         selector: &Selector,
         temp_dir: &Path,
     ) -> Result<Self, Error> {
-        let name = match selector {
-            Selector::Only => None,
-            Selector::Name(name) => Some(name.clone()),
-            Selector::Index(_) => {
-                return Err(Error::Impossible(format!("{location}: an image is written under a name, not at a place (@)")));
-            }
-        };
+        let named = Named::new(location, selector)?;
         let mut tar = TarWriter::create(file, temp_dir)?;
         tar.put_member("blobs/", Member::Directory)?;
         tar.put_member("blobs/sha256/", Member::Directory)?;
-        let state = State { tar, blobs: HashMap::new(), top: None };
-        Ok(Self { location: location.clone(), name, state: Mutex::new(state) })
+        let state = State { tar, blobs: HashMap::new(), named };
+        Ok(Self { location: location.clone(), state: Mutex::new(state) })
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
@@ -94,24 +87,23 @@ impl Destination for OciArchive {
 
     fn put_manifest(&self, manifest: &Manifest, in_index: InIndex) -> Result<(), Error> {
         self.put_bytes(&manifest.digest(), manifest.bytes())?;
-        if in_index == InIndex::Alone {
-            self.state().top = Some((manifest.bytes().to_vec(), manifest.media_type().to_owned()));
-        }
+        self.state().named.note_manifest(manifest, in_index);
         Ok(())
     }
 
     fn put_index(&self, bytes: &[u8], media_type: &str) -> Result<(), Error> {
         self.put_bytes(&Digest::of(bytes), bytes)?;
-        self.state().top = Some((bytes.to_vec(), media_type.to_owned()));
+        self.state().named.note_index(bytes, media_type);
         Ok(())
     }
 
     fn complete(self: Box<Self>) -> Result<Option<ImageId>, Error> {
-        let Self { location, name, state } = *self;
-        let State { mut tar, top, .. } = state.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let Some((manifest, media_type)) = top else { return Ok(None) };
-        let index = index_json::add(None, &media_type, &manifest, name.as_deref());
-        let index = index.map_err(|error| Error::Document { place: location.to_string(), problem: error.to_string() })?;
+        let Self { location, state } = *self;
+        let State { mut tar, named, .. } = state.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if !named.is_written() {
+            return Ok(None);
+        }
+        let index = named.add_to(None, &location.to_string())?;
         tar.put_bytes(INDEX_FILE, MODE, &index)?;
         tar.put_bytes(LAYOUT_FILE, MODE, LAYOUT)?;
         tar.finish()?;

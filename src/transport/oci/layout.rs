@@ -7,7 +7,8 @@ use std::sync::{Mutex, PoisonError};
 use containers_storage::{Digest, ImageId};
 use rustix::fs::FlockOperation;
 
-use super::{INDEX_FILE, LAYOUT, LAYOUT_FILE, index_json};
+use super::named::Named;
+use super::{INDEX_FILE, LAYOUT, LAYOUT_FILE};
 use crate::image::location::Selector;
 use crate::image::manifest::{self, Descriptor};
 use crate::image::{Format, Location, Manifest};
@@ -23,35 +24,26 @@ pub(super) const ACCEPTS: Accepts =
 pub(in crate::transport) struct OciLayout {
     location: Location,
     dir: PathBuf,
-    name: Option<String>,
     // Dropped in this order: the directory must be empty to go.
     staging: Staging,
     _made: MadeDir,
     state: Mutex<State>,
 }
 
-#[derive(Default)]
 struct State {
     /// Blobs that were written, and the file of each in the staging directory.
     blobs: HashMap<Digest, (String, u64)>,
     count: usize,
-    /// The document that the image is named by, and its media type.
-    top: Option<(Vec<u8>, String)>,
+    named: Named,
 }
 
 impl OciLayout {
     /// Makes the directory, if need be. Nothing else changes yet.
     pub(in crate::transport) fn open(location: &Location, dir: &Path, selector: &Selector) -> Result<Self, Error> {
-        let name = match selector {
-            Selector::Only => None,
-            Selector::Name(name) => Some(name.clone()),
-            Selector::Index(_) => {
-                return Err(Error::Impossible(format!("{location}: an image is written under a name, not at a place (@)")));
-            }
-        };
+        let state = State { blobs: HashMap::new(), count: 0, named: Named::new(location, selector)? };
         let made = MadeDir::create(dir)?;
         let staging = Staging::create(dir)?;
-        Ok(Self { location: location.clone(), dir: dir.to_owned(), name, staging, _made: made, state: Mutex::default() })
+        Ok(Self { location: location.clone(), dir: dir.to_owned(), staging, _made: made, state: Mutex::new(state) })
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
@@ -72,14 +64,13 @@ impl OciLayout {
     }
 
     /// The table of images as it is now, with ours.
-    fn new_index(&self, manifest: &[u8], media_type: &str) -> Result<Vec<u8>, Error> {
+    fn new_index(&self, named: &Named) -> Result<Vec<u8>, Error> {
         let path = self.dir.join(INDEX_FILE);
         let old = match DirFiles::open(&self.dir)? {
             files if path.symlink_metadata().is_ok() => Some(files.read(INDEX_FILE, manifest::MAX_BYTES)?),
             _ => None,
         };
-        index_json::add(old.as_deref(), media_type, manifest, self.name.as_deref())
-            .map_err(|error| Error::Document { place: path.display().to_string(), problem: error.to_string() })
+        named.add_to(old.as_deref(), &path.display().to_string())
     }
 }
 
@@ -117,22 +108,23 @@ impl Destination for OciLayout {
 
     fn put_manifest(&self, manifest: &Manifest, in_index: InIndex) -> Result<(), Error> {
         self.put_bytes(&manifest.digest(), manifest.bytes())?;
-        if in_index == InIndex::Alone {
-            self.state().top = Some((manifest.bytes().to_vec(), manifest.media_type().to_owned()));
-        }
+        self.state().named.note_manifest(manifest, in_index);
         Ok(())
     }
 
     fn put_index(&self, bytes: &[u8], media_type: &str) -> Result<(), Error> {
         self.put_bytes(&Digest::of(bytes), bytes)?;
-        self.state().top = Some((bytes.to_vec(), media_type.to_owned()));
+        self.state().named.note_index(bytes, media_type);
         Ok(())
     }
 
     fn complete(self: Box<Self>) -> Result<Option<ImageId>, Error> {
-        let State { blobs, top, .. } = std::mem::take(&mut *self.state());
-        let Some((manifest, media_type)) = top else { return Ok(None) };
-        for (digest, (name, _)) in &blobs {
+        let state = self.state();
+        let State { blobs, named, .. } = &*state;
+        if !named.is_written() {
+            return Ok(None);
+        }
+        for (digest, (name, _)) in blobs {
             self.staging.publish(name, &blob_name(digest))?;
         }
         self.staging.put_bytes("layout", LAYOUT)?;
@@ -141,7 +133,7 @@ impl Destination for OciLayout {
         let dir = std::fs::File::open(&self.dir).map_err(Error::io("opening", &self.dir))?;
         rustix::fs::flock(&dir, FlockOperation::LockExclusive).map_err(Error::io("locking", &self.dir))?;
         // Last: what it names is there.
-        let index = self.new_index(&manifest, &media_type)?;
+        let index = self.new_index(named)?;
         self.staging.put_bytes("index", &index)?;
         self.staging.publish("index", INDEX_FILE)?;
         Ok(None)

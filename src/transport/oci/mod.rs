@@ -11,6 +11,7 @@
 mod archive;
 mod index_json;
 mod layout;
+mod named;
 mod source;
 
 pub(super) use self::archive::OciArchive;

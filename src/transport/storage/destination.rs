@@ -16,7 +16,7 @@ use super::Handle;
 use crate::image::location::StorageName;
 use crate::image::manifest::Descriptor;
 use crate::image::{Format, ImageConfig, Location, Manifest, Reference, Time};
-use crate::transport::{Accepts, BlobId, BlobStream, Destination, Error, InIndex, LayerForm, LayerRequest, blob};
+use crate::transport::{Accepts, BlobId, BlobStream, Destination, Documents, Error, InIndex, LayerForm, LayerRequest, blob};
 
 /// More layers at once than this gain nothing: each has three threads.
 const MOST_PARALLEL: usize = 4;
@@ -34,8 +34,7 @@ struct State {
     /// The store's layers when the first one was asked for.
     layers: Option<Layers>,
     staged: BTreeMap<usize, (StagedLayer, LayerContent)>,
-    config: Option<(Digest, Vec<u8>)>,
-    manifest: Option<Manifest>,
+    documents: Documents,
 }
 
 impl<'s> StoreDestination<'s> {
@@ -160,22 +159,18 @@ impl Destination for StoreDestination<'_> {
     }
 
     fn put_config(&self, digest: &Digest, bytes: &[u8]) -> Result<(), Error> {
-        self.state().config = Some((digest.clone(), bytes.to_vec()));
+        self.state().documents.put_config(digest, bytes);
         Ok(())
     }
 
     fn put_manifest(&self, manifest: &Manifest, _: InIndex) -> Result<(), Error> {
-        self.state().manifest = Some(manifest.clone());
+        self.state().documents.put_manifest(manifest);
         Ok(())
     }
 
-    fn put_index(&self, _: &[u8], _: &str) -> Result<(), Error> {
-        Err(Error::OneImageOnly { place: self.name() })
-    }
-
     fn complete(self: Box<Self>) -> Result<Option<ImageId>, Error> {
-        let State { staged, config, manifest, .. } = std::mem::take(&mut *self.state());
-        let (Some((config_digest, config)), Some(manifest)) = (config, manifest) else { return Ok(None) };
+        let State { staged, documents, .. } = std::mem::take(&mut *self.state());
+        let Some((config_digest, config, manifest)) = documents.both() else { return Ok(None) };
         let parsed = ImageConfig::parse(&config).map_err(|source| Error::Config { place: self.name(), source })?;
         let id = ImageId::of_config(&config_digest);
         let known = self.known_top(&id, &parsed.diff_ids).map_err(|error| self.failed(error))?;
