@@ -255,4 +255,17 @@ mod tests {
         assert_eq!(load(Some(&explicit)).unwrap().local_store(), Verdict::Accept);
         assert!(load(Some(Path::new("/nonexistent"))).is_err());
     }
+
+    proptest::proptest! {
+        /// Whatever stands in the file, an image is accepted only where the file says so in these words.
+        #[test]
+        fn any_text_is_a_policy_or_an_error(
+            text in "(\\{|\\}|\\[|\\]|:|,|\"default\"|\"transports\"|\"docker\"|\"type\"|\"reject\"|\"insecureAcceptAnything\"|\"\"|null|1){0,30}",
+        ) {
+            if let Ok(policy) = Policy::parse(Path::new("/p"), &text) {
+                let accepted = [policy.local_store(), policy.verdict("docker", &[])].contains(&Verdict::Accept);
+                proptest::prop_assert!(!accepted || text.contains("insecureAcceptAnything"));
+            }
+        }
+    }
 }

@@ -245,4 +245,19 @@ mod tests {
         assert!(!ignore.excludes(&"a/a".repeat(1300)));
         assert!(start.elapsed().as_secs() < 2);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_a_list_of_patterns_or_an_error(
+            text in "(\\*|\\*\\*|/|!|#|\\?|\\[|\\]|-|\\^|\\\\|[ab.é]|\n){0,40}",
+            path in "[ab]{1,3}(/[ab.é]{1,3}){0,6}",
+        ) {
+            if let Ok(ignore) = Ignore::parse_file(&text) {
+                let _ = ignore.excludes(&path);
+                // A last pattern for everything decides.
+                let all = Ignore::parse_file(&format!("{text}\n**")).unwrap();
+                proptest::prop_assert!(all.excludes(&path));
+            }
+        }
+    }
 }

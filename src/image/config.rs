@@ -360,4 +360,26 @@ mod tests {
             assert!(ImageConfig::parse(document.as_bytes()).is_err(), "{}", &document[..document.len().min(80)]);
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn what_is_written_of_any_config_is_read_as_the_same(
+            user in "\\PC{0,8}",
+            env in proptest::collection::vec("[A-Z=é\"\n]{0,6}", 0..4),
+            extra in "[a-zA-Z]{0,8}",
+            number in proptest::prelude::any::<i64>(),
+            created in "(\"20[0-9]{2}-0[1-9]-[0-3][0-9]T[0-2][0-9]:00:00(\\.[0-9]{1,9})?Z\"|null|\"\"|1)",
+        ) {
+            let (user, env) = (serde_json::to_string(&user).unwrap(), serde_json::to_string(&env).unwrap());
+            let text = format!(
+                r#"{{"created":{created},"config":{{"User":{user},"Env":{env},"x{extra}":{number}}},"y{extra}":[{number},{{}}],"rootfs":{{"type":"layers","diff_ids":[]}}}}"#
+            );
+            if let Ok(config) = ImageConfig::parse(text.as_bytes()) {
+                for write in [ImageConfig::to_oci, ImageConfig::to_docker] {
+                    let written = write(&config);
+                    proptest::prop_assert_eq!(write(&ImageConfig::parse(&written).unwrap()), written);
+                }
+            }
+        }
+    }
 }
