@@ -9,7 +9,8 @@ use clap::Command;
 use coracle::commands::{VERBS, whole_parser};
 
 /// What lies in `man/` and belongs to no single verb.
-const OTHERS: [&str; 4] = ["coracle.1", "coracle-buildah.7", "coracle-format.7", "buildah-flags.tsv"];
+const OTHERS: [&str; 6] =
+    ["coracle.1", "coracle-buildah.7", "coracle-format.7", "coracle-settings.7", "buildah-flags.tsv", "containers-conf.tsv"];
 
 fn man_dir() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("man")

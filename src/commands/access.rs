@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::run_environment::conf_environment;
 use super::{CommandError, Context, Ui};
 use crate::conf::auth::Credentials;
-use crate::conf::{Auth, PolicyFile, Registries};
+use crate::conf::{Auth, ContainersConf, PolicyFile, Registries};
 use crate::container::pull::{Fetch, PullPolicy};
 use crate::golang::duration::parse_duration;
 use crate::http::{Proxies, Retry, Settings};
@@ -59,6 +59,14 @@ impl RegistryArgs {
 }
 
 impl RetryArgs {
+    /// The same, with what containers.conf says where the flags say nothing.
+    pub(super) fn or(&self, conf: &ContainersConf) -> Self {
+        Self {
+            retry: self.retry.or(conf.engine.retry),
+            retry_delay: self.retry_delay.clone().or_else(|| conf.engine.retry_delay.clone().filter(|delay| !delay.is_empty())),
+        }
+    }
+
     /// How often, and after which pause.
     fn resolve(&self) -> Result<Retry, CommandError> {
         let usual = Retry::default();

@@ -90,7 +90,7 @@ pub(crate) fn from(ctx: &Context, ui: &mut Ui, args: &FromArgs) -> Result<ExitCo
     };
     // Said once, with the first container of a store; `info` says it again.
     let is_first = !store.containers_dir().exists();
-    let network = args.registry.network(ctx, &args.retries)?;
+    let network = args.registry.network(ctx, &args.retries.or(&conf))?;
     let policy = pull_policy(args)?;
     wish.warning.into_iter().for_each(|warning| ui.note(format!("warning: {warning}")));
     let images = Images::new(ctx, wish.platform, args.quiet.into(), network)?;

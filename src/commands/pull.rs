@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use super::access::{Images, RegistryArgs, RetryArgs};
 use super::platform::PlatformArgs;
+use super::run_environment::containers_conf;
 use super::{CommandError, Context, Ui};
 use crate::container::find_image;
 use crate::container::pull::{self, PullPolicy};
@@ -53,7 +54,8 @@ pub(crate) fn pull(ctx: &Context, ui: &mut Ui, args: &PullArgs) -> Result<ExitCo
         [image] => image,
         _ => return Err(CommandError::usage("too many arguments specified")),
     };
-    let network = args.registry.network(ctx, &args.retries)?;
+    let conf = containers_conf(ctx, ctx.store()?.conf().rootless)?;
+    let network = args.registry.network(ctx, &args.retries.or(&conf))?;
     let policy = policy(&args.policy)?;
     let wish = args.platform.resolve()?;
     let names = if args.all_tags { all_tags(ctx, image, &network)? } else { vec![image.clone()] };

@@ -5,7 +5,9 @@ use std::process::ExitCode;
 
 use super::access::{self, RegistryArgs, RetryArgs};
 use super::from::write_id;
+use super::run_environment::containers_conf;
 use super::{CommandError, Context, Ui};
+use crate::conf::ContainersConf;
 use crate::container::push::{self, Afterwards, Options};
 use crate::image::Format;
 use crate::transport::compression::{Algorithm, Method};
@@ -106,7 +108,8 @@ pub(crate) fn push(ctx: &Context, ui: &mut Ui, args: &PushArgs) -> Result<ExitCo
         [image, destination] => (image, Some(destination.as_str())),
         _ => return Err(CommandError::usage("Only two arguments are necessary to push: source and destination")),
     };
-    let network = args.registry.network(ctx, &args.retries)?;
+    let conf = containers_conf(ctx, ctx.store()?.conf().rootless)?;
+    let network = args.registry.network(ctx, &args.retries.or(&conf))?;
     // Also for a directory, which by itself would keep them as they are.
     let uncompressed = if args.disable_compression { Uncompressed::Keep } else { Uncompressed::Compress };
     let trust = access::policy_file(ctx)?;
@@ -120,7 +123,7 @@ pub(crate) fn push(ctx: &Context, ui: &mut Ui, args: &PushArgs) -> Result<ExitCo
         network: &network,
         instances: if args.all { Instances::All } else { Instances::Platform(Platform::of_this_machine()) },
         format: args.format.as_deref().map(format).transpose()?,
-        compression: LayerCompression { uncompressed, ..args.compression.resolve()? },
+        compression: LayerCompression { uncompressed, ..args.compression(&conf).resolve()? },
         list: if args.rm { Afterwards::Remove } else { Afterwards::Keep },
     };
     let outcome = push::push(ctx.store()?, &options, &access::progress(args.quiet.into()))?;
@@ -129,6 +132,22 @@ pub(crate) fn push(ctx: &Context, ui: &mut Ui, args: &PushArgs) -> Result<ExitCo
         write_id(path, &manifest.digest.to_string())?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+impl PushArgs {
+    /// How layers are compressed: as the flags say, else as containers.conf does, whose words do not count for what has a compression of
+    /// its own.
+    fn compression(&self, conf: &ContainersConf) -> CompressionArgs {
+        let fixed = self.operands.get(1).is_some_and(|place| place.starts_with("docker-archive:")) || self.format.is_some();
+        let mut compression = self.compression.clone();
+        if !fixed && compression.compression_format.is_none() {
+            // What zstd:chunked adds is for readers that fetch parts of a layer.
+            let configured = conf.engine.compression_format.as_deref().filter(|format| !format.is_empty());
+            compression.compression_format = configured.map(|format| format.trim_end_matches(":chunked").to_owned());
+            compression.compression_level = compression.compression_level.or(conf.engine.compression_level);
+        }
+        compression
+    }
 }
 
 /// The format that a word means.

@@ -63,8 +63,6 @@ pub struct Containers {
     pub http_proxy: Option<bool>,
     /// `ipcns`
     pub ipcns: Option<String>,
-    /// `label`: SELinux separation.
-    pub label: Option<bool>,
     /// `netns`
     pub netns: Option<String>,
     /// `no_hosts`
@@ -98,8 +96,6 @@ pub struct Engine {
     pub hooks_dir: Option<Vec<PathBuf>>,
     /// `image_copy_tmp_dir`: a directory, or `storage`.
     pub image_copy_tmp_dir: Option<String>,
-    /// `image_parallel_copies`: layers that are copied at a time; 0 is the default.
-    pub image_parallel_copies: Option<u32>,
     /// `network_cmd_options`: for slirp4netns.
     pub network_cmd_options: Option<Vec<String>>,
     /// `network_cmd_path`: slirp4netns itself.
@@ -117,8 +113,6 @@ pub struct Engine {
 /// `[network]`
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Network {
-    /// `default_network`
-    pub default_network: Option<String>,
     /// `default_rootless_network_cmd`: `pasta` or `slirp4netns`.
     pub default_rootless_network_cmd: Option<String>,
     /// `pasta_options`
@@ -199,7 +193,6 @@ impl Containers {
             "host_containers_internal_ip" => setting.text(&mut self.host_containers_internal_ip),
             "http_proxy" => setting.flag(&mut self.http_proxy),
             "ipcns" => setting.text(&mut self.ipcns),
-            "label" => setting.flag(&mut self.label),
             "netns" => setting.text(&mut self.netns),
             "no_hosts" => setting.flag(&mut self.no_hosts),
             "pidns" => setting.text(&mut self.pidns),
@@ -222,7 +215,6 @@ impl Engine {
             "helper_binaries_dir" => setting.paths(&mut self.helper_binaries_dir),
             "hooks_dir" => setting.paths(&mut self.hooks_dir),
             "image_copy_tmp_dir" => setting.text(&mut self.image_copy_tmp_dir),
-            "image_parallel_copies" => setting.number(&mut self.image_parallel_copies),
             "network_cmd_options" => setting.list(&mut self.network_cmd_options),
             "network_cmd_path" => setting.path(&mut self.network_cmd_path),
             "retry" => setting.number(&mut self.retry),
@@ -237,7 +229,6 @@ impl Engine {
 impl Network {
     fn set(&mut self, key: &str, setting: &mut Setting<'_>) -> Result<(), Error> {
         match key {
-            "default_network" => setting.text(&mut self.default_network),
             "default_rootless_network_cmd" => setting.text(&mut self.default_rootless_network_cmd),
             "pasta_options" => setting.list(&mut self.pasta_options),
             _ => Ok(()),

@@ -265,3 +265,31 @@ fn a_list_that_was_pushed_can_be_removed_and_its_images_stay() {
     assert_ne!(named("localhost/image"), "");
     env.assert_store_is_clean();
 }
+
+/// `compression_format` and `compression_level` of containers.conf are what the flags say otherwise.
+#[test]
+fn the_settings_choose_the_compression() {
+    let env = TestEnv::new();
+    env.busybox("busybox");
+    let layer_type = |flags: &[&str], place: &str| {
+        env.run([&["push", "-q"], flags, &["busybox", place]].concat()).success();
+        let manifest = env.shell(
+            "d=$(jq -r '.manifests[0].digest' out/index.json); jq -r '.layers[0].mediaType' out/blobs/sha256/${d#sha256:}",
+        );
+        let manifest = manifest.success();
+        env.shell("rm -rf out").success();
+        manifest
+    };
+    let (gzip, zstd) = ("application/vnd.oci.image.layer.v1.tar+gzip", "application/vnd.oci.image.layer.v1.tar+zstd");
+    assert_eq!(layer_type(&[], "oci:out:x"), gzip);
+    env.write_home(
+        ".config/containers/containers.conf",
+        "[engine]\ncompression_format = \"zstd:chunked\"\ncompression_level = 3\n",
+    );
+    assert_eq!(layer_type(&[], "oci:out:x"), zstd);
+    assert_eq!(layer_type(&["--compression-format", "gzip"], "oci:out:x"), gzip);
+    // What has a compression of its own takes no other.
+    env.run(["push", "-q", "busybox", "docker-archive:out.tar:busybox:latest"]).success();
+    env.write_home(".config/containers/containers.conf", "[engine]\ncompression_format = \"lz4\"\n");
+    assert!(env.run(["push", "-q", "busybox", "oci:out:x"]).failure(125).contains("lz4"));
+}

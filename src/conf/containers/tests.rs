@@ -110,7 +110,7 @@ fn errors_name_the_file_and_the_key() {
     let cases = [
         ("\n[containers", "line 2: unclosed table"),
         ("[containers]\nnetns=1", "line 2: containers.netns: expected a string, found integer"),
-        ("[containers]\nlabel='x'", "containers.label: expected true or false, found string"),
+        ("[containers]\nno_hosts='x'", "containers.no_hosts: expected true or false, found string"),
         ("[engine]\nenv='x'", "engine.env: expected a list of strings"),
         ("[engine]\nenv=[1]", "engine.env: expected a list of strings"),
         ("[engine]\nenv=[{append=1}]", "engine.env: expected a list of strings"),

@@ -132,6 +132,7 @@ impl Plan<'_> {
             program: choice.program.clone().or_else(|| engine.runtime.clone()),
             known: engine.runtimes.clone(),
             flags: choice.flags.clone(),
+            annotations: self.conf.containers.annotations.clone().unwrap_or_default(),
             cgroup_manager: choice.cgroup_manager.or_else(configured),
             temp_dir: choice.temp_dir.clone(),
         }

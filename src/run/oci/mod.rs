@@ -13,7 +13,7 @@ mod bundle;
 mod console;
 mod protocol;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -42,6 +42,8 @@ pub struct Options {
     pub known: BTreeMap<String, Vec<PathBuf>>,
     /// Flags before the command, without their leading dashes.
     pub flags: Vec<String>,
+    /// Words for the runtime alone, `name=value` (`annotations` of containers.conf).
+    pub annotations: Vec<String>,
     /// Who makes control groups.
     pub cgroup_manager: Option<Manager>,
     /// The directory that the bundle is made in.
@@ -198,13 +200,16 @@ fn adapt(job: &mut Job<'_>, options: &Options, runtime: &Path) -> Result<(), Err
         }
     }
     job.spec.set_mounts(Some(mounts));
+    let words = options.annotations.iter().filter_map(|word| word.split_once('='));
+    let mut annotations: HashMap<String, String> = words.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     if job.keep_groups {
         if runtime.file_name().is_none_or(|name| name != "crun") {
             return Err(Error::Request("--group-add keep-groups with an external runtime needs crun".to_owned()));
         }
         // crun(1), annotations.
-        job.spec.set_annotations(Some([("run.oci.keep_original_groups".to_owned(), "1".to_owned())].into()));
+        annotations.insert("run.oci.keep_original_groups".to_owned(), "1".to_owned());
     }
+    job.spec.set_annotations((!annotations.is_empty()).then_some(annotations));
     job.spec.set_hooks(hooks::to_spec(&job.hooks.hooks)?);
     let Some(linux) = job.spec.linux_mut() else { return Ok(()) };
     if rootless && !job.cgroups.limits.is_empty() {
