@@ -77,7 +77,16 @@ fn ours(row: &Row) -> Ours {
     }
 }
 
-/// How our flag differs from the table's letter or kind.
+/// Whether the flag, or its help, has this default.
+fn shows_default(flag: &Arg, default: &str) -> bool {
+    let own: Vec<_> = flag.get_default_values().iter().map(|value| value.to_string_lossy()).collect();
+    let help = flag.get_long_help().or(flag.get_help()).map(ToString::to_string).unwrap_or_default();
+    let said = help.split_once("default: ").map(|(_, rest)| rest.split([')', ',', ';']).next().unwrap_or_default());
+    // `inspect --type` is a container's unless there is none: then it goes on.
+    own == [default] || said == Some(default) || (default == "container" && said == Some("whichever is found"))
+}
+
+/// How our flag differs from the table's letter, kind or default.
 fn difference(row: &Row, flag: &Arg) -> Option<String> {
     let kind = row.kind.split([' ', '(']).next().unwrap_or_default();
     let is_bool = flag.get_value_parser().type_id() == clap::builder::ValueParser::bool().type_id();
@@ -96,6 +105,14 @@ fn difference(row: &Row, flag: &Arg) -> Option<String> {
     };
     if kind != "alias" && found != alike {
         return Some(format!("{TABLE}:{}: {} --{} is {kind} for Buildah, {found} here", row.line, row.verb, row.flag));
+    }
+    if let Some(default) = row.kind.split_once(" =").map(|(_, rest)| rest.split(' ').next().unwrap_or_default())
+        && !shows_default(flag, default)
+    {
+        return Some(format!(
+            "{TABLE}:{}: {} --{} is {default} unless given: our help says otherwise",
+            row.line, row.verb, row.flag
+        ));
     }
     let short = flag.get_short().map(String::from).unwrap_or_default();
     // `info` shows its own `-d`, beside the hidden `--debug` of every verb.
