@@ -455,3 +455,55 @@ fn a_hook_in_the_container_that_fails_ends_the_run_and_the_last_hooks_follow() {
         std::fs::remove_file(&log).expect("removed");
     }
 }
+
+/// crun refuses a machine with control groups of both versions: there those of version 2 are covered, which takes a namespace only.
+#[test]
+fn commands_are_the_same_under_crun() {
+    if skip_without(&["crun"]) {
+        return;
+    }
+    let env = TestEnv::new();
+    let name = container(&env);
+    let cover = "[ ! -d /sys/fs/cgroup/unified ] || mount -t tmpfs none /sys/fs/cgroup/unified";
+    let run = |words: &str| {
+        let run = format!("coracle run --network none --isolation oci --runtime crun {words}");
+        env.run(["unshare", "sh", "-c", &format!("{cover}; {run}")])
+    };
+    let plain = run(&format!("{name} sh -c 'echo out; echo err >&2; exit 7'"));
+    assert!(plain.code == Some(7) && plain.out() == "out\n" && plain.err().starts_with("err\n"), "{plain}");
+    assert_eq!(run(&format!("--runtime-flag cgroup-manager=disabled --user 1000 {name} id -u")).success(), "1000");
+    let missing = run(&format!("{name} /nonexistent"));
+    assert_eq!(missing.failure(1).matches("/nonexistent").count(), 1, "{missing}");
+}
+
+/// A runtime says why it failed on the standard error that the command would have got, and in its log.
+#[test]
+fn the_error_of_a_runtime_is_shown_once() {
+    if skip_without(&["runc"]) {
+        return;
+    }
+    let env = TestEnv::new();
+    let name = container(&env);
+    // A file of the caller's own, which the runtime would inherit.
+    let script = format!("coracle run --network host --runtime runc {name} /nonexistent 2>said || cat said");
+    let said = env.shell(&script).success();
+    assert_eq!(said.matches("no such file or directory").count(), 1, "{said}");
+    let script =
+        format!("coracle run --network host --runtime runc {name} sh -c 'echo one >&2; echo two >&2' 2>said; cat said");
+    assert_eq!(env.shell(&script).success(), "one\ntwo");
+}
+
+/// `annotations` of containers.conf are words for the runtime.
+#[test]
+fn annotations_of_the_settings_reach_the_runtime() {
+    let env = TestEnv::new();
+    let name = container(&env);
+    env.write_home(".config/containers/containers.conf", "[containers]\nannotations = [\"run.oci.x=1\"]\n");
+    let spy = "#!/bin/sh\nfor word; do [ \"$before\" != --bundle ] || cp \"$word/config.json\" \"$0.json\"; before=$word; done\nexit 1\n";
+    let program = env.write("runtime", spy);
+    std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("its mode");
+    env.run(["run", "--network", "host", "--runtime", &program.to_string_lossy(), &name, "true"]).failure(1);
+    let spec = std::fs::read(env.work().join("runtime.json")).expect("the specification");
+    let spec: serde_json::Value = serde_json::from_slice(&spec).expect("JSON");
+    assert_eq!(spec["annotations"]["run.oci.x"], "1", "{spec}");
+}
