@@ -90,7 +90,7 @@ pub enum Error {
 
 /// What `--from` stands for.
 enum Other {
-    Container(WorkingContainer),
+    Container(Box<WorkingContainer>),
     Image { name: String, layer: containers_storage::LayerId },
 }
 
@@ -173,7 +173,7 @@ fn stored(store: &Store, name: &str, fetch: &Fetch<'_>) -> Result<Option<Other>,
 
 fn other(store: &Store, name: &str, fetch: &Fetch<'_>) -> Result<Other, Error> {
     match WorkingContainer::open(store, name) {
-        Ok(container) => Ok(Other::Container(container)),
+        Ok(container) => Ok(Other::Container(Box::new(container))),
         Err(state::Error::NotKnown { .. }) => {
             let found = pull::obtain(store, name, fetch).map_err(Box::new)?.found;
             let layer = found.image.layer.ok_or_else(|| Error::NoLayers(name.to_owned()))?;

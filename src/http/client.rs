@@ -312,7 +312,7 @@ fn header(name: &'static str, value: &str) -> Result<ureq::http::HeaderValue, Er
 /// Where an answer sends us; `None` if it is the answer.
 fn redirect(response: &Response, method: Method, payload: &Payload<'_>) -> Result<Option<Url>, Error> {
     let follows = match response.status {
-        301 | 302 | 303 => !method.changes(),
+        301..=303 => !method.changes(),
         307 | 308 => !matches!(payload, Payload::Stream { .. }),
         _ => false,
     };

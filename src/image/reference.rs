@@ -276,7 +276,7 @@ impl ShortName {
         }
         let wanted = |candidate: &Reference| match search {
             [] => candidate.domain == DOCKER_HUB,
-            search => search.iter().any(|registry| *registry == candidate.domain),
+            search => search.contains(&candidate.domain),
         };
         Ok(all.into_iter().filter(wanted).collect())
     }

@@ -195,7 +195,8 @@ fn endless_answers_are_bounded() {
     let env = TestEnv::new();
     let endless = "x".repeat(6 << 20);
     let documents = endless.clone();
-    let cases: [(&str, Box<dyn Fn(&str, usize) -> Answer + Send + Sync>); 4] = [
+    type Answers = Box<dyn Fn(&str, usize) -> Answer + Send + Sync>;
+    let cases: [(&str, Answers); 4] = [
         ("more than", Box::new(move |_, _| document(&documents))),
         ("registry", Box::new(move |_, _| Answer::Say(format!("HTTP/1.1 500 No\r\nConnection: close\r\n\r\n{endless}")))),
         ("HTTP", Box::new(|_, _| Answer::Say(format!("HTTP/1.1 200 OK\r\n{}\r\n", "X-Y: z\r\n".repeat(200_000))))),

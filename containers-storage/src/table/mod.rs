@@ -461,7 +461,8 @@ mod tests {
         };
         let five = r#"[{"id":"a"},{"id":"b"}, {"id":"c"},{"id":"d"},{"id":"e"}]"#;
         let rename = |t: &mut Table, index| drop(t.update(index, |row: &mut Row| row.names.push("n".into())).unwrap());
-        let cases: [(&dyn Fn(&mut Table), &str); 6] = [
+        type Edit<'a> = &'a dyn Fn(&mut Table);
+        let cases: [(Edit<'_>, &str); 6] = [
             (&|_| {}, r#"[{"id":"a"},{"id":"b"},{"id":"c"},{"id":"d"},{"id":"e"}]"#),
             (&|t| t.remove(0), r#"[{"id":"b"},{"id":"c"},{"id":"d"},{"id":"e"}]"#),
             (&|t| t.remove(3), r#"[{"id":"a"},{"id":"b"},{"id":"c"},{"id":"e"}]"#),

@@ -97,7 +97,9 @@ fn layer(job: &Job<'_>, request: &LayerRequest<'_>) -> Result<Copied, Error> {
     let retry = [job.source.retry(), job.destination.retry()].into_iter().max_by_key(|retry| retry.count).unwrap_or_default();
     let mut attempt = 0;
     loop {
-        let error = match send(job, request) {
+        // What a source does not give is not asked for again here: it tried itself.
+        let stream = job.source.blob(request.blob)?;
+        let error = match send(job, request, stream) {
             Err(error) if error.is_transient() => error,
             done => return done,
         };
@@ -132,10 +134,9 @@ fn under_another_name(job: &Job<'_>, request: &LayerRequest<'_>, method: Method)
 }
 
 /// One attempt to move a layer.
-fn send(job: &Job<'_>, request: &LayerRequest<'_>) -> Result<Copied, Error> {
+fn send(job: &Job<'_>, request: &LayerRequest<'_>, mut stream: BlobStream<'_>) -> Result<Copied, Error> {
     let accepts = job.destination.accepts();
     let failed = |source| Error::Stream { action: "reading", place: place(job, request), source };
-    let mut stream = job.source.blob(request.blob)?;
     // The bytes decide, not what the media type says of them.
     let found = stream.compression().map_err(failed)?;
     match plan::action(found, accepts.layers, &job.options.compression) {
