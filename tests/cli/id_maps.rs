@@ -357,7 +357,7 @@ fn the_caller_keeps_an_id() {
 }
 
 /// Makes a user namespace with the ids from 2000 on, runs `$script` with its file's name in `$ns`, and ends it.
-const WITH_NAMESPACE: &str = "unshare -U sleep 600 & p=$!; trap 'kill $p' EXIT
+const WITH_NAMESPACE: &str = "unshare -U sleep 600 & p=$!; trap 'kill $p; wait $p || :' EXIT
     until [ \"$(readlink /proc/$p/ns/user)\" != \"$(readlink /proc/self/ns/user)\" ]; do sleep 0.01; done
     for map in uid_map gid_map; do echo 0 2000 5000 > /proc/$p/$map; done; ns=/proc/$p/ns/user
     . $PWD/script";
@@ -396,7 +396,7 @@ fn a_user_namespace_is_joined(env: &TestEnv) {
 fn a_user_namespace_of_the_session_is_joined() {
     let env = TestEnv::new();
     a_user_namespace_is_joined(&env);
-    let sibling = "unshare -U sleep 600 & p=$!; trap 'kill $p' EXIT
+    let sibling = "unshare -U sleep 600 & p=$!; trap 'kill $p; wait $p || :' EXIT
         until [ \"$(readlink /proc/$p/ns/user)\" != \"$(readlink /proc/self/ns/user)\" ]; do sleep 0.01; done
         coracle from --userns ns:/proc/$p/ns/user base";
     let refused = env.shell(sibling).failure(125);
