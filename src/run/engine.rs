@@ -18,8 +18,8 @@ use super::network::Connection;
 use super::network_helper::Service;
 use super::spec::{self, Facts};
 use super::{
-    Error, Isolation, ProcessUser, Request, Status, Terminal, chroot, native, network, network_helper, oci, ownership, seccomp,
-    sources,
+    Error, Isolation, ProcessUser, Request, Status, Terminal, chroot, lsm, native, network, network_helper, oci, ownership,
+    seccomp, sources,
 };
 use crate::sys;
 
@@ -63,7 +63,12 @@ impl Prepared {
             User::New => Some(IdMaps::of_this_process().map_err(|source| Error::prepare("the maps of ids", source))?),
             User::Mapped(maps) | User::Joined(_, maps) => Some(maps.clone()),
         };
+        let lsm = match &request.security.lsm {
+            nothing if nothing.is_empty() => lsm::Resolved::default(),
+            asked => asked.resolve(&request.isolation, lsm::Machine::look())?,
+        };
         let facts = Facts {
+            lsm,
             id_maps,
             nofile: hard(Resource::RLIMIT_NOFILE),
             nproc: hard(Resource::RLIMIT_NPROC),

@@ -23,6 +23,7 @@ mod guardian;
 pub mod hooks;
 pub mod isolation;
 pub mod limits;
+pub mod lsm;
 pub mod mount_args;
 pub mod namespaces;
 mod native;
@@ -183,6 +184,9 @@ pub enum Error {
         /// Why not.
         source: io::Error,
     },
+    /// The kernel has no AppArmor.
+    #[error("unable to apply apparmor profile {0:?}: AppArmor is not enabled on this machine")]
+    NoAppArmor(String),
     /// The user namespace of others cannot be entered.
     #[error("joining the user namespace (--userns)")]
     JoinUser {
@@ -308,6 +312,7 @@ impl Error {
             | Self::OtherIds
             | Self::Network(_) => 125,
             Self::NoRuntime(_)
+            | Self::NoAppArmor(_)
             | Self::Hook { .. }
             | Self::Runtime { .. }
             | Self::Start { .. }
@@ -337,6 +342,9 @@ impl Error {
             }
             Self::IdMap { source, .. } => Some(id_map_hint(source)),
             Self::JoinUser { .. } => Some(JOIN_HINT.to_owned()),
+            Self::NoAppArmor(_) => {
+                Some("leave --security-opt apparmor= out: nothing of AppArmor confines a process here".to_owned())
+            }
             Self::OtherIds => Some("make the container anew, with the namespace that is there now".to_owned()),
             Self::NoRuntime(_) => {
                 Some("install crun or runc, give the program's path, or use --isolation rootless, which needs none".to_string())

@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use super::capabilities;
+use super::{capabilities, lsm};
 
 /// What the process is kept from.
 #[derive(Debug, Clone, Default)]
@@ -19,6 +19,8 @@ pub struct Options {
     pub mask: Vec<String>,
     /// Default paths that are not hidden or read-only; `ALL` for none of them.
     pub unmask: Vec<String>,
+    /// What security modules are told.
+    pub lsm: lsm::Options,
 }
 
 /// Which system call filter.
@@ -35,7 +37,7 @@ pub enum SeccompChoice {
 
 impl Options {
     /// Takes one `--security-opt` word: `seccomp=FILE|unconfined`, `no-new-privileges[=true|false]`, `mask=A:B`, `unmask=ALL|A:B`,
-    /// `label=disable`, `apparmor=unconfined`.
+    /// `label=WORD`, `apparmor=PROFILE`.
     pub fn apply(&mut self, word: &str) -> Result<(), String> {
         let invalid = || match word.contains('=') {
             // The number is in Buildah's words.
@@ -55,10 +57,9 @@ impl Options {
             ("mask", Some(list)) => self.mask.extend(paths(list).ok_or_else(invalid)?),
             ("unmask", Some("all" | "ALL")) => self.unmask.push("ALL".to_string()),
             ("unmask", Some(list)) => self.unmask.extend(paths(list).ok_or_else(invalid)?),
-            ("label", Some("disable")) | ("apparmor", Some("unconfined")) => {}
-            ("label" | "apparmor", Some(_)) => {
-                return Err(format!("--security-opt {word:?}: {key} profiles cannot be applied by this version"));
-            }
+            ("label", Some(label)) => self.lsm.labels.push(label.to_owned()),
+            ("apparmor", Some(profile)) if profile.contains(char::is_control) => return Err(invalid()),
+            ("apparmor", Some(profile)) => self.lsm.profile = Some(profile.to_owned()).filter(|profile| !profile.is_empty()),
             _ => return Err(invalid()),
         }
         Ok(())
@@ -84,6 +85,12 @@ mod tests {
         }
         assert_eq!(options.seccomp, SeccompChoice::Unconfined);
         assert!(options.no_new_privileges);
+        assert_eq!(
+            (options.lsm.profile.as_deref(), options.lsm.labels.as_slice()),
+            (Some("unconfined"), &["disable".to_owned()][..])
+        );
+        options.apply("apparmor=").unwrap();
+        assert_eq!(options.lsm.profile, None);
         assert_eq!((options.mask, options.unmask), (vec!["/a".into(), "/b".into()], vec!["ALL".into()]));
         let mut options = Options::default();
         options.apply("seccomp=/x/y.json").unwrap();
@@ -104,10 +111,8 @@ mod tests {
             "mask=",
             "mask=a",
             "unmask=a:b",
-            "label=type:x",
-            "label=enable",
-            "apparmor=docker-default",
-            "apparmor=",
+            "apparmor",
+            "apparmor=a\nb",
             "Seccomp=unconfined",
             "systempaths=unconfined",
         ] {

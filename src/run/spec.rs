@@ -19,7 +19,7 @@ use super::capabilities::Set;
 use super::mount_args::{MountKind, MountRequest, Propagation, Source, Writes};
 use super::namespaces::{IdMaps, Namespace, User};
 use super::network::Connection;
-use super::{Error, ProcessOptions, Request};
+use super::{Error, ProcessOptions, Request, lsm};
 
 /// What the machine decides.
 #[derive(Debug, Clone)]
@@ -40,6 +40,8 @@ pub struct Facts {
     pub id_maps: Option<IdMaps>,
     /// Targets of requests that are served with a copy of a file, which is no mount of the specification.
     pub copied: Vec<PathBuf>,
+    /// What security modules are told.
+    pub lsm: lsm::Resolved,
     /// Whether this machine has `/dev/mqueue` mounted, for a command that shares its queues.
     pub message_queues: bool,
 }
@@ -89,7 +91,7 @@ fn process(request: &Request, capabilities: Set, facts: &Facts) -> Result<Proces
         .inheritable(Set::EMPTY.to_spec())
         .ambient(Set::EMPTY.to_spec())
         .build()?;
-    Ok(ProcessBuilder::default()
+    let mut process = ProcessBuilder::default()
         .terminal(facts.terminal)
         .user(user)
         .args(options.args.clone())
@@ -98,7 +100,10 @@ fn process(request: &Request, capabilities: Set, facts: &Facts) -> Result<Proces
         .capabilities(capabilities)
         .rlimits(rlimits(request, facts)?)
         .no_new_privileges(request.security.no_new_privileges)
-        .build()?)
+        .build()?;
+    process.set_apparmor_profile(facts.lsm.profile.clone());
+    process.set_selinux_label(facts.lsm.process_label.clone());
+    Ok(process)
 }
 
 fn environment(options: &ProcessOptions) -> Vec<String> {
@@ -168,6 +173,7 @@ fn linux(request: &Request, facts: Facts) -> Result<Linux, Error> {
     linux.set_devices(None);
     linux.set_resources(None);
     linux.set_seccomp(facts.seccomp);
+    linux.set_mount_label(facts.lsm.mount_label);
     Ok(linux)
 }
 

@@ -507,3 +507,34 @@ fn annotations_of_the_settings_reach_the_runtime() {
     let spec: serde_json::Value = serde_json::from_slice(&spec).expect("JSON");
     assert_eq!(spec["annotations"]["run.oci.x"], "1", "{spec}");
 }
+
+/// This machine's kernel need not have AppArmor or SELinux: what is asked for is applied, or said to be impossible.
+#[test]
+fn a_security_profile_that_cannot_be_applied_is_an_error() {
+    let apparmor = std::fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.starts_with(b"Y"));
+    if apparmor || Path::new("/sys/fs/selinux/enforce").exists() {
+        eprintln!("skipped: this kernel has such profiles");
+        return;
+    }
+    let env = TestEnv::new();
+    env.busybox("base");
+    env.ok(["from", "--name", "profiled", "--security-opt", "apparmor=none-such", "base"]);
+    let run = |isolation: &str, flags: &[&str]| {
+        let start = ["run", "--network", "host", "--isolation", isolation];
+        env.run(start.into_iter().chain(flags.iter().copied()).chain(["profiled", "echo", "ran"]))
+    };
+    insta::assert_snapshot!(run("rootless", &[]), @r#"
+    ------- stderr -------
+    Error: unable to apply apparmor profile "none-such": AppArmor is not enabled on this machine
+    hint: leave --security-opt apparmor= out: nothing of AppArmor confines a process here
+    [exit status: 1]
+    "#);
+    assert_eq!(run("rootless", &["--security-opt", "apparmor=unconfined"]).success(), "ran");
+    assert_eq!(run("chroot", &[]).success(), "ran", "as Buildah");
+    if !skip_without(&["runc"]) {
+        let refused = run("oci", &["--runtime", "runc"]);
+        assert!(refused.failure(1).contains("unable to apply apparmor profile"), "{refused}");
+    }
+    env.ok(["from", "--name", "labelled", "--security-opt", "label=type:spc_t", "base"]);
+    assert_eq!(env.ok(["run", "--network", "host", "labelled", "echo", "ran"]), "ran", "as Buildah");
+}

@@ -18,6 +18,7 @@ use crate::run::devices::DeviceRequest;
 use crate::run::etc_files::{self, BaseHosts, HostAddress, Hostname, Hosts};
 use crate::run::hooks;
 use crate::run::limits::{self, Rlimit};
+use crate::run::lsm;
 use crate::run::namespaces::{self, Namespace, User};
 use crate::run::oci;
 use crate::run::{self, Isolation, MountOptions, ProcessOptions, Request, Terminal, security, users};
@@ -104,6 +105,12 @@ impl Plan<'_> {
             no_new_privileges: common.no_new_privileges,
             mask: common.masks.clone(),
             unmask: common.unmasks.clone(),
+            lsm: lsm::Options {
+                profile: Some(common.apparmor_profile.clone()).filter(|profile| !profile.is_empty()),
+                labels: common.label_opts.clone(),
+                process_label: self.container.state().members().get("ProcessLabel").unwrap_or_default(),
+                mount_label: self.container.state().members().get("MountLabel").unwrap_or_default(),
+            },
         };
         for word in &self.options.confinement.security {
             security.apply(word)?;

@@ -20,6 +20,7 @@ use rustix::process::{DumpableBehavior, Signal};
 
 use super::filesystem::{self, Tree};
 use super::hand_over::send_descriptor;
+use super::lsm::Confinement;
 use super::output::Output;
 use super::plan::Plan;
 use super::privileges::{self, Groups, Privileges};
@@ -94,6 +95,7 @@ pub(super) fn become_container(inherited: &Inheritance<'_>) -> Result<Infallible
         connect(link)?;
         restore();
     }
+    let confinement = Confinement::open(inherited.process)?;
     // Asked here: the container may have no `/proc`.
     let groups = if inherited.keep_groups { Groups::Kept } else { privileges::groups_to_set() };
     let (root, trampoline) = match inherited.ground {
@@ -111,7 +113,7 @@ pub(super) fn become_container(inherited: &Inheritance<'_>) -> Result<Infallible
     inherited.output.replace().map_err(Report::step("replacing standard output"))?;
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
     working_directory(&root, inherited.process)?;
-    finish(inherited, &root, trampoline, groups)
+    finish(inherited, &root, trampoline, (groups, confinement))
 }
 
 /// Builds the tree and makes it `/`.
@@ -234,7 +236,12 @@ fn working_directory(root: &Root, process: &Process) -> Result<(), Report> {
     Ok(())
 }
 
-fn finish(inherited: &Inheritance<'_>, root: &Root, trampoline: Option<OwnedFd>, groups: Groups) -> Result<Infallible, Report> {
+fn finish(
+    inherited: &Inheritance<'_>,
+    root: &Root,
+    trampoline: Option<OwnedFd>,
+    (groups, confinement): (Groups, Confinement),
+) -> Result<Infallible, Report> {
     let process = inherited.process;
     let command = command::find(root, process)?;
     privileges::set_limits(process)?;
@@ -246,6 +253,8 @@ fn finish(inherited: &Inheritance<'_>, root: &Root, trampoline: Option<OwnedFd>,
     if inherited.ground == Ground::Directory {
         plain::confine(root)?;
     }
+    // Before capabilities go and the filter comes, as in other runtimes; it counts from the next program on.
+    confinement.apply()?;
     let privileges = Privileges::of(process, groups);
     privileges.shrink(inherited.filter)?;
     // A program of the container's, which therefore gets no more than the command does.

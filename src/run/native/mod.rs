@@ -14,6 +14,7 @@ mod filesystem;
 mod hand_over;
 mod id_maps;
 mod joined;
+mod lsm;
 mod options;
 mod output;
 mod plain;

@@ -30,17 +30,23 @@ fn request() -> Request {
 }
 
 fn built(request: &Request, connection: Connection) -> Result<Spec, Error> {
-    let facts = Facts {
+    with_facts(request, |facts| facts.connection = connection)
+}
+
+fn with_facts(request: &Request, change: impl FnOnce(&mut Facts)) -> Result<Spec, Error> {
+    let mut facts = Facts {
         nofile: 4096,
         nproc: u64::MAX,
-        connection,
+        connection: Connection::Host,
         terminal: false,
         seccomp: None,
         processor_paths: vec!["/sys/devices/system/cpu/cpu0/thermal_throttle".into()],
         message_queues: true,
         copied: Vec::new(),
         id_maps: None,
+        lsm: lsm::Resolved::default(),
     };
+    change(&mut facts);
     build(request, Path::new("/r"), facts)
 }
 
@@ -187,4 +193,15 @@ fn home_and_hostname_are_added_unless_set() {
 fn the_mode_none_is_not_taken_for_automatic() {
     assert_eq!(network::connect(&network::Mode::None, &network::Settings::default()).unwrap(), Connection::None);
     assert_eq!(network::connect(&network::Mode::Host, &network::Settings::default()).unwrap(), Connection::Host);
+}
+
+#[test]
+fn what_security_modules_are_told_is_in_the_specification() {
+    let told = lsm::Resolved { profile: Some("p".into()), process_label: Some("l".into()), mount_label: Some("m".into()) };
+    let spec = with_facts(&request(), |facts| facts.lsm = told).unwrap();
+    let process = spec.process().as_ref().unwrap();
+    assert_eq!((process.apparmor_profile().as_deref(), process.selinux_label().as_deref()), (Some("p"), Some("l")));
+    assert_eq!(spec.linux().as_ref().unwrap().mount_label().as_deref(), Some("m"));
+    let text = serde_json::to_string(&built(&request(), Connection::Host).unwrap()).unwrap();
+    assert!(!text.contains("apparmorProfile") && !text.contains("Label"), "{text}");
 }
