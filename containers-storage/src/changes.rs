@@ -193,7 +193,7 @@ fn compare_directory(
             changes.extend(below.map(|below| change(&task.path.join(hidden), Kind::Deleted, &below.object)));
             continue;
         }
-        let own = compare::Object::open(&dir.own, &entry.name)?;
+        let own = stack.object(&dir.own, &entry.name)?;
         let path = task.path.join(&entry.name);
         let below = dir.find(&entry.name)?;
         if own.is_whiteout() {

@@ -143,7 +143,7 @@ pub fn copy(store: &Store, driver: &dyn GraphDriver, container: &Container, opti
     let mut tar_split = create(staged.tar_split())?;
     let owner = options.owner.clone();
     let how = pack::Options { tree, times: options.times, on_disk: OnDisk::Untouched, owner, exclude };
-    let output = Output { tar: None, tar_split: Some(&mut tar_split), copy: Some(&copy) };
+    let output = Output { tar: None, tar_split: Some(&mut tar_split), copy: Some(&copy), ownership: store.ownership() };
     match run(driver, &layer.id, &diff, &how, output) {
         Err(error) if error.wants_a_mount() => {
             // What was copied so far goes with its stage.
@@ -196,7 +196,7 @@ pub fn in_place(store: &Store, driver: &dyn GraphDriver, container: &Container, 
     let exclude = HashSet::new();
     let (tree, _) = tree(driver, &layer)?;
     let how = pack::Options { tree, times: options.times, on_disk: OnDisk::SetTimes, owner: pack::Owners::AsOnDisk, exclude };
-    let output = Output { tar: None, tar_split: Some(&mut tar_split), copy: None };
+    let output = Output { tar_split: Some(&mut tar_split), ..Output::default() };
     let mut packed = run(driver, &layer.id, &diff, &how, output)?;
     for socket in std::mem::take(&mut packed.skipped_sockets) {
         remove_entry(&diff, &socket)?;

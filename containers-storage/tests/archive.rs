@@ -35,7 +35,7 @@ struct Packed {
 fn pack_with(source: &Path, options: &Options, copy: Option<&Path>) -> Packed {
     let (mut tar, mut split) = (Vec::new(), Vec::new());
     let copy = copy.map(|copy| Root::open(copy).unwrap());
-    let output = Output { tar: Some(&mut tar), tar_split: Some(&mut split), copy: copy.as_ref() };
+    let output = Output { tar: Some(&mut tar), tar_split: Some(&mut split), copy: copy.as_ref(), ..Output::default() };
     let outcome = pack(&Root::open(source).unwrap(), options, &mut |_| Ok(true), output).unwrap();
     Packed { tar, split, outcome }
 }

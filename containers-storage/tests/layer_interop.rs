@@ -11,7 +11,7 @@ use std::process::Command;
 
 use containers_storage::archive::pack::{self, OnDisk, Options, Output, Times, Tree};
 use containers_storage::archive::unpack::{self, Devices, LayerOptions, Unmapped};
-use containers_storage::archive::{OverlayXattrs, Whiteouts};
+use containers_storage::archive::{OverlayXattrs, Ownership, Whiteouts};
 use containers_storage::check::{self, Depth};
 use containers_storage::conf::Conf;
 use containers_storage::layers::{Compression, Layer, LayerContent};
@@ -117,8 +117,12 @@ fn upper_layer() -> Vec<u8> {
 fn put(store: &Store, parent: Option<&LayerId>, blob: &[u8]) -> Layer {
     let staged = store.stage_layer().unwrap();
     let mut split = std::fs::File::create(staged.tar_split()).unwrap();
-    let options =
-        LayerOptions { whiteouts: Whiteouts::OnDisk(OverlayXattrs::User), devices: Devices::Skip, unmapped: Unmapped::Refuse };
+    let options = LayerOptions {
+        whiteouts: Whiteouts::OnDisk(OverlayXattrs::User),
+        devices: Devices::Skip,
+        unmapped: Unmapped::Refuse,
+        ownership: Ownership::OnInode,
+    };
     let tree = Root::open(staged.tree()).unwrap();
     let outcome = unpack::layer(&mut &blob[..], &tree, options, Some(&mut split)).unwrap();
     let content = LayerContent {
@@ -145,7 +149,7 @@ fn put_copy(store: &Store, parent: Option<&LayerId>, diff: &Path) -> Layer {
         exclude: Default::default(),
     };
     let copy = Root::open(staged.tree()).unwrap();
-    let output = Output { tar: None, tar_split: Some(&mut split), copy: Some(&copy) };
+    let output = Output { tar_split: Some(&mut split), copy: Some(&copy), ..Output::default() };
     let packed = pack::pack(&Root::open(diff).unwrap(), &options, &mut |_| Ok(true), output).unwrap();
     let (uids, gids) = (packed.uids.into_iter().collect(), packed.gids.into_iter().collect());
     let content = LayerContent::of_tar(packed.diff_digest, packed.diff_size, uids, gids);

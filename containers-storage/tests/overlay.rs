@@ -148,7 +148,6 @@ fn stores_with_another_format_are_refused_by_name() {
     let config = || Config { home: tmp.path().to_path_buf(), ..Config::default() };
     let refusal = |config: Config| Overlay::open(config).unwrap_err().to_string();
     assert!(refusal(Config { composefs: true, ..config() }).contains("composefs"));
-    assert!(refusal(Config { force_mask: true, ..config() }).contains("force_mask"));
     fs::write(tmp.path().join(".has-mount-program"), "true").unwrap();
     assert!(refusal(config()).contains("mount program"));
     assert!(Overlay::open(Config { mount_program: Some("/usr/bin/fuse-overlayfs".into()), ..config() }).is_ok());

@@ -6,7 +6,7 @@
 use std::error::Error;
 use std::process::ExitCode;
 
-use containers_storage::{conf, driver, store};
+use containers_storage::{driver, store};
 
 use super::ui::escape;
 use crate::container::{self, mounted};
@@ -246,12 +246,9 @@ fn hint_for_registry(cause: &(dyn Error + 'static)) -> Option<String> {
 /// What to do about settings of the store that this program does not serve.
 fn hint_for_settings(cause: &(dyn Error + 'static)) -> Option<&'static str> {
     match cause.downcast_ref() {
-        Some(conf::Error::Unsupported { what, .. }) if what.contains("force_mask") => {
-            return Some("the owners that it keeps in attributes are not read here; another store can be given with --root");
+        Some(driver::Error::MaskWithoutProgram) => {
+            Some("fuse-overlayfs is one: --storage-opt overlay.mount_program=/usr/bin/fuse-overlayfs beside force_mask")
         }
-        _ => {}
-    }
-    match cause.downcast_ref() {
         Some(driver::Error::Unsupported { feature, .. }) if feature.contains("mount_program") => {
             Some("--storage-opt overlay.mount_program=/usr/bin/fuse-overlayfs uses it, another store can be given with --root")
         }

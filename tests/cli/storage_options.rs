@@ -59,12 +59,6 @@ fn mount_options_reach_the_mount() {
 #[test]
 fn what_no_driver_does_here_is_refused_by_name() {
     let env = TestEnv::new();
-    insta::assert_snapshot!(env.run(["--storage-opt", "overlay.force_mask=700", "images"]), @r#"
-    ------- stderr -------
-    Error: --storage-opt: a forced mask (force_mask) is not supported
-    hint: the owners that it keeps in attributes are not read here; another store can be given with --root
-    [exit status: 125]
-    "#);
     insta::assert_snapshot!(env.run(["--storage-opt", "overlay.fast=1", "images"]), @r#"
     ------- stderr -------
     Error: --storage-opt: unknown storage option "overlay.fast=1"
@@ -140,4 +134,95 @@ fn a_mount_program_mounts_in_the_kernels_place() {
         let container = native(&["from", &id]);
         assert_eq!(native(&["run", &container, "--", "sh", "-c", list]), expected, "{image}");
     }
+}
+
+/// What `user.containers.override_stat`, or the attribute `name`, says of a file.
+fn attribute(path: &std::path::Path, name: &str) -> String {
+    let mut value = [0u8; 256];
+    let length = rustix::fs::getxattr(path, name, &mut value[..]).expect("the attribute");
+    String::from_utf8_lossy(&value[..length]).into_owned()
+}
+
+#[test]
+fn a_forced_mask_keeps_owners_and_modes_in_attributes() {
+    if skip_without(&["fuse-overlayfs", "buildah", "skopeo"]) {
+        return;
+    }
+    let env = TestEnv::new();
+    // The same image in a plain store, with a file that is not everybody's.
+    let plain = |words: &[&str]| {
+        let root = env.path("home/plain").to_string_lossy().into_owned();
+        env.ok(["--root", &root, "--storage-driver", "overlay"].iter().chain(words))
+    };
+    env.write("f", "content\n");
+    let container = plain(&["from", "scratch"]);
+    let busybox = crate::harness::busybox_tar().to_string_lossy().into_owned();
+    plain(&["add", "-q", &container, &busybox, "/"]);
+    // A directory of root's: fuse-overlayfs 1.10 forgets whose another one was when something below it changes.
+    plain(&["copy", "-q", &container, "f", "/d/other"]);
+    plain(&["copy", "-q", "--chown", "33:34", "--chmod", "4750", &container, "f", "/d/f"]);
+    plain(&["config", "--cmd", "/bin/sh", &container]);
+    let image = plain(&["commit", "-q", "--rm", &container, "localhost/base:1"]);
+    plain(&["push", "-q", "localhost/base:1", "oci:in:base"]);
+
+    let text = "[storage]\ndriver = \"overlay\"\n[storage.options.overlay]\nmount_program = \"/usr/bin/fuse-overlayfs\"\nforce_mask = \"private\"\n";
+    env.write_home(".config/containers/storage.conf", text);
+    assert_eq!(env.ok(["pull", "-q", "oci:in:base"]), image);
+    let layer = |image: &str| {
+        let table = std::fs::read_to_string(env.graph_root().join("overlay-images/images.json")).expect("the table of images");
+        let images: Vec<serde_json::Value> = serde_json::from_str(&table).expect("a table");
+        let found = images.iter().find(|record| record["id"] == image).and_then(|record| record["layer"].as_str());
+        env.graph_root().join("overlay").join(found.expect("its layer")).join("diff")
+    };
+    let diff = layer(&image);
+    for (path, wanted) in
+        [("", "0:0:0555:dir"), ("d", "0:0:0755:dir"), ("d/f", "33:34:4750:file"), ("bin/busybox", "0:0:0755:file")]
+    {
+        let path = diff.join(path);
+        let stat = std::fs::metadata(&path).expect("the file");
+        assert_eq!(std::os::unix::fs::PermissionsExt::mode(&stat.permissions()) & 0o7777, 0o700, "{path:?}");
+        let (name, said) = (wanted, attribute(&path, "user.containers.override_stat"));
+        assert_eq!(said, name, "{path:?}");
+    }
+    let container = env.ok(["from", &image]);
+    let look = "stat -c '%a %u:%g' / /d /d/f /bin/busybox";
+    assert_eq!(env.ok(["run", &container, "--", "sh", "-c", look]), "555 0:0\n755 0:0\n4750 33:34\n755 0:0");
+    env.ok(["copy", "-q", &container, "f", "/new"]);
+    env.ok(["run", &container, "--", "sh", "-c", "rm /etc/group; chown 5:6 /d/f"]);
+    let changes = env.ok(["diff", &container]);
+    let paths: Vec<&str> = changes.lines().filter_map(|line| line.split(' ').next_back()).collect();
+    assert_eq!(paths, ["/d/f", "/etc/group", "/new"], "{changes}");
+    let copied = env.ok(["commit", "-q", &container, "localhost/copied:1"]);
+    env.ok(["commit", "-q", "--rm", &container, "localhost/frozen:1"]);
+    assert!(attribute(&layer(&copied).join("d/f"), "user.containers.override_stat").starts_with("5:6:"));
+    assert_eq!(env.ok(["check", "--digests"]), "");
+    for name in ["copied", "frozen"] {
+        let name = format!("localhost/{name}:1");
+        let container = env.ok(["from", &name]);
+        let seen =
+            env.ok(["run", &container, "--", "sh", "-c", "stat -c '%u:%g' /d/f /bin/busybox; cat /new; test ! -e /etc/group"]);
+        assert_eq!(seen, "5:6\n0:0\ncontent", "{name}");
+    }
+    // The mask is no part of an image: the base's layer leaves the store as it came.
+    env.ok(["push", "-q", "localhost/copied:1", "oci:out:copied"]);
+    let id = plain(&["pull", "-q", "oci:out:copied"]);
+    assert_eq!(plain(&["run", &plain(&["from", &id]), "--", "stat", "-c", "%u:%g %a", "/bin/busybox"]), "0:0 755");
+    let theirs = env.tool("buildah", ["from", "localhost/copied:1"]).success();
+    let script = format!("stat -c '%u:%g' $(buildah mount {theirs})/d/f");
+    assert_eq!(env.tool("buildah", ["unshare", "sh", "-euc", &script]).success(), "5:6");
+    env.tool("buildah", ["rm", &theirs]).success();
+}
+
+#[test]
+fn a_forced_mask_wants_a_mount_program_for_containers() {
+    let env = TestEnv::new();
+    env.busybox("localhost/base:1");
+    env.ok(["push", "-q", "localhost/base:1", "oci:in:base"]);
+    let root = env.path("home/masked").to_string_lossy().into_owned();
+    let masked = ["--root", &root, "--storage-driver", "overlay", "--storage-opt", "overlay.force_mask=shared"];
+    let image = env.ok(masked.iter().chain(&["pull", "-q", "oci:in:base"]));
+    let refused = env.run(masked.iter().chain(&["from", &image])).failure(125);
+    assert!(refused.contains("force_mask option for writeable layers is only supported with a mount_program"), "{refused}");
+    env.ok(masked.iter().chain(&["push", "-q", &image, "oci:out:base"]));
+    assert_eq!(env.ok(["pull", "-q", "oci:out:base"]), image);
 }

@@ -13,7 +13,7 @@ use rustix::fs::{AtFlags, Mode, OFlags};
 
 use super::directories::Directories;
 use super::inode::{self, NewFile};
-use super::{Entry, Kind, OverlayXattrs, xattrs};
+use super::{Entry, Kind, OverlayXattrs, Ownership, xattrs};
 use crate::Root;
 
 /// The copy being made.
@@ -24,14 +24,16 @@ pub(super) struct Copy<'a> {
     pending: Vec<Entry>,
     /// Whether sharing data was not yet refused.
     reflink: bool,
+    /// Where owners and modes are kept in the copy.
+    pub(super) ownership: Ownership,
 }
 
 impl<'a> Copy<'a> {
     /// A copy in the empty directory `root`, whose own owner and mode are the caller's.
-    pub(super) fn new(root: &'a Root) -> io::Result<Self> {
+    pub(super) fn new(root: &'a Root, ownership: Ownership) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let base = rustix::fs::openat(root, ".", flags, Mode::empty())?;
-        Ok(Self { root, directories: Directories::new(base), pending: Vec::new(), reflink: true })
+        Ok(Self { root, directories: Directories::new(base), pending: Vec::new(), reflink: true, ownership })
     }
 
     /// Makes the directory `name` and goes into it.
@@ -54,8 +56,9 @@ impl<'a> Copy<'a> {
     pub(super) fn leave(&mut self) -> io::Result<()> {
         let directory = self.directories.leave()?;
         if let (Some(directory), Some(entry)) = (directory, self.pending.pop()) {
-            inode::set_owner(directory.as_fd(), entry.uid, entry.gid)?;
-            inode::set_mode_time(directory.as_fd(), entry.mode, entry.mtime)?;
+            self.ownership.own(directory.as_fd(), entry.uid, entry.gid)?;
+            self.ownership.record(&directory, inode::recorded(&entry))?;
+            inode::set_mode_time(directory.as_fd(), self.ownership.mode(entry.mode), entry.mtime)?;
         }
         Ok(())
     }
@@ -79,9 +82,10 @@ impl<'a> Copy<'a> {
                 return Ok(rustix::fs::linkat(directory, first, parent, name, AtFlags::empty())?);
             }
             Kind::Symlink(text) => rustix::fs::symlinkat(text.as_slice(), parent, name)?,
+            _ if self.ownership != Ownership::OnInode => return NewFile::create(parent, name)?.describe(entry, self.ownership),
             kind => inode::make_node(parent, name, kind)?,
         }
-        inode::set_node_owner(parent, name, entry.uid, entry.gid)?;
+        self.ownership.own_node(parent, name, entry.uid, entry.gid)?;
         inode::set_node_mode_time(parent, name, entry)
     }
 
@@ -89,6 +93,6 @@ impl<'a> Copy<'a> {
     pub(super) fn whiteout(&mut self, name: &[u8], entry: &Entry) -> io::Result<()> {
         let parent = self.directories.current();
         inode::make_whiteout(parent, name)?;
-        Ok(inode::set_node_owner(parent, name, entry.uid, entry.gid)?)
+        Ok(self.ownership.own_node(parent, name, entry.uid, entry.gid)?)
     }
 }

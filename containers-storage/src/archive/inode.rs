@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid};
 
-use super::{Entry, Kind, Time, xattrs};
+use super::{Entry, Kind, Ownership, Recorded, RecordedKind, Time, xattrs};
 
 /// A regular file that gets its data.
 pub(super) struct NewFile {
@@ -55,9 +55,10 @@ impl NewFile {
     }
 
     /// Sets mode, attributes and time; the owner was set before.
-    pub(super) fn describe(&self, entry: &Entry) -> io::Result<()> {
-        rustix::fs::fchmod(&self.fd, usable(entry.mode, 0o400))?;
+    pub(super) fn describe(&self, entry: &Entry, ownership: Ownership) -> io::Result<()> {
+        rustix::fs::fchmod(&self.fd, usable(ownership.mode(entry.mode), 0o400))?;
         xattrs::set(&self.fd, &entry.xattrs)?;
+        ownership.record(&self.fd, recorded(entry))?;
         Ok(rustix::fs::futimens(&self.fd, &entry.mtime.timestamps())?)
     }
 }
@@ -66,6 +67,11 @@ impl AsFd for NewFile {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
+}
+
+/// Owner, mode and type of an entry, for an attribute.
+pub(super) fn recorded(entry: &Entry) -> Recorded {
+    Recorded { uid: entry.uid, gid: entry.gid, mode: entry.mode & 0o7777, kind: RecordedKind::of(&entry.kind) }
 }
 
 /// Gives what `fd` stands for an owner.

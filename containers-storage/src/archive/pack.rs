@@ -20,7 +20,7 @@ use std::thread;
 
 use self::members::Packer;
 use super::sink::{self, Hash, Outputs};
-use super::{Error, OverlayXattrs};
+use super::{Error, OverlayXattrs, Ownership};
 use crate::id_map::IdMaps;
 use crate::{Digest, Root};
 
@@ -146,6 +146,8 @@ pub struct Output<'a> {
     pub tar_split: Option<&'a mut (dyn Write + Send)>,
     /// An empty directory that becomes a copy of the packed one, whiteouts and opaque marks included, made while it is read.
     pub copy: Option<&'a Root>,
+    /// Where the copy keeps owners and modes.
+    pub ownership: Ownership,
 }
 
 /// What was packed.
@@ -183,7 +185,8 @@ pub fn pack(
     thread::scope(|scope| {
         let sink = thread::Builder::new().name("tar-sink".to_owned());
         let sink = sink.spawn_scoped(scope, move || sink::drain(chunks, free, outputs)).map_err(Error::Thread)?;
-        let packed = Packer::new(source, options, output.copy, feed).and_then(|packer| packer.run(lower_has));
+        let packed = Packer::new(source, options, output.copy.map(|copy| (copy, output.ownership)), feed)
+            .and_then(|packer| packer.run(lower_has));
         let drained = sink.join().map_err(|_| Error::Thread(sink::sink_gone()))?;
         let (found, summary) = sink::cause(packed, drained)?;
         let diff_digest = summary.digest.ok_or_else(|| Error::Thread(sink::sink_gone()))?;

@@ -20,7 +20,7 @@ use self::pipeline::{Onward, Tap};
 use super::decompress::{Blob, Decompressor};
 use super::reader::Reader;
 use super::sink::{self, BUFFERS, Hash, Outputs};
-use super::{Compression, Entry, Error, Marks, Whiteouts};
+use super::{Compression, Entry, Error, Marks, Ownership, Whiteouts};
 use crate::id_map::IdMaps;
 use crate::{Digest, Root};
 
@@ -52,6 +52,8 @@ pub struct LayerOptions {
     pub devices: Devices,
     /// Owners without a mapping.
     pub unmapped: Unmapped,
+    /// Where owners and modes are kept.
+    pub ownership: Ownership,
 }
 
 /// What a layer was: all that its record needs.

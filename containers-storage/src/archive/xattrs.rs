@@ -6,10 +6,10 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use rustix::fs::XattrFlags;
+use rustix::fs::{Stat, XattrFlags};
 use rustix::io::Errno;
 
-use super::{OverlayXattrs, Refusal};
+use super::{OF_LAYER, OF_PROGRAM, OverlayXattrs, Recorded, Refusal};
 
 /// Longest value and longest list of names, in bytes (xattr(7): `XATTR_SIZE_MAX`, `XATTR_LIST_MAX`).
 const LIMIT: usize = 64 << 10;
@@ -37,6 +37,8 @@ pub(crate) struct Attributes {
     pub(crate) opaque: bool,
     /// `run` made it to mount something on.
     pub(crate) placeholder: bool,
+    /// Owner, mode and type that the inode itself does not have.
+    pub(crate) recorded: Option<Recorded>,
     /// A mark that can't be expressed in a layer.
     pub(crate) foreign: Option<&'static str>,
 }
@@ -65,7 +67,12 @@ impl Reader {
         self.value.resize(LIMIT, 0);
         for name in self.names[..length].split(|&byte| byte == 0).filter(|name| !name.is_empty()) {
             let mark = self.marks.and_then(|family| name.strip_prefix(family.prefix().as_bytes()));
-            if mark.is_none() && !carried(name) {
+            let of_program = name == OF_PROGRAM.as_bytes();
+            let is_recorded = self.marks == Some(OverlayXattrs::Program) && (of_program || name == OF_LAYER.as_bytes());
+            if is_recorded && !of_program && found.recorded.is_some() {
+                continue;
+            }
+            if mark.is_none() && !carried(name) && !is_recorded {
                 found.placeholder |= name == crate::placeholder::ATTRIBUTE.to_bytes();
                 if let Some(reason) = foreign_program(name).filter(|_| self.marks.is_some()) {
                     found.foreign = Some(reason);
@@ -78,6 +85,13 @@ impl Reader {
                 Err(Errno::NODATA) => continue,
                 Err(error) => return Err(error.into()),
             };
+            if is_recorded {
+                match Recorded::parse(value) {
+                    Some(recorded) => found.recorded = Some(recorded),
+                    None => found.foreign = Some("an owner in an attribute that nobody understands"),
+                }
+                continue;
+            }
             match mark {
                 None => found.carried.push((name.to_vec(), value.to_vec())),
                 Some(b"opaque") if value == b"y" => found.opaque = true,
@@ -95,6 +109,15 @@ impl Reader {
 }
 
 impl Attributes {
+    /// What the file is to look like.
+    pub(crate) fn shown(&self, mut stat: Stat) -> Stat {
+        if let Some(recorded) = &self.recorded {
+            (stat.st_uid, stat.st_gid) = (recorded.uid, recorded.gid);
+            stat.st_mode = stat.st_mode & !0o7777 | recorded.mode;
+        }
+        stat
+    }
+
     /// The refusal for a mark that can't be expressed.
     pub(crate) fn refusal(&self) -> Option<Refusal> {
         self.foreign.map(Refusal::ForeignMark)
@@ -104,7 +127,7 @@ impl Attributes {
 fn foreign_program(name: &[u8]) -> Option<&'static str> {
     match name {
         b"user.fuseoverlayfs.opaque" => Some("a mark of fuse-overlayfs"),
-        b"user.fuseoverlayfs.override_stat" | b"user.containers.override_stat" => Some("an owner kept in an attribute"),
+        name if name == OF_PROGRAM.as_bytes() || name == OF_LAYER.as_bytes() => Some("an owner kept in an attribute"),
         _ => None,
     }
 }

@@ -10,6 +10,7 @@ use rustix::fs::{FileType, OFlags, Stat};
 use rustix::io::Errno;
 
 use super::FileKind;
+use crate::archive::Recorded;
 use crate::id_map::IdMaps;
 use crate::rooted;
 
@@ -24,6 +25,22 @@ impl Object {
         let handle = rooted::open_child(dir.as_fd(), name)?;
         let stat = rustix::fs::fstat(&handle)?;
         Ok(Self { handle, stat })
+    }
+
+    /// The same in a store of a mount program, which may keep owners and modes in attributes.
+    pub fn open_shown(dir: &OwnedFd, name: &OsStr) -> io::Result<Self> {
+        let mut object = Self::open(dir, name)?;
+        if matches!(object.kind(), FileKind::Directory | FileKind::File) {
+            let recorded = match object.attribute(c"user.fuseoverlayfs.override_stat")? {
+                Some(value) => Some(value),
+                None => object.attribute(c"user.containers.override_stat")?,
+            };
+            if let Some(recorded) = recorded.and_then(|value| Recorded::parse(&value)) {
+                (object.stat.st_uid, object.stat.st_gid) = (recorded.uid, recorded.gid);
+                object.stat.st_mode = object.stat.st_mode & !0o7777 | recorded.mode;
+            }
+        }
+        Ok(object)
     }
 
     pub fn handle(&self) -> BorrowedFd<'_> {
@@ -76,7 +93,7 @@ impl Object {
             Err(errno) => return Err(errno.into()),
         };
         names.truncate(length);
-        const OURS: [&[u8]; 3] = [b"user.overlay.", b"user.fuseoverlayfs.", b"user.coracle."];
+        const OURS: [&[u8]; 4] = [b"user.overlay.", b"user.fuseoverlayfs.", b"user.containers.", b"user.coracle."];
         let carried = |name: &&[u8]| {
             *name == b"security.capability" || name.starts_with(b"user.") && !OURS.iter().any(|ours| name.starts_with(ours))
         };

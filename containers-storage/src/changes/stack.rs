@@ -45,6 +45,14 @@ impl Stack {
         Ok(Self { own: open(own)?, lowers: lowers.iter().map(open_lower).collect::<Result<_, _>>()?, marks })
     }
 
+    /// The object `name` of the open directory, as the layer shows it.
+    pub fn object(&self, directory: &OwnedFd, name: &OsStr) -> io::Result<Object> {
+        match self.marks {
+            OverlayXattrs::Program => Object::open_shown(directory, name),
+            _ => Object::open(directory, name),
+        }
+    }
+
     pub fn all_lowers(&self) -> Vec<usize> {
         (0..self.lowers.len()).collect()
     }
@@ -108,7 +116,7 @@ impl Directory<'_> {
             if self.stack.is_hidden_by_name(handle, name)? {
                 break;
             }
-            let object = match Object::open(handle, name) {
+            let object = match self.stack.object(handle, name) {
                 Ok(object) => object,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) => return Err(error),

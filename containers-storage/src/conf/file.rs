@@ -222,6 +222,7 @@ impl Settings {
     fn driver_option(&mut self, file: &File, table: Table, key: &str, value: &Value) -> Result<(), Error> {
         let text = match value {
             Value::Boolean(truth) => truth.to_string(),
+            Value::Integer(number) if key == "force_mask" => format!("{number:o}"),
             Value::Integer(number) => number.to_string(),
             other => file.text(key, other)?,
         };

@@ -11,6 +11,8 @@ pub struct DriverOptions {
     pub mount_options: Vec<String>,
     /// The program that mounts containers in the kernel's place (`mount_program`).
     pub mount_program: Option<PathBuf>,
+    /// The mode of every file and directory in a layer (`force_mask`).
+    pub force_mask: Option<u32>,
     /// Never mount with `volatile`.
     pub disable_volatile: bool,
     /// Do not bind-mount the driver's home on itself.
@@ -72,15 +74,29 @@ impl DriverOptions {
             }
             "mount_program" => self.mount_program = Some(PathBuf::from(value)),
             "use_composefs" if truth(origin, key, value)? => return unsupported("composefs (use_composefs)"),
-            "force_mask" if !value.is_empty() => return unsupported("a forced mask (force_mask)"),
+            "force_mask" => self.force_mask = mask(origin, value)?,
             "size" | "inodes" if !value.is_empty() => return unsupported(&format!("a quota ({key})")),
             "additionallayerstore" if !value.is_empty() => {
                 return unsupported("an additional layer store (additionallayerstore)");
             }
-            "use_composefs" | "force_mask" | "size" | "inodes" | "additionallayerstore" => {}
+            "use_composefs" | "size" | "inodes" | "additionallayerstore" => {}
             _ => return Err(Error::UnknownOption { origin: origin.to_owned(), option: option.to_owned() }),
         }
         Ok(())
+    }
+}
+
+/// `shared`, `private` or an octal mode.
+fn mask(origin: &str, value: &str) -> Result<Option<u32>, Error> {
+    match value {
+        "" => Ok(None),
+        "shared" => Ok(Some(0o755)),
+        "private" => Ok(Some(0o700)),
+        _ => match u32::from_str_radix(value, 8) {
+            // Whoever unpacks a layer must be able to read it again.
+            Ok(mode) if mode <= 0o777 && mode & 0o700 == 0o700 => Ok(Some(mode)),
+            _ => Err(wrong(origin, "force_mask", "shared, private or an octal mode from 700 to 777")),
+        },
     }
 }
 

@@ -213,7 +213,6 @@ fn what_is_not_supported_is_refused_by_name() {
         ("[storage.options]\nadditionallayerstores=['/l:ref']", "additionallayerstores"),
         ("[storage.options]\nremap-user='containers'", "remap-user"),
         ("[storage.options.overlay]\nuse_composefs='true'", "composefs"),
-        ("[storage.options.overlay]\nforce_mask='shared'", "force_mask"),
         ("[storage.options]\nsize='10G'", "quota"),
     ];
     for (text, name) in cases {
@@ -258,4 +257,21 @@ fn a_run_directory_that_others_may_write_to_is_refused() {
     std::fs::create_dir_all(&open).unwrap();
     std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o777)).unwrap();
     assert!(matches!(resolve(), Err(Error::RunDir { .. })));
+}
+
+#[test]
+fn a_mask_is_a_word_or_an_octal_mode() {
+    for (value, mask) in [("'shared'", 0o755), ("'private'", 0o700), ("'750'", 0o750), ("'0711'", 0o711)] {
+        let world = World::new();
+        world.file("etc/containers/storage.conf", &format!("[storage.options.overlay]\nforce_mask={value}"));
+        assert_eq!(world.user().unwrap().options.force_mask, Some(mask), "{value}");
+    }
+    let world = World::new();
+    world.file("etc/containers/storage.conf", "[storage.options]\nforce_mask=0o700");
+    assert_eq!(world.user().unwrap().options.force_mask, Some(0o700));
+    for value in ["'some'", "'4755'", "'055'", "'-1'", "'800'"] {
+        let world = World::new();
+        world.file("etc/containers/storage.conf", &format!("[storage.options.overlay]\nforce_mask={value}"));
+        assert!(world.user().unwrap_err().to_string().contains("force_mask"), "{value}");
+    }
 }

@@ -6,10 +6,11 @@ use std::fs::{self, DirBuilder};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, Gid, Mode, RenameFlags, Uid};
+use rustix::fs::{AtFlags, CWD, Gid, Mode, RenameFlags, Uid, XattrFlags};
 use rustix::io::Errno;
 
 use super::Error;
+use crate::archive::{OF_LAYER, Recorded, RecordedKind};
 
 /// A base layer's root before its tar says otherwise.
 const BASE_MODE: u32 = 0o555;
@@ -32,6 +33,30 @@ impl Look {
         };
         let stat = fs::metadata(parent).map_err(Error::io("reading", parent))?;
         Ok(Self { uid: stat.uid(), gid: stat.gid(), mode: stat.mode() & 0o7777 })
+    }
+
+    /// The same, but as the attribute of the parent says, where owners and modes are kept in one.
+    pub(super) fn recorded(parent: Option<&Path>) -> Result<Self, Error> {
+        let look = Self::of(parent)?;
+        let mut value = [0u8; 256];
+        let read = parent.and_then(|parent| rustix::fs::getxattr(parent, OF_LAYER, &mut value[..]).ok());
+        let recorded = read.and_then(|length| Recorded::parse(value.get(..length)?));
+        Ok(recorded.map_or(look, |recorded| Self { uid: recorded.uid, gid: recorded.gid, mode: recorded.mode }))
+    }
+
+    /// Sets what is behind a mask on the directory `path`, and this look in its attributes `names`.
+    pub(super) fn put_behind(self, mask: u32, path: &Path, names: &[&str]) -> Result<(), Error> {
+        self.masked(mask).put_on(path)?;
+        let recorded = Recorded { uid: self.uid, gid: self.gid, mode: self.mode, kind: RecordedKind::Directory };
+        names.iter().try_for_each(|name| {
+            let set = rustix::fs::setxattr(path, *name, recorded.text().as_bytes(), XattrFlags::empty());
+            set.map_err(Error::io("setting the attributes of", path))
+        })
+    }
+
+    /// What everything looks like behind a mask.
+    pub(super) fn masked(self, mask: u32) -> Self {
+        Self { uid: rustix::process::geteuid().as_raw(), gid: rustix::process::getegid().as_raw(), mode: mask }
     }
 
     /// The same owner, for nobody else.

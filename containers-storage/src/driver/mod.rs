@@ -82,6 +82,9 @@ pub enum Error {
         /// The feature, as a verb phrase: "uses composefs".
         feature: String,
     },
+    /// The kernel's overlay shows a container its files as they are, behind the mask.
+    #[error("overlay: force_mask option for writeable layers is only supported with a mount_program")]
+    MaskWithoutProgram,
     /// The writable directory is part of an overlay mount of some process, so a second mount would break both.
     #[error("layer {0} is mounted by another process")]
     InUse(LayerId),
@@ -293,6 +296,7 @@ pub fn open(conf: &Conf) -> Result<Box<dyn GraphDriver>, Error> {
             additional,
             mount_options: conf.options.mount_options.clone(),
             mount_program: conf.options.mount_program.clone(),
+            force_mask: conf.options.force_mask,
             disable_volatile: conf.options.disable_volatile,
             skip_mount_home: conf.options.skip_mount_home,
             ..overlay::Config::default()

@@ -11,9 +11,9 @@
 //! Invariant: every layer written here has both chains, of equal length, so that tools of every version can read it.
 //!
 //! With `mount_program` that program (fuse-overlayfs) mounts in the kernel's place. The store is marked then (`.has-mount-program`), and what
-//! containers deleted is read as such programs write it.
+//! containers deleted is read as such programs write it. With `force_mask` files keep owner and mode in attributes (`archive::Ownership`).
 //!
-//! Must not: serve stores with another format on disk (composefs, force_mask, a mount program without being told of it): whiteouts and
+//! Must not: serve stores with another format on disk (composefs, a mount program without being told of it): whiteouts and
 //! owners would be misread there.
 
 mod chain;
@@ -52,8 +52,8 @@ pub struct Config {
     pub mount_program: Option<PathBuf>,
     /// `use_composefs`: refused.
     pub composefs: bool,
-    /// `force_mask`: refused, since ownership is then kept in xattrs.
-    pub force_mask: bool,
+    /// `force_mask`: the mode of every file and directory; owners and modes are kept in attributes.
+    pub force_mask: Option<u32>,
     /// `skip_mount_home`: real root does not make the home a private mount.
     pub skip_mount_home: bool,
 }
@@ -72,9 +72,6 @@ impl Overlay {
         let refuse = |feature: String| Err(Error::Unsupported { home: config.home.clone(), feature });
         if config.composefs {
             return refuse("is configured for composefs (use_composefs)".into());
-        }
-        if config.force_mask {
-            return refuse("is configured to keep owners in extended attributes (force_mask)".into());
         }
         let marker = config.home.join(tree::MOUNT_PROGRAM_MARKER);
         match fs::read(&marker) {

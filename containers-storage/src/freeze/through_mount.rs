@@ -44,7 +44,7 @@ pub(super) fn pack(
     let how = pack::Options { tree, times: options.times, on_disk: OnDisk::Untouched, owner: options.owner.clone(), exclude };
     let copy = open(staged.tree())?;
     let mut tar_split: File = create(staged.tar_split())?;
-    let output = Output { tar: None, tar_split: Some(&mut tar_split), copy: Some(&copy) };
+    let output = Output { tar_split: Some(&mut tar_split), copy: Some(&copy), ..Output::default() };
     let packed = pack::pack(&own, &how, &mut |_| Ok(false), output);
     let packed = packed.map_err(|source| Error::Pack { layer: layer.id.clone(), source })?;
     for path in &gone {

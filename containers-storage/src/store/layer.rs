@@ -9,7 +9,7 @@ use super::blobs::Keeping;
 use super::pending::Note;
 use super::{Error, LayerContent, Store};
 use crate::archive::unpack::{self, Devices, LayerOptions, Unmapped};
-use crate::archive::{self, Marks, Whiteouts};
+use crate::archive::{self, Marks, Ownership, Whiteouts};
 use crate::driver::{Shape, Side};
 use crate::layers::Layer;
 use crate::temp_dir::TempDir;
@@ -36,6 +36,7 @@ pub struct StagedLayer {
     beside_table: TempDir,
     tar_split: PathBuf,
     whiteouts: Whiteouts,
+    ownership: Ownership,
     unmapped: Unmapped,
     marks: Marks,
     /// The input as it came, if it was kept.
@@ -65,7 +66,7 @@ impl StagedLayer {
     pub fn unpack(&mut self, input: &mut (dyn Read + Send), unmapped: Unmapped) -> Result<LayerContent, archive::Error> {
         let devices = if id_map::is_rootless() { Devices::Skip } else { Devices::Create };
         let unmapped = if self.unmapped == Unmapped::Ignore { Unmapped::Ignore } else { unmapped };
-        let options = LayerOptions { whiteouts: self.whiteouts, devices, unmapped };
+        let options = LayerOptions { whiteouts: self.whiteouts, devices, unmapped, ownership: self.ownership };
         let mut tar_split =
             OpenOptions::new().write(true).create_new(true).mode(0o600).open(&self.tar_split).map_err(archive::Error::Write)?;
         let tree = Root::open(self.tree()).map_err(archive::Error::Write)?;
@@ -118,7 +119,13 @@ impl Store {
         let tar_split = beside_table.path().join("0-addition");
         let unmapped = if self.conf.options.ignore_chown_errors { Unmapped::Ignore } else { Unmapped::Refuse };
         let (whiteouts, marks) = (self.driver()?.whiteouts(), Marks::default());
-        Ok(StagedLayer { staged, beside_table, tar_split, whiteouts, unmapped, marks, blob: None })
+        let ownership = self.ownership();
+        Ok(StagedLayer { staged, beside_table, tar_split, whiteouts, ownership, unmapped, marks, blob: None })
+    }
+
+    /// Where files of layers keep their owners and modes.
+    pub fn ownership(&self) -> Ownership {
+        self.conf.options.force_mask.map_or(Ownership::OnInode, |mask| Ownership::InAttribute { mask })
     }
 
     /// Room for a tree.

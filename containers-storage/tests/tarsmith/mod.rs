@@ -8,7 +8,7 @@ use std::process::Command;
 
 use containers_storage::Root;
 use containers_storage::archive::unpack::{Devices, LayerOptions, LayerOutcome, TreeOptions, TreeOutcome, Unmapped};
-use containers_storage::archive::{Error, OverlayXattrs, Whiteouts, unpack};
+use containers_storage::archive::{Error, OverlayXattrs, Ownership, Whiteouts, unpack};
 
 /// Whether all of these programs are installed; says so if not.
 pub fn installed(tools: &[&str]) -> bool {
@@ -150,7 +150,12 @@ impl Tar {
 
 /// The options that suit any caller.
 pub fn layer_options() -> LayerOptions {
-    LayerOptions { whiteouts: Whiteouts::OnDisk(OverlayXattrs::User), devices: Devices::Skip, unmapped: Unmapped::Refuse }
+    LayerOptions {
+        whiteouts: Whiteouts::OnDisk(OverlayXattrs::User),
+        devices: Devices::Skip,
+        unmapped: Unmapped::Refuse,
+        ownership: Ownership::OnInode,
+    }
 }
 
 /// Unpacks `bytes` as a layer into the new directory `diff`.

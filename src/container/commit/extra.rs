@@ -113,7 +113,7 @@ pub(super) fn append(
         let staged = store.stage_layer().map_err(store_failed)?;
         let mut tar_split = create_private(staged.tar_split())?;
         let copy = Root::open(staged.tree()).map_err(io_failed("opening", staged.tree()))?;
-        let output = Output { tar: None, tar_split: Some(&mut tar_split), copy: Some(&copy) };
+        let output = Output { tar: None, tar_split: Some(&mut tar_split), copy: Some(&copy), ownership: store.ownership() };
         let packed = pack_tree(&extra, times, output)
             .map_err(|source| Error::Extra { path: extra.path.clone(), source: Box::new(source) })?;
         let (uids, gids) = (packed.uids.into_iter().collect(), packed.gids.into_iter().collect());

@@ -173,10 +173,10 @@ fn squash(
     let mut tar_split = create_private(staged.tar_split())?;
     let tree = Root::open(staged.tree()).map_err(io_failed("opening", staged.tree()))?;
     let packed = if extras.is_empty() {
-        let output = Output { tar_split: Some(&mut tar_split), copy: Some(&tree), tar: None };
+        let output = Output { tar_split: Some(&mut tar_split), copy: Some(&tree), tar: None, ownership: store.ownership() };
         pack_merged(container, mounted.root(), owners(container), times, output)?
     } else {
-        let output = Output { copy: Some(&tree), ..Output::default() };
+        let output = Output { copy: Some(&tree), ownership: store.ownership(), ..Output::default() };
         pack_merged(container, mounted.root(), owners(container), times, output)?;
         extra::lay_over(&tree, &extras, times)?;
         // The copy has the ids inside.

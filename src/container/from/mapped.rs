@@ -39,7 +39,7 @@ pub(super) fn layer_below(store: &Store, image: &Image, name: &str, maps: &IdMap
         owner: Owners::Outside(maps.clone()),
         exclude: std::collections::HashSet::new(),
     };
-    let output = Output { copy: Some(&tree), ..Output::default() };
+    let output = Output { copy: Some(&tree), ownership: store.ownership(), ..Output::default() };
     pack::pack(source.root(), &how, &mut |_| Ok(false), output).map_err(|source| Error::Copy { source: Box::new(source) })?;
     store.put_mapped_layer(&image.id, staged, (&maps.uid, &maps.gid), mode).map_err(Error::Create)
 }

@@ -12,9 +12,9 @@ use rustix::io::Errno;
 
 use super::super::copy::Copy;
 use super::super::entry::PATH_LIMIT;
-use super::super::inode::{self, NewFile};
+use super::super::inode::NewFile;
 use super::super::sink::Feed;
-use super::super::{Entry, Error, Kind, OverlayXattrs, Refusal, Time, header, whiteout, xattrs};
+use super::super::{Entry, Error, Kind, OverlayXattrs, Ownership, Refusal, Time, header, whiteout, xattrs};
 use super::walk::{Step, Walk};
 use super::{OnDisk, Options, Owners, Times, Tree};
 use crate::{Root, placeholder};
@@ -50,7 +50,12 @@ const READ: OFlags =
     OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
 
 impl<'a> Packer<'a> {
-    pub(super) fn new(source: &Root, options: &'a Options, copy: Option<&'a Root>, feed: Feed) -> Result<Self, Error> {
+    pub(super) fn new(
+        source: &Root,
+        options: &'a Options,
+        copy: Option<(&'a Root, Ownership)>,
+        feed: Feed,
+    ) -> Result<Self, Error> {
         let opening = |source: io::Error| Error::entry(b".", "opening", source);
         let base = rustix::fs::openat(source, ".", READ | OFlags::DIRECTORY, Mode::empty());
         let marks = match options.tree {
@@ -61,7 +66,10 @@ impl<'a> Packer<'a> {
             options,
             walk: Walk::new(base.map_err(|error| opening(error.into()))?).map_err(opening)?,
             xattrs: xattrs::Reader::new(marks),
-            copy: copy.map(Copy::new).transpose().map_err(|source| Error::entry(b".", "opening the copy", source))?,
+            copy: copy
+                .map(|(root, ownership)| Copy::new(root, ownership))
+                .transpose()
+                .map_err(|source| Error::entry(b".", "opening the copy", source))?,
             feed,
             header: Vec::new(),
             links: HashMap::new(),
@@ -121,6 +129,7 @@ impl<'a> Packer<'a> {
             self.leave_out_placeholder();
             return Ok(());
         }
+        let stat = attributes.shown(stat);
         let mut entry = self.entry(&stat, Kind::Directory)?;
         entry.xattrs = attributes.carried;
         self.set_time_on_disk(Some(fd.as_fd()), &stat, &entry)?;
@@ -190,8 +199,12 @@ impl<'a> Packer<'a> {
             self.leave_out_placeholder();
             return Ok(());
         }
+        let stat = attributes.shown(stat);
         if self.link(&stat)? {
             return Ok(());
+        }
+        if let Some(kind) = attributes.recorded.and_then(|recorded| recorded.kind.node()).filter(|_| stat.st_size == 0) {
+            return self.write_node(&stat, kind);
         }
         let mut entry = self.entry(&stat, Kind::File)?;
         entry.size = u64::try_from(stat.st_size).unwrap_or(0);
@@ -214,8 +227,9 @@ impl<'a> Packer<'a> {
         self.set_time_on_disk(Some(fd.as_fd()), &stat, &entry)?;
         if let Some(copied) = copied {
             let complete = copied.extend(entry.size).and_then(|()| {
-                inode::set_owner(copied.as_fd(), entry.uid, entry.gid)?;
-                copied.describe(&entry)
+                let ownership = self.copy.as_ref().map(|copy| copy.ownership).unwrap_or_default();
+                ownership.own(copied.as_fd(), entry.uid, entry.gid)?;
+                copied.describe(&entry, ownership)
             });
             complete.map_err(|source| self.failed("copying", source))?;
         }
@@ -252,8 +266,12 @@ impl<'a> Packer<'a> {
         if self.link(&stat)? {
             return Ok(());
         }
-        let entry = self.entry(&stat, kind)?;
-        self.set_time_on_disk(None, &stat, &entry)?;
+        self.write_node(&stat, kind)
+    }
+
+    fn write_node(&mut self, stat: &Stat, kind: Kind) -> Result<(), Error> {
+        let entry = self.entry(stat, kind)?;
+        self.set_time_on_disk(None, stat, &entry)?;
         self.write_header(&entry)?;
         if let Some(copy) = &mut self.copy {
             copy.other(self.walk.name(), &entry).map_err(|source| self.failed("copying", source))?;

@@ -13,7 +13,7 @@ use super::super::entry::{clean_path, split_path};
 use super::super::inode::NewFile;
 use super::super::reader::Reader;
 use super::super::whiteout::{Meaning, meaning};
-use super::super::{Entry, Error, Kind, Marks, OverlayXattrs, Refusal, Whiteouts};
+use super::super::{Entry, Error, Kind, Marks, OverlayXattrs, Ownership, Refusal, Whiteouts};
 use super::pipeline::Tap;
 use super::target::{Made, Target, as_path, open_directory};
 use super::{Devices, LayerOptions};
@@ -62,7 +62,7 @@ pub(super) struct Layer<'a> {
 impl<'a> Layer<'a> {
     pub(super) fn new(diff: &'a Root, options: LayerOptions) -> Self {
         Self {
-            target: Target::new(diff, options.unmapped, (0, 0)),
+            target: Target::new(diff, options.unmapped, (0, 0)).with_ownership(options.ownership),
             options,
             found: Found::default(),
             seen: Seen::default(),
@@ -148,7 +148,9 @@ impl<'a> Layer<'a> {
                 let refusal = Refusal::Name("is a character device 0:0, which would delete a file");
                 Err(Error::refused(&entry.name, refusal))
             }
-            Kind::CharDevice { .. } | Kind::BlockDevice { .. } if self.options.devices == Devices::Skip => {
+            Kind::CharDevice { .. } | Kind::BlockDevice { .. }
+                if self.options.devices == Devices::Skip && self.options.ownership == Ownership::OnInode =>
+            {
                 self.skipped_devices.insert(entry.path.clone());
                 Ok(Made::New)
             }

@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use super::super::directories::Identity;
 use super::super::entry::split_path;
 use super::super::inode::{self, NewFile};
-use super::super::{Entry, Error, Kind, OverlayXattrs, Refusal, Time, xattrs};
+use super::super::{Entry, Error, Kind, OverlayXattrs, Ownership, Recorded, RecordedKind, Refusal, Time, xattrs};
 use super::Unmapped;
 use crate::Root;
 
@@ -35,6 +35,7 @@ struct Pending {
 pub(super) struct Target<'a> {
     root: &'a Root,
     unmapped: Unmapped,
+    ownership: Ownership,
     implied_owner: (u32, u32),
     /// The directory of the last member and its path.
     cached: Option<(Vec<u8>, Root)>,
@@ -52,7 +53,13 @@ pub(super) fn as_path(bytes: &[u8]) -> &Path {
 
 impl<'a> Target<'a> {
     pub(super) fn new(root: &'a Root, unmapped: Unmapped, implied_owner: (u32, u32)) -> Self {
-        Self { root, unmapped, implied_owner, cached: None, pending: Vec::new(), implied: HashSet::new() }
+        let ownership = Ownership::default();
+        Self { root, unmapped, ownership, implied_owner, cached: None, pending: Vec::new(), implied: HashSet::new() }
+    }
+
+    /// The same, with owners and modes kept so.
+    pub(super) fn with_ownership(self, ownership: Ownership) -> Self {
+        Self { ownership, ..self }
     }
 
     pub(super) fn root(&self) -> &'a Root {
@@ -94,11 +101,13 @@ impl<'a> Target<'a> {
                     rustix::fs::mkdirat(&directory, component, Mode::RWXU)?;
                     let made = rustix::fs::openat(&directory, component, DIRECTORY, Mode::empty())?;
                     let (uid, gid) = self.implied_owner;
-                    match inode::set_owner(made.as_fd(), uid, gid) {
+                    match self.ownership.own(made.as_fd(), uid, gid) {
                         Err(_) if self.unmapped == Unmapped::Ignore => {}
                         other => other?,
                     }
-                    rustix::fs::fchmod(&made, Mode::from_raw_mode(IMPLIED_MODE))?;
+                    let kind = RecordedKind::Directory;
+                    self.ownership.record(&made, Recorded { uid, gid, mode: IMPLIED_MODE, kind })?;
+                    rustix::fs::fchmod(&made, Mode::from_raw_mode(self.ownership.mode(IMPLIED_MODE)))?;
                     self.implied.insert(at.as_os_str().as_bytes().to_vec());
                     self.root.subdir(&at)?
                 }
@@ -117,27 +126,38 @@ impl<'a> Target<'a> {
     ) -> Result<(), Error> {
         content(&mut |offset, bytes| file.write(offset, bytes))?;
         file.extend(entry.size).map_err(|source| Error::entry(&entry.name, "writing", source))?;
-        self.owned(entry, inode::set_owner(file.as_fd(), entry.uid, entry.gid))?;
-        file.describe(entry).map_err(|source| Error::entry(&entry.name, "setting its mode, attributes and time", source))
+        self.owned(entry, self.ownership.own(file.as_fd(), entry.uid, entry.gid))?;
+        file.describe(entry, self.ownership)
+            .map_err(|source| Error::entry(&entry.name, "setting its mode, attributes and time", source))
     }
 
     /// Gives the open directory of `path` its owner and attributes now, and the rest at the end.
     pub(super) fn describe_directory(&mut self, fd: BorrowedFd<'_>, path: &[u8], entry: &Entry) -> Result<(), Error> {
-        self.owned(entry, inode::set_owner(fd, entry.uid, entry.gid))?;
+        self.owned(entry, self.ownership.own(fd, entry.uid, entry.gid))?;
         let failed = |source: io::Error| Error::entry(&entry.name, "setting its attributes", source);
         xattrs::set(fd, &entry.xattrs).map_err(failed)?;
+        self.ownership.record(fd, inode::recorded(entry)).map_err(failed)?;
         let stat = rustix::fs::fstat(fd).map_err(|error| failed(error.into()))?;
         let identity = (stat.st_dev, stat.st_ino);
         self.implied.remove(path);
-        self.pending.push(Pending { path: path.to_vec(), identity, mode: entry.mode, mtime: entry.mtime });
+        self.pending.push(Pending { path: path.to_vec(), identity, mode: self.ownership.mode(entry.mode), mtime: entry.mtime });
         Ok(())
     }
 
     /// Makes a link, pipe or device in the directory `parent`, with its metadata.
     pub(super) fn make_node(&mut self, parent: &[u8], name: &[u8], entry: &Entry) -> Result<Made, Error> {
-        let unmapped = self.unmapped;
+        let (unmapped, ownership) = (self.unmapped, self.ownership);
         let failed = |source: io::Error| Error::entry(&entry.name, "creating", source);
         let directory = self.directory(parent).map_err(failed)?;
+        if ownership != Ownership::OnInode && !matches!(entry.kind, Kind::Symlink(_)) {
+            return match NewFile::create(directory, name) {
+                Err(Errno::EXIST) => Ok(Made::Exists),
+                file => {
+                    let described = file.map_err(io::Error::from).and_then(|file| file.describe(entry, ownership));
+                    described.map(|()| Made::New).map_err(failed)
+                }
+            };
+        }
         let made = match &entry.kind {
             Kind::Symlink(text) => rustix::fs::symlinkat(text.as_slice(), directory, name),
             kind => inode::make_node(directory, name, kind),
@@ -146,7 +166,7 @@ impl<'a> Target<'a> {
             Err(Errno::EXIST) => return Ok(Made::Exists),
             other => other.map_err(|error| failed(error.into()))?,
         }
-        owned(unmapped, entry, inode::set_node_owner(directory, name, entry.uid, entry.gid))?;
+        owned(unmapped, entry, ownership.own_node(directory, name, entry.uid, entry.gid))?;
         inode::set_node_mode_time(directory, name, entry).map_err(failed)?;
         Ok(Made::New)
     }
@@ -190,7 +210,7 @@ impl<'a> Target<'a> {
         let (parent, name) = split_path(path);
         let Some(directory) = self.directory_without_links(parent)? else { return Ok(()) };
         match inode::make_whiteout(directory.as_fd(), name) {
-            Ok(()) => match inode::set_node_owner(directory.as_fd(), name, owner.0, owner.1) {
+            Ok(()) => match self.ownership.own_node(directory.as_fd(), name, owner.0, owner.1) {
                 Err(Errno::INVAL | Errno::PERM) if self.unmapped == Unmapped::Ignore => Ok(()),
                 other => Ok(other?),
             },

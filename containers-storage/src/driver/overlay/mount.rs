@@ -224,6 +224,9 @@ fn plan(overlay: &Overlay, id: &LayerId, options: &MountOptions) -> Result<Plan,
     if overlay.config.mount_program.is_some() {
         // What the kernel keeps back would be missing in the directory that a commit reads.
         plan.options.push(("writeback".into(), Some("0".into())));
+        if overlay.config.force_mask.is_some() {
+            plan.options.push(("xattr_permissions".into(), Some("2".into())));
+        }
     } else if id_map::is_rootless() {
         plan.options.push(("userxattr".into(), None));
     } else {

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, Mode, OFlags};
 
 use super::{Overlay, chain};
+use crate::archive::{OF_LAYER, OF_PROGRAM};
 use crate::driver::directory::{self, Look};
 use crate::driver::{Error, GraphDriver, Side};
 use crate::{LayerId, Root};
@@ -29,27 +30,34 @@ pub(super) fn create(
         Some(parent) => chain::of_child(overlay, parent)?,
         None => chain::Chain::default(),
     };
-    let look = Look::of(parent_diff(overlay, parent)?.as_deref())?;
+    if side == Side::Containers && overlay.config.force_mask.is_some() && overlay.config.mount_program.is_none() {
+        return Err(Error::MaskWithoutProgram);
+    }
+    let look = look_of(overlay, parent)?;
+    let private = overlay.config.force_mask.map_or(look, |mask| look.masked(mask)).private();
     let home = overlay.home_of(side);
     let opened = prepare_home(overlay, home)?;
     let dir = home.join(id);
     if dir.symlink_metadata().is_ok() {
         remove_stale(home, &opened, id)?;
     }
-    directory::make(&dir, look.private())?;
+    directory::make(&dir, private)?;
     let diff = dir.join("diff");
     match tree {
         Some(tree) => {
             // In this order: a directory that its owner may not write to cannot be moved to another parent (rename(2), EACCES).
             rustix::fs::renameat(CWD, tree, CWD, &diff).map_err(Error::io("moving the layer to", &diff))?;
-            look.put_on(&diff)?;
+            dress(overlay, look, &diff, side)?;
         }
-        None => directory::make(&diff, look)?,
+        None => {
+            directory::make(&diff, private)?;
+            dress(overlay, look, &diff, side)?;
+        }
     }
-    directory::make(&dir.join("work"), look.private())?;
-    directory::make(&dir.join("merged"), look.private())?;
+    directory::make(&dir.join("work"), private)?;
+    directory::make(&dir.join("merged"), private)?;
     if parent.is_none() {
-        directory::make(&dir.join("empty"), look.private())?;
+        directory::make(&dir.join("empty"), private)?;
     }
     make_link(home, id, &dir)?;
     if !chain.ids.is_empty() {
@@ -60,11 +68,24 @@ pub(super) fn create(
     Ok(())
 }
 
+/// How the root of a layer on `parent` is to look.
+fn look_of(overlay: &Overlay, parent: Option<&LayerId>) -> Result<Look, Error> {
+    let below = parent_diff(overlay, parent)?;
+    if overlay.config.force_mask.is_some() { Look::recorded(below.as_deref()) } else { Look::of(below.as_deref()) }
+}
+
+/// Gives the root of a layer its look.
+fn dress(overlay: &Overlay, look: Look, diff: &Path, side: Side) -> Result<(), Error> {
+    let Some(mask) = overlay.config.force_mask else { return look.put_on(diff) };
+    // The program reads a whole layer by the attribute that its root has: its own where it writes, else that of unpacked layers.
+    let names: &[&str] = if side == Side::Containers { &[OF_LAYER, OF_PROGRAM] } else { &[OF_LAYER] };
+    look.put_behind(mask, diff, names)
+}
+
 /// Gives the layer's root the look that `create` gave it, and empties the work directory.
 pub(super) fn settle(overlay: &Overlay, id: &LayerId, parent: Option<&LayerId>) -> Result<(), Error> {
     let dir = overlay.config.home.join(id);
-    let look = Look::of(parent_diff(overlay, parent)?.as_deref())?;
-    look.put_on(&dir.join("diff"))?;
+    dress(overlay, look_of(overlay, parent)?, &dir.join("diff"), Side::Containers)?;
     let work = dir.join("work");
     let root = match Root::open(&work) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
