@@ -79,7 +79,11 @@ impl Store {
             }
             other => other,
         };
-        written.map_err(Error::io("writing", &path))?;
+        written.map_err(|error| {
+            // A file may be there in which nothing stands.
+            let _ = std::fs::remove_file(&path);
+            Error::io("writing", &path)(error)
+        })?;
         Ok(Noted { path })
     }
 
