@@ -11,7 +11,7 @@ use crate::container::pull::{Fetch, PullPolicy};
 use crate::golang::duration::parse_duration;
 use crate::http::{Proxies, Retry, Settings};
 use crate::transport::Progress;
-use crate::transport::copy::Platform;
+use crate::transport::copy::{Existing, Platform, Signatures};
 use crate::transport::registry::{Network, TlsVerify};
 use crate::userns;
 
@@ -45,6 +45,33 @@ pub(super) struct RetryArgs {
     /// Pause before that, as 2s (default: 2s)
     #[arg(long, value_name = "DURATION")]
     retry_delay: Option<String>,
+}
+
+/// Signatures of an image on its way.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(super) struct SignatureArgs {
+    /// Do not copy the signatures that the image has
+    #[arg(long)]
+    remove_signatures: bool,
+
+    /// Sign the image with this key of gpg
+    #[arg(long, value_name = "FINGERPRINT")]
+    sign_by: Option<String>,
+}
+
+impl SignatureArgs {
+    /// What was asked for.
+    pub(super) fn resolve(&self) -> Signatures<'_> {
+        Signatures {
+            existing: existing(self.remove_signatures),
+            sign_by: self.sign_by.as_deref().filter(|key| !key.is_empty()),
+        }
+    }
+}
+
+/// What `--remove-signatures` means.
+pub(super) fn existing(remove: bool) -> Existing {
+    if remove { Existing::Remove } else { Existing::Copy }
 }
 
 impl RegistryArgs {
@@ -131,6 +158,7 @@ pub(super) fn policy_file(ctx: &Context) -> Result<PolicyFile, CommandError> {
 pub(super) struct Images<'a> {
     registries: &'a Registries,
     platform: Option<Platform>,
+    signatures: Signatures<'static>,
     trust: PolicyFile,
     temp_dir: PathBuf,
     network: Network,
@@ -148,11 +176,18 @@ impl<'a> Images<'a> {
         Ok(Self {
             registries: ctx.registries()?,
             platform,
+            signatures: Signatures::default(),
             trust: policy_file(ctx)?,
             temp_dir: ctx.temp_dir(),
             network,
             progress: progress(quiet),
         })
+    }
+
+    /// The same, without the signatures that they have.
+    pub(super) fn with_signatures(mut self, existing: Existing) -> Self {
+        self.signatures.existing = existing;
+        self
     }
 
     /// How they are obtained under a policy. Whoever names a platform wants to know whether there is something newer for it.
@@ -162,6 +197,7 @@ impl<'a> Images<'a> {
             policy: if self.platform.is_some() && policy == PullPolicy::Missing { PullPolicy::Newer } else { policy },
             platform: self.platform.as_ref(),
             trust: &self.trust,
+            signatures: self.signatures,
             temp_dir: &self.temp_dir,
             network: &self.network,
             progress: &self.progress,

@@ -14,7 +14,7 @@ use crate::conf::policy::Verdict;
 use crate::container::commit::{self, Afterwards, Clock, Documents, Edit, Export, HistoryPolicy, LayerPolicy, Outcome};
 use crate::container::push;
 use crate::image::{Change, Location, merge, setting};
-use crate::transport::copy::{Instances, LayerCompression, Platform, Uncompressed};
+use crate::transport::copy::{Instances, LayerCompression, Platform, Signatures, Uncompressed};
 use crate::transport::registry::Network;
 
 /// Make an image from a working container
@@ -117,6 +117,10 @@ pub(crate) struct CommitArgs {
     #[arg(short = 'D', long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     disable_compression: Option<bool>,
 
+    /// Sign the image with this key of gpg
+    #[arg(long, value_name = "FINGERPRINT")]
+    sign_by: Option<String>,
+
     #[command(flatten)]
     registry: RegistryArgs,
 }
@@ -137,7 +141,16 @@ pub(crate) fn commit(ctx: &Context, ui: &mut Ui, args: &CommitArgs) -> Result<Ex
         .map(String::as_str)
         .filter(|text| !matches!(Location::parse(text), Ok(None | Some(Location::Storage(_)))));
     let outcome = match place {
-        None => commit::commit(ctx.store()?, container, &options, &mut |line| ui.note(line))?,
+        None => {
+            if sign_by(args).is_some() && options.destination.is_none() {
+                return Err(CommandError::usage("an image without a name cannot be signed: give it one"));
+            }
+            let outcome = commit::commit(ctx.store()?, container, &options, &mut |line| ui.note(line))?;
+            if let (Some(key), Some(name)) = (sign_by(args), &options.destination) {
+                push::sign(ctx.store()?, &outcome.id, name, key)?;
+            }
+            outcome
+        }
         Some(place) => export(ctx, ui, args, Target { place, network: &network }, &options)?,
     };
     for warning in &outcome.warnings {
@@ -192,11 +205,16 @@ fn export(
         instances: Instances::Platform(Platform::of_this_machine()),
         format: None,
         compression: LayerCompression { uncompressed, ..args.compression.resolve()? },
+        signatures: Signatures { sign_by: sign_by(args), ..Signatures::default() },
         list: push::Afterwards::Keep,
     };
     let export = Export { push, progress: &access::progress(args.quiet.into()) };
     let container = args.operands.first().map(String::as_str).unwrap_or_default();
     Ok(commit::export(ctx.store()?, container, options, export, &mut |line| ui.note(line))?)
+}
+
+fn sign_by(args: &CommitArgs) -> Option<&str> {
+    args.sign_by.as_deref().filter(|key| !key.is_empty())
 }
 
 /// A policy that rejects images of the local store holds for those that are made there, as with Buildah.

@@ -76,7 +76,6 @@ pub const TOPICS: &[(&str, Refusal)] = &[
     ("build", coming("it builds no Dockerfile yet")),
     ("manifest", coming("a list has each image in one compression yet")),
     ("encryption", coming("encrypted layers are not implemented yet")),
-    ("signing", coming("signing is not implemented yet")),
     ("sbom", coming("it runs no scanner yet; a file that a scanner wrote can be added with copy")),
     (
         "cw",

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::access::{self, RegistryArgs, RetryArgs};
+use super::access::{self, RegistryArgs, RetryArgs, SignatureArgs};
 use super::from::write_id;
 use super::run_environment::containers_conf;
 use super::{CommandError, Context, Ui};
@@ -47,9 +47,8 @@ pub(crate) struct PushArgs {
     #[arg(short, long)]
     quiet: bool,
 
-    /// Accepted for scripts: no signatures are kept
-    #[arg(long)]
-    remove_signatures: bool,
+    #[command(flatten)]
+    signatures: SignatureArgs,
 
     /// Remove a list from the store after it was pushed
     #[arg(long)]
@@ -124,6 +123,7 @@ pub(crate) fn push(ctx: &Context, ui: &mut Ui, args: &PushArgs) -> Result<ExitCo
         instances: if args.all { Instances::All } else { Instances::Platform(Platform::of_this_machine()) },
         format: args.format.as_deref().map(format).transpose()?,
         compression: LayerCompression { uncompressed, ..args.compression(&conf).resolve()? },
+        signatures: args.signatures.resolve(),
         list: if args.rm { Afterwards::Remove } else { Afterwards::Keep },
     };
     let outcome = push::push(ctx.store()?, &options, &access::progress(args.quiet.into()))?;

@@ -1,24 +1,28 @@
 //! policy.json: which images may be used, containers-policy.json(5).
 //!
-//! Must not guess: a requirement that cannot be checked (a signature) is neither met nor ignored, it is
-//! [`Verdict::Unsupported`]; a file that can be read in two ways is an error.
+//! Must not guess: a requirement that cannot be checked is neither met nor ignored, it is [`Requirement::Unsupported`]; a file that
+//! can be read in two ways is an error.
+
+mod requirement;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
 
+pub use self::requirement::{Identity, Key, Requirement, Signed};
 use super::{Environment, Error, Presence, read_file};
 
-/// What the policy says about images.
+/// What the policy says about images whose signatures nobody can look at.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
     /// `insecureAcceptAnything`, or no file.
     #[default]
     Accept,
-    /// A requirement that cannot be checked (signatures): to be refused by name.
+    /// Signatures, or what is not known: to be refused by name.
     Unsupported,
     /// `reject`.
     Reject,
@@ -27,9 +31,10 @@ pub enum Verdict {
 /// A signature policy: what is said about images by where they come from.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Policy {
-    default: Verdict,
+    /// What holds where nothing else does; empty is no restriction.
+    default: Vec<Requirement>,
     /// By the name of the transport, then by scope; the scope `""` is the whole transport.
-    transports: BTreeMap<String, BTreeMap<String, Verdict>>,
+    transports: BTreeMap<String, BTreeMap<String, Vec<Requirement>>>,
 }
 
 /// The transport's name for the local store.
@@ -59,32 +64,37 @@ impl Policy {
     fn parse(path: &Path, text: &str) -> Result<Self, Error> {
         let refuse = |message: String| Error::Parse { path: path.to_owned(), message };
         let document: Document = serde_json::from_str(text).map_err(|error| refuse(error.to_string()))?;
-        if let Some(kind) = document.unknown_kind() {
-            return Err(refuse(format!("Unknown policy requirement type {kind:?}")));
-        }
-        let verdict = |requirements: &[Requirement]| {
-            // All of them must be met, so the strictest decides; a list without any is an error, not a permission.
-            let strictest = requirements.iter().map(Requirement::verdict).max();
-            strictest.ok_or_else(|| refuse("a list of requirements is empty".to_owned()))
+        let requirements = |raw: &[Box<RawValue>]| {
+            // A list without any is an error, not a permission.
+            let all: Result<Vec<_>, _> = raw.iter().map(|raw| Requirement::parse(raw)).collect();
+            match all {
+                Ok(all) if all.is_empty() => Err(refuse("a list of requirements is empty".to_owned())),
+                all => all.map_err(refuse),
+            }
         };
-        let default = verdict(&document.default)?;
+        let default = requirements(&document.default)?;
         let mut transports = BTreeMap::new();
         for (transport, scopes) in document.transports.0 {
-            let mut verdicts = BTreeMap::new();
-            for (scope, requirements) in scopes.0 {
-                verdicts.insert(scope, verdict(&requirements)?);
+            let mut by_scope = BTreeMap::new();
+            for (scope, raw) in scopes.0 {
+                by_scope.insert(scope, requirements(&raw)?);
             }
-            transports.insert(transport, verdicts);
+            transports.insert(transport, by_scope);
         }
         Ok(Self { default, transports })
     }
 
-    /// Whether an image may be read that comes by `transport` and lies in `scopes`, the narrowest first: the first scope that the
-    /// policy has decides, then the transport's own entry, then the default (containers-policy.json(5)).
-    pub fn verdict(&self, transport: &str, scopes: &[String]) -> Verdict {
-        let Some(known) = self.transports.get(transport) else { return self.default };
+    /// What an image must fulfil that comes by `transport` and lies in `scopes`, the narrowest first: the first scope that the policy
+    /// has decides, then the transport's own entry, then the default (containers-policy.json(5)). Nothing is no restriction.
+    pub fn requirements(&self, transport: &str, scopes: &[String]) -> &[Requirement] {
+        let Some(known) = self.transports.get(transport) else { return &self.default };
         let scoped = scopes.iter().find_map(|scope| known.get(scope.as_str()));
-        scoped.or_else(|| known.get("")).copied().unwrap_or(self.default)
+        scoped.or_else(|| known.get("")).unwrap_or(&self.default)
+    }
+
+    /// Whether such an image may be read without a look at its signatures.
+    pub fn verdict(&self, transport: &str, scopes: &[String]) -> Verdict {
+        strictest(self.requirements(transport, scopes))
     }
 
     /// Whether images may be read from the local store, whatever their names.
@@ -92,46 +102,26 @@ impl Policy {
         let whole = self.verdict(STORAGE, &[]);
         let scoped = self.transports.get(STORAGE).into_iter().flatten().filter(|(scope, _)| !scope.is_empty());
         // A scope below the transport is about some images only: those can't be told apart here.
-        if scoped.map(|(_, verdict)| *verdict).all(|verdict| verdict == whole) { whole } else { Verdict::Unsupported }
+        if scoped.map(|(_, all)| strictest(all)).all(|verdict| verdict == whole) { whole } else { Verdict::Unsupported }
     }
+}
+
+/// All of them must be met, so the strictest decides.
+fn strictest(requirements: &[Requirement]) -> Verdict {
+    let one = |requirement: &Requirement| match requirement {
+        Requirement::Accept => Verdict::Accept,
+        Requirement::Reject => Verdict::Reject,
+        Requirement::SignedBy(_) | Requirement::SigstoreSigned(_) | Requirement::Unsupported(_) => Verdict::Unsupported,
+    };
+    requirements.iter().map(one).max().unwrap_or_default()
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Document {
-    default: Vec<Requirement>,
+    default: Vec<Box<RawValue>>,
     #[serde(default)]
-    transports: UniqueMap<UniqueMap<Vec<Requirement>>>,
-}
-
-impl Document {
-    /// The first kind of requirement that nobody knows: what it wants cannot even be said.
-    fn unknown_kind(&self) -> Option<&str> {
-        let scoped = self.transports.0.values().flat_map(|scopes| scopes.0.values().flatten());
-        let kinds = self.default.iter().chain(scoped).map(|requirement| requirement.r#type.as_str());
-        kinds.into_iter().find(|kind| !KINDS.contains(kind))
-    }
-}
-
-/// The kinds of requirements (containers-policy.json(5)).
-const KINDS: [&str; 5] = ["insecureAcceptAnything", "reject", "signedBy", "signedBaseLayer", "sigstoreSigned"];
-
-/// One requirement; what only signatures need is not looked at.
-#[derive(Deserialize)]
-struct Requirement {
-    r#type: String,
-    #[serde(flatten)]
-    _rest: BTreeMap<String, IgnoredAny>,
-}
-
-impl Requirement {
-    fn verdict(&self) -> Verdict {
-        match self.r#type.as_str() {
-            "insecureAcceptAnything" => Verdict::Accept,
-            "reject" => Verdict::Reject,
-            _ => Verdict::Unsupported,
-        }
-    }
+    transports: UniqueMap<UniqueMap<Vec<Box<RawValue>>>>,
 }
 
 /// A JSON object in which a name that comes twice is an error.
@@ -202,7 +192,7 @@ mod tests {
     #[test]
     fn the_narrowest_scope_decides() {
         let text = r#"{"default":[{"type":"reject"}],"transports":{
-            "dir":{"":[{"type":"insecureAcceptAnything"}],"/a/b":[{"type":"reject"}],"/a/b/c":[{"type":"signedBy"}]},
+            "dir":{"":[{"type":"insecureAcceptAnything"}],"/a/b":[{"type":"reject"}],"/a/b/c":[{"type":"signedBy","keyType":"GPGKeys","keyPath":"/k"}]},
             "oci":{"/a":[{"type":"insecureAcceptAnything"}]}}}"#;
         let policy = Policy::parse(Path::new("/p"), text).unwrap();
         let verdict = |transport: &str, scopes: &[&str]| {
@@ -249,7 +239,7 @@ mod tests {
         };
         write("etc/containers/policy.json", "reject");
         assert_eq!(load(None).unwrap().local_store(), Verdict::Reject);
-        write("home/.config/containers/policy.json", "signedBy");
+        write("home/.config/containers/policy.json", "signedBaseLayer");
         assert_eq!(load(None).unwrap().local_store(), Verdict::Unsupported);
         let explicit = write("mine.json", "insecureAcceptAnything");
         assert_eq!(load(Some(&explicit)).unwrap().local_store(), Verdict::Accept);

@@ -20,7 +20,7 @@ use crate::conf::registries::ShortNameMode;
 use crate::conf::{self, PolicyFile, Registries};
 use crate::golang::goarch;
 use crate::image::{Location, Reference, location};
-use crate::transport::copy::{CopyOptions, Instances, LayerCompression, Platform};
+use crate::transport::copy::{CopyOptions, Instances, LayerCompression, Platform, Signatures};
 use crate::transport::registry::{Network, Relevance};
 use crate::transport::{self, Means, Progress, Source};
 use crate::userns;
@@ -69,6 +69,8 @@ pub struct Fetch<'a> {
     pub platform: Option<&'a Platform>,
     /// What may be read.
     pub trust: &'a PolicyFile,
+    /// What becomes of signatures.
+    pub signatures: Signatures<'a>,
     /// For temporary files.
     pub temp_dir: &'a Path,
     /// How registries are reached.
@@ -376,6 +378,7 @@ fn copy(
         format: None,
         compression: LayerCompression::default(),
         policy: &trust,
+        signatures: fetch.signatures,
     };
     let outcome = transport::copy(source, destination, &options, fetch.progress).map_err(failed)?;
     let id: ImageId = outcome.image.ok_or_else(|| Error::Nothing { operand: operand.to_owned() })?;

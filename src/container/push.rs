@@ -4,16 +4,16 @@
 
 use std::path::Path;
 
-use containers_storage::Digest;
 use containers_storage::images::Image;
 use containers_storage::store::{self, NameChange, Store};
+use containers_storage::{Digest, ImageId};
 
 use super::find_image::{self, Found, find_image};
 use super::manifest_list::{self, ListSource};
 use super::mounted;
 use crate::conf::{self, PolicyFile, Registries};
 use crate::image::{Format, Location, Reference, location, reference};
-use crate::transport::copy::{CopyOptions, Instances, LayerCompression};
+use crate::transport::copy::{CopyOptions, Instances, LayerCompression, Signatures};
 use crate::transport::registry::Network;
 use crate::transport::storage::StoreSource;
 use crate::transport::{self, Means, Progress, Source};
@@ -39,6 +39,8 @@ pub struct Options<'a> {
     pub format: Option<Format>,
     /// How layers are compressed.
     pub compression: LayerCompression,
+    /// What becomes of signatures.
+    pub signatures: Signatures<'a>,
     /// What becomes of a list.
     pub list: Afterwards,
 }
@@ -178,6 +180,7 @@ pub fn push<'s>(store: &'s Store, options: &Options<'s>, progress: &(dyn Fn(Prog
         format: options.format,
         compression: options.compression,
         policy: &trust,
+        signatures: options.signatures,
     };
     let outcome = transport::copy(source.as_ref(), destination, &copy_options, progress).map_err(failed)?;
     if options.list == Afterwards::Remove && is_list(&found.image) {
@@ -227,6 +230,19 @@ fn with_transport(text: &str) -> String {
     if text.starts_with("docker://") { text.to_owned() } else { format!("docker://{text}") }
 }
 
+/// Signs an image of the store under one of its names (`--sign-by`).
+pub fn sign(store: &Store, id: &ImageId, name: &str, key: &str) -> Result<(), Error> {
+    let destination = format!("containers-storage:{name}");
+    let image = || id.to_string();
+    let name = Reference::for_new_image(name);
+    let name = name.map_err(|source| Error::Name { image: image(), destination: destination.clone(), source })?;
+    transport::storage::sign(store, id, &name, key).map_err(|source| Error::Copy {
+        image: image(),
+        destination,
+        source: Box::new(source),
+    })
+}
+
 /// To push into the store that the image is in gives it another name; no byte needs to be copied for that.
 fn name_again(store: &Store, options: &Options<'_>, found: &Found, name: &str) -> Result<Outcome, Error> {
     let (image, destination) = (options.image.to_owned(), format!("containers-storage:{name}"));
@@ -234,8 +250,13 @@ fn name_again(store: &Store, options: &Options<'_>, found: &Found, name: &str) -
         Ok(reference) => reference.to_string(),
         Err(source) => return Err(Error::Name { image, destination, source }),
     };
-    match store.change_image_names(&found.id, NameChange::Add, &[reference]) {
-        Ok(_) => Ok(Outcome { manifest: None, warnings: Vec::new() }),
-        Err(source) => Err(Error::Store { image, destination, source: Box::new(source) }),
+    store.change_image_names(&found.id, NameChange::Add, std::slice::from_ref(&reference)).map_err(|source| Error::Store {
+        image,
+        destination,
+        source: Box::new(source),
+    })?;
+    if let Some(key) = options.signatures.sign_by {
+        sign(store, &found.id, &reference, key)?;
     }
+    Ok(Outcome { manifest: None, warnings: Vec::new() })
 }

@@ -22,6 +22,7 @@ pub mod manifest;
 pub mod merge;
 pub mod reference;
 pub mod setting;
+pub mod signature;
 pub mod time;
 
 pub use change::{Change, Warning};

@@ -80,6 +80,12 @@ impl Reference {
         Ok(parts.in_domain(parts.domain.unwrap_or(DOCKER_HUB))?.with_one_selector())
     }
 
+    /// A name in which a missing domain is Docker's, and nothing else is added.
+    pub fn named(text: &str) -> Result<Self, Error> {
+        let parts = Parts::split(text)?;
+        parts.in_domain(parts.domain.unwrap_or(DOCKER_HUB))
+    }
+
     /// The domain: `docker.io`, `localhost`, `registry.example:5000`.
     pub fn domain(&self) -> &str {
         &self.domain

@@ -4,6 +4,7 @@
 //! version                "Directory Transport Version: 1.1"
 //! manifest.json          the manifest or index; <hex>.manifest.json are the instances of an index
 //! <hex>                  configs and layers
+//! signature-1            signatures, with <hex>. before it those of an instance
 //! ```
 
 use std::collections::HashMap;
@@ -17,6 +18,7 @@ use super::oci::blob_of;
 use super::staging::{MadeDir, Staging};
 use super::{Accepts, BlobId, BlobStream, Destination, Error, InIndex, LayerForm, LayerRequest, RawManifest, Source, scopes};
 use crate::image::manifest::{self, Descriptor};
+use crate::image::signature::{self, MAX_COUNT};
 use crate::image::{Format, Location, Manifest};
 
 const VERSION_FILE: &str = "version";
@@ -42,6 +44,14 @@ fn instance_file(digest: &Digest) -> String {
     format!("{}.manifest.json", digest.hex())
 }
 
+/// Signatures are counted from 1.
+fn signature_file(instance: Option<&Digest>, number: usize) -> String {
+    match instance {
+        Some(digest) => format!("{}.signature-{number}", digest.hex()),
+        None => format!("signature-{number}"),
+    }
+}
+
 impl Source for DirSource {
     fn name(&self) -> String {
         Location::Dir(self.path.clone()).to_string()
@@ -62,6 +72,12 @@ impl Source for DirSource {
     fn manifest(&self, instance: Option<&Digest>) -> Result<RawManifest, Error> {
         let name = instance.map_or_else(|| MANIFEST_FILE.to_owned(), instance_file);
         Ok(RawManifest { bytes: self.files.read(&name, manifest::MAX_BYTES)?, media_type: None })
+    }
+
+    fn signatures(&self, instance: Option<&Digest>) -> Result<Vec<Vec<u8>>, Error> {
+        let names = (1..=MAX_COUNT).map(|number| signature_file(instance, number));
+        let names = names.take_while(|name| self.files.contains(name));
+        names.map(|name| self.files.read(&name, signature::MAX_BYTES)).collect()
     }
 
     fn blob(&self, blob: &Descriptor) -> Result<BlobStream<'static>, Error> {
@@ -169,6 +185,15 @@ impl Destination for DirDestination {
 
     fn put_index(&self, bytes: &[u8], _: &str) -> Result<(), Error> {
         self.put_bytes(MANIFEST_FILE, bytes)
+    }
+
+    fn holds_signatures(&self) -> bool {
+        true
+    }
+
+    fn put_signatures(&self, signatures: &[Vec<u8>], instance: Option<&Digest>) -> Result<(), Error> {
+        let mut numbered = signatures.iter().zip(1..);
+        numbered.try_for_each(|(bytes, number)| self.put_bytes(&signature_file(instance, number), bytes))
     }
 
     fn complete(self: Box<Self>) -> Result<Option<ImageId>, Error> {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use containers_storage::{Digest, archive, driver, store, tar_split};
 
 use super::registry;
+use super::trust::Refusal;
 use crate::image::{config, manifest};
 
 /// Why an image could not be read, written or copied.
@@ -117,17 +118,41 @@ pub enum Error {
         /// What is there.
         reason: String,
     },
-    /// The policy rejects the source. Scripts look for the words.
-    #[error("Source image rejected: Running image {place} is rejected by policy.")]
-    Rejected {
+    /// The policy does not accept the source. Scripts look for the words.
+    #[error("Source image rejected")]
+    Untrusted {
+        /// What the image lacks.
+        source: Box<Refusal>,
+    },
+    /// Signatures to a place that has none.
+    #[error("{place} cannot hold signatures: use --remove-signatures, and no --sign-by")]
+    NoPlaceForSignatures {
+        /// The destination.
+        place: String,
+    },
+    /// The image would become another one, which nobody has signed.
+    #[error(
+        "{place} would have to be changed for the destination, and that would invalidate signatures: use --remove-signatures"
+    )]
+    SignaturesLost {
         /// The source.
         place: String,
     },
-    /// The policy wants what cannot be checked.
-    #[error("Source image rejected: A signature was required, and none of {place} can be checked here")]
-    Signatures {
-        /// The source.
+    /// A file of signatures is not one.
+    #[error("the signatures of {place}: {problem}")]
+    BadSignatures {
+        /// The image.
         place: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// No signature was made.
+    #[error("signing the image with the key {key:?}: {problem}")]
+    Signing {
+        /// The key, as typed.
+        key: String,
+        /// What gpg said.
+        problem: String,
     },
     /// An index to a place that holds single images.
     #[error("copying multiple images to {place}: it holds one image only")]

@@ -10,7 +10,8 @@
 //! oci_layout/      oci:, oci-archive:                   docker_archive/ docker-archive:
 //! tarball          tarball:, read only                 tar_file, tar_writer   members of a tar, by name
 //! copy/            one image or all of an index         blob            streams that are verified as they pass
-//! compression/     gzip and zstd                        error
+//! compression/     gzip and zstd                        trust/         signatures, and what the policy asks of them
+//! error
 //! ```
 //!
 //! Invariants: documents are bytes first; what was not changed is copied byte for byte. Each blob is verified against the digest and
@@ -36,6 +37,7 @@ pub mod storage;
 mod tar_file;
 mod tar_writer;
 mod tarball;
+mod trust;
 
 use std::path::Path;
 
@@ -46,10 +48,11 @@ pub use self::blob::{BlobId, BlobStream};
 pub use self::copy::{CopyOptions, Instances, LayerCompression, Outcome, Platform, Progress, Recompress, Uncompressed, copy};
 pub use self::error::Error;
 use self::registry::Network;
+pub use self::trust::Refusal;
 use crate::conf::Registries;
 use crate::http::Retry;
 use crate::image::manifest::{Descriptor, LayerType};
-use crate::image::{Format, Location, Manifest};
+use crate::image::{Format, Location, Manifest, Reference};
 
 /// A manifest or index as it was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,6 +77,17 @@ pub trait Source: Send + Sync {
     /// Whether the policy has nothing to say, because the image is in the store in use: it was asked when the image came there.
     fn is_trusted(&self) -> bool {
         false
+    }
+
+    /// What the image is called where names are those of registries; signatures name images so.
+    fn reference(&self) -> Option<Reference> {
+        None
+    }
+
+    /// The signatures of the image, or with `instance` of the image of that digest of the index; unverified.
+    fn signatures(&self, instance: Option<&Digest>) -> Result<Vec<Vec<u8>>, Error> {
+        let _ = instance;
+        Ok(Vec::new())
     }
 
     /// The names that the image gets in a store when it is pulled from here, as Buildah gives them; none for an unnamed one.
@@ -160,6 +174,11 @@ pub trait Destination: Send + Sync {
     /// What a person calls it, `transport:rest`.
     fn name(&self) -> String;
 
+    /// What the image will be called where names are those of registries; a new signature names it so.
+    fn reference(&self) -> Option<Reference> {
+        None
+    }
+
     /// More names for the image, where a place keeps several (`docker-archive:`); elsewhere nothing.
     fn add_names(&mut self, names: &[String]) {
         let _ = names;
@@ -185,6 +204,17 @@ pub trait Destination: Send + Sync {
     fn put_index(&self, bytes: &[u8], media_type: &str) -> Result<(), Error> {
         let _ = (bytes, media_type);
         Err(Error::OneImageOnly { place: self.name() })
+    }
+
+    /// Whether signatures have a place here. Only then are there any to take.
+    fn holds_signatures(&self) -> bool {
+        false
+    }
+
+    /// Takes the signatures of a manifest or index that was put: those of `instance`, or of the whole.
+    fn put_signatures(&self, signatures: &[Vec<u8>], instance: Option<&Digest>) -> Result<(), Error> {
+        let _ = (signatures, instance);
+        Err(Error::NoPlaceForSignatures { place: self.name() })
     }
 
     /// Makes everything visible. The ID is that of the image in a store.
@@ -226,6 +256,12 @@ pub enum InIndex {
     Alone,
     /// It is one of the images of an index that follows.
     Instance,
+}
+
+/// The text of an error and of its causes.
+fn causes(error: &dyn std::error::Error) -> String {
+    let all = std::iter::successors(Some(error), |error| error.source());
+    all.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// What the opening of a place may need.

@@ -89,4 +89,5 @@ mod probe;
 mod process;
 mod races;
 mod registry;
+mod signatures;
 mod sources;

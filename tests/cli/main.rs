@@ -32,6 +32,7 @@ mod short_names;
 mod smoke;
 mod storage_options;
 mod stores;
+mod trust;
 mod usage;
 mod version;
 mod vfs;

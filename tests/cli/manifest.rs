@@ -48,9 +48,9 @@ fn architectures(list: &Value) -> Vec<&str> {
 fn what_is_wrong_is_said() {
     let env = world();
     env.ok(["manifest", "create", "l", "one"]);
-    insta::assert_snapshot!(env.run(["manifest", "add", "l", "nosuch"]), @r#"
+    insta::assert_snapshot!(env.run(["manifest", "add", "nosuch", "one"]), @r#"
     ------- stderr -------
-    Error: nosuch: image not known: initializing source docker://localhost:1/nosuch:latest: reading manifest latest in localhost:1/nosuch: connecting to https://localhost:1: connection refused
+    Error: nosuch: image not known
     hint: "coracle images" shows what the store has; other places are docker://NAME, oci:DIR, docker-archive:FILE, …
     [exit status: 125]
     "#);
@@ -74,18 +74,22 @@ fn what_is_wrong_is_said() {
         (&["add", "--artifact", "l", "nosuch"], "\"nosuch\" to determine its digest"),
         (&["add", "--artifact", "l", "."], "not a regular file"),
         (&["add", "l", "docker://localhost:1/x"], "connection refused"),
+        (&["add", "l", "localhost:1/nosuch"], "localhost:1/nosuch"),
+        (&["add", "l", "docker://localhost:1/nosuch"], "localhost:1/nosuch"),
         (&["add", "--insecure", "--tls-verify", "l", "one"], "--insecure"),
         (&["annotate", "l"], "requires at least 2 arg(s)"),
         (&["annotate", "--index", "l", "one"], "Did not expect image or artifact name \"one\""),
         (&["annotate", "--index", "--os", "x", "l"], "--index is not compatible with --os"),
         (&["annotate", "--os", "x", "l", "two"], "no instance matching digest"),
-        (&["remove", "l", "nosuch"], "Invalid instance \"nosuch\""),
+        (&["remove", "l", "localhost:1/nosuch"], "localhost:1/nosuch"),
+        (&["remove", "l", ""], "Invalid instance \"\""),
         (&["inspect", "one"], "image is not a manifest list"),
         (&["push", "one", "dir:x"], "image is not a manifest list"),
         (&["push", "l", "localhost:1/l"], "docker://localhost:1/l"),
         (&["push", "l", "docker-archive:x"], "it holds one image only"),
         (&["push", "--format", "v2s2", "l", "oci:x"], "does not take manifests in the format Docker v2s2"),
-        (&["push", "--sign-by", "x", "l", "dir:x"], "signing"),
+        (&["push", "--sign-by", "x", "l", "dir:x"], "signing the image"),
+        (&["push", "--sign-by", "x", "l", "oci:x"], "cannot hold signatures"),
         (&["push", "--add-compression", "zstd", "l", "dir:x"], "one compression"),
     ];
     for (words, said) in cases {

@@ -55,7 +55,7 @@ fn what_cannot_be_pushed_is_refused_by_name() {
         (&["--format", "v2s1", "box", "dir:x"], "v2s1"),
         (&["--compression-format", "zz", "box", "dir:x"], "\"zz\""),
         (&["--compression-level", "10", "box", "dir:x"], "level 10"),
-        (&["--sign-by", "me", "box", "dir:x"], "--sign-by"),
+        (&["--sign-by", "me", "box", "dir:x"], "Cannot determine canonical Docker reference"),
         (&["--encryption-key", "k", "box", "dir:x"], "--encryption-key"),
         (&[], "at least a source image ID must be specified"),
         (&["a", "b", "c"], "Only two arguments are necessary to push: source and destination"),

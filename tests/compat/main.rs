@@ -9,3 +9,4 @@ mod isolation;
 mod lists;
 mod outputs;
 mod settings;
+mod trust;

@@ -85,6 +85,7 @@ impl World {
             format: None,
             compression: LayerCompression::default(),
             policy,
+            signatures: transport::copy::Signatures::default(),
         }
     }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::{InsecureArgs, find, name};
-use crate::commands::access::{self, RegistryArgs, RetryArgs};
+use crate::commands::access::{self, RegistryArgs, RetryArgs, SignatureArgs};
 use crate::commands::from::write_id;
 use crate::commands::push::{CompressionArgs, format};
 use crate::commands::{CommandError, Context, Ui, args};
@@ -39,9 +39,8 @@ pub(crate) struct PushArgs {
     #[arg(short, long)]
     quiet: bool,
 
-    /// Accepted for scripts: no signatures are kept
-    #[arg(long)]
-    remove_signatures: bool,
+    #[command(flatten)]
+    signatures: SignatureArgs,
 
     /// Remove the list from the store after it was pushed
     #[arg(long, alias = "purge")]
@@ -83,6 +82,7 @@ pub(crate) fn push(ctx: &Context, ui: &mut Ui, args: &PushArgs) -> Result<ExitCo
         instances: if args.all.unwrap_or(true) { Instances::All } else { Instances::IndexOnly },
         format: args.format.as_deref().map(format).transpose()?,
         compression: LayerCompression { uncompressed: Uncompressed::AsDestination, ..compression },
+        signatures: args.signatures.resolve(),
         list: if args.rm { Afterwards::Remove } else { Afterwards::Keep },
     };
     let outcome = verb::push(ctx.store()?, &options, &access::progress(args.quiet.into()))?;

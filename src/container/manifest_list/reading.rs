@@ -8,7 +8,7 @@ use containers_storage::store::Store;
 
 use super::source::ListSource;
 use super::{Error, Stored, is_list, place};
-use crate::conf::{PolicyFile, Registries};
+use crate::conf::{Policy, PolicyFile, Registries};
 use crate::container::find_image::{self, Found, find_image};
 use crate::image::list::{Entry, List, Platform};
 use crate::image::manifest::index::{self, Index};
@@ -55,6 +55,7 @@ pub(super) struct Opened<'s> {
     place: String,
     /// The list of the store that it is.
     list: Option<Stored>,
+    policy: Policy,
 }
 
 /// Opens what `operand` means: a place, or else an image of the store.
@@ -93,7 +94,7 @@ fn place_of<'s>(store: &'s Store, operand: &str, location: Location, access: &Ac
     let trust = access.trust.load();
     let trust = trust.map_err(|source| Error::Policy { operand: operand.to_owned(), source: Box::new(source) })?;
     transport::copy::require_policy(source.as_ref(), &trust).map_err(failed)?;
-    Ok(Opened { operand: operand.to_owned(), source, place: location.to_string(), list: None })
+    Ok(Opened { operand: operand.to_owned(), source, place: location.to_string(), list: None, policy: trust })
 }
 
 /// The bytes of the list at the place that `operand` names; none for a name of the store.
@@ -118,11 +119,11 @@ fn stored<'s>(store: &'s Store, found: Found, operand: &str, access: &Access<'s>
     let (operand, place) = (operand.to_owned(), place(store, &found.id));
     if !is_list(store, &found.image)? {
         let source = Box::new(StoreSource::of_image(store, found.image, found.id.as_str()));
-        return Ok(Opened { operand, source, place, list: None });
+        return Ok(Opened { operand, source, place, list: None, policy: Policy::default() });
     }
     let list = Stored::read(store, found.image)?;
     let source = Box::new(ListSource::new(store, list.clone(), access)?);
-    Ok(Opened { operand, source, place, list: Some(list) })
+    Ok(Opened { operand, source, place, list: Some(list), policy: Policy::default() })
 }
 
 /// A place that means the same in every working directory.
@@ -164,7 +165,10 @@ impl Opened<'_> {
         let raw = self.source.manifest(None).map_err(|error| self.failed(error))?;
         let wrong = |source| Error::Document { operand: self.operand.clone(), source };
         let bytes = match Document::parse(&raw.bytes, raw.media_type.as_deref()).map_err(wrong)? {
-            Document::Image(manifest) => return Ok(vec![self.entry(&manifest)?]),
+            Document::Image(manifest) => {
+                self.require(&manifest, None)?;
+                return Ok(vec![self.entry(&manifest)?]);
+            }
             Document::Index(bytes) => bytes,
         };
         let index = Index::parse(&bytes, raw.media_type.as_deref()).map_err(wrong)?;
@@ -197,6 +201,7 @@ impl Opened<'_> {
         let Document::Image(manifest) = document else {
             return Err(Error::Nested { operand: self.operand.clone(), digest: entry.digest });
         };
+        self.require(&manifest, Some(&entry.digest))?;
         if (entry.platform.os.is_empty() || entry.platform.architecture.is_empty()) && !manifest.is_artifact() {
             let told = self.platform(&manifest)?;
             if entry.platform.os.is_empty() {
@@ -208,6 +213,12 @@ impl Opened<'_> {
             }
         }
         Ok(entry)
+    }
+
+    /// Refuses an image that the policy does not accept.
+    fn require(&self, manifest: &Manifest, instance: Option<&Digest>) -> Result<(), Error> {
+        let required = transport::copy::require_image(self.source.as_ref(), &self.policy, manifest.bytes(), instance);
+        required.map_err(|error| self.failed(error))
     }
 
     fn entry(&self, manifest: &Manifest) -> Result<Entry, Error> {

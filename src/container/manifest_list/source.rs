@@ -120,10 +120,12 @@ impl<'s> ListSource<'s> {
         }
         let source = self.open(digest)?;
         let own = source.manifest(None).ok().filter(|raw| Digest::of(&raw.bytes) == *digest);
-        let raw = match own {
-            Some(raw) => raw,
-            None => source.manifest(Some(digest))?,
+        let (raw, instance) = match own {
+            Some(raw) => (raw, None),
+            None => (source.manifest(Some(digest))?, Some(digest)),
         };
+        // What the list says is in the store and trusted; what is elsewhere is looked at where it comes in.
+        transport::copy::require_image(source.as_ref(), &self.policy, &raw.bytes, instance)?;
         Ok((raw, Home::Place(source)))
     }
 }
@@ -144,6 +146,13 @@ impl Source for ListSource<'_> {
 
     fn is_trusted(&self) -> bool {
         true
+    }
+
+    fn signatures(&self, instance: Option<&Digest>) -> Result<Vec<Vec<u8>>, transport::Error> {
+        let Some(digest) = instance else { return Ok(Vec::new()) };
+        let Some(Home::Place(source)) = self.home(digest) else { return Ok(Vec::new()) };
+        let own = source.manifest(None)?;
+        source.signatures(if Digest::of(&own.bytes) == *digest { None } else { Some(digest) })
     }
 
     fn names(&self) -> Vec<String> {

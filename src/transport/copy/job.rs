@@ -3,20 +3,28 @@
 use containers_storage::Digest;
 
 use super::plan::{self, Changed};
-use super::{CopyOptions, Instances, Progress, layers, read_config, read_instance};
+use super::{CopyOptions, Existing, Instances, LayerCompression, Progress, Recompress, Uncompressed};
+use super::{layers, read_config, read_instance};
+use crate::conf::policy::Requirement;
 use crate::image::manifest::edit::{Members, edit_each, set_descriptor};
 use crate::image::manifest::index::{Index, Instance};
 use crate::image::manifest::{self, Document};
-use crate::image::{Format, ImageConfig, Manifest};
-use crate::transport::{Destination, Error, InIndex, Source};
+use crate::image::{Format, ImageConfig, Manifest, Reference};
+use crate::transport::{Destination, Error, InIndex, Source, trust};
 
 /// What a copy needs all the way.
 pub(super) struct Job<'a> {
     pub(super) source: &'a dyn Source,
     pub(super) destination: &'a dyn Destination,
     pub(super) options: &'a CopyOptions<'a>,
+    /// What the policy asks of each image.
+    pub(super) requirements: &'a [Requirement],
     pub(super) progress: &'a (dyn Fn(Progress<'_>) + Sync),
 }
+
+/// How the layers of a signed image are copied: as they are.
+const UNCHANGED: LayerCompression =
+    LayerCompression { method: None, recompress: Recompress::Never, uncompressed: Uncompressed::Keep };
 
 /// A document as the destination has it.
 pub(super) struct Written {
@@ -26,8 +34,61 @@ pub(super) struct Written {
 }
 
 impl Job<'_> {
-    /// Copies one image.
-    pub(super) fn image(&self, manifest: &Manifest, in_index: InIndex) -> Result<Written, Error> {
+    /// Copies one image, which is `instance` of the source's index if that is one.
+    pub(super) fn image(&self, manifest: &Manifest, in_index: InIndex, instance: Option<&Digest>) -> Result<Written, Error> {
+        trust::require(self.source, self.requirements, manifest.bytes(), instance)?;
+        let signatures = self.signatures(instance)?;
+        let written = if signatures.is_empty() {
+            self.contents(manifest, in_index)?
+        } else {
+            let options = CopyOptions { compression: UNCHANGED, ..self.options.clone() };
+            let written = Job { options: &options, ..*self }.contents(manifest, in_index)?;
+            if written.digest != manifest.digest() {
+                return Err(Error::SignaturesLost { place: self.source.name() });
+            }
+            written
+        };
+        let in_index = (in_index == InIndex::Instance).then_some(&written.digest);
+        self.put_signatures(signatures, &written.digest, in_index)?;
+        Ok(written)
+    }
+
+    /// The signatures that are copied along. Where they have no place nothing is copied at all.
+    fn signatures(&self, instance: Option<&Digest>) -> Result<Vec<Vec<u8>>, Error> {
+        let found = match self.options.signatures.existing {
+            Existing::Copy => self.source.signatures(instance)?,
+            Existing::Remove => Vec::new(),
+        };
+        let wanted = !found.is_empty() || self.options.signatures.sign_by.is_some();
+        if wanted && !self.destination.holds_signatures() {
+            return Err(Error::NoPlaceForSignatures { place: self.destination.name() });
+        }
+        if let Some(key) = self.options.signatures.sign_by {
+            self.signed_name(key)?;
+        }
+        Ok(found)
+    }
+
+    /// The name that a new signature is for.
+    fn signed_name(&self, key: &str) -> Result<Reference, Error> {
+        self.destination.reference().ok_or_else(|| Error::Signing {
+            key: key.to_owned(),
+            problem: format!("Cannot determine canonical Docker reference for destination {}", self.destination.name()),
+        })
+    }
+
+    /// Hands the signatures on, with a new one if one is wished.
+    fn put_signatures(&self, mut signatures: Vec<Vec<u8>>, manifest: &Digest, instance: Option<&Digest>) -> Result<(), Error> {
+        if let Some(key) = self.options.signatures.sign_by {
+            signatures.push(trust::new_signature(manifest, &self.signed_name(key)?, key)?);
+        }
+        if signatures.is_empty() {
+            return Ok(());
+        }
+        self.destination.put_signatures(&signatures, instance)
+    }
+
+    fn contents(&self, manifest: &Manifest, in_index: InIndex) -> Result<Written, Error> {
         if manifest.is_artifact() {
             return self.artifact(manifest, in_index);
         }
@@ -80,6 +141,8 @@ impl Job<'_> {
         if !accepts.indexes {
             return Err(Error::OneImageOnly { place: self.destination.name() });
         }
+        trust::require(self.source, self.requirements, index.bytes(), None)?;
+        let signatures = self.signatures(None)?;
         let total = index.instances.len();
         let count = if self.options.instances == Instances::IndexOnly { 0 } else { total };
         (self.progress)(Progress::Instances { count, total });
@@ -92,14 +155,18 @@ impl Job<'_> {
         let media_type = if oci { manifest::OCI_INDEX } else { manifest::DOCKER_LIST };
         let edited = edited(index, media_type, &copied);
         let bytes = edited.map_err(|source| Error::Manifest { place: self.source.name(), source: source.into() })?;
+        if !signatures.is_empty() && bytes != index.bytes() {
+            return Err(Error::SignaturesLost { place: self.source.name() });
+        }
         (self.progress)(Progress::Index);
         self.destination.put_index(&bytes, media_type)?;
+        self.put_signatures(signatures, &Digest::of(&bytes), None)?;
         Ok(Written { digest: Digest::of(&bytes), size: bytes.len() as u64, media_type: media_type.to_owned() })
     }
 
     fn instance(&self, instance: &Instance) -> Result<Written, Error> {
         match read_instance(self.source, instance)? {
-            Document::Image(manifest) => self.image(&manifest, InIndex::Instance),
+            Document::Image(manifest) => self.image(&manifest, InIndex::Instance, Some(&instance.digest)),
             Document::Index(_) => {
                 let problem = format!("{} is an index inside of the index: copy it by itself", instance.digest);
                 Err(Error::Document { place: self.source.name(), problem })

@@ -18,9 +18,9 @@ use containers_storage::{Digest, ImageId};
 
 use self::job::Job;
 use super::compression::Method;
-use super::{BlobId, Destination, Error, InIndex, RawManifest, Source, blob};
+use super::{BlobId, Destination, Error, InIndex, RawManifest, Source, blob, trust};
 use crate::conf::Policy;
-use crate::conf::policy::Verdict;
+use crate::conf::policy::Requirement;
 use crate::image::manifest::Document;
 pub use crate::image::manifest::index::Platform;
 use crate::image::manifest::index::{Index, Instance};
@@ -81,6 +81,27 @@ pub struct CopyOptions<'a> {
     pub compression: LayerCompression,
     /// What may be read.
     pub policy: &'a Policy,
+    /// What becomes of signatures.
+    pub signatures: Signatures<'a>,
+}
+
+/// What becomes of signatures.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Signatures<'a> {
+    /// Those that the image has.
+    pub existing: Existing,
+    /// `--sign-by`: the key that a new one is made with.
+    pub sign_by: Option<&'a str>,
+}
+
+/// What becomes of the signatures that an image has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Existing {
+    /// They are copied, and nothing of the image may change then.
+    #[default]
+    Copy,
+    /// They are not (`--remove-signatures`).
+    Remove,
 }
 
 /// What is happening. The text of each is a line for standard error.
@@ -166,14 +187,18 @@ pub fn copy(
 ) -> Result<Outcome, Error> {
     require_policy(source, options.policy)?;
     progress(Progress::Signatures);
-    let job = Job { source, destination: destination.as_ref(), options, progress };
+    let requirements = requirements(source, options.policy);
+    let job = Job { source, destination: destination.as_ref(), options, requirements, progress };
     let raw = source.manifest(None)?;
     let written = match parse(source, &raw)? {
-        Document::Image(manifest) => job.image(&manifest, InIndex::Alone)?,
+        Document::Image(manifest) => job.image(&manifest, InIndex::Alone, None)?,
         Document::Index(bytes) => {
             let index = read_index(source, &bytes, raw.media_type.as_deref())?;
             match &options.instances {
-                Instances::Platform(platform) => job.image(&choose(source, index, platform)?, InIndex::Alone)?,
+                Instances::Platform(platform) => {
+                    let manifest = choose(source, index, platform)?;
+                    job.image(&manifest, InIndex::Alone, Some(&manifest.digest()))?
+                }
                 Instances::All | Instances::IndexOnly => job.index(&index)?,
             }
         }
@@ -182,7 +207,7 @@ pub fn copy(
     Ok(Outcome { digest: written.digest, size: written.size, media_type: written.media_type, image })
 }
 
-/// The manifest of the image that a source has for a platform, and its config's bytes, for `inspect`.
+/// The manifest of the image that a source has for a platform, and its config's bytes. No signature is looked at.
 pub fn read_image(source: &dyn Source, platform: &Platform) -> Result<(Manifest, Vec<u8>), Error> {
     let raw = source.manifest(None)?;
     let manifest = match parse(source, &raw)? {
@@ -193,16 +218,24 @@ pub fn read_image(source: &dyn Source, platform: &Platform) -> Result<(Manifest,
     Ok((manifest, config))
 }
 
-/// Refuses a source that the policy does not accept.
+/// What the policy asks of the images of a source.
+fn requirements<'p>(source: &dyn Source, policy: &'p Policy) -> &'p [Requirement] {
+    if source.is_trusted() { &[] } else { policy.requirements(source.transport(), &source.policy_scopes()) }
+}
+
+/// Refuses a source that the policy does not accept, whatever its signatures are.
 pub fn require_policy(source: &dyn Source, policy: &Policy) -> Result<(), Error> {
-    if source.is_trusted() {
-        return Ok(());
+    let hopeless = |requirement: &&Requirement| matches!(requirement, Requirement::Reject | Requirement::Unsupported(_));
+    match requirements(source, policy).iter().find(hopeless) {
+        Some(requirement) => trust::require(source, std::slice::from_ref(requirement), &[], None),
+        None => Ok(()),
     }
-    match policy.verdict(source.transport(), &source.policy_scopes()) {
-        Verdict::Accept => Ok(()),
-        Verdict::Reject => Err(Error::Rejected { place: source.name() }),
-        Verdict::Unsupported => Err(Error::Signatures { place: source.name() }),
-    }
+}
+
+/// Refuses an image that does not fulfil what the policy asks: the one with this manifest, which is that of `instance` if the source is
+/// an index.
+pub fn require_image(source: &dyn Source, policy: &Policy, manifest: &[u8], instance: Option<&Digest>) -> Result<(), Error> {
+    trust::require(source, requirements(source, policy), manifest, instance)
 }
 
 fn parse(source: &dyn Source, raw: &RawManifest) -> Result<Document, Error> {

@@ -225,6 +225,7 @@ mod tests {
             format,
             compression: LayerCompression { method: algorithm.and_then(method), ..LayerCompression::default() },
             policy: &policy,
+            signatures: crate::transport::copy::Signatures::default(),
         };
         let accepts =
             |formats: &'static [Format]| Accepts { formats, layers: LayerForm::Compress, indexes: false, parallel: 1 };

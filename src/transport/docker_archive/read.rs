@@ -140,6 +140,10 @@ impl Source for DockerArchiveSource {
         Vec::new()
     }
 
+    fn reference(&self) -> Option<Reference> {
+        Reference::parse_qualified(self.names.first()?).ok()
+    }
+
     fn names(&self) -> Vec<String> {
         self.names.clone()
     }

@@ -140,6 +140,10 @@ impl Destination for RegistryDestination<'_> {
         Location::Registry(self.reference.clone()).to_string()
     }
 
+    fn reference(&self) -> Option<Reference> {
+        Some(self.reference.clone())
+    }
+
     fn accepts(&self) -> Accepts {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let parallel = threads.clamp(*PARALLEL.start(), *PARALLEL.end());

@@ -121,6 +121,10 @@ impl Source for RegistrySource {
         scopes(&self.reference)
     }
 
+    fn reference(&self) -> Option<Reference> {
+        Some(self.reference.clone())
+    }
+
     fn names(&self) -> Vec<String> {
         vec![self.reference.to_string()]
     }

@@ -12,7 +12,7 @@ use containers_storage::store::{self, NewImage, StagedLayer};
 use containers_storage::{Digest, ImageId, LayerId};
 use jiff::Timestamp;
 
-use super::Handle;
+use super::{Handle, signatures};
 use crate::image::location::StorageName;
 use crate::image::manifest::Descriptor;
 use crate::image::{Format, ImageConfig, Location, Manifest, Reference, Time};
@@ -35,6 +35,7 @@ struct State {
     layers: Option<Layers>,
     staged: BTreeMap<usize, (StagedLayer, LayerContent)>,
     documents: Documents,
+    signatures: Vec<Vec<u8>>,
 }
 
 impl<'s> StoreDestination<'s> {
@@ -126,6 +127,10 @@ impl Destination for StoreDestination<'_> {
         self.location.to_string()
     }
 
+    fn reference(&self) -> Option<Reference> {
+        self.name.clone()
+    }
+
     fn accepts(&self) -> Accepts {
         let parallel = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_PARALLEL);
         // The layers are inflated here, but manifest and records tell of them as they came.
@@ -168,8 +173,17 @@ impl Destination for StoreDestination<'_> {
         Ok(())
     }
 
+    fn holds_signatures(&self) -> bool {
+        true
+    }
+
+    fn put_signatures(&self, signatures: &[Vec<u8>], _: Option<&Digest>) -> Result<(), Error> {
+        self.state().signatures = signatures.to_vec();
+        Ok(())
+    }
+
     fn complete(self: Box<Self>) -> Result<Option<ImageId>, Error> {
-        let State { staged, documents, .. } = std::mem::take(&mut *self.state());
+        let State { staged, documents, signatures, .. } = std::mem::take(&mut *self.state());
         let Some((config_digest, config, manifest)) = documents.both() else { return Ok(None) };
         let parsed = ImageConfig::parse(&config).map_err(|source| Error::Config { place: self.name(), source })?;
         let id = ImageId::of_config(&config_digest);
@@ -179,19 +193,22 @@ impl Destination for StoreDestination<'_> {
             None => self.put_layers(&parsed.diff_ids, staged)?,
         };
         let digest = manifest.digest();
+        let (metadata, signature_data) = signatures::write(&digest, &signatures);
+        let mut big_data = vec![
+            (config_digest.to_string(), config),
+            (format!("manifest-{digest}"), manifest.bytes().to_vec()),
+            ("manifest".to_owned(), manifest.bytes().to_vec()),
+        ];
+        big_data.extend(signature_data);
         let image = NewImage {
             passing: false,
             id: id.clone(),
             layer,
             names: self.name.iter().map(ToString::to_string).collect(),
-            metadata: "{}".to_owned(),
+            metadata,
             // An image that does not say when it was made is as old as its record.
             created: parsed.created.unwrap_or_else(|| Time::from_timestamp(Timestamp::now())).as_str().to_owned(),
-            big_data: vec![
-                (config_digest.to_string(), config),
-                (format!("manifest-{digest}"), manifest.bytes().to_vec()),
-                ("manifest".to_owned(), manifest.bytes().to_vec()),
-            ],
+            big_data,
             digest,
         };
         self.store.put_image(&image).map_err(|error| self.failed(error))?;

@@ -8,6 +8,7 @@
 mod destination;
 mod find;
 mod remembered;
+mod signatures;
 mod source;
 
 use std::path::Path;
@@ -17,6 +18,7 @@ use containers_storage::images::Image;
 use containers_storage::store::Store;
 
 pub(super) use self::destination::StoreDestination;
+pub use self::signatures::sign;
 pub use self::source::StoreSource;
 use super::Error;
 use crate::image::Location;

@@ -12,8 +12,8 @@ use containers_storage::layers::{Compression, Layer, Layers};
 use containers_storage::store::{self, Store};
 use containers_storage::{Digest, Root, tar_split};
 
-use super::Handle;
 use super::remembered::{self, Compressed};
+use super::{Handle, signatures};
 use crate::image::location::StorageName;
 use crate::image::manifest::{Descriptor, LayerType};
 use crate::image::{Format, Location, Manifest, Reference};
@@ -180,6 +180,21 @@ impl Source for StoreSource<'_> {
 
     fn is_trusted(&self) -> bool {
         matches!(self.store, Handle::InUse(_))
+    }
+
+    fn reference(&self) -> Option<Reference> {
+        let typed = match &self.location {
+            Location::Storage(name) => Reference::parse_qualified(&name.name).ok(),
+            _ => None,
+        };
+        typed.or_else(|| Reference::parse_qualified(self.image.names.first()?).ok())
+    }
+
+    fn signatures(&self, instance: Option<&Digest>) -> Result<Vec<Vec<u8>>, Error> {
+        match instance {
+            None => signatures::read(&self.store, &self.image, self.image.digest.as_ref()),
+            Some(digest) => signatures::read(&self.store, &self.image_of(digest)?, Some(digest)),
+        }
     }
 
     fn names(&self) -> Vec<String> {

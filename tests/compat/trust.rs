@@ -1,0 +1,96 @@
+//! policy.json and simple signatures: skopeo, which has the other tools' library, and we accept and refuse the same images. Debian's
+//! skopeo was built without sigstore, so that those signatures are tested in `tests/cli/trust.rs`.
+
+use crate::harness::{TestEnv, skip_without};
+
+/// Two keys of gpg, and `dir:` images: `plain` without a signature, `signed` by `a@test` as q.example/one:1, and others.
+const WORLD: &str = r#"
+export GNUPGHOME=$PWD/gnupg; mkdir -m 700 gnupg
+trap 'gpgconf --kill all' EXIT
+for key in a b; do
+    gpg --batch --quiet --passphrase '' --quick-generate-key $key@test ed25519 sign never 2>/dev/null
+    gpg --armor --export $key@test >$key.asc
+    gpg --export $key@test >$key.gpg
+done
+coracle push -q one dir:plain
+digest=sha256:$(sha256sum plain/manifest.json | cut -d' ' -f1)
+fingerprint() { gpg --batch --with-colons --list-keys $1@test 2>/dev/null | awk -F: '/^fpr/ { print $10; exit }'; }
+copy() { cp -r plain $1; }
+text() { printf '{"critical":{"identity":{"docker-reference":"%s"},"image":{"docker-manifest-digest":"%s"},"type":"%s"},"optional":null}' "$@"; }
+gpgsign() { gpg --batch --quiet --local-user $1 --sign --output -; }
+copy signed; skopeo standalone-sign signed/manifest.json q.example/one:1 $(fingerprint a) -o signed/signature-1 >/dev/null
+copy second; cp signed/signature-1 second/signature-2; printf '\243nonsense' >second/signature-1
+copy by-b; skopeo standalone-sign by-b/manifest.json q.example/one:1 $(fingerprint b) -o by-b/signature-1 >/dev/null
+copy of-other; text q.example/one:1 sha256:$(printf '%064d' 0) 'atomic container signature' | gpgsign a@test >of-other/signature-1
+copy other-type; text q.example/one:1 $digest 'other' | gpgsign a@test >other-type/signature-1
+copy not-json; echo hello | gpgsign a@test >not-json/signature-1
+copy more; text q.example/one:1 $digest 'atomic container signature' | sed 's/"optional"/"x":1,"optional"/' | gpgsign a@test >more/signature-1
+copy clear; text q.example/one:1 $digest 'atomic container signature' | gpg --batch --quiet --local-user a@test --clear-sign --output - >clear/signature-1
+copy detached; text q.example/one:1 $digest 'atomic container signature' | gpg --batch --quiet --local-user a@test --detach-sign --output - >detached/signature-1
+copy cut; head -c 100 signed/signature-1 >cut/signature-1
+copy unsigned-text; text q.example/one:1 $digest 'atomic container signature' | gpg --batch --quiet --store --output - >unsigned-text/signature-1
+copy twice; text q.example/one:1 $digest 'atomic container signature' | gpg --batch --quiet --local-user a@test --local-user b@test --sign --output - >twice/signature-1
+copy changed; cp signed/signature-1 changed; printf ' ' >>changed/manifest.json
+"#;
+
+const IMAGES: &str =
+    "plain signed second by-b of-other other-type not-json more clear detached cut unsigned-text twice changed";
+
+fn exact(name: &str) -> String {
+    format!(r#""signedIdentity":{{"type":"exactReference","dockerReference":"{name}"}}"#)
+}
+
+/// Requirements of the transport `dir`, in which PWD is the working directory.
+fn policies() -> Vec<String> {
+    let (right, wrong) = (exact("q.example/one:1"), exact("q.example/one:2"));
+    let repository = r#""signedIdentity":{"type":"exactRepository","dockerRepository":"q.example/one"}"#;
+    vec![
+        format!(r#"[{{"type":"signedBy","keyType":"GPGKeys","keyPath":"PWD/a.asc",{right}}}]"#),
+        format!(r#"[{{"type":"signedBy","keyType":"GPGKeys","keyPath":"PWD/b.gpg",{right}}}]"#),
+        format!(r#"[{{"type":"signedBy","keyType":"GPGKeys","keyPath":"PWD/a.gpg",{wrong}}}]"#),
+        format!(r#"[{{"type":"signedBy","keyType":"GPGKeys","keyPath":"PWD/a.gpg",{repository}}}]"#),
+        r#"[{"type":"signedBy","keyType":"GPGKeys","keyPath":"PWD/a.gpg"}]"#.to_owned(),
+        r#"[{"type":"signedBy","keyType":"GPGKeys","keyPath":"PWD/a.gpg","signedIdentity":{"type":"matchRepository"}}]"#
+            .to_owned(),
+        format!(r#"[{{"type":"signedBy","keyType":"GPGKeys","keyData":"KEYDATA",{right}}}]"#),
+        format!(r#"[{{"type":"signedBy","keyType":"GPGKeys","keyPath":"PWD/nosuch",{right}}}]"#),
+        format!(r#"[{{"type":"signedBy","keyType":"GPGKeys","keyPath":"PWD/a.asc",{right}}},{{"type":"reject"}}]"#),
+        r#"[{"type":"insecureAcceptAnything"}]"#.to_owned(),
+        r#"[{"type":"reject"}]"#.to_owned(),
+        r#"[{"type":"notKnown"}]"#.to_owned(),
+    ]
+}
+
+#[test]
+fn the_same_images_are_trusted() {
+    if skip_without(&["skopeo", "gpg", "gpgv"]) {
+        return;
+    }
+    let env = TestEnv::new();
+    env.write("f", "content\n");
+    env.shell("c=$(coracle from scratch); coracle copy -q $c f /f; coracle commit -q --rm $c one >/dev/null").success();
+    for (at, policy) in policies().iter().enumerate() {
+        let text = format!(r#"{{"default":[{{"type":"reject"}}],"transports":{{"dir":{{"":{policy}}}}}}}"#);
+        env.write(&format!("policy{at}"), text.replace("PWD", &env.work().display().to_string()));
+    }
+    let script = format!(
+        r#"{WORLD}
+        sed -i "s,KEYDATA,$(base64 -w0 a.gpg)," policy6
+        answers() {{
+            for policy in policy?  policy??; do
+                for image in {IMAGES}; do
+                    rm -rf out.$1; if $1 $policy $image >/dev/null 2>>errors.$1; then echo "$policy $image accepted"; else echo "$policy $image refused"; fi
+                done
+            done
+        }}
+        theirs() {{ skopeo --policy $1 copy -q --remove-signatures dir:$2 dir:out.theirs; }}
+        ours() {{ coracle --signature-policy $1 pull -q --remove-signatures dir:$2; }}
+        answers theirs >theirs & answers ours >ours; wait
+        grep -c accepted theirs; grep -c refused ours
+        diff theirs ours"#
+    );
+    let output = env.shell(&script);
+    assert_eq!(output.code, Some(0), "{output}");
+    let counts: Vec<usize> = output.out().split_whitespace().map(|count| count.parse().expect("a count")).collect();
+    assert!(counts[0] > 15 && counts[1] > 100, "both answers occur: {output}");
+}
