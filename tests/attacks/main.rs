@@ -19,7 +19,7 @@
 //! | A09 | paths: `names_never_become_paths`; ids are types that cannot hold another text |
 //! | A10 | paths: `names_never_become_paths`; archive: `a28_…` |
 //! | A11 | mounts: `a_missing_working_directory_…`; races: `missing_mount_points_…` |
-//! | A12 | paths: `owners_are_not_looked_up_…`; process: `a_user_database_…`; copier: `hostile_passwd` |
+//! | A12 | paths: `owners_are_not_looked_up_…`; process: `a_user_database_…`; copier: `hostile_passwd`; cli id_maps: `what_an_image_calls_…` |
 //! | A13 | races: `provided_files_…`; mounts: `links_in_the_place_of_mount_points_…` |
 //! | A14 | paths: `a_pipe_or_device_…`; process: `a_user_database_…`; copier: `own_ignore_file` |
 //! | A15 | rooted: `kernel_and_walk_give_the_same_answers_…` and the other tables; images: `odd_spellings_of_a_link_…` |
