@@ -319,14 +319,12 @@ fn names_in_a_shared_directory_are_random_or_looked_at() {
          coracle push -q app dir:d; coracle pull -q oci-archive:a.tar; coracle pull -q docker-archive:d.tar; coracle pull -q dir:d
          coracle commit -q --squash $c squashed; coracle diff $c; coracle info; coracle check; coracle rm $c"
     );
-    let traced = format!(
-        "for i in 1 2; do env -u XDG_RUNTIME_DIR strace -f -qq -A -o calls -e trace=mkdir,mkdirat,mknodat,openat,symlinkat,linkat,renameat2,bind \
-         sh -euc \"$0\" >/dev/null; rm -rf layout a.tar d.tar d; done"
-    );
+    let traced = "for i in 1 2; do env -u XDG_RUNTIME_DIR strace -f -qq -A -o calls -e trace=mkdir,mkdirat,mknodat,openat,symlinkat,linkat,renameat2,bind \
+         sh -euc \"$0\" >/dev/null; rm -rf layout a.tar d.tar d; done";
     env.output(
         {
             let mut command = env.command("sh");
-            command.args(["-euc", &traced, &verbs]);
+            command.args(["-euc", traced, &verbs]);
             command
         },
         b"",
