@@ -236,6 +236,23 @@ fn an_additional_store_is_read_used_and_never_changed() {
 }
 
 #[test]
+fn data_replaced_since_its_record_was_read_is_no_damage() {
+    as_user("data_replaced_since_its_record_was_read_is_no_damage", |world| {
+        let store = world.store();
+        let base = put_layer(&store, None, &[("etc/f", "x")]);
+        let image = store.put_image(&new_image(one_layer(&base), "list", &["localhost/list:1"])).unwrap();
+        store.put_image_data(&image.id, "list", b"one entry").unwrap();
+        let before = store.images().unwrap().get(&image.id).unwrap();
+        store.put_image_data(&image.id, "list", b"one entry and another").unwrap();
+        assert_eq!(store.image_data(&before, "list").unwrap(), b"one entry and another");
+        // What stays different is damage.
+        fs::write(store.images_dir().join(&image.id).join("list"), "another length").unwrap();
+        let record = store.images().unwrap().get(&image.id).unwrap();
+        assert!(matches!(store.image_data(&record, "list"), Err(Error::WrongData { .. })));
+    });
+}
+
+#[test]
 fn a_graph_root_that_others_may_write_to_is_refused() {
     as_user("a_graph_root_that_others_may_write_to_is_refused", |world| {
         use std::os::unix::fs::PermissionsExt;

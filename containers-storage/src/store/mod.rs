@@ -134,6 +134,18 @@ impl Store {
 
     /// The bytes stored for an image under `key`. They are checked against the digest in the record, where it has one.
     pub fn image_data(&self, image: &Image, key: &str) -> Result<Vec<u8>, Error> {
+        let damaged = match self.image_data_as_recorded(image, key) {
+            Err(error @ Error::WrongData { .. }) => error,
+            other => return other,
+        };
+        // The manifest of a list is replaced before its record: what disagrees may be a moment between the two, or after both. A
+        // writer of this thread sees its own change in any case.
+        let Ok(_lock) = self.lock(Rank::Images, Access::Shared) else { return Err(damaged) };
+        let now = self.load_images()?.find(&image.id)?;
+        now.map_or(Err(damaged), |now| self.image_data_as_recorded(&now, key))
+    }
+
+    fn image_data_as_recorded(&self, image: &Image, key: &str) -> Result<Vec<u8>, Error> {
         let missing = || Error::NoData { image: image.id.clone(), key: key.to_owned() };
         let file = big_data_file(key).ok_or_else(missing)?;
         if !image.big_data_names.iter().any(|name| name == key) {
