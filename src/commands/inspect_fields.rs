@@ -224,7 +224,7 @@ fn member(kind: Kind, json: &Json) -> Value {
         Truth => Value::Bool(json.as_bool().unwrap_or_default()),
         Number => Value::Int(json.as_i64().unwrap_or_default()),
         OptionalNumber => json.as_i64().map_or(Value::Null, Value::Int),
-        Time => json.as_str().and_then(|text| text.parse().ok()).map_or(Value::Null, Value::Time),
+        Time => json.as_str().and_then(|text| text.parse().ok()).map_or(Value::Null, |at: jiff::Timestamp| Value::from(at)),
         List | Structs(_) if json.is_null() => Value::NilList,
         Map if json.is_null() => Value::Map(Default::default()),
         Set => {

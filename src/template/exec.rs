@@ -258,7 +258,7 @@ impl<'a> Executor<'a> {
         self.last = Some(call.place);
         let Some((name, before)) = call.names.split_last() else { return Ok(receiver) };
         let receiver = self.fields(receiver, before)?;
-        let Some(Value::Time(instant)) = receiver.as_deref() else {
+        let Some(Value::Time(at)) = receiver.as_deref() else {
             return Err(self.error(call.place, format!("{name} has arguments but cannot be invoked as function")));
         };
         let mut arguments = Vec::with_capacity(call.words.len() + 1);
@@ -267,7 +267,7 @@ impl<'a> Executor<'a> {
         }
         arguments.extend(piped);
         let given: Vec<&Value> = arguments.iter().map(|operand| operand.as_deref().unwrap_or(&Value::Null)).collect();
-        let value = time::method(*instant, name, &given).map_err(|error| self.no_method(call.place, name, &given, error))?;
+        let value = time::method(at, name, &given).map_err(|error| self.no_method(call.place, name, &given, error))?;
         Ok(Some(Cow::Owned(value)))
     }
 
@@ -286,8 +286,8 @@ impl<'a> Executor<'a> {
 
     fn fields(&self, mut value: Operand<'a>, names: &[String]) -> Result<Operand<'a>, Error> {
         for name in names {
-            if let (Some(Value::Time(instant)), Some(place)) = (value.as_deref(), self.last) {
-                let result = time::method(*instant, name, &[]).map_err(|error| self.no_method(place, name, &[], error))?;
+            if let (Some(Value::Time(at)), Some(place)) = (value.as_deref(), self.last) {
+                let result = time::method(at, name, &[]).map_err(|error| self.no_method(place, name, &[], error))?;
                 value = Some(Cow::Owned(result));
                 continue;
             }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use jiff::Timestamp;
+use jiff::Zoned;
 
 use super::Value;
 
@@ -14,7 +14,7 @@ pub(super) fn plain(value: &Value) -> String {
         Value::Int(value) => value.to_string(),
         Value::Float(value) => shortest(*value),
         Value::Str(text) => text.clone(),
-        Value::Time(instant) => time(*instant),
+        Value::Time(at) => time(at),
         Value::NilList => "[]".to_owned(),
         Value::List(items) => format!("[{}]", joined(items.iter().map(plain))),
         Value::Map(members) => format!("map[{}]", joined(members.iter().map(|(key, value)| format!("{key}:{}", plain(value))))),
@@ -26,10 +26,15 @@ fn joined(parts: impl Iterator<Item = String>) -> String {
     parts.collect::<Vec<_>>().join(" ")
 }
 
-/// `time.Time.String` in UTC: `2006-01-02 15:04:05.999999999 +0000 UTC`.
-pub(super) fn time(instant: Timestamp) -> String {
-    let text = instant.to_string().replacen('T', " ", 1);
-    format!("{} +0000 UTC", text.trim_end_matches('Z'))
+/// `time.Time.String`: `2006-01-02 15:04:05.999999999 -0700 MST`.
+pub(super) fn time(at: &Zoned) -> String {
+    let text = at.datetime().to_string().replacen('T', " ", 1);
+    format!("{text} {} {}", at.strftime("%z"), zone_name(at))
+}
+
+/// `MST`: the short name of the zone at that time.
+pub(super) fn zone_name(at: &Zoned) -> String {
+    at.time_zone().to_offset_info(at.timestamp()).abbreviation().to_owned()
 }
 
 /// A float with as few digits as identify it, with an exponent below 1e-4 and from 1e6 on (`%v`).

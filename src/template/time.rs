@@ -1,11 +1,10 @@
-//! The methods of Go's `time.Time` that templates call on a time, in UTC, and its layouts (package `time`, "Constants").
+//! The methods of Go's `time.Time` that templates call on a time, and its layouts (package `time`, "Constants").
 
-use jiff::Timestamp;
-use jiff::civil::DateTime;
+use jiff::Zoned;
 use jiff::tz::TimeZone;
 
 use super::Value;
-use super::text::time;
+use super::text::{time, zone_name};
 
 /// Why a method could not be called.
 #[derive(Debug, PartialEq, Eq)]
@@ -22,12 +21,12 @@ pub(super) enum MethodError {
 }
 
 /// Calls `name` on a time.
-pub(super) fn method(instant: Timestamp, name: &str, arguments: &[&Value]) -> Result<Value, MethodError> {
-    let at = TimeZone::UTC.to_datetime(instant);
+pub(super) fn method(at: &Zoned, name: &str, arguments: &[&Value]) -> Result<Value, MethodError> {
+    let instant = at.timestamp();
     let want = usize::from(name == "Format");
     let value = match name {
         "Format" => match arguments.first() {
-            Some(Value::Str(layout)) => Value::Str(format(instant, layout)),
+            Some(Value::Str(layout)) => Value::Str(format(at, layout)),
             Some(_) => return Err(MethodError::NoText),
             None => return Err(MethodError::Count { want }),
         },
@@ -44,8 +43,9 @@ pub(super) fn method(instant: Timestamp, name: &str, arguments: &[&Value]) -> Re
         "Minute" => Value::Int(at.minute().into()),
         "Second" => Value::Int(at.second().into()),
         "Nanosecond" => Value::Int(at.subsec_nanosecond().into()),
-        "UTC" => Value::Time(instant),
-        "String" => Value::Str(time(instant)),
+        "UTC" => Value::from(instant),
+        "Local" => Value::Time(at.with_time_zone(TimeZone::system())),
+        "String" => Value::Str(time(at)),
         // The zero time of Go is the year 1, which no image has.
         "IsZero" => Value::Bool(false),
         _ => return Err(MethodError::Unknown),
@@ -63,8 +63,7 @@ const CHUNKS: [&str; 30] = [
 ];
 
 /// `time.Time.Format`.
-fn format(instant: Timestamp, layout: &str) -> String {
-    let at = TimeZone::UTC.to_datetime(instant);
+fn format(at: &Zoned, layout: &str) -> String {
     let mut out = String::new();
     let mut rest = layout;
     while let Some(first) = rest.chars().next() {
@@ -96,7 +95,7 @@ fn fraction(rest: &str) -> Option<(usize, usize, bool)> {
     ends.then_some((1 + digits, digits, digit == '9'))
 }
 
-fn subsecond(at: DateTime, point: &str, digits: usize, trims: bool) -> String {
+fn subsecond(at: &Zoned, point: &str, digits: usize, trims: bool) -> String {
     let all = format!("{:09}", at.subsec_nanosecond());
     let kept: String = all.chars().chain(std::iter::repeat('0')).take(digits).collect();
     match kept.trim_end_matches('0') {
@@ -106,14 +105,14 @@ fn subsecond(at: DateTime, point: &str, digits: usize, trims: bool) -> String {
     }
 }
 
-fn shown(at: DateTime, chunk: &str) -> String {
+fn shown(at: &Zoned, chunk: &str) -> String {
     let hour12 = (at.hour() + 11) % 12 + 1;
     match chunk {
         "January" => MONTHS[month_index(at)].to_owned(),
         "Jan" => MONTHS[month_index(at)][..3].to_owned(),
         "Monday" => weekday(at).to_owned(),
         "Mon" => weekday(at)[..3].to_owned(),
-        "MST" => "UTC".to_owned(),
+        "MST" => zone_name(at),
         "2006" => format!("{:04}", at.year()),
         "06" => format!("{:02}", at.year().rem_euclid(100)),
         "01" => format!("{:02}", at.month()),
@@ -132,29 +131,53 @@ fn shown(at: DateTime, chunk: &str) -> String {
         "5" => at.second().to_string(),
         "PM" => if at.hour() < 12 { "AM" } else { "PM" }.to_owned(),
         "pm" => if at.hour() < 12 { "am" } else { "pm" }.to_owned(),
-        "-07:00" => "+00:00".to_owned(),
-        "-0700" => "+0000".to_owned(),
-        "-07" => "+00".to_owned(),
-        _ => "Z".to_owned(),
+        "-07:00" => at.strftime("%:z").to_string(),
+        "-0700" => at.strftime("%z").to_string(),
+        "-07" => offset_hours(at),
+        _ if at.offset().is_zero() => "Z".to_owned(),
+        "Z07:00" => at.strftime("%:z").to_string(),
+        "Z0700" => at.strftime("%z").to_string(),
+        "Z07" => offset_hours(at),
+        _ => chunk.to_owned(),
     }
 }
 
-fn month_index(at: DateTime) -> usize {
+/// `-07`: whole hours only, as Go.
+fn offset_hours(at: &Zoned) -> String {
+    let minutes = at.offset().seconds() / 60;
+    format!("{}{:02}", if minutes < 0 { '-' } else { '+' }, minutes.abs() / 60)
+}
+
+fn month_index(at: &Zoned) -> usize {
     usize::try_from(at.month() - 1).unwrap_or_default().min(11)
 }
 
-fn weekday(at: DateTime) -> &'static str {
+fn weekday(at: &Zoned) -> &'static str {
     const NAMES: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
     NAMES[usize::try_from(at.weekday().to_monday_zero_offset()).unwrap_or_default().min(6)]
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::value::HtmlEscape;
     use super::*;
 
     fn called(name: &str, arguments: &[&Value]) -> Result<String, MethodError> {
-        let instant: Timestamp = "2026-11-01T13:05:09.0625Z".parse().expect("a time");
-        method(instant, name, arguments).map(|value| super::super::text::plain(&value))
+        let instant: jiff::Timestamp = "2026-11-01T13:05:09.0625Z".parse().expect("a time");
+        method(&instant.to_zoned(TimeZone::UTC), name, arguments).map(|value| super::super::text::plain(&value))
+    }
+
+    #[test]
+    fn times_in_another_zone() {
+        let instant: jiff::Timestamp = "2026-11-01T13:05:09.5Z".parse().expect("a time");
+        let at = instant.to_zoned(TimeZone::posix("NST3:30NDT,M3.2.0,M11.1.0").expect("a zone"));
+        let shown = |layout: &str| method(&at, "Format", &[&Value::from(layout)]).map(|value| super::super::text::plain(&value));
+        assert_eq!(time(&at), "2026-11-01 09:35:09.5 -0330 NST");
+        assert_eq!(shown("15:04 -07:00 -0700 -07 MST").as_deref(), Ok("09:35 -03:30 -0330 -03 NST"));
+        assert_eq!(shown("Z07:00 Z0700 Z07 Z").as_deref(), Ok("-03:30 -0330 -03 Z"));
+        assert_eq!(method(&at, "UTC", &[]), Ok(Value::from(instant)));
+        assert_eq!(method(&at, "Hour", &[]), Ok(Value::Int(9)));
+        assert_eq!(Value::Time(at).to_json("", HtmlEscape::On), "\"2026-11-01T09:35:09.5-03:30\"");
     }
 
     #[test]

@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, Zoned};
 
 use crate::golang::json;
 
@@ -21,8 +22,8 @@ pub enum Value {
     Float(f64),
     /// A string.
     Str(String),
-    /// An instant, printed as Go's `time.Time` in UTC.
-    Time(Timestamp),
+    /// An instant in a zone (UTC, until a template asks for the local one), printed as Go's `time.Time`.
+    Time(Zoned),
     /// A slice.
     List(Vec<Value>),
     /// A slice that was never made: no elements, and `null` in JSON.
@@ -164,7 +165,7 @@ impl JsonWriter<'_> {
             Value::Float(value) if !value.is_finite() => self.out.push_str("null"),
             Value::Float(value) => self.out.push_str(&json_number(*value)),
             Value::Str(text) => self.string(text),
-            Value::Time(instant) => self.string(&instant.to_string()),
+            Value::Time(instant) => self.string(&rfc3339(instant)),
             Value::List(items) => self.sequence('[', ']', items.iter(), |writer, item| writer.value(item)),
             Value::Map(members) => self.sequence('{', '}', members.iter(), |writer, (key, value)| writer.member(key, value)),
             Value::Struct(fields) => {
@@ -261,9 +262,15 @@ impl From<String> for Value {
     }
 }
 
+/// As Go's `time.Time` becomes JSON: with `Z` or the zone's distance from UTC.
+fn rfc3339(at: &Zoned) -> String {
+    let instant = at.timestamp();
+    if at.offset().is_zero() { instant.to_string() } else { instant.display_with_offset(at.offset()).to_string() }
+}
+
 impl From<Timestamp> for Value {
     fn from(value: Timestamp) -> Self {
-        Self::Time(value)
+        Self::Time(value.to_zoned(TimeZone::UTC))
     }
 }
 
