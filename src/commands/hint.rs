@@ -25,7 +25,8 @@ fn with_nearest_name(context: &Context, error: CommandError) -> CommandError {
     // Verbs that take both look for an image last, so that its error is the one that is left.
     let hint = unknown_image(&text)
         .and_then(|name| nearest_image(context, name).or_else(|| nearest_container(context, name)))
-        .or_else(|| unknown_container(&text).and_then(|name| nearest_container(context, name)));
+        .or_else(|| unknown_container(&text).and_then(|name| nearest_container(context, name)))
+        .or_else(|| asked_registry(&text).and_then(|name| nearest_image(context, name)));
     error.hinting(hint)
 }
 
@@ -39,6 +40,12 @@ fn unknown_image(text: &str) -> Option<&str> {
 fn unknown_container(text: &str) -> Option<&str> {
     let before = &text[..text.find(": container not known")?];
     Some(before.rsplit(' ').next().unwrap_or(before).trim_matches('"'))
+}
+
+/// `x` of `… initializing source docker://x: …`: what the store lacks is looked for at a registry.
+fn asked_registry(text: &str) -> Option<&str> {
+    let (_, after) = text.split_once("initializing source docker://")?;
+    after.split(": ").next()
 }
 
 fn nearest_image(context: &Context, operand: &str) -> Option<String> {
@@ -75,6 +82,8 @@ mod tests {
         assert_eq!(unknown_image("nosuch: image not known"), Some("nosuch"));
         assert_eq!(unknown_image("1 error occurred:\n\t* a/b:1: image not known\n"), Some("a/b:1"));
         assert_eq!(unknown_image("no space left"), None);
+        assert_eq!(asked_registry("initializing source docker://localhost/web:1: reading"), Some("localhost/web:1"));
+        assert_eq!(asked_registry("initializing source oci:web: reading"), None);
         assert_eq!(unknown_container("reading build container \"web\": container not known"), Some("web"));
         assert_eq!(unknown_container("error unmounting container web: container not known"), Some("web"));
     }

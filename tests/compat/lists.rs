@@ -80,9 +80,7 @@ fn answers(tool: &str) -> Vec<String> {
     let answer = |script: &&str| {
         let output = env.shell(&format!("set +e; B={tool}; {PRELUDE}\n{script}"));
         env.shell("coracle rm -a >/dev/null; coracle manifest rm l m n >/dev/null 2>&1 || true; rm -rf out o d");
-        let text = output.to_string();
-        let stdout = text.split("------- stderr -------").next().unwrap_or_default();
-        format!("{stdout}[{:?}]\n", output.code)
+        format!("{}\n[{:?}]\n", output.out(), output.code)
     };
     SCRIPTS.iter().map(answer).collect()
 }
