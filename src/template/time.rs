@@ -171,7 +171,8 @@ mod tests {
     fn times_in_another_zone() {
         let instant: jiff::Timestamp = "2026-11-01T13:05:09.5Z".parse().expect("a time");
         let at = instant.to_zoned(TimeZone::posix("NST3:30NDT,M3.2.0,M11.1.0").expect("a zone"));
-        let shown = |layout: &str| method(&at, "Format", &[&Value::from(layout)]).map(|value| super::super::text::plain(&value));
+        let shown =
+            |layout: &str| method(&at, "Format", &[&Value::from(layout)]).map(|value| super::super::text::plain(&value));
         assert_eq!(time(&at), "2026-11-01 09:35:09.5 -0330 NST");
         assert_eq!(shown("15:04 -07:00 -0700 -07 MST").as_deref(), Ok("09:35 -03:30 -0330 -03 NST"));
         assert_eq!(shown("Z07:00 Z0700 Z07 Z").as_deref(), Ok("-03:30 -0330 -03 Z"));

@@ -174,17 +174,17 @@ fn differences(group: &Group, builder: Builder, debian: Option<&Path>) -> Vec<St
 /// The reference without what `builder` cannot do, and ours with the reference's answer there, after a look at how it failed.
 fn without_the_impossible(builder: Builder, theirs: &Answers, ours: &Answers) -> (Answers, Answers) {
     let (mut theirs, mut ours) = (theirs.clone(), ours.clone());
+    let Some(kind) = builder.inside else { return (theirs, ours) };
     let (script, words) = IMPOSSIBLE_IN_DOCKER;
     let at = BUSYBOX.iter().position(|name| *name == script).expect("the script");
     let (text, status, stderr) = &mut ours.scripts[at];
-    match builder.inside {
-        None => return (theirs, ours),
-        Some(Kind::Podman) => {
+    match kind {
+        Kind::Podman => {
             // Its filter lets nobody set a host name, not even in a namespace of one's own.
             let kept = text.lines().nth(HOST_NAME_LINE).expect("the host name").to_owned();
             *text = text.replace(&format!("\n{kept}\n"), "\nstepbox\n");
         }
-        Some(Kind::Docker) => {
+        Kind::Docker => {
             assert!(*status == Some(125) && stderr.contains(words), "{script}: {text}\n{stderr}");
             ours.scripts[at] = theirs.scripts[at].clone();
             theirs.images = without_image(&theirs.images, script);
