@@ -318,7 +318,10 @@ fn the_policy_decides_by_transport_and_path() {
     let source = coracle::transport::open_source(&base, world.means()).unwrap();
     let destination = coracle::transport::open_destination(&world.at("dir:d"), world.means()).unwrap();
     let copied = coracle::transport::copy(source.as_ref(), destination, &world.options(&policy), &|_| {});
-    assert_eq!(copied.unwrap_err().to_string(), format!("Source image rejected: Running image {base} is rejected by policy."));
+    let error = copied.unwrap_err();
+    let why = std::error::Error::source(&error).map(ToString::to_string);
+    assert_eq!(error.to_string(), "Source image rejected");
+    assert_eq!(why, Some(format!("Running image {base} is rejected by policy.")));
     assert!(!world.path("d").exists());
     // What is in the store was asked about when it came there.
     world.copy(&base, &Location::stored("x")).unwrap();
