@@ -99,7 +99,7 @@ pub struct NamespaceArgs {
     #[arg(long, value_name = "NAMESPACE")]
     pub ipc: Option<String>,
 
-    /// Network: private, host, none, slirp4netns[:OPTIONS], pasta[:OPTIONS], or a path
+    /// Network: private, host, none, slirp4netns or pasta (with or without :OPTIONS), or a path
     #[arg(long, alias = "net", value_name = "NETWORK")]
     pub network: Option<String>,
 
