@@ -212,7 +212,6 @@ fn a_restriction_that_is_unknown_is_refused() {
         "--isolation=Insecure".to_owned(),
         "--isolation=x".to_owned(),
         "--security-opt=apparmor=strict".to_owned(),
-        "--security-opt=label=type:container_t".to_owned(),
         "--security-opt=nonsense".to_owned(),
         "--security-opt=seccomp=/nonexistent.json".to_owned(),
         seccomp(&unknown),

@@ -14,7 +14,7 @@ impl World {
         let home = world.path("home/u");
         std::fs::create_dir_all(&home).unwrap();
         world.set("HOME", home.to_str().unwrap());
-        world.set("XDG_RUNTIME_DIR", "/run/user/1000");
+        world.set("XDG_RUNTIME_DIR", "/run/user/4242424242");
         world
     }
 
@@ -52,7 +52,7 @@ fn defaults_of_a_user_and_of_root() {
     let world = World::new();
     let conf = world.user().unwrap();
     assert_eq!(conf.graph_root, world.path("home/u/.local/share/containers/storage"));
-    assert_eq!(conf.run_root, PathBuf::from("/run/user/1000/containers"));
+    assert_eq!(conf.run_root, PathBuf::from("/run/user/4242424242/containers"));
     assert!(conf.rootless && !conf.driver_is_explicit && conf.files.is_empty());
     let root = Conf::resolve(&world.environment(0), &Overrides::default()).unwrap();
     assert_eq!(root.graph_root, PathBuf::from("/var/lib/containers/storage"));
@@ -125,7 +125,7 @@ fn the_systems_graph_root_is_roots() {
     world.file("etc/containers/storage.conf", "[storage]\ngraphroot='/var/lib/containers/storage'\nrunroot='/run/x'\n");
     let conf = world.user().unwrap();
     assert_eq!(conf.graph_root, world.path("home/u/.local/share/containers/storage"));
-    assert_eq!(conf.run_root, PathBuf::from("/run/user/1000/containers"));
+    assert_eq!(conf.run_root, PathBuf::from("/run/user/4242424242/containers"));
     let root = Conf::resolve(&world.environment(0), &Overrides::default()).unwrap();
     assert_eq!(root.run_root, PathBuf::from("/run/x"));
     world.file("etc/containers/storage.conf", "[storage]\nrootless_storage_path='/fast/$UID'\ngraphroot='/var/lib/x'\n");
@@ -139,7 +139,7 @@ fn the_command_line_wins() {
     let overrides = Overrides { graph_root: Some("/g".into()), driver: Some("overlay2".into()), ..Overrides::default() };
     let conf = world.with(&overrides).unwrap();
     assert_eq!(conf.graph_root, PathBuf::from("/g"));
-    assert_eq!(conf.run_root, PathBuf::from("/run/user/1000/containers"));
+    assert_eq!(conf.run_root, PathBuf::from("/run/user/4242424242/containers"));
     assert!(conf.options.mount_options.is_empty(), "a named driver drops the file's options");
     world.set("STORAGE_DRIVER", "overlay");
     world.set("STORAGE_OPTS", "overlay.mountopt=nosuid,vfs.unknown=none");
