@@ -224,7 +224,8 @@ mod tests {
     use super::*;
     use crate::table::Table;
 
-    fn images(text: &str) -> Images {
+    /// The images of a table with this text.
+    pub(super) fn images(text: &str) -> Images {
         let mut records = Records::default();
         records.add(Table::from_bytes(std::path::Path::new("/i.json"), text.as_bytes().to_vec()).unwrap(), Origin::Stable);
         Images::new(records)

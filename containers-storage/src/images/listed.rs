@@ -105,15 +105,8 @@ fn sum(sizes: &str) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::images;
     use super::*;
-    use crate::table::Table;
-    use crate::table::records::Records;
-
-    fn images(text: &str) -> Images {
-        let mut records = Records::default();
-        records.add(Table::from_bytes(std::path::Path::new("/i.json"), text.as_bytes().to_vec()).unwrap(), Origin::Stable);
-        Images::new(records)
-    }
 
     #[test]
     fn it_says_what_the_whole_record_says() {

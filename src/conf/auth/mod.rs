@@ -11,8 +11,8 @@
 //! [`Secret::expose`]. A file is replaced as a whole, readable by its owner only. A helper that is named and does not work is an error,
 //! never another place to look (A104).
 
+mod docker_credential;
 mod file;
-mod helper;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -230,7 +230,7 @@ impl Auth {
 
     fn find_in(&self, file: &AuthFile, registry: &str, repository: &str) -> Result<Option<Found>, Error> {
         let by = |name: &str, server: &str| -> Result<Option<Found>, Error> {
-            let credentials = helper::get(&self.environment, name, server)?;
+            let credentials = docker_credential::get(&self.environment, name, server)?;
             let source = format!("the helper {name:?} of {}", file.path().display());
             Ok(credentials.map(|credentials| Found { credentials, source }))
         };
@@ -252,7 +252,7 @@ impl Auth {
         let mut file = AuthFile::read(&path)?.unwrap_or_else(|| AuthFile::new(&path));
         let key = self.key(key);
         if let Some(name) = file.helper_of(key).or_else(|| file.store().filter(|_| self.form == Form::Docker)) {
-            helper::store(&self.environment, name, key, user, password)?;
+            docker_credential::store(&self.environment, name, key, user, password)?;
             return Ok(format!("docker-credential-{name}"));
         }
         file.set(key, user, password)?;
@@ -268,7 +268,7 @@ impl Auth {
         let mut gone = false;
         if let Some(mut file) = file {
             if let Some(name) = file.helper_of(own) {
-                helper::erase(&self.environment, name, own)?;
+                docker_credential::erase(&self.environment, name, own)?;
                 gone = true;
             }
             if file.remove(own) {
@@ -288,7 +288,7 @@ impl Auth {
         let path = self.file_to_write()?;
         let mut file = AuthFile::read(&path)?.unwrap_or_else(|| AuthFile::new(&path));
         for (registry, name) in file.helpers() {
-            helper::erase(&self.environment, &name, &registry)?;
+            docker_credential::erase(&self.environment, &name, &registry)?;
         }
         file.clear();
         file.write()
