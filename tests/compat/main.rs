@@ -1,6 +1,7 @@
 //! The same job by Debian's Buildah and by us: outputs, configs, histories and trees compared.
 
 mod copy;
+mod digests;
 mod formats;
 #[path = "../harness/mod.rs"]
 mod harness;
@@ -8,5 +9,6 @@ mod images;
 mod isolation;
 mod lists;
 mod outputs;
+mod registry_lists;
 mod settings;
 mod trust;
