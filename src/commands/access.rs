@@ -3,14 +3,14 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::progress::{self, Reporter};
 use super::run_environment::conf_environment;
-use super::{CommandError, Context, Ui};
+use super::{CommandError, Context};
 use crate::conf::auth::Credentials;
 use crate::conf::{Auth, ContainersConf, PolicyFile, Registries};
 use crate::container::pull::{Fetch, PullPolicy};
 use crate::golang::duration::parse_duration;
 use crate::http::{Proxies, Retry, Settings};
-use crate::transport::Progress;
 use crate::transport::copy::{Existing, Platform, Signatures};
 use crate::transport::registry::{Network, TlsVerify};
 use crate::userns;
@@ -162,7 +162,7 @@ pub(super) struct Images<'a> {
     trust: PolicyFile,
     temp_dir: PathBuf,
     network: Network,
-    progress: fn(Progress<'_>),
+    progress: Reporter,
 }
 
 impl<'a> Images<'a> {
@@ -180,7 +180,7 @@ impl<'a> Images<'a> {
             trust: policy_file(ctx)?,
             temp_dir: ctx.temp_dir(),
             network,
-            progress: progress(quiet),
+            progress: progress::reporter(quiet),
         })
     }
 
@@ -200,16 +200,8 @@ impl<'a> Images<'a> {
             signatures: self.signatures,
             temp_dir: &self.temp_dir,
             network: &self.network,
-            progress: &self.progress,
+            progress: self.progress.as_ref(),
         }
-    }
-}
-
-/// What shows the progress of a copy, if anything does.
-pub(super) fn progress(quiet: Quiet) -> fn(Progress<'_>) {
-    match quiet {
-        Quiet::No => |progress| Ui::progress(progress),
-        Quiet::Yes => |_| {},
     }
 }
 

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use super::access::{self, RegistryArgs, RetryArgs};
 use super::from::{format, write_id};
+use super::progress;
 use super::push::CompressionArgs;
 use super::run_environment::conf_environment;
 use super::{CommandError, Context, Ui, args};
@@ -208,7 +209,8 @@ fn export(
         signatures: Signatures { sign_by: sign_by(args), ..Signatures::default() },
         list: push::Afterwards::Keep,
     };
-    let export = Export { push, progress: &access::progress(args.quiet.into()) };
+    let progress = progress::reporter(args.quiet.into());
+    let export = Export { push, progress: progress.as_ref() };
     let container = args.operands.first().map(String::as_str).unwrap_or_default();
     Ok(commit::export(ctx.store()?, container, options, export, &mut |line| ui.note(line))?)
 }

@@ -22,6 +22,7 @@ mod image_filter;
 mod image_set;
 pub mod later;
 mod logger;
+mod progress;
 mod removal;
 mod template_table;
 pub mod ui;

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use super::access::{self, RegistryArgs, RetryArgs, SignatureArgs};
 use super::from::write_id;
+use super::progress;
 use super::run_environment::containers_conf;
 use super::{CommandError, Context, Ui};
 use crate::conf::ContainersConf;
@@ -126,7 +127,7 @@ pub(crate) fn push(ctx: &Context, ui: &mut Ui, args: &PushArgs) -> Result<ExitCo
         signatures: args.signatures.resolve(),
         list: if args.rm { Afterwards::Remove } else { Afterwards::Keep },
     };
-    let outcome = push::push(ctx.store()?, &options, &access::progress(args.quiet.into()))?;
+    let outcome = push::push(ctx.store()?, &options, progress::reporter(args.quiet.into()).as_ref())?;
     outcome.warnings.iter().for_each(|warning| ui.note(format!("warning: {warning}")));
     if let (Some(path), Some(manifest)) = (&args.digestfile, &outcome.manifest) {
         write_id(path, &manifest.digest.to_string())?;

@@ -72,6 +72,11 @@ impl Ui {
         let _ = io::stderr().write_all(line.as_bytes());
     }
 
+    /// Writes to a terminal what moves its cursor: lines that are drawn again. What is foreign in it was escaped before.
+    pub(super) fn draw(text: &str) {
+        let _ = io::stderr().write_all(text.as_bytes());
+    }
+
     /// Whether stdout is a terminal.
     pub fn stdout_is_terminal(&self) -> bool {
         io::stdout().is_terminal()

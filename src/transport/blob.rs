@@ -82,6 +82,17 @@ impl<'a> BlobStream<'a> {
         }
     }
 
+    /// The same bytes; `tell` is called with how many were read so far.
+    pub(super) fn watched<'b>(self, tell: impl FnMut(u64) + Send + 'b) -> BlobStream<'b>
+    where
+        'a: 'b,
+    {
+        let mut stream: BlobStream<'b> = self;
+        let input = std::mem::replace(&mut stream.input, Box::new(io::empty()));
+        stream.input = Box::new(Watched { input, tell, read: 0 });
+        stream
+    }
+
     /// What it must be, if that is known.
     pub fn expected(&self) -> Option<&BlobId> {
         self.expected.as_ref()
@@ -175,6 +186,22 @@ impl Read for BlobStream<'_> {
             let text = format!("blob {} has more than {} bytes", expected.digest, expected.size);
             return Err(io::Error::new(io::ErrorKind::InvalidData, text));
         }
+        Ok(length)
+    }
+}
+
+/// Tells how much was read.
+struct Watched<'a, F> {
+    input: Box<dyn Read + Send + 'a>,
+    tell: F,
+    read: u64,
+}
+
+impl<F: FnMut(u64)> Read for Watched<'_, F> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let length = self.input.read(into)?;
+        self.read = self.read.saturating_add(length as u64);
+        (self.tell)(self.read);
         Ok(length)
     }
 }

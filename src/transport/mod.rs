@@ -45,7 +45,9 @@ use containers_storage::store::Store;
 use containers_storage::{Digest, ImageId};
 
 pub use self::blob::{BlobId, BlobStream};
-pub use self::copy::{CopyOptions, Instances, LayerCompression, Outcome, Platform, Progress, Recompress, Uncompressed, copy};
+pub use self::copy::{
+    CopyOptions, Instances, LayerCompression, Moving, Outcome, Platform, Progress, Recompress, Uncompressed, copy,
+};
 pub use self::error::Error;
 use self::registry::Network;
 pub use self::trust::Refusal;

@@ -115,7 +115,7 @@ impl World {
         change(&mut options);
         let copied = transport::open_source(from, self.means_in(store)).and_then(|source| {
             let destination = transport::open_destination(to, self.means_in(store))?;
-            transport::copy(source.as_ref(), destination, &options, &|line| self.lines.lock().unwrap().push(line.to_string()))
+            transport::copy(source.as_ref(), destination, &options, &|told| self.lines.lock().unwrap().extend(told.line()))
         });
         copied.map_err(|error| {
             let causes = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use super::{InsecureArgs, find, name};
 use crate::commands::access::{self, RegistryArgs, RetryArgs, SignatureArgs};
 use crate::commands::from::write_id;
+use crate::commands::progress;
 use crate::commands::push::{CompressionArgs, format};
 use crate::commands::{CommandError, Context, Ui, args};
 use crate::container::push::{self as verb, Afterwards, Options};
@@ -85,7 +86,7 @@ pub(crate) fn push(ctx: &Context, ui: &mut Ui, args: &PushArgs) -> Result<ExitCo
         signatures: args.signatures.resolve(),
         list: if args.rm { Afterwards::Remove } else { Afterwards::Keep },
     };
-    let outcome = verb::push(ctx.store()?, &options, &access::progress(args.quiet.into()))?;
+    let outcome = verb::push(ctx.store()?, &options, progress::reporter(args.quiet.into()).as_ref())?;
     outcome.warnings.iter().for_each(|warning| ui.note(format!("warning: {warning}")));
     if let (Some(path), Some(manifest)) = (&args.digestfile, &outcome.manifest) {
         write_id(path, &manifest.digest.to_string())?;

@@ -85,6 +85,7 @@ impl Job<'_> {
         if signatures.is_empty() {
             return Ok(());
         }
+        (self.progress)(Progress::StoringSignatures);
         self.destination.put_signatures(&signatures, instance)
     }
 

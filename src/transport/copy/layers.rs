@@ -14,9 +14,9 @@ use containers_storage::Digest;
 use containers_storage::archive::Compression;
 use containers_storage::archive::decompress::Decompressor;
 
-use super::Progress;
 use super::job::Job;
 use super::plan::{self, Action, Copied};
+use super::{Moving, Progress};
 use crate::image::Manifest;
 use crate::image::manifest::{Descriptor, LayerType};
 use crate::transport::compression::{self, Algorithm, Compressor, Method};
@@ -28,6 +28,7 @@ const PIECE: usize = 256 << 10;
 /// Copies the layers of `manifest`; the answer is in their order.
 pub(super) fn copy(job: &Job<'_>, manifest: &Manifest, diff_ids: &[Digest]) -> Result<Vec<Copied>, Error> {
     let blobs = job.source.layers(manifest, diff_ids)?;
+    announce(job, &blobs);
     let parallel = job.destination.accepts().parallel.min(blobs.len());
     let one = |index: usize, blob: &Descriptor| layer(job, &LayerRequest { index, blob, diff_ids });
     if parallel <= 1 {
@@ -65,16 +66,34 @@ pub(super) fn copy(job: &Job<'_>, manifest: &Manifest, diff_ids: &[Digest]) -> R
 
 /// Copies the layers of something that is no image, byte for byte.
 pub(super) fn copy_unchanged(job: &Job<'_>, manifest: &Manifest) -> Result<(), Error> {
+    announce(job, &manifest.layers);
     for (index, blob) in manifest.layers.iter().enumerate() {
         let request = LayerRequest { index, blob, diff_ids: &[] };
         if job.destination.has_layer(&request)?.is_some() {
-            (job.progress)(Progress::Skipped(&blob.digest));
+            (job.progress)(Progress::Skipped(moving(&request)));
             continue;
         }
-        (job.progress)(Progress::Blob(&blob.digest));
-        job.destination.put_layer(&request, job.source.blob(blob)?)?;
+        (job.progress)(Progress::Blob(moving(&request)));
+        job.destination.put_layer(&request, read(job, &request)?)?;
+        (job.progress)(Progress::Copied(moving(&request)));
     }
     Ok(())
+}
+
+fn announce(job: &Job<'_>, blobs: &[Descriptor]) {
+    let bytes = blobs.iter().fold(0_u64, |sum, blob| sum.saturating_add(blob.size));
+    (job.progress)(Progress::Layers { count: blobs.len(), bytes });
+}
+
+fn moving<'a>(request: &LayerRequest<'a>) -> Moving<'a> {
+    Moving { index: request.index, digest: &request.blob.digest, size: request.blob.size }
+}
+
+/// The bytes of a layer, whose progress is told while they are read.
+fn read<'a>(job: &'a Job<'_>, request: &LayerRequest<'a>) -> Result<BlobStream<'a>, Error> {
+    let layer = moving(request);
+    let stream = job.source.blob(request.blob)?;
+    Ok(stream.watched(move |bytes| (job.progress)(Progress::Moved { layer, bytes })))
 }
 
 fn layer(job: &Job<'_>, request: &LayerRequest<'_>) -> Result<Copied, Error> {
@@ -93,15 +112,19 @@ fn layer(job: &Job<'_>, request: &LayerRequest<'_>) -> Result<Copied, Error> {
     {
         return Ok(skipped(job, request, blob));
     }
-    (job.progress)(Progress::Blob(&request.blob.digest));
+    (job.progress)(Progress::Blob(moving(request)));
     let retry = [job.source.retry(), job.destination.retry()].into_iter().max_by_key(|retry| retry.count).unwrap_or_default();
     let mut attempt = 0;
     loop {
         // What a source does not give is not asked for again here: it tried itself.
-        let stream = job.source.blob(request.blob)?;
+        let stream = read(job, request)?;
         let error = match send(job, request, stream) {
+            Ok(copied) => {
+                (job.progress)(Progress::Copied(moving(request)));
+                return Ok(copied);
+            }
             Err(error) if error.is_transient() => error,
-            done => return done,
+            Err(error) => return Err(error),
         };
         attempt += 1;
         let Some(pause) = retry.pause(attempt, None) else { return Err(error) };
@@ -111,7 +134,7 @@ fn layer(job: &Job<'_>, request: &LayerRequest<'_>) -> Result<Copied, Error> {
 }
 
 fn skipped(job: &Job<'_>, request: &LayerRequest<'_>, blob: Descriptor) -> Copied {
-    (job.progress)(Progress::Skipped(&request.blob.digest));
+    (job.progress)(Progress::Skipped(moving(request)));
     let kind = LayerType::of(&blob.media_type);
     Copied { blob, kind }
 }

@@ -11,7 +11,6 @@ mod job;
 mod layers;
 mod plan;
 
-use std::fmt;
 use std::io::Read;
 
 use containers_storage::{Digest, ImageId};
@@ -104,7 +103,19 @@ pub enum Existing {
     Remove,
 }
 
-/// What is happening. The text of each is a line for standard error.
+/// A layer that something happens to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moving<'a> {
+    /// Its place in the image, 0 for the lowest: two layers may have one digest.
+    pub index: usize,
+    /// What the source calls it.
+    pub digest: &'a Digest,
+    /// Its length at the source, in bytes.
+    pub size: u64,
+}
+
+/// What is happening. Told from several threads at once; `Moved` comes with every piece that is read, so that whoever is told must be
+/// quick.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress<'a> {
     /// What a short name stands for, in words.
@@ -129,32 +140,53 @@ pub enum Progress<'a> {
         /// Of how many.
         count: usize,
     },
+    /// The layers of an image are copied now.
+    Layers {
+        /// How many.
+        count: usize,
+        /// Their length at the source, in bytes.
+        bytes: u64,
+    },
     /// A layer is read.
-    Blob(&'a Digest),
+    Blob(Moving<'a>),
+    /// A part of a layer was read.
+    Moved {
+        /// The layer.
+        layer: Moving<'a>,
+        /// How much of it, in bytes; less than before if it is read again from its beginning.
+        bytes: u64,
+    },
+    /// A layer is at the destination now.
+    Copied(Moving<'a>),
     /// A layer is at the destination already.
-    Skipped(&'a Digest),
+    Skipped(Moving<'a>),
     /// The config is written.
     Config(&'a Digest),
     /// The manifest is written.
     Manifest,
     /// The index is written.
     Index,
+    /// Signatures are written.
+    StoringSignatures,
 }
 
-impl fmt::Display for Progress<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Resolved(words) => f.write_str(words),
-            Self::Trying(name) => write!(f, "Trying to pull {name}..."),
-            Self::Signatures => f.write_str("Getting image source signatures"),
-            Self::Instances { count, total } => write!(f, "Copying {count} of {total} images in list"),
-            Self::Instance { digest, number, count } => write!(f, "Copying image {digest} ({number}/{count})"),
-            Self::Blob(digest) => write!(f, "Copying blob {digest}"),
-            Self::Skipped(digest) => write!(f, "Copying blob {digest} skipped: already exists"),
-            Self::Config(digest) => write!(f, "Copying config {digest}"),
-            Self::Manifest => f.write_str("Writing manifest to image destination"),
-            Self::Index => f.write_str("Writing manifest list to image destination"),
-        }
+impl Progress<'_> {
+    /// The line for standard error that Buildah has for it, where it has one.
+    pub fn line(&self) -> Option<String> {
+        Some(match self {
+            Self::Resolved(words) => (*words).to_owned(),
+            Self::Trying(name) => format!("Trying to pull {name}..."),
+            Self::Signatures => "Getting image source signatures".to_owned(),
+            Self::Instances { count, total } => format!("Copying {count} of {total} images in list"),
+            Self::Instance { digest, number, count } => format!("Copying image {digest} ({number}/{count})"),
+            Self::Blob(layer) => format!("Copying blob {}", layer.digest),
+            Self::Skipped(layer) => format!("Copying blob {} skipped: already exists", layer.digest),
+            Self::Config(digest) => format!("Copying config {digest}"),
+            Self::Manifest => "Writing manifest to image destination".to_owned(),
+            Self::Index => "Writing manifest list to image destination".to_owned(),
+            Self::StoringSignatures => "Storing signatures".to_owned(),
+            Self::Layers { .. } | Self::Moved { .. } | Self::Copied(_) => return None,
+        })
     }
 }
 
@@ -174,7 +206,7 @@ pub struct Outcome {
 /// How deep indexes may be nested (known attacks A139).
 const MAX_DEPTH: usize = 4;
 
-/// Copies an image. `progress` is called from several threads, with one line each time.
+/// Copies an image. `progress` is called from several threads.
 ///
 /// # Errors
 /// The policy rejects the source; a document or blob is not what its descriptor says; source or destination fail. Nothing is visible
