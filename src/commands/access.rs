@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::progress::{self, Reporter};
 use super::run_environment::conf_environment;
-use super::{CommandError, Context};
+use super::{CommandError, Context, choice};
 use crate::conf::auth::Credentials;
 use crate::conf::{Auth, ContainersConf, PolicyFile, Registries};
 use crate::container::pull::{Fetch, PullPolicy};
@@ -200,6 +200,7 @@ impl<'a> Images<'a> {
             signatures: self.signatures,
             temp_dir: &self.temp_dir,
             network: &self.network,
+            choose: choice::can_be_made().then_some(&choice::of_an_image),
             progress: self.progress.as_ref(),
         }
     }

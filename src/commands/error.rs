@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use containers_storage::{driver, store};
 
 use super::ui::escape;
+use crate::container::pull::Missed;
 use crate::container::{self, mounted};
 use crate::transport::registry;
 use crate::{http, userns};
@@ -158,18 +159,33 @@ fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn
     std::iter::successors(Some(error), |error: &&'a (dyn Error + 'static)| (*error).source())
 }
 
-/// The texts of an error and its causes in one line. A cause that its parent's text already ends with is not repeated.
+/// The texts of an error and its causes in one line, but for the answers of several registries, which are a list. A cause that its
+/// parent's text already ends with is not repeated.
 fn chain(error: &(dyn Error + 'static)) -> String {
     let mut line = String::new();
     for cause in causes(error) {
-        let text = words(cause);
+        let text = match cause.downcast_ref::<Missed>() {
+            Some(missed) => answers(missed),
+            None => escape(&words(cause)).into_owned(),
+        };
         if line.is_empty() {
             line = text;
         } else if !line.ends_with(&text) {
             line = format!("{line}: {text}");
         }
     }
-    escape(&line).into_owned()
+    line
+}
+
+/// What several registries said, one in each line as the other tools have it.
+fn answers(missed: &Missed) -> String {
+    match missed.errors.as_slice() {
+        [one] => chain(one),
+        several => {
+            let lines: String = several.iter().map(|error| format!("\n * {}", chain(error))).collect();
+            format!("{} errors occurred while pulling:{lines}", several.len())
+        }
+    }
 }
 
 /// One error's text; of a system call's without Rust's "(os error 2)", which helps nobody.
@@ -210,6 +226,15 @@ fn hints_for(error: &(dyn Error + 'static)) -> Vec<String> {
             ));
         } else if let Some(error) = cause.downcast_ref::<container::from::Error>() {
             hints.extend(error.hints());
+        } else if let Some(missed) = cause.downcast_ref::<Missed>() {
+            hints.extend(missed.errors.iter().flat_map(|error| hints_for(error)));
+            if missed.left > 0 {
+                hints.push(format!(
+                    "the search ended there, and {} more of the registries were not asked: an image of that name elsewhere may be \
+                     a stranger's; a name with its registry, or an alias in registries.conf, is not searched",
+                    missed.left
+                ));
+            }
         } else if let Some(hint) = hint_for_settings(cause) {
             hints.push(hint.to_owned());
         } else if let Some(hint) = hint_for_registry(cause) {

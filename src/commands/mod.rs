@@ -29,6 +29,7 @@ pub mod ui;
 mod verbs;
 
 mod check;
+mod choice;
 mod commit;
 mod completion;
 mod config;

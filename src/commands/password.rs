@@ -1,4 +1,4 @@
-//! What a person types: a line, or one that is not shown.
+//! What a person types: a line, one that is not shown, or a key.
 //!
 //! Invariant: the terminal is as it was afterwards, also after Ctrl-C, which is read as a key here for that reason.
 
@@ -43,7 +43,8 @@ pub(super) fn hidden_line() -> io::Result<String> {
     }
 }
 
-fn byte() -> io::Result<Option<u8>> {
+/// The next byte of standard input; none at its end.
+pub(super) fn byte() -> io::Result<Option<u8>> {
     let mut byte = [0];
     Ok((io::stdin().read(&mut byte)? == 1).then_some(byte[0]))
 }
@@ -56,13 +57,14 @@ fn text(mut bytes: Vec<u8>) -> io::Result<String> {
 }
 
 /// A terminal that shows nothing of what is typed until this is dropped.
-struct Hidden {
+pub(super) struct Hidden {
     terminal: Stdin,
     before: Termios,
 }
 
 impl Hidden {
-    fn new() -> io::Result<Self> {
+    /// Standard input must be a terminal.
+    pub(super) fn new() -> io::Result<Self> {
         let terminal = io::stdin();
         let before = tcgetattr(&terminal)?;
         let mut hidden = before.clone();

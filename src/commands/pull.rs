@@ -93,7 +93,7 @@ fn all_tags(ctx: &Context, image: &str, network: &Network) -> Result<Vec<String>
             return Err(CommandError::usage(format!("pulling all tags is not supported for {transport} transport")));
         }
         None => {
-            let named = find_image::candidates_at_registries(ctx.registries()?, image)?.into_iter().next();
+            let named = find_image::at_registries(ctx.registries()?, image)?.names.into_iter().next();
             named.ok_or_else(|| CommandError::usage(format!("pulling all tags of {image:?}: it is no name of a repository")))?
         }
     };

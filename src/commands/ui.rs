@@ -60,7 +60,28 @@ impl Ui {
     /// Asks a person for something: a line on stderr that is not ended. What was written before is handed over first.
     pub fn prompt(&mut self, words: impl Display) {
         let _ = self.out.flush();
+        Self::ask(words);
+    }
+
+    /// The same where nothing was written before.
+    pub fn ask(words: impl Display) {
         let _ = io::stderr().write_all(escape(&words.to_string()).as_bytes());
+    }
+
+    /// Puts `lines` on the terminal that is stderr, in place of the last `drawn` lines there.
+    pub fn redraw(drawn: usize, lines: &[String]) {
+        let mut text = String::from(if drawn > 0 { "\r" } else { "" });
+        if drawn > 0 {
+            text.push_str(&format!("\x1b[{drawn}A\x1b[J"));
+        }
+        // A line that goes on in the next one would be counted wrongly.
+        let columns = rustix::termios::tcgetwinsize(io::stderr()).map_or(0, |size| usize::from(size.ws_col));
+        let columns = if columns == 0 { 80 } else { columns.max(2) };
+        for line in lines {
+            text.extend(escape(line).chars().take(columns - 1));
+            text.push_str("\r\n");
+        }
+        let _ = io::stderr().write_all(text.as_bytes());
     }
 
     /// The same from any thread: what a long operation is doing.

@@ -37,6 +37,8 @@ pub struct Environment {
     pub policy_json: Option<PathBuf>,
     /// `CONTAINERS_REGISTRIES_CONF`, else the older `REGISTRIES_CONFIG_PATH`.
     pub registries_conf: Option<PathBuf>,
+    /// `BUILD_REGISTRY_SOURCES`.
+    pub build_registry_sources: Option<String>,
     /// `XDG_CACHE_HOME`.
     pub xdg_cache_home: Option<PathBuf>,
     /// `XDG_RUNTIME_DIR`.
@@ -65,6 +67,7 @@ impl Environment {
             containers_conf_override: path("CONTAINERS_CONF_OVERRIDE"),
             policy_json: path("CONTAINERS_POLICY_JSON"),
             registries_conf: path("CONTAINERS_REGISTRIES_CONF").or_else(|| path("REGISTRIES_CONFIG_PATH")),
+            build_registry_sources: variable("BUILD_REGISTRY_SOURCES").and_then(|value| value.into_string().ok()),
             xdg_cache_home: path("XDG_CACHE_HOME"),
             xdg_runtime_dir: path("XDG_RUNTIME_DIR"),
             registry_auth_file: path("REGISTRY_AUTH_FILE"),
@@ -104,6 +107,14 @@ pub enum Error {
         path: PathBuf,
         /// What and where.
         message: String,
+    },
+    /// A file could not be replaced.
+    #[error("writing {path:?}")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
     },
     /// A setting has a value that does not exist.
     #[error("{path:?}: line {line}: {key}: {message}")]

@@ -3,7 +3,9 @@
 //! Invariant: nothing is read before it is asked for, and then once; most verbs find their image without. What is said about speaking
 //! to registries (mirrors, `insecure`, `blocked`) is in `endpoints`.
 
+mod aliases;
 mod endpoints;
+mod sources;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,6 +14,7 @@ use std::sync::OnceLock;
 use toml::{Table, Value};
 
 pub use self::endpoints::{Blocked, Endpoint, Endpoints};
+pub use self::sources::Denied;
 use super::{Environment, Error, Presence, read_drop_ins, read_file};
 
 /// Where the settings are, and what they say once somebody has asked.
@@ -44,10 +47,11 @@ pub struct ShortNames {
 /// `short-name-mode`
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ShortNameMode {
-    /// All registries are asked in turn; the default of the other tools, too.
+    /// Of several registries a person chooses where there is a terminal; elsewhere all are asked in turn. The default of the other
+    /// tools, too.
     #[default]
     Permissive,
-    /// The same, and nobody is asked.
+    /// All registries are asked in turn.
     Disabled,
     /// Of several registries a person must choose.
     Enforcing,
@@ -88,6 +92,20 @@ impl Registries {
         Ok(&self.load()?.endpoints)
     }
 
+    /// Whether `BUILD_REGISTRY_SOURCES` lets the registry `domain` be used; if so, whether it calls it insecure.
+    pub fn allows(&self, domain: &str) -> Result<bool, Denied> {
+        sources::check(self.environment.build_registry_sources.as_deref(), domain)
+    }
+
+    /// Remembers in the user's own file that the short name `repository` stands for `target`, both without tag and digest. What was
+    /// read already stays as it is.
+    pub fn remember_alias(&self, repository: &str, target: &str) -> Result<(), Error> {
+        match self.aliases_path(Path::new("/")) {
+            Some(path) => aliases::record(&path, repository, target),
+            None => Ok(()),
+        }
+    }
+
     fn load(&self) -> Result<&Loaded, Error> {
         if let Some(loaded) = self.loaded.get() {
             return Ok(loaded);
@@ -98,13 +116,13 @@ impl Registries {
 
     fn load_below(&self, root: &Path) -> Result<Loaded, Error> {
         let mut loaded = Loaded::default();
-        self.merge_main_file(&mut loaded, root)?;
-        // The drop-ins count whichever main file was read, also one that a flag names.
-        let home = self.environment.config_home().map(|home| home.join(FILE));
-        for main in [root.join("etc").join(FILE)].into_iter().chain(home) {
+        let main = self.merge_main_file(&mut loaded, root)?;
+        // A person's own file stands in place of all of the system's, also of its drop-ins; one that is named in place of one file.
+        let system = (main != MainFile::OfTheUser).then(|| root.join("etc").join(FILE));
+        for main in system.into_iter().chain(self.environment.config_home().map(|home| home.join(FILE))) {
             for path in read_drop_ins(&main)? {
                 if let Some(text) = read_file(&path, Presence::Readable)? {
-                    loaded.merge(&path, &text)?;
+                    loaded.merge_drop_in(&path, &text)?;
                 }
             }
         }
@@ -118,18 +136,20 @@ impl Registries {
     }
 
     /// The named file, else the user's, else the system's.
-    fn merge_main_file(&self, loaded: &mut Loaded, root: &Path) -> Result<(), Error> {
+    fn merge_main_file(&self, loaded: &mut Loaded, root: &Path) -> Result<MainFile, Error> {
         if let Some(path) = self.explicit.as_ref().or(self.environment.registries_conf.as_ref()) {
-            return read_file(path, Presence::Required)?.map_or(Ok(()), |text| loaded.merge(path, &text));
+            read_file(path, Presence::Required)?.map_or(Ok(()), |text| loaded.merge(path, &text))?;
+            return Ok(MainFile::Named);
         }
-        let home = self.environment.config_home().map(|home| home.join(FILE));
-        let system = ["etc", "usr/share"].map(|directory| root.join(directory).join(FILE));
-        for path in home.into_iter().chain(system) {
+        let home = self.environment.config_home().map(|home| (home.join(FILE), MainFile::OfTheUser));
+        let system = ["etc", "usr/share"].map(|directory| (root.join(directory).join(FILE), MainFile::OfTheSystem));
+        for (path, kind) in home.into_iter().chain(system) {
             if let Some(text) = read_file(&path, Presence::Readable)? {
-                return loaded.merge(&path, &text);
+                loaded.merge(&path, &text)?;
+                return Ok(kind);
             }
         }
-        Ok(())
+        Ok(MainFile::OfTheSystem)
     }
 
     fn aliases_path(&self, root: &Path) -> Option<PathBuf> {
@@ -143,12 +163,51 @@ impl Registries {
     }
 }
 
+/// Whose main file was read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum MainFile {
+    Named,
+    OfTheUser,
+    OfTheSystem,
+}
+
 impl Loaded {
     fn merge(&mut self, path: &Path, text: &str) -> Result<(), Error> {
         let table = parse(path, text)?;
-        self.endpoints.merge(path, &table)?;
-        self.names.merge(path, &table)
+        if is_version_1(&table) && is_version_2(&table) {
+            return Err(Error::Parse {
+                path: path.to_owned(),
+                message: "mixing sysregistry v1/v2 is not supported".to_owned(),
+            });
+        }
+        self.merge_table(path, &table)
     }
+
+    fn merge_drop_in(&mut self, path: &Path, text: &str) -> Result<(), Error> {
+        let table = parse(path, text)?;
+        if is_version_1(&table) {
+            let message = "a drop-in must be in the format of version 2, without [registries.search] and the like".to_owned();
+            return Err(Error::Parse { path: path.to_owned(), message });
+        }
+        self.merge_table(path, &table)
+    }
+
+    fn merge_table(&mut self, path: &Path, table: &Table) -> Result<(), Error> {
+        self.endpoints.merge(path, table)?;
+        self.names.merge(path, table)
+    }
+}
+
+/// Whether a file has the lists that there were before `[[registry]]`.
+fn is_version_1(table: &Table) -> bool {
+    let lists = table.get("registries").and_then(Value::as_table);
+    lists.is_some_and(|lists| ["search", "insecure", "block"].iter().any(|name| lists.contains_key(*name)))
+}
+
+fn is_version_2(table: &Table) -> bool {
+    ["registry", "unqualified-search-registries", "short-name-mode", "aliases", "credential-helpers"]
+        .iter()
+        .any(|name| table.contains_key(*name))
 }
 
 impl ShortNames {
@@ -165,8 +224,9 @@ impl ShortNames {
                 Some("" | "permissive") => ShortNameMode::Permissive,
                 Some("disabled") => ShortNameMode::Disabled,
                 Some("enforcing") => ShortNameMode::Enforcing,
-                _ => {
-                    let message = "short-name-mode: want enforcing, permissive or disabled".to_owned();
+                word => {
+                    let word = word.map_or_else(|| value.type_str().to_owned(), |word| format!("{word:?}"));
+                    let message = format!("invalid short-name mode: {word}: want enforcing, permissive or disabled");
                     return Err(Error::Parse { path: path.to_owned(), message });
                 }
             };
@@ -176,13 +236,10 @@ impl ShortNames {
 
     /// An alias for nothing takes away one of an earlier file.
     fn merge_aliases(&mut self, path: &Path, table: &Table) -> Result<(), Error> {
-        let wrong = |message: String| Error::Parse { path: path.to_owned(), message: format!("aliases: {message}") };
-        let Some(value) = table.get("aliases") else { return Ok(()) };
-        let aliases = value.as_table().ok_or_else(|| wrong("want a table".to_owned()))?;
-        for (name, target) in aliases {
-            match target.as_str().ok_or_else(|| wrong(format!("{name}: want a text")))? {
-                "" => drop(self.aliases.remove(name)),
-                target => drop(self.aliases.insert(name.clone(), (target.to_owned(), path.to_owned()))),
+        for (name, target) in aliases::read(path, table)? {
+            match target.as_str() {
+                "" => drop(self.aliases.remove(&name)),
+                _ => drop(self.aliases.insert(name, (target, path.to_owned()))),
             }
         }
         Ok(())
@@ -235,7 +292,7 @@ mod tests {
         let names = read(&[SYSTEM, DROP_IN], |_, _| {}).unwrap();
         assert_eq!((names.search.join(" ").as_str(), names.alias("fedora")), ("a.io b.io", Some("r.f.org/fedora")));
         let names = read(&[SYSTEM, HOME, DROP_IN], |_, _| {}).unwrap();
-        assert_eq!((names.search.join(" ").as_str(), names.alias("x")), ("h.io", Some("q.io/x")));
+        assert_eq!((names.search.join(" ").as_str(), names.alias("x")), ("h.io", None), "the system's drop-ins do not count");
         let explicit = ("mine.conf", "unqualified-search-registries = []");
         let names = read(&[SYSTEM, HOME, DROP_IN, explicit], |registries, root| {
             registries.explicit = Some(root.join("mine.conf"));
@@ -282,7 +339,14 @@ mod tests {
             system("unqualified-search-registries = 3"),
             format!("parsing {path}: unqualified-search-registries: {list}")
         );
-        assert_eq!(system("[aliases]\nx = 3"), format!("parsing {path}: aliases: x: want a text"));
+        let aliases = format!("parsing {path}: validating short-name aliases: x: want a text");
+        assert_eq!(system("[aliases]\nx = 3"), aliases);
+        assert!(system("short-name-mode = 'bogus'").contains("invalid short-name mode: \"bogus\""));
+        assert!(
+            system("[registries.search]\nregistries = []\n[aliases]").contains("mixing sysregistry v1/v2 is not supported")
+        );
+        let old = ("etc/containers/registries.conf.d/1.conf", "[registries.block]\nregistries = ['x']");
+        assert!(read(&[old], |_, _| {}).unwrap_err().contains("version 2"));
         let missing = read(&[], |registries, root| registries.explicit = Some(root.join("none.conf")));
         assert_eq!(missing.unwrap_err(), "reading \"/none.conf\"");
     }

@@ -1,5 +1,7 @@
 //! From what a user typed to an image of the store: IDs, names, short names, ID prefixes and digests, in Buildah's order.
 
+use std::path::PathBuf;
+
 use containers_storage::images::{Image, Images};
 use containers_storage::store::{self, Store};
 use containers_storage::{Digest, ImageId};
@@ -60,6 +62,17 @@ pub enum Error {
         operand: String,
         /// Which rule the result breaks.
         source: reference::Error,
+    },
+    /// There is an explicit list of registries, and it is empty. The words are the other tools'.
+    #[error(
+        "{operand}: image not known: short-name {operand:?} did not resolve to an alias and no unqualified-search registries are \
+         defined in {file:?}"
+    )]
+    NoSearch {
+        /// What was typed.
+        operand: String,
+        /// The file that has the list.
+        file: PathBuf,
     },
     /// A list has no image for the platform. Scripts look for the words.
     #[error("{operand}: no image found in manifest list for architecture {architecture:?}, variant {variant:?}, OS {os:?}")]
@@ -157,20 +170,41 @@ fn candidates(registries: &Registries, lookup: &Lookup, operand: &str) -> Result
         .map_err(|source| Error::Completion { operand: operand.to_owned(), source })
 }
 
-/// The names under which registries may have the image that `operand` names; none for an ID.
-pub fn candidates_at_registries(registries: &Registries, operand: &str) -> Result<Vec<Reference>, Error> {
+/// Where registries may have an image.
+#[derive(Debug, Default)]
+pub struct AtRegistries {
+    /// The names to ask for; none for an ID.
+    pub names: Vec<Reference>,
+    /// What was completed, if the name was short.
+    pub short: Option<ShortName>,
+}
+
+/// A short name without tag and digest, as aliases have it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShortName {
+    /// The text.
+    pub repository: String,
+}
+
+/// The names under which registries may have the image that `operand` names.
+pub fn at_registries(registries: &Registries, operand: &str) -> Result<AtRegistries, Error> {
     let parsed = reference::parse_operand(operand);
     let lookup = match parsed.map_err(|source| Error::Invalid { operand: operand.to_owned(), source })? {
         Operand::Stored(lookup) => lookup,
-        Operand::Elsewhere { .. } => return Ok(Vec::new()),
+        Operand::Elsewhere { .. } => return Ok(AtRegistries::default()),
     };
-    let Some(short) = &lookup.short else { return Ok(lookup.name.into_iter().collect()) };
+    let Some(short) = &lookup.short else { return Ok(AtRegistries { names: lookup.name.into_iter().collect(), short: None }) };
     let settings = registries
         .short_names()
         .map_err(|source| Error::Registries { operand: operand.to_owned(), source: Box::new(source) })?;
-    short
-        .at_registries(settings.alias(short.repository()), &settings.search)
-        .map_err(|source| Error::Completion { operand: operand.to_owned(), source })
+    let alias = settings.alias(short.repository());
+    if let (None, [], Some(file)) = (alias, settings.search.as_slice(), &settings.search_file) {
+        return Err(Error::NoSearch { operand: operand.to_owned(), file: file.clone() });
+    }
+    let names = short
+        .at_registries(alias, &settings.search)
+        .map_err(|source| Error::Completion { operand: operand.to_owned(), source })?;
+    Ok(AtRegistries { names, short: Some(ShortName { repository: short.repository().to_owned() }) })
 }
 
 fn by_name(images: &Images, names: &[Reference]) -> Result<Option<Found>, store::Error> {

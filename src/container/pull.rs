@@ -22,7 +22,8 @@ use containers_storage::store::{NameChange, Store};
 use containers_storage::{Digest, ImageId};
 
 use self::candidates::Candidates;
-pub use self::error::Error;
+pub use self::candidates::Choose;
+pub use self::error::{Error, Missed};
 pub use self::policy::{PullPolicy, UnknownPullPolicy};
 use super::find_image::{self, Found};
 use super::mounted;
@@ -49,6 +50,8 @@ pub struct Fetch<'a> {
     pub temp_dir: &'a Path,
     /// How registries are reached.
     pub network: &'a Network,
+    /// Asks the person which of several registries is meant; none where nobody can be asked.
+    pub choose: Option<Choose<'a>>,
     /// Told what is happening, from several threads.
     pub progress: &'a (dyn Fn(Progress<'_>) + Sync),
 }
@@ -136,7 +139,9 @@ fn named(store: &Store, operand: &str, name: &str, fetch: &Fetch<'_>) -> Result<
                 }
                 _ => error,
             })?;
-            pull(store, operand, source.as_ref(), fetch)
+            let mut obtained = pull(store, operand, source.as_ref(), fetch)?;
+            obtained.warnings.extend(candidates.remember(fetch));
+            Ok(obtained)
         }
     }
 }

@@ -126,11 +126,16 @@ pub enum Error {
 }
 
 /// Transports that others have and we do not, with the reason.
-const UNSUPPORTED: [(&str, &str); 4] = [
+const UNSUPPORTED: [(&str, &str); 6] = [
     ("docker-daemon", "coracle talks to no daemon; use \"docker save -o FILE IMAGE\" and docker-archive:FILE"),
     ("sif", "coracle runs no helper programs of others; use \"singularity sif dump\" and tarball:FILE"),
     ("ostree", "it is not part of current tools either; use oci:DIRECTORY"),
     ("atomic", "it is not part of current tools either; use oci:DIRECTORY"),
+    (
+        "http",
+        "an image at a registry is named without it, docker://HOST/NAME; --tls-verify=false allows a registry without TLS",
+    ),
+    ("https", "an image at a registry is named without it, docker://HOST/NAME"),
 ];
 
 impl Location {
@@ -139,7 +144,8 @@ impl Location {
     pub fn parse(text: &str) -> Result<Option<Self>, Error> {
         let Some((name, rest)) = text.split_once(':') else { return Ok(None) };
         if let Some((transport, reason)) = UNSUPPORTED.iter().find(|(transport, _)| *transport == name) {
-            let meant = *transport == "docker-daemon" || *transport == "sif" || rest.starts_with("//");
+            // A registry may have images of these names, and what follows is a tag then.
+            let meant = !["http", "https", "atomic"].contains(transport) || rest.contains('/');
             return if meant { Err(Error::Unsupported { transport, reason }) } else { Ok(None) };
         }
         Ok(Some(match name {
@@ -365,7 +371,7 @@ mod tests {
         let shown = |text: &str| Location::parse(text).map(|location| location.map(|location| location.to_string()));
         assert_eq!(shown("docker://x"), Ok(Some("docker://docker.io/library/x:latest".to_owned())));
         assert_eq!(shown("docker://localhost:5000/a/b:1"), Ok(Some("docker://localhost:5000/a/b:1".to_owned())));
-        for text in ["fedora", "docker:20", "sifx:1", "localhost:5000/x", "ostree:1", "", "directory:x"] {
+        for text in ["fedora", "docker:20", "sifx:1", "localhost:5000/x", "atomic:1", "", "directory:x"] {
             assert_eq!(Location::parse(text), Ok(None), "{text:?}");
         }
     }
@@ -394,6 +400,10 @@ mod tests {
             ("docker://", "invalid image \"\" in docker"),
             ("docker-daemon:x", "docker save"),
             ("sif:x", "singularity"),
+            ("ostree:x@/repo", "not supported"),
+            ("atomic:q.io/x", "not supported"),
+            ("http://q.io/x", "docker://HOST/NAME; --tls-verify=false"),
+            ("https://q.io/x:1", "docker://HOST/NAME"),
             ("oci:", "path is missing"),
             ("oci::x", "path is missing"),
             ("oci:/d:-x", "grammar"),

@@ -26,6 +26,7 @@ mod push;
 mod reflink;
 mod registry;
 mod registry_faults;
+mod registry_names;
 mod run;
 mod settings;
 mod short_names;

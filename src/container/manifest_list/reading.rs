@@ -64,7 +64,7 @@ pub(super) fn open<'s>(store: &'s Store, operand: &str, access: &Access<'s>) -> 
     match location {
         None => match find_image(store, access.registries, operand) {
             Err(unknown @ find_image::Error::NotKnown { .. }) => {
-                let mut names = find_image::candidates_at_registries(access.registries, operand)?.into_iter();
+                let mut names = find_image::at_registries(access.registries, operand)?.names.into_iter();
                 // Of several registries the next one's image may be a stranger's.
                 let name = names.next().filter(|_| names.next().is_none()).ok_or(unknown)?;
                 let short = Reference::parse_qualified(operand).is_err();

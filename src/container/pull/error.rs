@@ -6,6 +6,28 @@ use crate::container::{find_image, from};
 use crate::image::location;
 use crate::{conf, transport, userns};
 
+/// What several registries said instead of giving an image, in the order in which they were asked.
+#[derive(Debug)]
+pub struct Missed {
+    /// Each one's answer.
+    pub errors: Vec<transport::Error>,
+    /// How many more there were, who were not asked because the last one did not say "not here".
+    pub left: usize,
+}
+
+impl std::error::Error for Missed {}
+
+impl std::fmt::Display for Missed {
+    /// In one line; who prints for people makes a list of it.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (index, error) in self.errors.iter().enumerate() {
+            let separator = if index > 0 { "; " } else { "" };
+            write!(f, "{separator}{error}")?;
+        }
+        Ok(())
+    }
+}
+
 /// Why an image cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -31,6 +53,32 @@ pub enum Error {
         operand: String,
         /// What the registry said.
         source: Box<transport::Error>,
+    },
+    /// The same at several registries.
+    #[error("{operand}: image not known")]
+    NowhereOf {
+        /// What was typed.
+        operand: String,
+        /// What they said.
+        #[source]
+        missed: Missed,
+    },
+    /// One of several registries refused.
+    #[error("pulling {operand:?}")]
+    Refused {
+        /// What was typed.
+        operand: String,
+        /// What they said.
+        #[source]
+        missed: Missed,
+    },
+    /// Nobody said which of several names is meant.
+    #[error("completing the name {operand:?}: no image was selected")]
+    NotChosen {
+        /// What was typed.
+        operand: String,
+        /// Why.
+        source: std::io::Error,
     },
     /// A short name that a person must complete. The words are the other tools'.
     #[error("short-name resolution enforced but cannot prompt without a TTY: {operand:?} could be in any of {registries}")]

@@ -38,9 +38,8 @@ impl<'s> RegistryDestination<'s> {
             doing: format!("initializing destination docker://{reference}"),
             source: Box::new(source),
         };
-        let endpoints = means.registries.endpoints().map_err(|error| failed(error.into()))?;
-        let places = endpoints.of(&reference.repository(), reference.digest().is_some());
-        let endpoint = places.map_err(|error| failed(error.into()))?.into_iter().rfind(|endpoint| !endpoint.is_mirror);
+        let places = super::places(reference, means).map_err(failed)?;
+        let endpoint = places.into_iter().rfind(|endpoint| !endpoint.is_mirror);
         let nowhere =
             || Error::NoImage { place: format!("docker://{reference}"), reason: "there is no place to ask".to_owned() };
         let session = Session::new(means.network, &endpoint.ok_or_else(nowhere)?, reference.domain()).map_err(failed)?;

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use crate::conf::auth;
-use crate::conf::registries::Blocked;
+use crate::conf::registries::{Blocked, Denied};
 use crate::http;
 use crate::{conf, image::reference};
 
@@ -74,6 +74,12 @@ pub enum Error {
     /// registries.conf says no.
     #[error(transparent)]
     Blocked(#[from] Blocked),
+    /// `BUILD_REGISTRY_SOURCES` says no.
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    /// It calls a registry insecure that the flags want to be secure. The words are the other tools'.
+    #[error("can't require tls verification on an insecured registry")]
+    InsecureAllowed,
     /// What registries.conf makes of a name is none.
     #[error("{name:?}, which registries.conf has for it, is no repository")]
     Rewritten {

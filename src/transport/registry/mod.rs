@@ -30,8 +30,11 @@ pub use self::error::{Error, Relevance};
 pub use self::login::check_login;
 pub(super) use self::source::RegistrySource;
 pub use self::tags::tags;
+use super::Means;
+use crate::conf::registries::Endpoint;
 use crate::conf::{Auth, Environment};
 use crate::http::{Client, Retry, Settings};
+use crate::image::Reference;
 
 /// `--tls-verify`
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -57,6 +60,19 @@ pub struct Network {
     pub cert_dir: Option<PathBuf>,
     /// `--retry`, `--retry-delay`.
     pub retry: Retry,
+}
+
+/// Where the image of `reference` is, in the order of asking, if it may be asked for at all.
+fn places(reference: &Reference, means: Means<'_>) -> Result<Vec<Endpoint>, Error> {
+    let insecure = means.registries.allows(reference.domain())?;
+    if insecure && means.network.tls_verify == TlsVerify::Required {
+        return Err(Error::InsecureAllowed);
+    }
+    let mut places = means.registries.endpoints()?.of(&reference.repository(), reference.digest().is_some())?;
+    for place in places.iter_mut().filter(|place| !place.is_mirror) {
+        place.insecure |= insecure;
+    }
+    Ok(places)
 }
 
 impl Network {

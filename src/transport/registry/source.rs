@@ -38,10 +38,8 @@ impl RegistrySource {
             source: Box::new(source),
         };
         let by_settings = |source| failed(&reference.repository(), source);
-        let endpoints = means.registries.endpoints().map_err(|error| by_settings(error.into()))?;
-        let places = endpoints.of(&reference.repository(), reference.digest().is_some());
         let mut worst: Option<(Relevance, Error)> = None;
-        for endpoint in places.map_err(|error| by_settings(error.into()))? {
+        for endpoint in super::places(reference, means).map_err(by_settings)? {
             let opened = Session::new(means.network, &endpoint, reference.domain()).and_then(|session| {
                 let manifest = read_manifest(&session, &selector(reference), reference.digest())?;
                 Ok((session, manifest))

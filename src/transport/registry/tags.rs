@@ -26,8 +26,7 @@ struct Page {
 pub fn tags(reference: &Reference, means: Means<'_>) -> Result<Vec<String>, Error> {
     let repository = reference.repository();
     let failed = |source| Error::Registry { doing: format!("listing the tags of {repository}"), source: Box::new(source) };
-    let endpoints = means.registries.endpoints().map_err(|error| failed(error.into()))?;
-    let places = endpoints.of(&repository, false).map_err(|error| failed(error.into()))?;
+    let places = super::places(reference, means).map_err(failed)?;
     let nowhere = || Error::NoImage { place: repository.clone(), reason: "there is no place to ask".to_owned() };
     // A mirror may have some of them only.
     let endpoint = places.into_iter().rfind(|endpoint| !endpoint.is_mirror).ok_or_else(nowhere)?;
