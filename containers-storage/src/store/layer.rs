@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 
 use super::blobs::Keeping;
 use super::pending::Note;
-use super::{Error, LayerContent, Store};
+use super::{Error, LayerContent, LayersMut, Store};
 use crate::archive::unpack::{self, Devices, LayerOptions, Unmapped};
 use crate::archive::{self, Marks, Ownership, Whiteouts};
 use crate::driver::{Shape, Side};
 use crate::layers::Layer;
 use crate::temp_dir::TempDir;
-use crate::{LayerId, Root, id_map};
+use crate::{Digest, LayerId, Root, id_map};
 
 /// A tree that is being assembled on the file system of the layers. Dropped, it is deleted.
 #[derive(Debug)]
@@ -42,6 +42,9 @@ pub struct StagedLayer {
     /// The input as it came, if it was kept.
     blob: Option<PathBuf>,
 }
+
+/// A layer that was assembled, and what is recorded of it.
+pub type StagedContent = (StagedLayer, LayerContent);
 
 impl StagedLayer {
     /// The directory for what the layer changes; it exists, empty. Others can't reach it: the directory around it is 0700.
@@ -140,7 +143,24 @@ impl Store {
     /// and the staged one deleted. Should this process die before an image on the layer is recorded, `check::repair` collects it.
     /// Where layers are whole trees this copies the parent's, and must run inside the user namespace of the store.
     pub fn put_layer(&self, staged: StagedLayer, parent: Option<&LayerId>, content: &LayerContent) -> Result<Layer, Error> {
-        let put = self.try_put_layer(&staged, parent, content);
+        self.put_each((&(staged, content.clone()), &[]), parent)
+    }
+
+    /// As `put_layer` for each of `staged`, the lowest first and directly over `parent`; answers with the top one. All of them become
+    /// visible at once, unless layers are whole trees.
+    pub fn put_layers(&self, staged: &[StagedContent], parent: Option<&LayerId>) -> Result<Option<LayerId>, Error> {
+        // A whole tree is made from that of the layer below, which must be in its place for that.
+        let at_once = if self.driver()?.shape() == Shape::Trees { 1 } else { staged.len().max(1) };
+        let mut below = parent.cloned();
+        for some in staged.chunks(at_once).filter_map(<[StagedContent]>::split_first) {
+            below = Some(self.put_each(some, below.as_ref())?.id);
+        }
+        Ok(below)
+    }
+
+    /// The top one of the first and the rest of some layers.
+    fn put_each(&self, staged: (&StagedContent, &[StagedContent]), parent: Option<&LayerId>) -> Result<Layer, Error> {
+        let put = self.try_put_each(staged, parent);
         if put.is_err() {
             // As in `create_container`: undoes what was noted.
             let _ = self.lock_layers();
@@ -148,35 +168,66 @@ impl Store {
         put
     }
 
-    fn try_put_layer(&self, staged: &StagedLayer, parent: Option<&LayerId>, content: &LayerContent) -> Result<Layer, Error> {
-        let id = LayerId::of_image_layer(parent, &content.diff_digest);
-        if self.driver()?.shape() == Shape::Trees && !self.layers()?.contains(&id) {
-            self.driver()?.complete(staged.tree(), parent, &staged.marks)?;
+    fn try_put_each(
+        &self,
+        (first, rest): (&StagedContent, &[StagedContent]),
+        parent: Option<&LayerId>,
+    ) -> Result<Layer, Error> {
+        let staged = || std::iter::once(first).chain(rest);
+        let (ids, top) = chain_ids(&first.1.diff_digest, rest.iter().map(|(_, content)| &content.diff_digest), parent);
+        if self.driver()?.shape() == Shape::Trees && !self.layers()?.contains(&top) {
+            self.driver()?.complete(first.0.tree(), parent, &first.0.marks)?;
         }
         let mut layers = self.lock_layers()?;
-        if let Some(layer) = layers.find(&id)? {
-            self.join_announcement(&id)?;
-            return Ok(layer);
+        let mut missing = Vec::new();
+        for id in &ids {
+            if layers.contains(id) {
+                self.join_announcement(id)?;
+            } else {
+                missing.push(id.clone());
+            }
         }
-        if let Some(parent) = parent {
-            self.refuse_parent(&layers, parent)?;
+        if missing.is_empty() {
+            return layers.get(&top);
         }
-        let noted = self.note(&Note { layers: vec![id.clone()], ..Note::default() })?;
-        self.driver()?.adopt(&id, parent, staged.tree(), Side::Images)?;
-        private_file(&staged.tar_split).map_err(Error::io("reading", &staged.tar_split))?;
-        self.place_tar_split(&staged.tar_split, &id)?;
+        let noted = self.note(&Note { layers: missing.clone(), ..Note::default() })?;
+        let mut below = parent;
+        for (id, (staged, content)) in ids.iter().zip(staged()) {
+            if missing.contains(id) {
+                if let Some(below) = below.filter(|below| !missing.contains(below)) {
+                    self.refuse_parent(&layers, below)?;
+                }
+                self.place_layer(&mut layers, staged, (id, below), content)?;
+            }
+            below = Some(id);
+        }
         self.sync_layers()?;
-        self.announce_layer(&id)?;
-        let mut layer = Layer::new(id, parent.cloned());
-        layer.set_content(Some(content));
-        layers.push(self.table_of_image_layers(), &layer)?;
         layers.prepare()?.finish()?;
-        if let Some(blob) = &staged.blob {
-            // A push has more to do without it; nothing else.
-            let _ = self.keep_blob(blob, &content.compressed_digest);
+        for (_, (staged, content)) in ids.iter().zip(staged()).filter(|(id, _)| missing.contains(id)) {
+            if let Some(blob) = &staged.blob {
+                // A push has more to do without it; nothing else.
+                let _ = self.keep_blob(blob, &content.compressed_digest);
+            }
         }
         noted.done();
-        Ok(layer)
+        layers.get(&top)
+    }
+
+    /// Moves a staged layer to its place, and puts its record into the table that is not written yet.
+    fn place_layer(
+        &self,
+        layers: &mut LayersMut,
+        staged: &StagedLayer,
+        (id, parent): (&LayerId, Option<&LayerId>),
+        content: &LayerContent,
+    ) -> Result<(), Error> {
+        self.driver()?.adopt(id, parent, staged.tree(), Side::Images)?;
+        private_file(&staged.tar_split).map_err(Error::io("reading", &staged.tar_split))?;
+        self.place_tar_split(&staged.tar_split, id)?;
+        self.announce_layer(id)?;
+        let mut layer = Layer::new(id.clone(), parent.cloned());
+        layer.set_content(Some(content));
+        layers.push(self.table_of_image_layers(), &layer)
     }
 
     fn refuse_parent(&self, layers: &crate::layers::Layers, parent: &LayerId) -> Result<(), Error> {
@@ -200,6 +251,17 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// The IDs of layers with these diffs, the first one directly over `parent`, and once more that of the top one.
+fn chain_ids<'d>(first: &Digest, rest: impl Iterator<Item = &'d Digest>, parent: Option<&LayerId>) -> (Vec<LayerId>, LayerId) {
+    let mut top = LayerId::of_image_layer(parent, first);
+    let mut ids = vec![top.clone()];
+    for diff in rest {
+        top = LayerId::of_image_layer(Some(&top), diff);
+        ids.push(top.clone());
+    }
+    (ids, top)
 }
 
 fn temporary(parent: PathBuf) -> Result<TempDir, Error> {

@@ -18,14 +18,13 @@ use crate::image::manifest::Descriptor;
 use crate::image::{Format, ImageConfig, Location, Manifest, Reference, Time};
 use crate::transport::{Accepts, BlobId, BlobStream, Destination, Documents, Error, InIndex, LayerForm, LayerRequest, blob};
 
-/// More layers at once than this gain nothing: each has three threads.
-const MOST_PARALLEL: usize = 4;
-
 /// A store that gets an image.
 pub(in crate::transport) struct StoreDestination<'s> {
     store: Handle<'s>,
     location: Location,
     name: Option<Reference>,
+    /// Layers at a time.
+    parallel: usize,
     state: Mutex<State>,
 }
 
@@ -39,7 +38,7 @@ struct State {
 }
 
 impl<'s> StoreDestination<'s> {
-    pub(super) fn new(store: Handle<'s>, name: &StorageName, location: &Location) -> Result<Self, Error> {
+    pub(super) fn new(store: Handle<'s>, name: &StorageName, location: &Location, parallel: usize) -> Result<Self, Error> {
         let name = match name.name.as_str() {
             "" => None,
             // An ID says nothing new: it is that of the config.
@@ -49,7 +48,7 @@ impl<'s> StoreDestination<'s> {
                 Some(Reference::for_new_image(name).map_err(|source: crate::image::reference::Error| wrong(source))?)
             }
         };
-        Ok(Self { store, location: location.clone(), name, state: Mutex::default() })
+        Ok(Self { store, location: location.clone(), name, parallel, state: Mutex::default() })
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
@@ -84,20 +83,21 @@ impl<'s> StoreDestination<'s> {
         diff_ids: &[Digest],
         mut staged: BTreeMap<usize, (StagedLayer, LayerContent)>,
     ) -> Result<Option<LayerId>, Error> {
-        let mut below: Option<LayerId> = None;
-        for index in 0..diff_ids.len() {
-            let layer = match staged.remove(&index) {
-                Some((layer, content)) => {
-                    self.store.put_layer(layer, below.as_ref(), &content).map_err(|error| self.failed(error))?
-                }
-                None => self.existing(&diff_ids[..=index])?.ok_or_else(|| {
-                    let reason = format!("layer {index} was deleted by another process while the image was copied");
-                    Error::NoImage { place: self.name(), reason }
-                })?,
-            };
-            below = Some(layer.id);
+        // What was there is below all that was not.
+        let there = (0..diff_ids.len()).find(|index| staged.contains_key(index)).unwrap_or(diff_ids.len());
+        let deleted = |index: usize| {
+            let reason = format!("layer {index} was deleted by another process while the image was copied");
+            Error::NoImage { place: self.name(), reason }
+        };
+        let below = match there.checked_sub(1) {
+            None => None,
+            Some(index) => Some(self.existing(&diff_ids[..there])?.ok_or_else(|| deleted(index))?.id),
+        };
+        let mut above = Vec::with_capacity(staged.len());
+        for index in there..diff_ids.len() {
+            above.push(staged.remove(&index).ok_or_else(|| deleted(index))?);
         }
-        Ok(below)
+        self.store.put_layers(&above, below.as_ref()).map_err(|error| self.failed(error))
     }
 
     /// The top layer of the image `id`, if it is there already with the same content.
@@ -132,7 +132,7 @@ impl Destination for StoreDestination<'_> {
     }
 
     fn accepts(&self) -> Accepts {
-        let parallel = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_PARALLEL);
+        let parallel = self.parallel;
         // The layers are inflated here, but manifest and records tell of them as they came.
         Accepts { formats: &[Format::Oci, Format::Docker], layers: LayerForm::Preserve, indexes: false, parallel }
     }
