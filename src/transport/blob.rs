@@ -10,6 +10,8 @@ use containers_storage::Digest;
 use containers_storage::archive::Compression;
 use sha2::{Digest as _, Sha256};
 
+use super::stop::Stop;
+
 /// How much is moved at a time.
 const BUFFER: usize = 256 << 10;
 
@@ -91,6 +93,11 @@ impl<'a> BlobStream<'a> {
         let input = std::mem::replace(&mut stream.input, Box::new(io::empty()));
         stream.input = Box::new(Watched { input, tell, read: 0 });
         stream
+    }
+
+    /// The same bytes, until `stop` is said.
+    pub(super) fn until(self, stop: &'a Stop) -> Self {
+        Self { input: stop.watch(self.input), ..self }
     }
 
     /// What it must be, if that is known.

@@ -11,7 +11,7 @@
 //! tarball          tarball:, read only                 tar_file, tar_writer   members of a tar, by name
 //! copy/            one image or all of an index         blob            streams that are verified as they pass
 //! compression/     gzip and zstd                        trust/         signatures, and what the policy asks of them
-//! error
+//! error          stop            what ends all threads of a copy
 //! ```
 //!
 //! Invariants: documents are bytes first; what was not changed is copied byte for byte. Each blob is verified against the digest and
@@ -33,6 +33,7 @@ mod pipe;
 pub mod registry;
 mod scopes;
 mod staging;
+mod stop;
 pub mod storage;
 mod tar_file;
 mod tar_writer;
@@ -123,6 +124,9 @@ pub trait Source: Send + Sync {
     fn retry(&self) -> Retry {
         NO_RETRY
     }
+
+    /// Told that the copy has failed: whoever still waits for something from here need not wait any longer.
+    fn give_up(&self) {}
 }
 
 /// A place that does not break off.
@@ -226,6 +230,9 @@ pub trait Destination: Send + Sync {
     fn retry(&self) -> Retry {
         NO_RETRY
     }
+
+    /// Told that the copy has failed: whoever still waits for an answer from here need not wait any longer.
+    fn give_up(&self) {}
 }
 
 /// Config and manifest of the one image that a destination keeps until it is complete.

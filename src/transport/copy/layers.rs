@@ -1,4 +1,4 @@
-//! The way of each layer, several at once.
+//! The way of each layer, several at once. The first failure ends the others.
 //!
 //! ```text
 //! source.blob ─► verified ─► [decompress] ─► [compress] ─► destination.put_layer
@@ -6,8 +6,8 @@
 
 use std::io::{self, Read};
 use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 
 use containers_storage::Digest;
@@ -20,6 +20,7 @@ use super::{Moving, Progress};
 use crate::image::Manifest;
 use crate::image::manifest::{Descriptor, LayerType};
 use crate::transport::compression::{self, Algorithm, Compressor, Method};
+use crate::transport::stop::Stop;
 use crate::transport::{BlobId, BlobStream, Error, LayerForm, LayerRequest, blob};
 
 /// How much is compressed at a time.
@@ -30,19 +31,23 @@ pub(super) fn copy(job: &Job<'_>, manifest: &Manifest, diff_ids: &[Digest]) -> R
     let blobs = job.source.layers(manifest, diff_ids)?;
     announce(job, &blobs);
     let parallel = job.destination.accepts().parallel.min(blobs.len());
-    let one = |index: usize, blob: &Descriptor| layer(job, &LayerRequest { index, blob, diff_ids });
-    if parallel <= 1 {
-        return blobs.iter().enumerate().map(|(index, blob)| one(index, blob)).collect();
-    }
-    let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
-    let results: Vec<Mutex<Option<Result<Copied, Error>>>> = blobs.iter().map(|_| Mutex::new(None)).collect();
+    let (next, stop) = (AtomicUsize::new(0), Stop::default());
+    let results: Vec<OnceLock<Copied>> = blobs.iter().map(|_| OnceLock::new()).collect();
+    let failure: Mutex<Option<Error>> = Mutex::default();
     let work = || {
-        while !failed.load(Ordering::Relaxed) {
+        while !stop.is_said() {
             let index = next.fetch_add(1, Ordering::Relaxed);
             let (Some(blob), Some(result)) = (blobs.get(index), results.get(index)) else { return };
-            let copied = one(index, blob);
-            failed.fetch_or(copied.is_err(), Ordering::Relaxed);
-            *result.lock().unwrap_or_else(PoisonError::into_inner) = Some(copied);
+            match layer(job, &LayerRequest { index, blob, diff_ids }, &stop) {
+                Ok(copied) => drop(result.set(copied)),
+                Err(error) => {
+                    // Those that it stops fail after it.
+                    failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                    stop.say();
+                    job.source.give_up();
+                    job.destination.give_up();
+                }
+            }
         }
     };
     thread::scope(|scope| {
@@ -55,8 +60,10 @@ pub(super) fn copy(job: &Job<'_>, manifest: &Manifest, diff_ids: &[Digest]) -> R
         }
         work();
     });
-    let results = results.into_iter().filter_map(|result| result.into_inner().unwrap_or_else(PoisonError::into_inner));
-    let copied: Vec<Copied> = results.collect::<Result<_, _>>()?;
+    if let Some(error) = failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        return Err(error);
+    }
+    let copied: Vec<Copied> = results.into_iter().filter_map(OnceLock::into_inner).collect();
     if copied.len() == blobs.len() {
         return Ok(copied);
     }
@@ -67,6 +74,7 @@ pub(super) fn copy(job: &Job<'_>, manifest: &Manifest, diff_ids: &[Digest]) -> R
 /// Copies the layers of something that is no image, byte for byte.
 pub(super) fn copy_unchanged(job: &Job<'_>, manifest: &Manifest) -> Result<(), Error> {
     announce(job, &manifest.layers);
+    let stop = Stop::default();
     for (index, blob) in manifest.layers.iter().enumerate() {
         let request = LayerRequest { index, blob, diff_ids: &[] };
         if job.destination.has_layer(&request)?.is_some() {
@@ -74,7 +82,7 @@ pub(super) fn copy_unchanged(job: &Job<'_>, manifest: &Manifest) -> Result<(), E
             continue;
         }
         (job.progress)(Progress::Blob(moving(&request)));
-        job.destination.put_layer(&request, read(job, &request)?)?;
+        job.destination.put_layer(&request, read(job, &request, &stop)?)?;
         (job.progress)(Progress::Copied(moving(&request)));
     }
     Ok(())
@@ -89,14 +97,14 @@ fn moving<'a>(request: &LayerRequest<'a>) -> Moving<'a> {
     Moving { index: request.index, digest: &request.blob.digest, size: request.blob.size }
 }
 
-/// The bytes of a layer, whose progress is told while they are read.
-fn read<'a>(job: &'a Job<'_>, request: &LayerRequest<'a>) -> Result<BlobStream<'a>, Error> {
+/// The bytes of a layer until `stop` is said, whose progress is told while they are read.
+fn read<'a>(job: &'a Job<'_>, request: &LayerRequest<'a>, stop: &'a Stop) -> Result<BlobStream<'a>, Error> {
     let layer = moving(request);
-    let stream = job.source.blob(request.blob)?;
+    let stream = job.source.blob(request.blob)?.until(stop);
     Ok(stream.watched(move |bytes| (job.progress)(Progress::Moved { layer, bytes })))
 }
 
-fn layer(job: &Job<'_>, request: &LayerRequest<'_>) -> Result<Copied, Error> {
+fn layer(job: &Job<'_>, request: &LayerRequest<'_>, stop: &Stop) -> Result<Copied, Error> {
     let accepts = job.destination.accepts();
     let told = LayerType::of(&request.blob.media_type);
     let expected_action = told.map(|told| plan::action(magic(told), accepts.layers, &job.options.compression));
@@ -117,7 +125,7 @@ fn layer(job: &Job<'_>, request: &LayerRequest<'_>) -> Result<Copied, Error> {
     let mut attempt = 0;
     loop {
         // What a source does not give is not asked for again here: it tried itself.
-        let stream = read(job, request)?;
+        let stream = read(job, request, stop)?;
         let error = match send(job, request, stream) {
             Ok(copied) => {
                 (job.progress)(Progress::Copied(moving(request)));
@@ -129,7 +137,9 @@ fn layer(job: &Job<'_>, request: &LayerRequest<'_>) -> Result<Copied, Error> {
         attempt += 1;
         let Some(pause) = retry.pause(attempt, None) else { return Err(error) };
         log::debug!("{}: {error}: copying it again", place(job, request));
-        thread::sleep(pause);
+        if !stop.pause(pause) {
+            return Err(error);
+        }
     }
 }
 

@@ -86,7 +86,9 @@ impl Download {
         let (true, Some(pause)) = (transient && self.session.retry().count > 0, pause) else { return Err(error) };
         self.attempts += 1;
         log::debug!("blob {} broke off after {} of {} bytes: {error}", self.digest, self.at, self.size);
-        std::thread::sleep(pause);
+        if !self.session.pause(pause) {
+            return Err(error);
+        }
         match self.ask() {
             Ok(reader) => self.reader = Some(reader),
             Err(again) if again.is_transient() => log::debug!("blob {}: {again}", self.digest),

@@ -26,6 +26,7 @@ use crate::conf::{Auth, certs};
 use crate::http::{
     self, Authorization, Client, Method, Origin, Payload, Request, Response, Retry, Scheme, Trust, Url, Verification,
 };
+use crate::transport::stop::Stop;
 
 /// Where the images of Docker Hub really are.
 const HUB_HOST: &str = "registry-1.docker.io";
@@ -44,6 +45,7 @@ pub(super) struct Session {
     scheme: Mutex<Option<Scheme>>,
     credentials: OnceLock<Option<Credentials>>,
     access: Mutex<Access>,
+    stop: Stop,
 }
 
 /// What the registry wants to see.
@@ -116,6 +118,7 @@ impl Session {
             scheme: Mutex::default(),
             credentials: OnceLock::new(),
             access: Mutex::default(),
+            stop: Stop::default(),
         })
     }
 
@@ -203,8 +206,21 @@ impl Session {
             let pause = if error.is_transient() { self.retry.pause(number, asked) } else { None };
             let Some(pause) = pause else { return Err(error) };
             log::debug!("{}: {error}: trying again in {} ms", self.domain, pause.as_millis());
-            std::thread::sleep(pause);
+            if !self.pause(pause) {
+                return Err(error);
+            }
         }
+    }
+
+    /// Waits; `false` if nothing is worth waiting for any more.
+    #[must_use]
+    pub(super) fn pause(&self, length: Duration) -> bool {
+        self.stop.pause(length)
+    }
+
+    /// Nothing is asked again from now on.
+    pub(super) fn give_up(&self) {
+        self.stop.say();
     }
 
     /// Asks with what the registry wants to see.

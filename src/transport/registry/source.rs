@@ -146,6 +146,10 @@ impl Source for RegistrySource {
     fn retry(&self) -> crate::http::Retry {
         self.session.retry()
     }
+
+    fn give_up(&self) {
+        self.session.give_up();
+    }
 }
 
 /// The scopes of policy.json that an image is in (containers-policy.json(5), docker): itself, its repository, the namespaces above, the
