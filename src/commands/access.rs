@@ -45,6 +45,10 @@ pub(super) struct RetryArgs {
     /// Pause before that, as 2s (default: 2s)
     #[arg(long, value_name = "DURATION")]
     retry_delay: Option<String>,
+
+    /// Layers at a time, which only containers.conf says.
+    #[arg(skip)]
+    parallel: Option<u32>,
 }
 
 /// Signatures of an image on its way.
@@ -91,6 +95,7 @@ impl RetryArgs {
         Self {
             retry: self.retry.or(conf.engine.retry),
             retry_delay: self.retry_delay.clone().or_else(|| conf.engine.retry_delay.clone().filter(|delay| !delay.is_empty())),
+            parallel: conf.engine.image_parallel_copies,
         }
     }
 
@@ -118,6 +123,7 @@ impl RegistryArgs {
         network.tls_verify = tls_verify(self.tls_verify);
         network.cert_dir.clone_from(&self.cert_dir);
         network.retry = retry;
+        network.parallel = retries.parallel.and_then(std::num::NonZeroU32::new);
         Ok(network)
     }
 }

@@ -96,6 +96,8 @@ pub struct Engine {
     pub hooks_dir: Option<Vec<PathBuf>>,
     /// `image_copy_tmp_dir`: a directory, or `storage`.
     pub image_copy_tmp_dir: Option<String>,
+    /// `image_parallel_copies`: layers at a time; 0 for as many as usual.
+    pub image_parallel_copies: Option<u32>,
     /// `network_cmd_options`: for slirp4netns.
     pub network_cmd_options: Option<Vec<String>>,
     /// `network_cmd_path`: slirp4netns itself.
@@ -217,6 +219,7 @@ impl Engine {
             "image_copy_tmp_dir" => setting.text(&mut self.image_copy_tmp_dir),
             "network_cmd_options" => setting.list(&mut self.network_cmd_options),
             "network_cmd_path" => setting.path(&mut self.network_cmd_path),
+            "image_parallel_copies" => setting.number(&mut self.image_parallel_copies),
             "retry" => setting.number(&mut self.retry),
             "retry_delay" => setting.text(&mut self.retry_delay),
             "runtime" => setting.text(&mut self.runtime),

@@ -305,10 +305,10 @@ pub fn open_source<'s>(location: &Location, means: Means<'s>) -> Result<Box<dyn 
 
 /// Opens `location` for a new image. Nothing is visible there before `Destination::complete`.
 pub fn open_destination<'s>(location: &Location, means: Means<'s>) -> Result<Box<dyn Destination + 's>, Error> {
-    let Means { store, temp_dir, .. } = means;
+    let temp_dir = means.temp_dir;
     Ok(match location {
         Location::Registry(reference) => Box::new(registry::RegistryDestination::open(reference, means)?),
-        Location::Storage(_) => Box::new(storage::open_destination(location, store)?),
+        Location::Storage(_) => Box::new(storage::open_destination(location, means)?),
         Location::OciLayout { dir, image } => Box::new(oci::OciLayout::open(location, dir, image)?),
         Location::OciArchive { file, image } => Box::new(oci::OciArchive::open(location, file, image, temp_dir)?),
         Location::DockerArchive { file, image } => {

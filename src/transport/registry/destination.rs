@@ -3,7 +3,8 @@
 //! Invariant: a manifest is sent after everything that it names. A layer whose blob the registry has, in this repository or in another
 //! one that the store knows to have it, is not sent.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::io::{self, Read};
 use std::sync::{Mutex, PoisonError};
 
 use containers_storage::store::{self, Store};
@@ -19,16 +20,57 @@ use crate::transport::{Accepts, BlobId, BlobStream, Destination, Error, InIndex,
 
 /// As many repositories are asked for a blob.
 const MOST_MOUNTS: usize = 3;
-/// Layers at once: fewer would wait for the network, more gain nothing.
-const PARALLEL: std::ops::RangeInclusive<usize> = 3..=6;
+/// A blob of unknown length that is not longer, in bytes, is sent with one request and not with two.
+const IN_ONE_PIECE: u64 = 1 << 20;
 
 /// A repository that gets an image.
 pub(in crate::transport) struct RegistryDestination<'s> {
     reference: Reference,
     session: Session,
     store: &'s Store,
+    /// Layers at a time.
+    parallel: usize,
     /// Uploads that were begun when a blob could not be taken over.
     begun: Mutex<HashMap<Digest, Url>>,
+    /// Read when the first blob is missing.
+    neighbours: Mutex<Option<Neighbours>>,
+}
+
+/// Other repositories of the registry, and which blobs they have: those of the layers of images that the store knows by their names.
+struct Neighbours {
+    paths: Vec<String>,
+    /// For each blob the places of `paths`.
+    blobs: HashMap<Digest, Vec<usize>>,
+}
+
+impl Neighbours {
+    fn read(store: &Store, reference: &Reference, own_path: &str) -> Result<Self, store::Error> {
+        let mut found = Self { paths: Vec::new(), blobs: HashMap::new() };
+        let layers = store.layers()?;
+        for image in store.images()?.all()? {
+            let names = image.names.iter().filter_map(|name| Reference::parse_qualified(name).ok());
+            let names = names.filter(|name| name.domain() == reference.domain() && name.path() != own_path);
+            let paths: BTreeSet<String> = names.map(|name| name.path().to_owned()).collect();
+            let Some(top) = image.layer.as_ref().filter(|_| !paths.is_empty()) else { continue };
+            let blobs: Vec<Digest> = layers.chain(top)?.into_iter().filter_map(|layer| layer.compressed_digest).collect();
+            for path in paths {
+                let place = found.paths.iter().position(|known| *known == path).unwrap_or(found.paths.len());
+                if place == found.paths.len() {
+                    found.paths.push(path);
+                }
+                for blob in &blobs {
+                    found.blobs.entry(blob.clone()).or_default().push(place);
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// The first repositories that have the blob.
+    fn with(&self, blob: &Digest) -> Vec<String> {
+        let places: BTreeSet<usize> = self.blobs.get(blob).into_iter().flatten().copied().collect();
+        places.into_iter().take(MOST_MOUNTS).filter_map(|place| self.paths.get(place).cloned()).collect()
+    }
 }
 
 impl<'s> RegistryDestination<'s> {
@@ -43,7 +85,15 @@ impl<'s> RegistryDestination<'s> {
         let nowhere =
             || Error::NoImage { place: format!("docker://{reference}"), reason: "there is no place to ask".to_owned() };
         let session = Session::new(means.network, &endpoint.ok_or_else(nowhere)?, reference.domain()).map_err(failed)?;
-        Ok(Self { reference: reference.clone(), session, store: means.store, begun: Mutex::default() })
+        let parallel = means.network.layers_at_once();
+        Ok(Self {
+            reference: reference.clone(),
+            session,
+            store: means.store,
+            parallel,
+            begun: Mutex::default(),
+            neighbours: Mutex::default(),
+        })
     }
 
     fn failed(&self, doing: impl Into<String>) -> impl FnOnce(RegistryError) -> Error {
@@ -53,27 +103,12 @@ impl<'s> RegistryDestination<'s> {
 
     /// Paths of other repositories of this registry that have the blob, as far as the store knows: those of images with the layer.
     fn mount_candidates(&self, digest: &Digest) -> Result<Vec<String>, store::Error> {
-        let layers = self.store.layers()?;
-        let holding = layers.with_compressed_digest(digest)?;
-        if holding.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut found: Vec<String> = Vec::new();
-        for image in self.store.images()?.all()? {
-            let names = image.names.iter().filter_map(|name| Reference::parse_qualified(name).ok());
-            let paths = names.filter(|name| name.domain() == self.reference.domain()).map(|name| name.path().to_owned());
-            let paths: Vec<String> = paths.filter(|path| path != self.session.path() && !found.contains(path)).collect();
-            let Some(top) = image.layer.as_ref().filter(|_| !paths.is_empty()) else { continue };
-            let chain = layers.chain(top)?;
-            if chain.iter().any(|layer| holding.iter().any(|holding| holding.id == layer.id)) {
-                found.extend(paths);
-            }
-            if found.len() >= MOST_MOUNTS {
-                break;
-            }
-        }
-        found.truncate(MOST_MOUNTS);
-        Ok(found)
+        let mut neighbours = self.neighbours.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = match neighbours.take() {
+            Some(known) => known,
+            None => Neighbours::read(self.store, &self.reference, self.session.path())?,
+        };
+        Ok(neighbours.insert(known).with(digest))
     }
 
     /// Whether the blob could be taken over from another repository.
@@ -104,6 +139,19 @@ impl<'s> RegistryDestination<'s> {
                 drop(begun);
                 upload::begin(&self.session)
             }
+        }
+    }
+
+    /// Sends a blob whose digest is known at its end, and which begins with `first`: one of which that is all in one piece, and anything
+    /// else as it comes.
+    fn send_unknown(&self, at: &Url, first: &[u8], stream: &mut BlobStream<'_>) -> Result<(), RegistryError> {
+        if let Some(found) = stream.found() {
+            return upload::end(&self.session, at, &found.digest, Body::Bytes(first));
+        }
+        let at = upload::send(&self.session, at, Body::Stream { reader: &mut first.chain(&mut *stream), length: None })?;
+        match stream.found() {
+            Some(found) => upload::end(&self.session, &at, &found.digest, Body::None),
+            None => Ok(()),
         }
     }
 
@@ -144,8 +192,7 @@ impl Destination for RegistryDestination<'_> {
     }
 
     fn accepts(&self) -> Accepts {
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        let parallel = threads.clamp(*PARALLEL.start(), *PARALLEL.end());
+        let parallel = self.parallel;
         Accepts { formats: &[Format::Oci, Format::Docker], layers: LayerForm::Compress, indexes: true, parallel }
     }
 
@@ -159,7 +206,12 @@ impl Destination for RegistryDestination<'_> {
 
     fn put_layer(&self, request: &LayerRequest<'_>, mut stream: BlobStream<'_>) -> Result<BlobId, Error> {
         let doing = || format!("writing blob {} to {}", request.blob.digest, self.reference.repository());
+        let unread = |source| Error::Stream { action: "reading", place: self.name(), source };
         let expected = stream.expected().cloned();
+        let mut first = Vec::new();
+        if expected.is_none() {
+            (&mut stream).take(IN_ONE_PIECE).read_to_end(&mut first).map_err(unread)?;
+        }
         let at = self.begin(expected.as_ref().map(|expected| &expected.digest));
         let at = at.map_err(|error| self.failed(doing())(error))?;
         let sent = match &expected {
@@ -167,13 +219,7 @@ impl Destination for RegistryDestination<'_> {
                 let body = Body::Stream { reader: &mut stream, length: Some(*size) };
                 upload::end(&self.session, &at, digest, body)
             }
-            None => {
-                let body = Body::Stream { reader: &mut stream, length: None };
-                upload::send(&self.session, &at, body).and_then(|at| match stream.found() {
-                    Some(found) => upload::end(&self.session, &at, &found.digest, Body::None),
-                    None => Ok(()),
-                })
-            }
+            None => self.send_unknown(&at, &first, &mut stream),
         };
         if let Err(error) = sent {
             if !error.is_transient() {
@@ -182,9 +228,9 @@ impl Destination for RegistryDestination<'_> {
             return Err(self.failed(doing())(error));
         }
         // All of it was sent, but the last read is what verifies it.
-        let found = std::io::copy(&mut stream, &mut std::io::sink()).map(|_| stream.found().cloned());
+        let found = io::copy(&mut stream, &mut io::sink()).map(|_| stream.found().cloned());
         let missing = || Error::Impossible(format!("{}: a layer was not read to its end", self.name()));
-        found.map_err(|source| Error::Stream { action: "reading", place: self.name(), source })?.ok_or_else(missing)
+        found.map_err(unread)?.ok_or_else(missing)
     }
 
     fn put_config(&self, digest: &Digest, bytes: &[u8]) -> Result<(), Error> {
@@ -215,5 +261,9 @@ impl Destination for RegistryDestination<'_> {
 
     fn retry(&self) -> Retry {
         self.session.retry()
+    }
+
+    fn give_up(&self) {
+        self.session.give_up();
     }
 }

@@ -22,6 +22,7 @@ mod tags;
 mod token;
 mod upload;
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -60,6 +61,8 @@ pub struct Network {
     pub cert_dir: Option<PathBuf>,
     /// `--retry`, `--retry-delay`.
     pub retry: Retry,
+    /// Layers at a time (containers.conf, `image_parallel_copies`), also between other places; none for [`Network::PARALLEL`].
+    pub parallel: Option<NonZeroU32>,
 }
 
 /// Where the image of `reference` is, in the order of asking, if it may be asked for at all.
@@ -76,6 +79,14 @@ fn places(reference: &Reference, means: Means<'_>) -> Result<Vec<Endpoint>, Erro
 }
 
 impl Network {
+    /// As many layers at a time as usual: with fewer the network would be waited for, and more gain nothing.
+    pub const PARALLEL: usize = 4;
+
+    /// How many layers are on their way at a time.
+    pub(super) fn layers_at_once(&self) -> usize {
+        self.parallel.and_then(|parallel| usize::try_from(parallel.get()).ok()).unwrap_or(Self::PARALLEL)
+    }
+
     /// Everything as usual. No I/O.
     pub fn new(environment: Environment, auth: Auth, settings: Settings) -> Self {
         Self {
@@ -85,6 +96,7 @@ impl Network {
             tls_verify: TlsVerify::default(),
             cert_dir: None,
             retry: Retry::default(),
+            parallel: None,
         }
     }
 

@@ -20,7 +20,7 @@ use containers_storage::store::Store;
 pub(super) use self::destination::StoreDestination;
 pub use self::signatures::sign;
 pub use self::source::StoreSource;
-use super::Error;
+use super::{Error, Means};
 use crate::image::Location;
 use crate::image::location::StoreSpec;
 
@@ -85,11 +85,12 @@ pub(super) fn open_source<'s>(location: &Location, in_use: &'s Store) -> Result<
 }
 
 /// Opens a store for a new image.
-pub(super) fn open_destination<'s>(location: &Location, in_use: &'s Store) -> Result<StoreDestination<'s>, Error> {
+pub(super) fn open_destination<'s>(location: &Location, means: Means<'s>) -> Result<StoreDestination<'s>, Error> {
     let Location::Storage(name) = location else {
         return Err(Error::WriteUnsupported { location: location.to_string() });
     };
-    StoreDestination::new(open(name.store.as_ref(), in_use, location)?, name, location)
+    let store = open(name.store.as_ref(), means.store, location)?;
+    StoreDestination::new(store, name, location, means.network.layers_at_once())
 }
 
 /// `[driver@graphroot]` and the shorter forms, as scopes of policy.json have them.

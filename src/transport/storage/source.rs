@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::io;
+use std::sync::{Mutex, PoisonError};
 
 use containers_storage::archive::Escaped;
 use containers_storage::images::Image;
@@ -27,11 +28,13 @@ pub struct StoreSource<'s> {
     store: Handle<'s>,
     image: Image,
     location: Location,
+    /// The store's layers when the first one was asked for: each layer on its way asks.
+    layers: Mutex<Option<Layers>>,
 }
 
 impl<'s> StoreSource<'s> {
     pub(super) fn new(store: Handle<'s>, image: Image, location: Location) -> Self {
-        Self { store, image, location }
+        Self { store, image, location, layers: Mutex::default() }
     }
 
     /// An image that was found, by the name that found it.
@@ -41,6 +44,16 @@ impl<'s> StoreSource<'s> {
 
     fn failed(&self, source: store::Error) -> Error {
         Error::Store { place: self.name(), source }
+    }
+
+    /// What `find` finds among the layers.
+    fn among_layers<T>(&self, find: impl FnOnce(&Layers) -> Result<T, store::Error>) -> Result<T, Error> {
+        let mut layers = self.layers.lock().unwrap_or_else(PoisonError::into_inner);
+        let read = match layers.take() {
+            Some(read) => Ok(read),
+            None => self.store.layers(),
+        };
+        find(layers.insert(read.map_err(|error| self.failed(error))?)).map_err(|error| self.failed(error))
     }
 
     /// The image whose manifest has the digest: this one, or an instance of this list.
@@ -106,16 +119,14 @@ impl<'s> StoreSource<'s> {
     }
 
     fn layer_blob(&self, blob: &Descriptor) -> Result<BlobStream<'static>, Error> {
-        let layers = self.store.layers().map_err(|error| self.failed(error))?;
         let expected = BlobId { digest: blob.digest.clone(), size: blob.size };
-        let find = |layers: Result<Vec<Layer>, store::Error>| layers.map_err(|error| self.failed(error));
-        for layer in find(layers.with_compressed_digest(&blob.digest))? {
+        for layer in self.among_layers(|layers| layers.with_compressed_digest(&blob.digest))? {
             if let Some(file) = self.store.kept_blob(&layer) {
                 return Ok(BlobStream::new(Box::new(file), expected));
             }
         }
         // Whichever layer it is: the digest says that the content is the same.
-        let same = find(layers.with_diff_digest(&blob.digest))?;
+        let same = self.among_layers(|layers| layers.with_diff_digest(&blob.digest))?;
         match same.iter().find(|layer| self.store.tar_split(&layer.id).exists()) {
             // `tar` compares the digest.
             Some(layer) => Ok(BlobStream::verified_by_writer(self.tar(layer)?, expected)),
@@ -216,8 +227,7 @@ impl Source for StoreSource<'_> {
 
     fn layers(&self, manifest: &Manifest, diff_ids: &[Digest]) -> Result<Vec<Descriptor>, Error> {
         let image = self.image_of(&manifest.digest()).unwrap_or_else(|_| self.image.clone());
-        let layers = self.store.layers().map_err(|error| self.failed(error))?;
-        let chain = chain(&layers, &image).map_err(|error| self.failed(error))?;
+        let chain = self.among_layers(|layers| chain(layers, &image))?;
         if chain.len() != diff_ids.len() || manifest.layers.len() != diff_ids.len() {
             return Err(Error::LayerCount { place: self.name(), layers: chain.len(), diff_ids: diff_ids.len() });
         }
@@ -234,9 +244,8 @@ impl Source for StoreSource<'_> {
 
     fn known_as(&self, request: &LayerRequest<'_>) -> Result<Vec<Descriptor>, Error> {
         let Some(diff_id) = request.diff_id() else { return Ok(Vec::new()) };
-        let layers = self.store.layers().and_then(|layers| layers.with_diff_digest(diff_id));
         let mut known: Vec<Descriptor> = Vec::new();
-        for layer in layers.map_err(|error| self.failed(error))? {
+        for layer in self.among_layers(|layers| layers.with_diff_digest(diff_id))? {
             // OCI's names are those of all kinds of compression.
             let came = as_it_came(&layer, request.blob, Format::Oci);
             known.extend(came.filter(|came| *came != *request.blob && !known.contains(came)));
