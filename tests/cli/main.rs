@@ -27,6 +27,7 @@ mod reflink;
 mod registry;
 mod registry_faults;
 mod registry_names;
+mod registry_layers;
 mod run;
 mod settings;
 mod short_names;

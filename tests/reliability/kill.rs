@@ -6,10 +6,11 @@ use std::process::Stdio;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use crate::harness::registry::{PROGRAM, Registry};
 use crate::harness::{TestEnv, have};
 use crate::{Dice, stress_time};
 
-const VERBS: [&str; 13] = [
+const VERBS: [&str; 15] = [
     "from",
     "run",
     "copy",
@@ -23,10 +24,13 @@ const VERBS: [&str; 13] = [
     "pull",
     "rm",
     "rmi",
+    // The last ones need a registry.
+    "pull from a registry",
+    "push to a registry",
 ];
 
-/// The words of one verb on a prepared container and image.
-fn words(verb: &str, container: &str) -> Vec<String> {
+/// The words of one verb on a prepared container and image; `remote` is what an image is called at a registry.
+fn words(verb: &str, container: &str, remote: &str) -> Vec<String> {
     let words: Vec<&str> = match verb {
         "from" => vec!["from", "busybox"],
         "run" => vec!["run", container, "--", "sh", "-c", "for i in 1 2 3; do echo $i > /tmp/f$i; done"],
@@ -38,6 +42,8 @@ fn words(verb: &str, container: &str) -> Vec<String> {
         "commit --manifest" => vec!["commit", "-q", "--manifest", "list", container, "committed"],
         "commit elsewhere" => vec!["commit", "-q", container, "oci:elsewhere"],
         "pull" => vec!["pull", "-q", "oci:source:pulled"],
+        "pull from a registry" => vec!["pull", "-q", "--tls-verify=false", remote],
+        "push to a registry" => vec!["push", "-q", "--tls-verify=false", "victim", remote],
         "rm" => vec!["rm", container],
         _ => vec!["rmi", "victim"],
     };
@@ -79,21 +85,30 @@ fn kill_and_look(driver: &str) {
     env.ok(["push", "-q", &env.ok(["commit", "-q", "--squash", &kept]), "oci:source:pulled"]);
     env.ok(["rmi", "-f", &env.ok(["images", "-q", "--filter", "dangling=true"])]);
 
+    let registry = have(PROGRAM).then(Registry::plain);
+    let remote = registry.as_ref().map_or_else(String::new, |registry| registry.name("pulled"));
+    if registry.is_some() {
+        let image = env.ok(["pull", "-q", "oci:source:pulled"]);
+        env.ok(["push", "-q", "--tls-verify=false", &image, &remote]);
+        env.ok(["rmi", "-f", &image]);
+    }
+    let verbs = if registry.is_some() { &VERBS[..] } else { &VERBS[..VERBS.len() - 2] };
+
     let mut longest = [Duration::from_millis(30); VERBS.len()];
     let (mut rounds, mut hits) = (0u64, 0u64);
     let end = Instant::now() + stress_time();
     while Instant::now() < end {
-        let which = usize::try_from(dice.below(VERBS.len() as u64)).expect("a small number");
-        let verb = VERBS[which];
+        let which = usize::try_from(dice.below(verbs.len() as u64)).expect("a small number");
+        let verb = verbs[which];
         let container = env.ok(["from", "busybox"]);
         env.ok(["run", &container, "--", "sh", "-c", "echo $$ > /mark; rm /etc/group; mkdir /d"]);
-        if verb == "rmi" {
+        if verb == "rmi" || verb.starts_with("push") {
             env.ok(["commit", "-q", &container, "victim"]);
         }
         if verb.contains("link") {
             env.ok(["copy", "-q", "--link", &container, "tree", "/before"]);
         }
-        let words = words(verb, &container);
+        let words = words(verb, &container, &remote);
         let limit = u64::try_from(longest[which].as_micros()).expect("a short time");
         let delay = Duration::from_micros(dice.below(limit));
         let started = Instant::now();
@@ -131,9 +146,15 @@ fn kill_and_look(driver: &str) {
             env.ok(["check", "--repair"]);
             assert_eq!(env.ok(["images", "-q", "--filter", "dangling=true"]), "", "{context}: an image without a name stays");
         }
-        if verb == "pull" {
+        if verb.starts_with("pull") {
             // Whole, or not there; and it can be had again.
-            let image = env.ok(["pull", "-q", "oci:source:pulled"]);
+            let place = if verb == "pull" { "oci:source:pulled" } else { &remote };
+            let image = env.ok(["pull", "-q", "--tls-verify=false", place]);
+            env.ok(["rmi", "-f", &image]);
+        }
+        if verb.starts_with("push") {
+            // What the registry had is there, or what it was to get.
+            let image = env.ok(["pull", "-q", "--policy", "always", "--tls-verify=false", &remote]);
             env.ok(["rmi", "-f", &image]);
         }
         // What is left of the round goes through the front door.
