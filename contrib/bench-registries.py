@@ -1,0 +1,243 @@
+#!/usr/bin/env python3
+"""Pulls and pushes of coracle, buildah, podman and skopeo on one docker-registry of this machine, in turns, and a table of them.
+
+Run by contrib/bench, which prepares the machine. Each cell has three numbers: seconds from start to end, seconds of CPU (user and
+system, children included), and the most memory that one process of the command held, in MiB. Every tool pulls into a store of its
+own, which is empty before; what was pushed is forgotten by the registry and by the tool before each push, but for the row that
+pushes again.
+"""
+
+import itertools
+import os
+import random
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+TOOLS = ("coracle", "buildah", "podman", "skopeo")
+HOME = tempfile.mkdtemp(prefix="coracle-bench-", dir="/var/tmp")
+STORE = (f"{HOME}/root", f"{HOME}/run")
+EMPTY = (f"{HOME}/pull-root", f"{HOME}/pull-run")
+QUIET = "-q"
+
+
+def store_flags(root, run_root):
+    return ["--root", root, "--runroot", run_root, "--storage-driver", "overlay"]
+
+
+def coracle(*words):
+    """One command of ours that is not measured; its stdout."""
+    done = subprocess.run(["coracle", *store_flags(*STORE), *words], capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"coracle {' '.join(words)} failed with {done.returncode}:\n{done.stderr}")
+    return done.stdout.strip()
+
+
+def measured(argv):
+    """Seconds, seconds of CPU, and MiB of one command."""
+    with tempfile.TemporaryFile() as errors:
+        null = [(os.POSIX_SPAWN_OPEN, fd, "/dev/null", os.O_RDWR, 0) for fd in (0, 1)]
+        start = time.perf_counter()
+        pid = os.posix_spawnp(argv[0], argv, os.environ, file_actions=[*null, (os.POSIX_SPAWN_DUP2, errors.fileno(), 2)])
+        _, status, usage = os.wait4(pid, 0)
+        took = time.perf_counter() - start
+        if status:
+            errors.seek(0)
+            raise RuntimeError(f"{' '.join(argv)}: {errors.read().decode().strip()}")
+    # The usage is that of the process and of all children that it waited for; of memory it is that of the largest.
+    return took, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+
+
+class Registry:
+    """Debian's docker-registry, without TLS."""
+
+    def __init__(self):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.host = f"127.0.0.1:{free.getsockname()[1]}"
+        self.data, self.server = f"{HOME}/registry", None
+        with open(f"{HOME}/registry.yml", "w") as file:
+            file.write(f"version: 0.1\nlog: {{ level: error }}\nstorage: {{ filesystem: {{ rootdirectory: {self.data} }} }}\nhttp: {{ addr: {self.host} }}\n")
+
+    def start(self):
+        null = subprocess.DEVNULL
+        self.server = subprocess.Popen(["docker-registry", "serve", f"{HOME}/registry.yml"], stdin=null, stdout=null, stderr=null)
+        host, port = self.host.split(":")
+        for _ in range(500):
+            try:
+                return socket.create_connection((host, int(port))).close()
+            except OSError:
+                time.sleep(0.01)
+        sys.exit("docker-registry does not start")
+
+    def stop(self):
+        if self.server:
+            self.server.kill()
+            self.server.wait()
+
+    def forget(self):
+        """Everything it holds is gone, and whatever the server had in memory."""
+        self.stop()
+        shutil.rmtree(self.data, ignore_errors=True)
+        self.start()
+
+    def name(self, image):
+        return f"{self.host}/{image}"
+
+
+registry = Registry()
+
+
+def pull(tool, name, again):
+    """The command that pulls `name` into the store that is empty, or was filled before by the same command."""
+    flags = store_flags(*EMPTY)
+    if tool == "skopeo":
+        stored = f"containers-storage:[overlay@{EMPTY[0]}+{EMPTY[1]}]{name}"
+        return [tool, "copy", QUIET, "--src-tls-verify=false", f"docker://{name}", stored]
+    # podman asks the registry anyway.
+    policy = ["--policy", "always"] if again and tool != "podman" else []
+    return [tool, *flags, "pull", QUIET, *policy, "--tls-verify=false", name]
+
+
+def push(tool, image, name, compression):
+    """The command that pushes an image of the store that all have."""
+    flags = store_flags(*STORE)
+    if tool == "skopeo":
+        stored = f"containers-storage:[overlay@{STORE[0]}+{STORE[1]}]localhost/{image}:latest"
+        given = ["--dest-compress-format", compression, "--format", "oci"] if compression == "zstd" else []
+        return [tool, "copy", QUIET, "--dest-tls-verify=false", *given, stored, f"docker://{name}"]
+    given = ["--compression-format", compression, "--format", "oci"] if compression == "zstd" else []
+    return [tool, *flags, "push", QUIET, "--tls-verify=false", *given, f"localhost/{image}", name]
+
+
+def remove_store(tool):
+    """A store's files belong to other ids."""
+    if os.path.exists(EMPTY[0]):
+        subprocess.run(["coracle", *store_flags(*STORE), "unshare", "rm", "-rf", *EMPTY], check=True)
+
+
+def forget_pushes(tool):
+    """What tools remember of blobs that they sent somewhere."""
+    data = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
+    for path in (f"{data}/containers/cache/blob-info-cache-v1.boltdb", f"{STORE[0]}/coracle/compressed"):
+        if os.path.exists(path):
+            os.remove(path)
+    registry.forget()
+
+
+def row(label, rounds, command, before, tools=TOOLS):
+    """Each command in turns, `before` each what makes its place ready. Prints medians."""
+    found = {tool: [] for tool in tools if shutil.which(tool)}
+    for _ in range(rounds):
+        for tool in random.sample(list(found), len(found)):
+            before(tool)
+            os.sync()
+            try:
+                found[tool].append(measured(command(tool)))
+            except RuntimeError as error:
+                print(f"# {label}: {error}", file=sys.stderr)
+                del found[tool]
+    cells = []
+    for tool in TOOLS:
+        if not found.get(tool):
+            cells.append("-")
+            continue
+        took, cpu, memory = (statistics.median(numbers) for numbers in zip(*found[tool]))
+        cells.append(f"{took:.2f} s, {cpu:.2f} s, {memory:.0f} MiB")
+    print(f"| {label} | {' | '.join(cells)} |", flush=True)
+
+
+def pulled_before(name):
+    def before(tool):
+        remove_store(tool)
+        measured(pull(tool, name, again=False))
+    return before
+
+
+def pushed_before(image, name):
+    def before(tool):
+        forget_pushes(tool)
+        measured(push(tool, image, name, "gzip"))
+    return before
+
+
+def make_image(name, layers, tree):
+    """An image of so many layers; `tree(number)` fills a directory for each."""
+    previous = "scratch"
+    for number in range(layers):
+        directory = f"{HOME}/layer"
+        os.makedirs(directory)
+        tree(directory)
+        container = coracle("from", previous)
+        coracle("copy", "-q", container, directory, f"/layer{number}")
+        coracle("commit", "-q", "--rm", container, name)
+        shutil.rmtree(directory)
+        previous = name
+
+
+def large_tree(files, size):
+    """A filler with programs, libraries and small files of this machine: what compresses as images do."""
+    def fill(directory):
+        left = size
+        for number in itertools.count():
+            path = next(files)
+            left -= os.path.getsize(path)
+            if left < 0:
+                return
+            os.makedirs(f"{directory}/{number // 100}", exist_ok=True)
+            shutil.copyfile(path, f"{directory}/{number // 100}/{number}")
+    return fill
+
+
+def small_tree(directory):
+    for number in range(20):
+        with open(f"{directory}/{number}", "wb") as file:
+            file.write(os.urandom(1000) + b"text that repeats itself, line by line\n" * 50)
+
+
+def files_of_this_machine():
+    """Regular files below /usr, mixed, again and again."""
+    paths = [os.path.join(parent, file) for parent, _, files in os.walk("/usr") for file in files]
+    usable = [path for path in paths if not os.path.islink(path) and os.access(path, os.R_OK) and 100 < os.path.getsize(path) < 1 << 24]
+    usable.sort()
+    random.Random(1).shuffle(usable)
+    return itertools.cycle(usable)
+
+
+def main():
+    versions = [subprocess.run([tool, "--version"], capture_output=True, text=True).stdout.strip() for tool in TOOLS if shutil.which(tool)]
+    print(f"\n{'; '.join(versions)}; {os.cpu_count()} cores, Linux {os.uname().release}", flush=True)
+    make_image("large", 5, large_tree(files_of_this_machine(), 100 << 20))
+    make_image("many", 60, small_tree)
+    print(f"\n### a registry on this machine: seconds, seconds of CPU, memory\n\n| work | {' | '.join(TOOLS)} |\n|---|---|---|---|---|", flush=True)
+    names = {"gzip": registry.name("large"), "zstd": registry.name("large-zstd")}
+    for kind, name in names.items():
+        # Neither buildah 1.28 nor podman 4.3 can push zstd to a registry by every flag; who cannot is left out.
+        row(f"push 500 MB, 5 layers, {kind}", 2, lambda tool: push(tool, "large", name, kind), forget_pushes)
+    many = registry.name("many")
+    row("push 60 small layers", 3, lambda tool: push(tool, "many", many, "gzip"), forget_pushes)
+    row("push it again", 3, lambda tool: push(tool, "many", many, "gzip"), pushed_before("many", many))
+    row("push 500 MB again", 2, lambda tool: push(tool, "large", names["gzip"], "gzip"), pushed_before("large", names["gzip"]))
+    for kind, name in names.items():
+        measured(push("coracle", "large", name, kind))
+    measured(push("coracle", "many", many, "gzip"))
+    for kind, name in names.items():
+        row(f"pull 500 MB, 5 layers, {kind}", 2, lambda tool: pull(tool, name, again=False), remove_store)
+    row("pull 60 small layers", 3, lambda tool: pull(tool, many, again=False), remove_store)
+    row("pull 60 layers that are there", 3, lambda tool: pull(tool, many, again=True), pulled_before(many))
+
+
+try:
+    registry.start()
+    main()
+finally:
+    registry.stop()
+    if shutil.which("podman"):
+        # Ends the process that podman leaves behind.
+        subprocess.run(["podman", *store_flags(*EMPTY), "system", "migrate"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    subprocess.run(["coracle", *store_flags(*STORE), "unshare", "rm", "-rf", *STORE, *EMPTY], stderr=subprocess.DEVNULL)
+    shutil.rmtree(HOME, ignore_errors=True)
