@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::id_map::IdRange;
+use crate::selinux::Labels;
 use crate::store::Error;
 use crate::table::fields;
 use crate::table::records::{Origin, Place, Records};
@@ -74,9 +75,17 @@ impl Container {
         listed.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
     }
 
-    /// SELinux label of its mounts; empty for none.
-    pub fn mount_label(&self) -> &str {
-        self.flags.get("MountLabel").and_then(Value::as_str).unwrap_or_default()
+    /// Its SELinux labels; empty ones for none.
+    pub fn labels(&self) -> Labels {
+        let flag = |name: &str| self.flags.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        Labels { process: flag("ProcessLabel"), mount: flag("MountLabel") }
+    }
+
+    /// Notes its SELinux labels.
+    pub(crate) fn set_labels(&mut self, labels: &Labels) {
+        for (name, label) in [("ProcessLabel", &labels.process), ("MountLabel", &labels.mount)] {
+            self.flags.insert(name.to_owned(), Value::from(label.as_str()));
+        }
     }
 
     /// Whether its layer may be mounted without syncing.

@@ -19,6 +19,7 @@ pub mod placeholder;
 pub mod private;
 mod process;
 pub mod rooted;
+pub mod selinux;
 pub mod store;
 pub mod table;
 pub mod tar_split;

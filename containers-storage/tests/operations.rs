@@ -6,7 +6,9 @@ use std::fs;
 
 use containers_storage::check::{self, Depth};
 use containers_storage::conf::Conf;
+use containers_storage::containers::Container;
 use containers_storage::layers::Layer;
+use containers_storage::selinux::{Context, Contexts, LabelChoice};
 use containers_storage::store::{Error, NameChange, NewContainer, Store};
 use containers_storage::{ContainerId, LayerId};
 use fixture::{World, as_user, new_image, put_layer};
@@ -77,6 +79,43 @@ fn what_a_container_is_made_from_must_exist() {
         assert!(matches!(try_with(&image), Err(Error::NoImage(_))));
         let parent = NewContainer { parent: Some("a".repeat(64).parse().unwrap()), ..NewContainer::default() };
         assert!(matches!(try_with(&parent), Err(Error::NoLayer(_))));
+        assert_clean(&store);
+    });
+}
+
+#[test]
+fn a_container_keeps_its_labels_and_no_other_gets_their_level() {
+    as_user("a_container_keeps_its_labels_and_no_other_gets_their_level", |world| {
+        let store = world.store();
+        let context = |label: &str| Context::parse(label).ok();
+        let contexts = Contexts { process: context("u:r:container_t:s0"), file: context("u:o:container_file_t:s0") };
+        let made = |name: &str, words: &[&str]| {
+            let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+            let labels = LabelChoice::new(contexts.clone(), &words).unwrap();
+            let new = NewContainer { labels: Some(labels), ..NewContainer::default() };
+            let mut seen = None;
+            let mut state = |record: &Container, _: &std::path::Path| {
+                seen = Some(record.labels());
+                Ok(())
+            };
+            let container = store.create_container(&new, &mut |_| Some(name.into()), &mut state).unwrap();
+            assert_eq!(seen, Some(container.labels()), "the state is told");
+            let container = store.containers().unwrap().get(&container.id).unwrap();
+            let layer = store.layers().unwrap().get(&container.layer).unwrap();
+            assert_eq!(layer.mount_label, container.labels().mount, "as the other tools keep it");
+            container.labels()
+        };
+        let levels: std::collections::HashSet<String> = (0..20).map(|n| made(&format!("c{n}"), &[]).mount).collect();
+        assert_eq!(levels.len(), 20);
+        let typed = made("typed", &["type:spc_t", "level:s0:c1,c2"]);
+        assert_eq!((typed.process.as_str(), typed.mount.as_str()), ("u:r:spc_t:s0:c1,c2", "u:o:container_file_t:s0:c1,c2"));
+        let disabled = made("disabled", &["disable"]);
+        assert_eq!((disabled.process.as_str(), disabled.mount.as_str()), ("", "u:o:container_file_t:s0:c1022,c1023"));
+        let text = fs::read_to_string(store.containers_dir().join("containers.json")).unwrap();
+        assert!(
+            text.contains(r#""MountLabel":"u:o:container_file_t:s0:c1,c2""#) && text.contains(r#""ProcessLabel":"""#),
+            "{text}"
+        );
         assert_clean(&store);
     });
 }

@@ -86,6 +86,7 @@ pub(crate) fn from(ctx: &Context, ui: &mut Ui, args: &FromArgs) -> Result<ExitCo
         format: format(ctx, args.format.as_deref())?,
         environment: args.environment.resolve(ctx, &conf, rootless, &user_namespace)?,
         user_namespace,
+        labels: args.environment.labels(&conf)?,
         platform: wish.platform.clone(),
     };
     // Said once, with the first container of a store; `info` says it again.

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use containers_storage::selinux::{self, LabelChoice};
+
 use super::args::{CapabilityArgs, NamespaceArgs};
 use super::limits::LimitArgs;
 use super::{CommandError, Context, isolation};
@@ -136,6 +138,21 @@ impl RunEnvironmentArgs {
             common: self.common(conf)?,
             ..RunEnvironment::default()
         })
+    }
+
+    /// How the container's SELinux labels are made: as `--security-opt label=` says, else containers.conf. Where SELinux is off the words
+    /// mean nothing, and are not looked at, as in Buildah.
+    pub(super) fn labels(&self, conf: &ContainersConf) -> Result<Option<LabelChoice>, CommandError> {
+        let Some(system) = selinux::machine() else { return Ok(None) };
+        let mut words = Vec::new();
+        for word in &self.security_opt {
+            words.extend(word.strip_prefix("label=").or_else(|| word.strip_prefix("label:")).map(str::to_owned));
+        }
+        if words.is_empty() && conf.containers.label == Some(false) {
+            words.push("disable".to_owned());
+        }
+        let choice = system.contexts().and_then(|contexts| LabelChoice::new(contexts, &words));
+        choice.map(Some).map_err(|error| CommandError::usage(format!("creating container: {error}")))
     }
 
     fn common(&self, conf: &ContainersConf) -> Result<CommonOptions, CommandError> {

@@ -63,6 +63,8 @@ pub struct Containers {
     pub http_proxy: Option<bool>,
     /// `ipcns`
     pub ipcns: Option<String>,
+    /// `label`: whether containers get SELinux labels.
+    pub label: Option<bool>,
     /// `netns`
     pub netns: Option<String>,
     /// `no_hosts`
@@ -195,6 +197,7 @@ impl Containers {
             "host_containers_internal_ip" => setting.text(&mut self.host_containers_internal_ip),
             "http_proxy" => setting.flag(&mut self.http_proxy),
             "ipcns" => setting.text(&mut self.ipcns),
+            "label" => setting.flag(&mut self.label),
             "netns" => setting.text(&mut self.netns),
             "no_hosts" => setting.flag(&mut self.no_hosts),
             "pidns" => setting.text(&mut self.pidns),

@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use containers_storage::driver::Shape;
 use containers_storage::id_map::IdRange;
 use containers_storage::images::Image;
+use containers_storage::selinux::LabelChoice;
 use containers_storage::store::{self, NewContainer, Store};
 use containers_storage::{ContainerId, ImageId, LayerId};
 use jiff::Timestamp;
@@ -51,6 +52,8 @@ pub struct Options {
     pub platform: Option<Platform>,
     /// What later runs get.
     pub environment: RunEnvironment,
+    /// How its SELinux labels are made; none where SELinux is off.
+    pub labels: Option<LabelChoice>,
 }
 
 /// `--userns` and the id maps.
@@ -341,6 +344,7 @@ fn place(store: &Store, options: &Options, image: Option<&Image>) -> Result<Plac
     let mut new = NewContainer {
         image: image.map(|image| image.id.clone()),
         parent: image.and_then(|image| image.layer.clone()),
+        labels: options.labels.clone(),
         ..NewContainer::default()
     };
     let enter = || mounted::enter_files(store, &options.image).map_err(|error| Error::Namespace(Box::new(error)));
@@ -402,6 +406,7 @@ fn create(store: &Store, options: &Options, start: Start) -> Result<Outcome, Err
     let mut write_state = |record: &containers_storage::containers::Container, directory: &std::path::Path| {
         let name = record.names.first().map_or("", String::as_str);
         let mut state = State::new(&record.id.to_string(), name, &base, draft.clone(), &environment);
+        state.set_labels(&record.labels());
         state.create(directory).map_err(|error| {
             failure = Some(error);
             std::io::Error::other("the state file could not be written")

@@ -23,6 +23,7 @@ use std::time::Duration;
 use containers_storage::containers::Container;
 use containers_storage::driver::{self, Access, GraphDriver, MountOptions, Shape, Shift};
 use containers_storage::lease::{self, Alone, Arrival, Gate, Lease};
+use containers_storage::selinux::{self, Labels};
 use containers_storage::store::{self, Store};
 use containers_storage::{LayerId, Root};
 use rustix::mount::MountAttrFlags;
@@ -166,6 +167,19 @@ impl Mounted {
         let failed = |source| Error::Driver { name: name.to_owned(), source };
         let driver = store.driver().map_err(failed)?;
         let mount = driver.open_to_read(layer).map_err(failed)?;
+        let (path, guards) = (driver.mount_point(layer), MountAttrFlags::empty());
+        Ok(Self { root: Root::from(mount), path, notices: Vec::new(), user: None, guards })
+    }
+
+    /// The same of an image that a container sees: its files have the SELinux label `label`, if one is given, as the container's own.
+    pub(super) fn image_for(store: &Store, layer: &LayerId, name: &str, label: Option<String>) -> Result<Self, Error> {
+        let failed = |source| Error::Driver { name: name.to_owned(), source };
+        let driver = store.driver().map_err(failed)?;
+        if label.is_none() || driver.shape() == Shape::Trees {
+            return Self::read_only(store, layer, name);
+        }
+        let options = MountOptions { access: Access::Read, label, ..MountOptions::default() };
+        let mount = driver.mount_detached(layer, &options).map_err(failed)?;
         let (path, guards) = (driver.mount_point(layer), MountAttrFlags::empty());
         Ok(Self { root: Root::from(mount), path, notices: Vec::new(), user: None, guards })
     }
@@ -377,8 +391,13 @@ fn mount_options(store: &Store, container: &WorkingContainer) -> Result<MountOpt
         shift: shift(store, container.record())?,
         volatile: flags.get("Volatile").and_then(serde_json::Value::as_bool).unwrap_or(false),
         options: options.map(words),
-        label: flags.get("MountLabel").and_then(|label| label.as_str()).filter(|label| !label.is_empty()).map(str::to_owned),
+        label: mount_label(container.record().labels()),
     })
+}
+
+/// The label for a mount of a container with these labels: none where SELinux is off, since the kernel would know no such option.
+pub(super) fn mount_label(labels: Labels) -> Option<String> {
+    Some(labels.mount).filter(|label| !label.is_empty() && selinux::machine().is_some())
 }
 
 /// The owners that what lies below the container's layer is to be shown with: none if they are on disk already, as in a copy that has the

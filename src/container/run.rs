@@ -209,7 +209,7 @@ pub fn run(
     mounted::require_root(name)?;
     mounted.notices().iter().for_each(|notice| note(notice.to_string()));
     request.guards = mounted.guards();
-    request.mounts.images = mounts::images(store, &options.registries, &request.mounts.requests)?;
+    request.mounts.images = mounts::images(store, &options.registries, &request.mounts.requests, &request.security.lsm.labels)?;
     read_base_hosts(mounted.root(), &mut request.files)?;
     subscriptions::add(&options.subscriptions, &mut request.mounts);
     subscriptions::add_fips(mounted.root(), &mut request.mounts);

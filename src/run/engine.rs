@@ -67,6 +67,7 @@ impl Prepared {
             nothing if nothing.is_empty() => lsm::Resolved::default(),
             asked => asked.resolve(&request.isolation, lsm::Machine::look())?,
         };
+        let file_label = lsm.file_label.clone();
         let facts = Facts {
             lsm,
             id_maps,
@@ -85,7 +86,8 @@ impl Prepared {
         }
         let user = &request.process.user;
         let (uid, gid) = request.namespaces.user.owner(user.uid, user.gid).map_err(Error::Request)?;
-        ownership::prepare(&request.mounts.requests, &pinned.handles, &ProcessUser { uid, gid, ..user.clone() })?;
+        let owner = ProcessUser { uid, gid, ..user.clone() };
+        ownership::prepare(&request.mounts.requests, &pinned.handles, &owner, file_label.as_deref())?;
         let mut files = super::etc_files::generate(&request.files, &connection, request.process.hostname.as_deref())?;
         files.extend(request.mounts.files.iter().cloned().chain(pinned.copies));
         Ok(Self { spec, connection, sources: pinned.handles, files, locks: pinned.locks })

@@ -1,11 +1,12 @@
 //! `--security-opt apparmor=…, label=…`: what the machine's security modules are told of the process.
 //!
 //! What the modules are asked for is applied, or it is an error, but for what Buildah passes over too: labels where SELinux is off, and a
-//! profile under `--isolation chroot` where AppArmor is off.
+//! profile under `--isolation chroot` where AppArmor is off. The labels were made with the container; one command may have others.
 //!
-//! Must not: apply anything; that is the runtime's part, ours (`native::lsm`) or an external one's.
+//! Must not: apply anything; that is the runtime's part, ours (`native::lsm`, `native::filesystem`) or an external one's, and `relabel`'s.
 
-use std::path::Path;
+use containers_storage::selinux::{self, Context, Labels, System, Word};
+use oci_spec::runtime::Spec;
 
 use super::{Error, Isolation};
 
@@ -14,12 +15,10 @@ use super::{Error, Isolation};
 pub struct Options {
     /// The AppArmor profile.
     pub profile: Option<String>,
-    /// Words of `label=`, in their order.
-    pub labels: Vec<String>,
-    /// The SELinux label of processes that the container has already (`ProcessLabel`, as another tool noted it); empty: none.
-    pub process_label: String,
-    /// That of its mounts (`MountLabel`).
-    pub mount_label: String,
+    /// Words of `label=` for this command, in their order.
+    pub words: Vec<String>,
+    /// The SELinux labels that the container has.
+    pub labels: Labels,
 }
 
 /// What is put into the specification.
@@ -31,6 +30,8 @@ pub struct Resolved {
     pub process_label: Option<String>,
     /// `linux.mountLabel`
     pub mount_label: Option<String>,
+    /// The label that `:Z` gives to a volume's files.
+    pub file_label: Option<String>,
 }
 
 /// Which modules the kernel has.
@@ -46,10 +47,7 @@ impl Machine {
     /// Asks the kernel.
     pub fn look() -> Self {
         let enabled = std::fs::read("/sys/module/apparmor/parameters/enabled");
-        Self {
-            apparmor: enabled.is_ok_and(|text| text.starts_with(b"Y")),
-            selinux: Path::new("/sys/fs/selinux/enforce").exists(),
-        }
+        Self { apparmor: enabled.is_ok_and(|text| text.starts_with(b"Y")), selinux: selinux::machine().is_some() }
     }
 }
 
@@ -74,16 +72,32 @@ impl Options {
             (Some(profile), _) if profile == "unconfined" => None,
             (Some(profile), _) => return Err(Error::NoAppArmor(profile.clone())),
         };
-        if !machine.selinux || self.labels.iter().any(|word| word == "disable") {
+        if !machine.selinux {
             return Ok(Resolved { profile, ..Resolved::default() });
         }
-        if let Some(word) = self.labels.first() {
-            let text = format!("--security-opt \"label={word}\": SELinux labels cannot be put together by this version");
-            return Err(Error::Request(text));
-        }
-        let label = |label: &str| (!label.is_empty()).then(|| label.to_owned());
-        Ok(Resolved { profile, process_label: label(&self.process_label), mount_label: label(&self.mount_label) })
+        let words: Vec<Word> = self.words.iter().map(|word| Word::parse(word)).collect::<Result<_, _>>()?;
+        let labels = self.labels.changed(&words, self.words.first().map_or("", String::as_str))?;
+        let text = |label: String| Some(label).filter(|label| !label.is_empty());
+        let (process_label, file_label) = (text(labels.process), text(labels.mount));
+        // Without a label of its own the process may use any mount.
+        let mount_label = file_label.clone().filter(|_| process_label.is_some());
+        Ok(Resolved { profile, process_label, mount_label, file_label })
     }
+}
+
+/// The SELinux label of the pipes that stand for the descriptors of a command with this specification; `None` if it has no label.
+pub(super) fn pipe_label(spec: &Spec) -> Result<Option<String>, Error> {
+    let process = spec.process().as_ref().and_then(|process| process.selinux_label().as_deref());
+    let mount = spec.linux().as_ref().and_then(|linux| linux.mount_label().as_deref());
+    match (process, mount, selinux::machine()) {
+        (Some(process), Some(mount), Some(system)) => pipe_label_on(system, process, mount).map(Some),
+        _ => Ok(None),
+    }
+}
+
+fn pipe_label_on(system: &System, process: &str, mount: &str) -> Result<String, Error> {
+    let (process, mount) = (Context::parse(process)?, Context::parse(mount)?);
+    Ok(system.created(&process, &mount, "fifo_file")?.to_string())
 }
 
 #[cfg(test)]
@@ -119,14 +133,35 @@ mod tests {
 
     #[test]
     fn labels_count_where_selinux_is_on() {
-        let mut options = Options { process_label: "p".into(), mount_label: "m".into(), ..Options::default() };
-        assert_eq!(options.resolve(&Isolation::Native, NEITHER).unwrap(), Resolved::default());
-        let resolved = options.resolve(&Isolation::Native, BOTH).unwrap();
-        assert_eq!((resolved.process_label.as_deref(), resolved.mount_label.as_deref()), (Some("p"), Some("m")));
-        options.labels = vec!["type:x".to_owned()];
-        assert_eq!(options.resolve(&Isolation::Native, NEITHER).unwrap(), Resolved::default(), "as Buildah");
-        assert!(options.resolve(&Isolation::Native, BOTH).is_err());
-        options.labels.push("disable".to_owned());
-        assert_eq!(options.resolve(&Isolation::Native, BOTH).unwrap(), Resolved::default());
+        let labels = Labels { process: "u:r:t:s0:c1,c2".into(), mount: "u:o:f:s0:c1,c2".into() };
+        let resolve = |labels: &Labels, words: &[&str], machine| {
+            let words = words.iter().map(|word| (*word).to_owned()).collect();
+            Options { labels: labels.clone(), words, ..Options::default() }.resolve(&Isolation::Native, machine)
+        };
+        let told = |words: &[&str]| {
+            let resolved = resolve(&labels, words, BOTH).unwrap();
+            [resolved.process_label, resolved.mount_label, resolved.file_label].map(Option::unwrap_or_default)
+        };
+        assert_eq!(resolve(&labels, &["type:x", "nonsense"], NEITHER).unwrap(), Resolved::default(), "as Buildah");
+        assert_eq!(told(&[]), ["u:r:t:s0:c1,c2", "u:o:f:s0:c1,c2", "u:o:f:s0:c1,c2"]);
+        assert_eq!(told(&["type:x", "filetype:y"]), ["u:r:x:s0:c1,c2", "u:o:y:s0:c1,c2", "u:o:y:s0:c1,c2"]);
+        assert_eq!(told(&["disable"]), ["", "", "u:o:f:s0:c1,c2"], "a volume may be relabelled all the same");
+        let unlabelled = Labels::default();
+        assert_eq!(resolve(&unlabelled, &[], BOTH).unwrap(), Resolved::default());
+        for words in [["type:x"], ["nested"]] {
+            assert!(matches!(resolve(&unlabelled, &words, BOTH), Err(Error::Label(_))), "never dropped in silence");
+        }
+    }
+
+    #[test]
+    fn pipes_are_labelled_as_the_policy_says() {
+        let root = tempfile::tempdir().unwrap();
+        let files = root.path().join("sys/fs/selinux");
+        std::fs::create_dir_all(files.join("class/fifo_file")).unwrap();
+        std::fs::write(files.join("class/fifo_file/index"), "7\n").unwrap();
+        std::fs::write(files.join("create"), format!("{}u:o:pipe_t:s0\0", "?".repeat("a:b:c d:e:f 7".len()))).unwrap();
+        let system = System::below(root.path());
+        assert_eq!(pipe_label_on(&system, "a:b:c", "d:e:f").unwrap(), "u:o:pipe_t:s0");
+        assert!(pipe_label_on(&system, "a", "d:e:f").is_err());
     }
 }

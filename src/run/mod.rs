@@ -31,6 +31,7 @@ pub mod network;
 mod network_helper;
 pub mod oci;
 mod ownership;
+mod relabel;
 pub mod seccomp;
 pub mod security;
 mod slirp;
@@ -42,7 +43,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use containers_storage::Root;
+use containers_storage::{Root, selinux};
 use rustix::mount::MountAttrFlags;
 
 pub use cache::empty as empty_caches;
@@ -184,6 +185,9 @@ pub enum Error {
         /// Why not.
         source: io::Error,
     },
+    /// An SELinux label cannot be what was asked for.
+    #[error(transparent)]
+    Label(#[from] selinux::Error),
     /// The kernel has no AppArmor.
     #[error("unable to apply apparmor profile {0:?}: AppArmor is not enabled on this machine")]
     NoAppArmor(String),
@@ -306,6 +310,7 @@ impl Error {
             Self::Request(_)
             | Self::Specification(_)
             | Self::Seccomp(_)
+            | Self::Label(_)
             | Self::Prepare { .. }
             | Self::IdMap { .. }
             | Self::JoinUser { .. }

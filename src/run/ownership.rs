@@ -1,20 +1,18 @@
-//! `:U` and `:z`/`:Z` of a volume: what is done to the source before it is mounted.
+//! `:U` of a volume: its files are given to the command's user before it is mounted; and the walk to where labels are set (`relabel`).
 //!
 //! Invariant: the walk goes by handle, changes links themselves and never what they name (CVE-2021-43816's class); a directory
 //! that the system or the caller's whole home lives in is refused.
 
-use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, Uid};
+use rustix::fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 
 use super::mount_args::{MountKind, MountRequest, Source};
 use super::spec::lexically_clean;
-use super::{Error, ProcessUser};
+use super::{Error, ProcessUser, relabel};
 
 /// Directories that are never given away, nor what is directly in the first one.
 const REFUSED: &[&str] = &[
@@ -49,25 +47,33 @@ const REFUSED: &[&str] = &[
 /// Directories below a volume.
 const DEPTH_LIMIT: usize = 1024;
 
-/// Does what the options of `requests` ask for. `pinned` has their sources, by target.
-pub(super) fn prepare(requests: &[MountRequest], pinned: &[(PathBuf, OwnedFd)], user: &ProcessUser) -> Result<(), Error> {
+/// Does what the options of `requests` ask for. `pinned` has their sources, by target; `label` is the SELinux label of the container's files.
+pub(super) fn prepare(
+    requests: &[MountRequest],
+    pinned: &[(PathBuf, OwnedFd)],
+    user: &ProcessUser,
+    label: Option<&str>,
+) -> Result<(), Error> {
     for request in requests {
         let (source, chown, relabel) = match &request.kind {
             MountKind::Bind(bind) => (described(&bind.source), bind.chown, bind.relabel),
             MountKind::Cache(cache) => (PathBuf::from("cache"), cache.chown, cache.relabel),
             MountKind::Tmpfs { .. } => continue,
         };
-        if relabel.is_some() && Path::new("/sys/fs/selinux/enforce").exists() {
-            return Err(Error::Request(format!("volume {source:?}: SELinux labels (z, Z) cannot be set by this version")));
-        }
-        if !chown {
+        let relabel = relabel.zip(label);
+        if !chown && relabel.is_none() {
             continue;
         }
         let failed = |error: io::Error| Error::prepare(format!("the owner of volume {source:?}"), error);
         let target = lexically_clean(&request.target);
         let Some((_, handle)) = pinned.iter().find(|(known, _)| *known == target) else { continue };
-        refuse_system_directory(handle, &source)?;
-        give(handle.as_fd(), user, DEPTH_LIMIT).map_err(failed)?;
+        if let Some((how, label)) = relabel {
+            relabel::volume(handle.as_fd(), &source, how, label)?;
+        }
+        if chown {
+            refuse_system_directory(handle, &source)?;
+            give(handle.as_fd(), user, DEPTH_LIMIT).map_err(failed)?;
+        }
     }
     Ok(())
 }
@@ -80,11 +86,8 @@ fn described(source: &Source) -> PathBuf {
 
 /// By the name that the kernel has for the handle, so that a link to `/etc` is `/etc`.
 fn refuse_system_directory(handle: &OwnedFd, source: &Path) -> Result<(), Error> {
-    use std::os::fd::AsRawFd;
-    let failed = |error: Errno| Error::prepare(format!("the volume {source:?}"), error.into());
-    let link = format!("/proc/self/fd/{}", handle.as_raw_fd());
-    let name = rustix::fs::readlinkat(CWD, link, Vec::new()).map_err(failed)?;
-    let path = PathBuf::from(OsString::from_vec(name.into_bytes()));
+    let failed = |error: io::Error| Error::prepare(format!("the volume {source:?}"), error);
+    let path = relabel::name_of(handle.as_fd()).map_err(failed)?;
     let home = std::env::var_os("HOME").map(PathBuf::from);
     let system =
         path == Path::new("/") || REFUSED.iter().any(|refused| path == Path::new(refused)) || home.as_deref() == Some(&path);
@@ -125,6 +128,8 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::{MetadataExt, symlink};
 
+    use rustix::fs::CWD;
+
     use super::*;
 
     fn volume(source: &Path) -> MountRequest {
@@ -133,7 +138,7 @@ mod tests {
 
     fn prepared(source: &Path) -> Result<(), Error> {
         let handle = rustix::fs::openat(CWD, source, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).unwrap();
-        prepare(&[volume(source)], &[(PathBuf::from("/v"), handle)], &me())
+        prepare(&[volume(source)], &[(PathBuf::from("/v"), handle)], &me(), None)
     }
 
     fn me() -> ProcessUser {

@@ -57,7 +57,7 @@ impl Options {
             ("mask", Some(list)) => self.mask.extend(paths(list).ok_or_else(invalid)?),
             ("unmask", Some("all" | "ALL")) => self.unmask.push("ALL".to_string()),
             ("unmask", Some(list)) => self.unmask.extend(paths(list).ok_or_else(invalid)?),
-            ("label", Some(label)) => self.lsm.labels.push(label.to_owned()),
+            ("label", Some(label)) => self.lsm.words.push(label.to_owned()),
             ("apparmor", Some(profile)) if profile.contains(char::is_control) => return Err(invalid()),
             ("apparmor", Some(profile)) => self.lsm.profile = Some(profile.to_owned()).filter(|profile| !profile.is_empty()),
             _ => return Err(invalid()),
@@ -86,7 +86,7 @@ mod tests {
         assert_eq!(options.seccomp, SeccompChoice::Unconfined);
         assert!(options.no_new_privileges);
         assert_eq!(
-            (options.lsm.profile.as_deref(), options.lsm.labels.as_slice()),
+            (options.lsm.profile.as_deref(), options.lsm.words.as_slice()),
             (Some("unconfined"), &["disable".to_owned()][..])
         );
         options.apply("apparmor=").unwrap();

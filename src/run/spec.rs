@@ -236,7 +236,7 @@ fn mounts(request: &Request, facts: &Facts) -> Result<Vec<Mount>, Error> {
     let mut mounts = defaults::mounts(request, facts)?;
     let mut requested = Vec::new();
     for mount in &request.mounts.requests {
-        let mount = requested_mount(mount, &request.namespaces.user)?;
+        let mount = requested_mount(mount, &request.namespaces.user, facts.lsm.mount_label.as_deref())?;
         if !facts.copied.contains(mount.destination()) {
             requested.push(mount);
         }
@@ -262,7 +262,7 @@ fn depth(path: &Path) -> usize {
     path.components().filter(|component| matches!(component, Component::Normal(_))).count()
 }
 
-fn requested_mount(request: &MountRequest, user: &User) -> Result<Mount, Error> {
+fn requested_mount(request: &MountRequest, user: &User, label: Option<&str>) -> Result<Mount, Error> {
     let target = lexically_clean(&request.target);
     if !request.target.is_absolute() || depth(&target) == 0 {
         return Err(Error::Request(format!("invalid mount target {:?}", request.target)));
@@ -285,6 +285,10 @@ fn requested_mount(request: &MountRequest, user: &User) -> Result<Mount, Error> 
                 Writes::Discarded => ("overlay", None),
                 Writes::Kept { upper, work } => ("overlay", Some((upper.display().to_string(), work.display().to_string()))),
             };
+            // What `--mount` brings from elsewhere looks like the container's own; `--volume` shows the labels that are there, as Buildah.
+            let own = label.filter(|_| bind.writes == Writes::Discarded && !matches!(bind.source, Source::Host(_)));
+            let label = own.map(|label| format!("context={label}"));
+            options.extend(label.as_deref());
             let directories = kept.map(|(upper, work)| [format!("upperdir={upper}"), format!("workdir={work}")]);
             options.extend(directories.iter().flatten().map(String::as_str));
             let source = match &bind.source {

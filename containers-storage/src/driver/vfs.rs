@@ -19,8 +19,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::StatVfsMountFlags;
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{CWD, Mode, OFlags, StatVfsMountFlags, XattrFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, OpenTreeFlags, UnmountFlags};
 
@@ -28,7 +27,7 @@ use super::directory::{self, Look};
 use super::{Access, Error, GraphDriver, MountOptions, Shape, Side};
 use crate::archive::{Marks, Whiteouts};
 use crate::temp_dir::TempDir;
-use crate::{LayerId, Root};
+use crate::{LayerId, Root, selinux};
 
 /// What the driver needs to know from storage.conf and the command line.
 #[derive(Debug, Clone, Default)]
@@ -120,6 +119,7 @@ impl GraphDriver for Vfs {
         let mut temporary = TempDir::create(&temp_dirs).map_err(Error::io("making a temporary directory in", &temp_dirs))?;
         let tree = temporary.path().join("0-addition");
         DirBuilder::new().mode(0o700).create(&tree).map_err(Error::io("creating", &tree))?;
+        label(&tree);
         self.complete(&tree, parent, &Marks::default())?;
         self.adopt(id, parent, &tree, Side::Containers)?;
         temporary.remove().map_err(Error::io("removing", temporary.path()))
@@ -209,6 +209,19 @@ impl GraphDriver for Vfs {
     /// Never: any number of processes may use a plain directory.
     fn in_use(&self, _id: &LayerId) -> Result<bool, Error> {
         Ok(false)
+    }
+}
+
+/// Gives the empty directory of a new layer the SELinux label of files that all containers may use: what is made in it gets the same, and no
+/// mount gives it another one. As with the other tools, a refusal is none of the layer's business.
+pub(crate) fn label(tree: &Path) {
+    let Some(system) = selinux::machine() else { return };
+    let labelled = system.contexts().map(|contexts| match contexts.file.map(|file| file.with_level("s0").to_string()) {
+        Some(label) => rustix::fs::setxattr(tree, selinux::ATTRIBUTE, label.as_bytes(), XattrFlags::empty()),
+        None => Ok(()),
+    });
+    if !matches!(labelled, Ok(Ok(()))) {
+        log::debug!("{tree:?} gets no label: {labelled:?}");
     }
 }
 

@@ -1,5 +1,6 @@
 //! Making, renaming and deleting containers (format, sections 8.3 and 8.5).
 
+use std::collections::HashSet;
 use std::io;
 use std::path::Path;
 
@@ -15,6 +16,7 @@ use crate::containers::Container;
 use crate::driver::{Shape, Side};
 use crate::id_map::IdMap;
 use crate::layers::Layer;
+use crate::selinux::{LabelChoice, Labels};
 use crate::temp_dir::TempDir;
 use crate::{ContainerId, ImageId, LayerId};
 
@@ -34,6 +36,8 @@ pub struct NewContainer {
     pub uid_map: IdMap,
     /// The same for groups.
     pub gid_map: IdMap,
+    /// How its SELinux labels are made, under the locks, so that no two containers get one level; none where SELinux is off.
+    pub labels: Option<LabelChoice>,
 }
 
 impl Store {
@@ -84,6 +88,9 @@ impl Store {
         if !new.mount_options.is_empty() {
             container.flags.insert("MountOpts".to_owned(), Value::from(new.mount_options.clone()));
         }
+        if let Some(choice) = &new.labels {
+            container.set_labels(&free_labels(choice, &containers)?);
+        }
 
         let noted = self.note(&Note {
             containers: vec![container.id.clone()],
@@ -108,6 +115,7 @@ impl Store {
         container.uid_map.clone_from(&new.uid_map.0);
         container.gid_map.clone_from(&new.gid_map.0);
         let mut layer = Layer::new(container.layer.clone(), new.parent.clone());
+        layer.mount_label = container.labels().mount;
         if is_on_disk {
             layer.uid_map.clone_from(&new.uid_map.0);
             layer.gid_map.clone_from(&new.gid_map.0);
@@ -199,6 +207,14 @@ impl Store {
         containers.update(id, |container| metadata.clone_into(&mut container.metadata))?;
         containers.prepare()?.finish()
     }
+}
+
+/// Labels with a level that none of `containers` has.
+fn free_labels(choice: &LabelChoice, containers: &crate::containers::Containers) -> Result<Labels, Error> {
+    let level = |label: &str| label.splitn(4, ':').nth(3).map(str::to_owned);
+    let labels = containers.all()?.into_iter().map(|container| container.labels());
+    let taken: HashSet<String> = labels.flat_map(|labels| [level(&labels.process), level(&labels.mount)]).flatten().collect();
+    Ok(choice.choose(&|level| taken.contains(level))?)
 }
 
 fn free_name(containers: &crate::containers::Containers, name: &mut dyn FnMut(u32) -> Option<String>) -> Result<String, Error> {

@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::private::Unfit;
-use crate::{ContainerId, ImageId, LayerId, driver, lock};
+use crate::{ContainerId, ImageId, LayerId, driver, lock, selinux};
 
 /// Why a store cannot be read or changed.
 #[derive(Debug, thiserror::Error)]
@@ -106,6 +106,9 @@ pub enum Error {
         /// Who has it.
         id: ContainerId,
     },
+    /// A container cannot have SELinux labels.
+    #[error(transparent)]
+    Labels(#[from] selinux::Error),
     /// Something cannot be deleted, or built upon, while others use it.
     #[error("{what} is in use by {}", .users.join(", "))]
     InUse {

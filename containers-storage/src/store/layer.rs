@@ -10,7 +10,7 @@ use super::pending::Note;
 use super::{Error, LayerContent, LayersMut, Store};
 use crate::archive::unpack::{self, Devices, LayerOptions, Unmapped};
 use crate::archive::{self, Marks, Ownership, Whiteouts};
-use crate::driver::{Shape, Side};
+use crate::driver::{Shape, Side, vfs};
 use crate::layers::Layer;
 use crate::temp_dir::TempDir;
 use crate::{Digest, LayerId, Root, id_map};
@@ -136,6 +136,9 @@ impl Store {
         let in_home = temporary(self.temp_dirs(side))?;
         let tree = in_home.path().join("0-addition");
         std::fs::create_dir(&tree).map_err(Error::io("creating", &tree))?;
+        if self.driver()?.shape() == Shape::Trees {
+            vfs::label(&tree);
+        }
         Ok(StagedTree { in_home, tree })
     }
 

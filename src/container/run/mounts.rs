@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use containers_storage::selinux::Labels;
 use containers_storage::store::Store;
 
 use super::Error;
@@ -34,11 +35,12 @@ pub(super) fn requests(kept: &[String], given: &[MountRequest], workdir: &Path) 
     Ok(requests)
 }
 
-/// The images that `requests` name, each mounted unchangeable where nobody sees it.
+/// The images that `requests` name, each mounted unchangeable where nobody sees it, with the labels of the container that is to see them.
 pub(super) fn images(
     store: &Store,
     registries: &Registries,
     requests: &[MountRequest],
+    labels: &Labels,
 ) -> Result<Vec<(String, Arc<containers_storage::Root>)>, Error> {
     let mut images: Vec<(String, Arc<containers_storage::Root>)> = Vec::new();
     for request in requests {
@@ -49,7 +51,7 @@ pub(super) fn images(
         }
         let found = find_one(store, registries, name, &Platform::of_this_machine())?;
         let layer = found.image.layer.as_ref().ok_or_else(|| Error::NoLayers(name.clone()))?;
-        let image = Mounted::read_only(store, layer, name)?;
+        let image = Mounted::image_for(store, layer, name, mounted::mount_label(labels.clone()))?;
         images.push((name.clone(), Arc::new(image.attached(&mount_point(store)?)?)));
     }
     Ok(images)

@@ -107,9 +107,9 @@ impl Plan<'_> {
             unmask: common.unmasks.clone(),
             lsm: lsm::Options {
                 profile: Some(common.apparmor_profile.clone()).filter(|profile| !profile.is_empty()),
-                labels: common.label_opts.clone(),
-                process_label: self.container.state().members().get("ProcessLabel").unwrap_or_default(),
-                mount_label: self.container.state().members().get("MountLabel").unwrap_or_default(),
+                // Those that `from` was given are in the labels.
+                words: Vec::new(),
+                labels: self.container.labels(),
             },
         };
         for word in &self.options.confinement.security {

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use containers_storage::selinux::Labels;
 use rustix::fs::{CWD, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use serde_json::value::RawValue;
@@ -21,6 +22,8 @@ use crate::image::{Draft, Format, ImageConfig, manifest};
 pub(super) const NAME: &str = "buildah.json";
 /// The value of `type`: every version of Buildah so far checks it.
 pub(in crate::container) const TYPE: &str = "buildah 0.0.1";
+const PROCESS_LABEL: &str = "process-label";
+const MOUNT_LABEL: &str = "mount-label";
 /// More than this is no state file of anyone (a large image config is 100 kB).
 const MAX_BYTES: u64 = 64 << 20;
 
@@ -202,6 +205,23 @@ impl State {
         &self.members
     }
 
+    /// The container's SELinux labels; empty ones for none.
+    pub fn labels(&self) -> Labels {
+        let label = |member: &str| self.members.get(member).unwrap_or_default();
+        Labels { process: label(PROCESS_LABEL), mount: label(MOUNT_LABEL) }
+    }
+
+    /// Notes them, for Buildah too. An empty one is left out.
+    pub fn set_labels(&mut self, labels: &Labels) {
+        for (member, label) in [(PROCESS_LABEL, &labels.process), (MOUNT_LABEL, &labels.mount)] {
+            match label.as_str() {
+                "" => self.members.remove(member),
+                // A string always serialises.
+                label => drop(self.members.set(member, label)),
+            }
+        }
+    }
+
     /// What `from` keeps for later runs.
     pub fn environment(&self) -> serde_json::Result<RunEnvironment> {
         RunEnvironment::read(&self.members)
@@ -378,6 +398,23 @@ mod tests {
         assert_eq!(state.draft.annotations.get("k").map(String::as_str), Some("v"));
         assert_eq!(state.history_before[0].created_by, "step");
         assert_eq!(state.environment().unwrap().capabilities, ["CAP_KILL"]);
+    }
+
+    #[test]
+    fn labels_are_kept_in_the_members_that_buildah_reads() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut state = written(directory.path());
+        assert_eq!(state.labels(), Labels::default());
+        let labels = Labels { process: "u:r:t:s0".into(), mount: "u:o:f:s0".into() };
+        state.set_labels(&labels);
+        let path = directory.path().join(NAME);
+        state.write(&path).unwrap();
+        let read = State::read(&path).unwrap().unwrap();
+        assert_eq!(read.labels(), labels);
+        let member = |name: &str| read.members().get::<String>(name).unwrap();
+        assert_eq!((member("process-label"), member("mount-label")), (labels.process.clone(), labels.mount.clone()));
+        state.set_labels(&Labels { process: String::new(), ..labels });
+        assert!(state.members().raw("process-label").is_none(), "Buildah leaves an empty one out");
     }
 
     #[test]

@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 
 use containers_storage::containers::Container;
 use containers_storage::id_map::{IdMap, IdMaps};
+use containers_storage::selinux::Labels;
 use containers_storage::store::{self, Store};
 use containers_storage::{ContainerId, LayerId};
 
@@ -163,6 +164,12 @@ impl WorkingContainer {
     /// Its id maps; empty ones if it has none.
     pub(super) fn id_maps(&self) -> IdMaps {
         id_maps(&self.record)
+    }
+
+    /// Its SELinux labels: those of the state, or, where another tool made the container and none is there, those of its record.
+    pub fn labels(&self) -> Labels {
+        let labels = self.state.labels();
+        if labels == Labels::default() { self.record.labels() } else { labels }
     }
 
     /// The directory `userdata` of the graph root, which holds the state file.

@@ -13,7 +13,8 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{CWD, Mode, OFlags};
+use containers_storage::selinux;
+use rustix::fs::{CWD, Mode, OFlags, XattrFlags};
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags};
 
@@ -46,7 +47,8 @@ pub(super) fn begin(plan: &Plan, place: Option<&Path>) -> Result<Tree, Report> {
         .map_err(Report::step("opening the root directory"))?;
     mount_attr::set_attributes(host.as_fd(), Reach::Tree, private).map_err(Report::step("making the mounts private"))?;
     let options = Parsed { data: vec![("mode".into(), Some("700".into()))], ..Parsed::default() };
-    let staging = file_system("tmpfs", &options).map_err(Report::step("mounting a staging directory"))?;
+    let staging =
+        new_file_system("tmpfs", &options, plan.label.as_deref()).map_err(Report::step("mounting a staging directory"))?;
     // `/proc` is the one directory that every host has, and the child does not need it any more.
     attach(staging.as_fd(), CWD, "/proc").map_err(Report::step("attaching a staging directory"))?;
     for name in ["root", "empty"] {
@@ -79,12 +81,12 @@ impl Tree {
                 made = self.generated(plan, *index)?;
                 made.as_fd()
             }
-            Source::Discarding(lower) => {
+            Source::Discarding(lower, label) => {
                 // The staging directory covers `/proc`; the names in it are ours, so that no separator of overlay's can be in them.
-                made = discarding(self.staging.as_fd(), "/proc", lower.as_fd(), number)?;
+                made = discarding((self.staging.as_fd(), "/proc"), lower.as_fd(), label.as_deref(), number)?;
                 made.as_fd()
             }
-            Source::FileSystem(kind) => match new_file_system(kind, &planned.options)? {
+            Source::FileSystem(kind) => match optional_file_system(kind, &planned.options, plan.label.as_deref())? {
                 Some(mount) => {
                     made = mount;
                     made.as_fd()
@@ -242,11 +244,11 @@ impl Tree {
 }
 
 /// An overlay on `lower` whose writes stay in memory and end with the process. Its directories are made in `staging`, which can be
-/// reached at `base`.
+/// reached at `base`. Its files have the SELinux label `label`, or those that they have below.
 pub(in crate::run) fn discarding(
-    staging: BorrowedFd<'_>,
-    base: &str,
+    (staging, base): (BorrowedFd<'_>, &str),
     lower: BorrowedFd<'_>,
+    label: Option<&str>,
     number: usize,
 ) -> io::Result<OwnedFd> {
     let dir = format!("overlay-{number}");
@@ -260,26 +262,53 @@ pub(in crate::run) fn discarding(
         rustix::mount::fsconfig_set_string(&context, key, format!("{base}/{dir}/{part}"))?;
     }
     rustix::mount::fsconfig_set_flag(&context, "userxattr")?;
+    if let Some(label) = label {
+        rustix::mount::fsconfig_set_string(&context, "context", label)?;
+    }
     rustix::mount::fsconfig_create(&context)?;
     Ok(rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::MOUNT_ATTR_NODEV)?)
 }
 
 /// A file system in memory that only its owner can enter, attached nowhere.
-pub(in crate::run) fn private_tmpfs() -> io::Result<OwnedFd> {
+pub(in crate::run) fn private_tmpfs(label: Option<&str>) -> io::Result<OwnedFd> {
     let attributes = Attributes { set: libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV, ..Attributes::default() };
-    file_system("tmpfs", &Parsed { data: vec![("mode".into(), Some("700".into()))], attributes, ..Parsed::default() })
+    let options = Parsed { data: vec![("mode".into(), Some("700".into()))], attributes, ..Parsed::default() };
+    new_file_system("tmpfs", &options, label)
 }
 
 /// A new instance; `None` where the kernel has no such thing and the container can do without it.
-fn new_file_system(kind: &str, options: &Parsed) -> io::Result<Option<OwnedFd>> {
+fn optional_file_system(kind: &str, options: &Parsed, label: Option<&str>) -> io::Result<Option<OwnedFd>> {
     match kind {
         // Only the unified hierarchy can be shown as the container's own; without it the directory stays empty.
         "cgroup" => Ok(file_system("cgroup2", options).ok()),
         "mqueue" => match file_system("mqueue", options) {
             Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(None),
-            other => other.map(Some),
+            other => other.and_then(|queues| label_top(queues, label)).map(Some),
         },
-        _ => file_system(kind, options).map(Some),
+        _ => new_file_system(kind, options, label).map(Some),
+    }
+}
+
+/// A new instance whose files all have the SELinux label `label`. The kernel's own trees keep theirs.
+fn new_file_system(kind: &str, options: &Parsed, label: Option<&str>) -> io::Result<OwnedFd> {
+    match label {
+        Some(label) if !matches!(kind, "proc" | "sysfs") => {
+            let mut options = options.clone();
+            options.data.push(("context".into(), Some(label.to_owned())));
+            file_system(kind, &options)
+        }
+        _ => file_system(kind, options),
+    }
+}
+
+/// Labels the top directory of a file system that takes no `context=` in a user namespace; what is made in it inherits that.
+fn label_top(mount: OwnedFd, label: Option<&str>) -> io::Result<OwnedFd> {
+    let Some(label) = label else { return Ok(mount) };
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let top = rustix::fs::openat(&mount, ".", flags, Mode::empty())?;
+    match rustix::fs::fsetxattr(&top, selinux::ATTRIBUTE, label.as_bytes(), XattrFlags::empty()) {
+        Ok(()) | Err(Errno::NOTSUP) => Ok(mount),
+        Err(errno) => Err(errno.into()),
     }
 }
 

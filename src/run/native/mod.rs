@@ -46,7 +46,7 @@ use report::{Kind, Report};
 pub(super) use filesystem::{attach, discarding, private_tmpfs};
 pub(super) use hand_over::receive_descriptor;
 pub(super) use id_maps::of as id_maps_of;
-pub(super) use output::{Output, Streams};
+pub(super) use output::{Output, Reader, Streams};
 pub(super) use plan::{DEVICES, Plan, PlannedMount, Source, can_mount, plan};
 pub(super) use privileges::give;
 pub(super) use supervise::{Signals, end_leftovers, watch};
@@ -178,7 +178,11 @@ fn start(job: &Job<'_>, plan: &Plan, process: &Process, signals: &Signals) -> Re
     let input = input.transpose().map_err(|errno| failed(errno.into()))?;
     let output = match process.terminal() {
         Some(true) => Output::default(),
-        _ => Output::for_user(process.user(), &id_maps::of(job.spec)).map_err(failed)?,
+        _ => {
+            let (maps, label) = (id_maps::of(job.spec), super::lsm::pipe_label(job.spec)?);
+            let reader = Reader { user: process.user(), maps: &maps, label, no_input: job.no_input };
+            Output::for_user(&reader).map_err(failed)?
+        }
     };
     let inheritance = Inheritance {
         plan,

@@ -5,6 +5,9 @@
 //! belongs to the command's user, and this process passes on what arrives. Anything else is inherited: it costs nothing, and a terminal
 //! or `/dev/null` can be opened by anybody.
 //!
+//! A process with an SELinux label of its own may not even keep what the caller's policy does not share with it: the kernel closes such
+//! descriptors when it is executed. It gets pipes, which carry the label of its own, for all three.
+//!
 //! Invariant: two descriptors on one file get one pipe, so that the order of what is written stays; when the reader of our output goes
 //! away, so does the pipe's, and the command learns it as it would without us.
 
@@ -12,6 +15,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use containers_storage::id_map::IdMaps;
+use containers_storage::selinux;
 use nix::poll::{PollFd, PollFlags};
 use oci_spec::runtime::User;
 use rustix::fs::{FileType, OFlags, Stat};
@@ -24,6 +28,21 @@ const UNMAPPED: u32 = 65534;
 #[derive(Debug, Default)]
 pub(in crate::run) struct Output {
     pipes: Vec<Pipe>,
+    /// In the place of standard input: what the command reads from, and where the caller's is passed on to.
+    input: Option<(OwnedFd, OwnedFd)>,
+}
+
+/// The command at the other end of the pipes.
+#[derive(Debug)]
+pub(in crate::run) struct Reader<'a> {
+    /// Its user.
+    pub user: &'a User,
+    /// Its user namespace.
+    pub maps: &'a IdMaps,
+    /// The SELinux label of its pipes, if it is to have nothing else.
+    pub label: Option<String>,
+    /// It gets no input.
+    pub no_input: bool,
 }
 
 #[derive(Debug)]
@@ -37,35 +56,39 @@ struct Pipe {
 }
 
 impl Output {
-    /// Pipes for those of the two that `user` of a user namespace with these maps could not open again.
-    pub(in crate::run) fn for_user(user: &User, maps: &IdMaps) -> io::Result<Self> {
-        let [stdout, stderr] = stats().map(|stat| stat.filter(|stat| closed_to(stat, user.uid(), maps)));
-        Self::of(stdout, stderr, maps.owner_on_disk(user.uid(), user.gid())?)
+    /// Pipes for those of the two that the command's user could not open again.
+    pub(in crate::run) fn for_user(reader: &Reader<'_>) -> io::Result<Self> {
+        let outputs = stats().map(|stat| stat.filter(|stat| reader.is_kept_from(stat)));
+        Self::of(outputs, reader)
     }
 
     /// The same, and in any case one for standard error: an external runtime says on it why it failed, besides in its log, and hands it
     /// on to the command.
-    pub(in crate::run) fn for_runtime(user: &User, maps: &IdMaps) -> io::Result<Self> {
+    pub(in crate::run) fn for_runtime(reader: &Reader<'_>) -> io::Result<Self> {
         let [stdout, stderr] = stats();
         let shared = |stat: &Stat| stderr.is_some_and(|other| is_same(stat, &other));
-        let stdout = stdout.filter(|stat| closed_to(stat, user.uid(), maps) || shared(stat));
-        Self::of(stdout, stderr, maps.owner_on_disk(user.uid(), user.gid())?)
+        Self::of([stdout.filter(|stat| reader.is_kept_from(stat) || shared(stat)), stderr], reader)
     }
 
-    fn of(stdout: Option<Stat>, stderr: Option<Stat>, owner: (u32, u32)) -> io::Result<Self> {
+    fn of([stdout, stderr]: [Option<Stat>; 2], reader: &Reader<'_>) -> io::Result<Self> {
         let same = matches!((stdout, stderr), (Some(one), Some(other)) if is_same(&one, &other));
         let mut pipes = Vec::new();
         if stdout.is_some() {
-            pipes.push(Pipe::new(1, same, owner)?);
+            pipes.push(Pipe::new(1, same, reader)?);
         }
         if stderr.is_some() && !same {
-            pipes.push(Pipe::new(2, false, owner)?);
+            pipes.push(Pipe::new(2, false, reader)?);
         }
-        Ok(Self { pipes })
+        let stdin = rustix::fs::fstat(rustix::stdio::stdin()).ok().filter(|_| !reader.no_input && reader.label.is_some());
+        let input = stdin.filter(|stat| !is_memory_device(stat)).map(|_| reader.pipe()).transpose()?;
+        Ok(Self { pipes, input })
     }
 
     /// In the child: puts the pipes in the place of the caller's descriptors.
     pub(in crate::run) fn replace(&self) -> rustix::io::Result<()> {
+        if let Some((read, _)) = &self.input {
+            rustix::stdio::dup2_stdin(read)?;
+        }
         for pipe in &self.pipes {
             if pipe.first == 1 {
                 rustix::stdio::dup2_stdout(&pipe.write)?;
@@ -85,8 +108,13 @@ impl Output {
             .unwrap_or_default()
     }
 
-    /// In the parent, when the child has its copies: the ends to read from.
+    /// In the parent, when the child has its copies: the ends to read from. Input is passed on from now on.
     pub(in crate::run) fn into_streams(self) -> Streams {
+        if let Some((read, write)) = self.input {
+            drop(read);
+            // Until either side ends; the process does not wait for it.
+            std::thread::spawn(move || std::io::copy(&mut std::io::stdin().lock(), &mut std::fs::File::from(write)));
+        }
         Streams(self.pipes.into_iter().map(|pipe| (pipe.read, pipe.first)).collect())
     }
 }
@@ -101,13 +129,34 @@ fn is_same(one: &Stat, other: &Stat) -> bool {
 }
 
 impl Pipe {
-    fn new(first: i32, both: bool, (uid, gid): (u32, u32)) -> io::Result<Self> {
-        let (read, write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+    fn new(first: i32, both: bool, reader: &Reader<'_>) -> io::Result<Self> {
+        let (read, write) = reader.pipe()?;
         rustix::fs::fcntl_setfl(&read, rustix::fs::fcntl_getfl(&read)? | OFlags::NONBLOCK)?;
-        let owner = (rustix::fs::Uid::from_raw(uid), rustix::fs::Gid::from_raw(gid));
-        rustix::fs::fchown(&write, Some(owner.0), Some(owner.1))?;
         Ok(Self { read, write, first, both })
     }
+}
+
+impl Reader<'_> {
+    fn is_kept_from(&self, stat: &Stat) -> bool {
+        closed_to(stat, self.user.uid(), self.maps) || (self.label.is_some() && !is_memory_device(stat))
+    }
+
+    /// A pipe of its user's, with its label.
+    fn pipe(&self) -> io::Result<(OwnedFd, OwnedFd)> {
+        let (read, write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+        let (uid, gid) = self.maps.owner_on_disk(self.user.uid(), self.user.gid())?;
+        let owner = (rustix::fs::Uid::from_raw(uid), rustix::fs::Gid::from_raw(gid));
+        rustix::fs::fchown(&write, Some(owner.0), Some(owner.1))?;
+        if let Some(label) = &self.label {
+            rustix::fs::fsetxattr(&write, selinux::ATTRIBUTE, label.as_bytes(), rustix::fs::XattrFlags::empty())?;
+        }
+        Ok((read, write))
+    }
+}
+
+/// `/dev/null` and its like, which every process may use.
+fn is_memory_device(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && rustix::fs::major(stat.st_rdev) == 1
 }
 
 /// Whether a process of user `uid`, who may be the namespace's root, cannot open the file again for writing.
@@ -158,6 +207,19 @@ mod tests {
     use containers_storage::id_map::{IdMap, IdRange};
 
     use super::*;
+
+    #[test]
+    fn a_labelled_command_is_handed_devices_of_memory_only() {
+        let user = User::default();
+        let of = |label: Option<&str>| {
+            Reader { user: &user, maps: &IdMaps::default(), label: label.map(str::to_owned), no_input: true }
+                .is_kept_from(&rustix::fs::stat("/").expect("a directory"))
+        };
+        assert!(of(Some("u:r:t")) && !of(None));
+        assert!(is_memory_device(&rustix::fs::stat("/dev/null").expect("a device")));
+        let ptmx = rustix::fs::stat("/dev/ptmx");
+        assert!(!ptmx.is_ok_and(|stat| is_memory_device(&stat)), "a terminal is the caller's");
+    }
 
     #[test]
     fn files_of_others_are_closed_and_devices_are_not() {

@@ -44,6 +44,8 @@ pub(in crate::run) struct Plan {
     pub devices: Vec<(&'static str, OwnedFd)>,
     /// Generated files: content and where it goes.
     pub files: Vec<ExtraFile>,
+    /// The SELinux label of what is mounted anew.
+    pub label: Option<String>,
 }
 
 /// One mount.
@@ -62,8 +64,8 @@ pub(in crate::run) enum Source {
     FileSystem(String),
     /// A detached mount with its attributes set.
     Tree(OwnedFd),
-    /// An overlay that discards writes, on this detached mount.
-    Discarding(OwnedFd),
+    /// An overlay that discards writes, on this detached mount, and its SELinux label.
+    Discarding(OwnedFd, Option<String>),
     /// The generated file of this index.
     File(usize),
 }
@@ -84,7 +86,7 @@ pub(in crate::run) fn can_mount(rootfs: BorrowedFd<'_>) -> bool {
 pub(super) fn bare(rootfs: BorrowedFd<'_>) -> Result<Plan, Error> {
     let rootfs = rootfs.try_clone_to_owned().map_err(|source| Error::prepare("the root file system", source))?;
     let (join, mounts, devices, files) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    Ok(Plan { new: CloneFlags::empty(), join, user: None, pid: None, rootfs, mounts, devices, files })
+    Ok(Plan { new: CloneFlags::empty(), join, user: None, pid: None, rootfs, mounts, devices, files, label: None })
 }
 
 /// Pins what `spec` names. The copy of the root file system's mount goes without its guards.
@@ -127,7 +129,8 @@ pub(in crate::run) fn plan(
     if user.is_some() && pid.is_some() {
         return Err(Error::Request("a user namespace and a pid namespace of others are not joined both at once".into()));
     }
-    Ok(Plan { new, join, user, pid, rootfs, mounts, devices: devices()?, files })
+    let label = spec.linux().as_ref().and_then(|linux| linux.mount_label().clone()).filter(|label| !label.is_empty());
+    Ok(Plan { new, join, user, pid, rootfs, mounts, devices: devices()?, files, label })
 }
 
 fn clone_flag(typ: LinuxNamespaceType) -> Result<CloneFlags, Error> {
@@ -150,10 +153,11 @@ fn planned(mount: &Mount, sources: &[(PathBuf, OwnedFd)]) -> Result<PlannedMount
     let words = mount.options().as_deref().unwrap_or_default();
     let typ = mount.typ().as_deref().unwrap_or("bind");
     // The directories of an overlay are for the one who mounts it, which was done when they were looked up.
-    let (directories, words): (Vec<_>, Vec<_>) = words
-        .iter()
-        .cloned()
-        .partition(|word| typ == "overlay" && (word.starts_with("upperdir=") || word.starts_with("workdir=")));
+    let (labels, words): (Vec<_>, Vec<_>) =
+        words.iter().cloned().partition(|word| typ == "overlay" && word.starts_with("context="));
+    let label = labels.first().and_then(|word| word.strip_prefix("context=")).map(str::to_owned);
+    let (directories, words): (Vec<_>, Vec<_>) =
+        words.into_iter().partition(|word| typ == "overlay" && (word.starts_with("upperdir=") || word.starts_with("workdir=")));
     let options = options::parse(&words).map_err(Error::Request)?;
     if typ != "bind" && typ != "overlay" {
         return Ok(PlannedMount { target, shape: Shape::Directory, source: Source::FileSystem(typ.to_string()), options });
@@ -179,7 +183,7 @@ fn planned(mount: &Mount, sources: &[(PathBuf, OwnedFd)]) -> Result<PlannedMount
     if typ == "overlay" {
         let lower = detached(handle.as_fd(), Reach::Mount, Attributes::default()).map_err(failed)?;
         shift(&lower, Reach::Mount)?;
-        return Ok(PlannedMount { target, shape, source: Source::Discarding(lower), options });
+        return Ok(PlannedMount { target, shape, source: Source::Discarding(lower, label), options });
     }
     let tree = detached(handle.as_fd(), options.reach, options.attributes).map_err(failed)?;
     shift(&tree, options.reach)?;

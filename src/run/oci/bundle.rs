@@ -41,7 +41,7 @@ impl Bundle {
         rustix::fs::mkdir(&path, Mode::RWXU).map_err(|errno| failed(errno.into()))?;
         let mounted = userns::unshare_mounts()
             .map_err(|error| failed(io::Error::other(error)))
-            .and_then(|()| mount_private(&path).map_err(failed));
+            .and_then(|()| mount_private(&path, plan.label.as_deref()).map_err(failed));
         let handle = match mounted {
             Ok(handle) => handle,
             Err(error) => {
@@ -122,9 +122,9 @@ impl Bundle {
                     self.renew(&name)?;
                 }
             }
-            Source::Discarding(lower) => {
+            Source::Discarding(lower, label) => {
                 let base = format!("/proc/self/fd/{}", self.handle.as_raw_fd());
-                let overlay = native::discarding(self.handle(), &base, lower.as_fd(), number)?;
+                let overlay = native::discarding((self.handle(), &base), lower.as_fd(), label.as_deref(), number)?;
                 // Its top belongs to whom the directory for writes does.
                 self.give(overlay.as_fd(), "", AtFlags::EMPTY_PATH)?;
                 self.attach(&name, planned.shape, overlay.as_fd())?;
@@ -194,8 +194,8 @@ fn place<'p>(wanted: &'p Path, maps: &IdMaps) -> &'p Path {
 }
 
 /// A file system of its own on `path`, and its top.
-fn mount_private(path: &Path) -> io::Result<OwnedFd> {
-    let mount = native::private_tmpfs()?;
+fn mount_private(path: &Path, label: Option<&str>) -> io::Result<OwnedFd> {
+    let mount = native::private_tmpfs(label)?;
     native::attach(mount.as_fd(), CWD, path)?;
     Ok(rustix::fs::openat(CWD, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)
 }

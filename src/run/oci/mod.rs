@@ -28,7 +28,7 @@ use super::etc_files::ExtraFile;
 use super::guardian::Guardian;
 use super::native::{self, Output, Placeholders, Signals};
 use super::network_helper::Service;
-use super::{Error, RootChange, Status, hooks};
+use super::{Error, RootChange, Status, hooks, lsm};
 use crate::userns;
 use bundle::Bundle;
 use protocol::Program;
@@ -135,9 +135,11 @@ pub(super) fn execute(mut job: Job<'_>, options: &Options, made: &mut Placeholde
     native::make_targets(job.rootfs, &plan, made)?;
     let maps = native::id_maps_of(&job.spec);
     let mut output = Output::default();
+    let label = lsm::pipe_label(&job.spec)?;
     if let Some(process) = job.spec.process_mut() {
         process.set_cwd(cwd);
-        output = Output::for_runtime(process.user(), &maps).map_err(|source| Error::prepare("the command's output", source))?;
+        let reader = native::Reader { user: process.user(), maps: &maps, label, no_input: job.no_input };
+        output = Output::for_runtime(&reader).map_err(|source| Error::prepare("the command's output", source))?;
     }
     let id = run_name()?;
     let bundle = Bundle::create(&options.temp_dir, &id, job.spec, &plan)?;

@@ -197,11 +197,19 @@ fn the_mode_none_is_not_taken_for_automatic() {
 
 #[test]
 fn what_security_modules_are_told_is_in_the_specification() {
-    let told = lsm::Resolved { profile: Some("p".into()), process_label: Some("l".into()), mount_label: Some("m".into()) };
-    let spec = with_facts(&request(), |facts| facts.lsm = told).unwrap();
+    let (process_label, mount_label) = (Some("l".into()), Some("m".into()));
+    let told = lsm::Resolved { profile: Some("p".into()), process_label, mount_label, file_label: None };
+    let mut request = request();
+    for word in ["type=bind,src=/a,dst=/a,rw", "type=bind,src=/b,dst=/b"] {
+        request.mounts.requests.push(MountRequest::parse_mount(word).unwrap());
+    }
+    request.mounts.requests.push(MountRequest::parse_volume("/c:/c:O").unwrap());
+    let spec = with_facts(&request, |facts| facts.lsm = told).unwrap();
+    let has_context = |target| mount_at(&spec, target).unwrap().options().iter().flatten().any(|word| word == "context=m");
+    assert_eq!(["/a", "/b", "/c"].map(has_context), [true, false, false]);
     let process = spec.process().as_ref().unwrap();
     assert_eq!((process.apparmor_profile().as_deref(), process.selinux_label().as_deref()), (Some("p"), Some("l")));
     assert_eq!(spec.linux().as_ref().unwrap().mount_label().as_deref(), Some("m"));
-    let text = serde_json::to_string(&built(&request(), Connection::Host).unwrap()).unwrap();
-    assert!(!text.contains("apparmorProfile") && !text.contains("Label"), "{text}");
+    let text = serde_json::to_string(&built(&request, Connection::Host).unwrap()).unwrap();
+    assert!(!text.contains("apparmorProfile") && !text.contains("context=") && !text.contains("Label"), "{text}");
 }
