@@ -1,10 +1,14 @@
 //! containers.conf: the defaults for containers, as containers.conf(5) describes the file, its places and its drop-ins.
 //!
 //! ```text
-//! CONTAINERS_CONF, or else     /usr/share/containers ─▶ /etc/containers ─▶ ~/.config/containers (rootless)
-//!    in each of these          containers.conf ─▶ containers.conf.d/*.conf ─▶ containers.rootless.conf.d/{,UID/}*.conf
+//! CONTAINERS_CONF, or else     /usr/share/containers/containers.conf ─▶ /etc/containers/containers.conf
+//!                              ─▶ in both: containers.conf.d, containers.rootless.conf.d, containers.rootless.conf.d/UID, by name
+//!    (rootless)                ─▶ ~/.config/containers/containers.conf ─▶ containers.conf.d there
 //! and at last                  CONTAINERS_CONF_OVERRIDE
 //! ```
+//!
+//! The newest tools read one of the three main files alone, and all drop-ins after it; Debian 12's read all main files, the user's after the
+//! system's drop-ins. Where the two disagree on files that both read, it is Debian's way here; `system_drop_ins` has the newer one.
 //!
 //! Invariant: files are merged key by key, the later one wins; a list that holds `{append=true}` adds to what was there, and so
 //! do the lists of the files after it. Keys that we do not read are ignored: other tools own them, and some of them (`env`,
@@ -19,7 +23,7 @@ use std::path::{Path, PathBuf};
 
 use setting::{Merger, Setting};
 
-use super::{Environment, Error, Presence, drop_ins_of, read_drop_ins};
+use super::{Environment, Error, Presence, read_drop_ins, system_drop_ins};
 
 /// The settings that we read, merged from all files. A `None` means that no file says anything.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -143,40 +147,21 @@ impl ContainersConf {
             merger.add(path, Presence::Required)?;
         } else {
             for directory in ["usr/share", "etc"] {
-                merger.add_with_drop_ins(&root.join(directory).join(FILE), Presence::Optional)?;
-                merger.add_for_user(&root.join(directory).join("containers"), environment)?;
+                merger.add(&root.join(directory).join(FILE), Presence::Optional)?;
             }
-            if let Some(home) = environment.config_home().filter(|_| environment.rootless) {
-                merger.add_with_drop_ins(&home.join(FILE), Presence::Readable)?;
+            let home = environment.config_home().filter(|_| environment.rootless).map(|home| home.join(FILE));
+            let own = home.as_deref().map(read_drop_ins).transpose()?.unwrap_or_default();
+            for drop_in in system_drop_ins(environment, root, "containers", &own)? {
+                merger.add(&drop_in, Presence::Optional)?;
+            }
+            for path in home.iter().chain(&own) {
+                merger.add(path, Presence::Readable)?;
             }
         }
         if let Some(path) = &environment.containers_conf_override {
             merger.add(path, Presence::Required)?;
         }
         Ok(merger.conf)
-    }
-}
-
-impl Merger {
-    fn add_with_drop_ins(&mut self, path: &Path, presence: Presence) -> Result<(), Error> {
-        self.add(path, presence)?;
-        for drop_in in read_drop_ins(path)? {
-            self.add(&drop_in, presence)?;
-        }
-        Ok(())
-    }
-
-    /// The drop-ins that count for one kind of user, or for one user.
-    fn add_for_user(&mut self, directory: &Path, environment: &Environment) -> Result<(), Error> {
-        let kind = if environment.rootless { "containers.rootless.conf.d" } else { "containers.rootful.conf.d" };
-        let directory = directory.join(kind);
-        let own = environment.uid.filter(|_| environment.rootless).map(|uid| directory.join(uid.to_string()));
-        for directory in std::iter::once(directory).chain(own) {
-            for drop_in in drop_ins_of(&directory)? {
-                self.add(&drop_in, Presence::Optional)?;
-            }
-        }
-        Ok(())
     }
 }
 

@@ -170,6 +170,27 @@ fn read_drop_ins(path: &Path) -> Result<Vec<PathBuf>, Error> {
     drop_ins_of(Path::new(&directory))
 }
 
+/// The drop-ins of the system for the file `<stem>.conf`, in the order of their names whatever their directories.
+///
+/// Of several with one name the last directory's counts alone, in the order usr/share, etc, and in each: for everybody, for this kind of
+/// user, for this user. `own` are the user's drop-ins, which replace their namesakes too; but not those of `etc/containers/<stem>.conf.d`:
+/// older tools (containers-common before 6) read both.
+fn system_drop_ins(environment: &Environment, root: &Path, stem: &str, own: &[PathBuf]) -> Result<Vec<PathBuf>, Error> {
+    let kind = if environment.rootless { "rootless" } else { "rootful" };
+    let mut by_name = std::collections::BTreeMap::new();
+    for base in ["usr/share/containers", "etc/containers"] {
+        let base = root.join(base);
+        let of_kind = base.join(format!("{stem}.{kind}.conf.d"));
+        let of_user = environment.uid.filter(|_| environment.rootless).map(|uid| of_kind.join(uid.to_string()));
+        for directory in [Some(base.join(format!("{stem}.conf.d"))), Some(of_kind), of_user].into_iter().flatten() {
+            by_name.extend(drop_ins_of(&directory)?.into_iter().map(|path| (path.file_name().map(ToOwned::to_owned), path)));
+        }
+    }
+    let always = root.join("etc/containers").join(format!("{stem}.conf.d"));
+    let replaced = |path: &Path| own.iter().any(|own| own.file_name() == path.file_name()) && !path.starts_with(&always);
+    Ok(by_name.into_values().filter(|path| !replaced(path)).collect())
+}
+
 /// The `*.conf` files in `directory`, in the order of their names.
 fn drop_ins_of(directory: &Path) -> Result<Vec<PathBuf>, Error> {
     let entries = match std::fs::read_dir(directory) {

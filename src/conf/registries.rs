@@ -15,7 +15,7 @@ use toml::{Table, Value};
 
 pub use self::endpoints::{Blocked, Endpoint, Endpoints};
 pub use self::sources::Denied;
-use super::{Environment, Error, Presence, read_drop_ins, read_file};
+use super::{Environment, Error, Presence, read_drop_ins, read_file, system_drop_ins};
 
 /// Where the settings are, and what they say once somebody has asked.
 #[derive(Debug, Clone, Default)]
@@ -117,13 +117,16 @@ impl Registries {
     fn load_below(&self, root: &Path) -> Result<Loaded, Error> {
         let mut loaded = Loaded::default();
         let main = self.merge_main_file(&mut loaded, root)?;
+        let home = self.environment.config_home().map(|home| home.join(FILE));
+        let own = home.as_deref().map(read_drop_ins).transpose()?.unwrap_or_default();
         // A person's own file stands in place of all of the system's, also of its drop-ins; one that is named in place of one file.
-        let system = (main != MainFile::OfTheUser).then(|| root.join("etc").join(FILE));
-        for main in system.into_iter().chain(self.environment.config_home().map(|home| home.join(FILE))) {
-            for path in read_drop_ins(&main)? {
-                if let Some(text) = read_file(&path, Presence::Readable)? {
-                    loaded.merge_drop_in(&path, &text)?;
-                }
+        let system = match main {
+            MainFile::OfTheUser => Vec::new(),
+            _ => system_drop_ins(&self.environment, root, "registries", &own)?,
+        };
+        for path in system.iter().chain(&own) {
+            if let Some(text) = read_file(path, Presence::Readable)? {
+                loaded.merge_drop_in(path, &text)?;
             }
         }
         // What a person chose at a prompt wins over what an administrator wrote.
@@ -321,6 +324,20 @@ mod tests {
         let cached = ("var/cache/containers/short-name-aliases.conf", "[aliases]\nfedora = 'root.io/f'");
         let of_root = read(&[chosen, cached], |registries, _| registries.environment.rootless = false);
         assert_eq!(of_root.unwrap().alias("fedora"), Some("root.io/f"));
+    }
+
+    #[test]
+    fn drop_ins_of_the_distribution_are_read_unless_replaced() {
+        let usr = |text| ("usr/share/containers/registries.conf.d/1.conf", text);
+        let alias = "[aliases]\nx = 'usr.io/x'\ny = 'usr.io/y'";
+        let names = read(&[usr(alias)], |_, _| {}).unwrap();
+        assert_eq!(names.alias("y"), Some("usr.io/y"));
+        let names = read(&[usr(alias), DROP_IN], |_, _| {}).unwrap();
+        assert_eq!((names.alias("x"), names.alias("y")), (Some("q.io/x"), None), "the same name in /etc");
+        let rootless = ("etc/containers/registries.rootless.conf.d/2.conf", "[aliases]\nx = 'mine.io/x'");
+        assert_eq!(read(&[DROP_IN, rootless], |_, _| {}).unwrap().alias("x"), Some("mine.io/x"));
+        let of_root = read(&[DROP_IN, rootless], |registries, _| registries.environment.rootless = false).unwrap();
+        assert_eq!(of_root.alias("x"), Some("q.io/x"));
     }
 
     #[test]

@@ -123,6 +123,33 @@ fn settings_have_the_same_effect() {
     assert_eq!(ours, theirs);
 }
 
+/// Where the newest tools' rule and Debian's agree, and where they do not (a main file and drop-ins of one key), Debian's.
+#[test]
+fn files_of_a_user_are_merged_alike() {
+    if skip_without(&["buildah"]) {
+        return;
+    }
+    let env = TestEnv::new();
+    env.busybox("base");
+    let limit = |number: u32| format!("default_ulimits=['nofile={number}:{number}']");
+    env.write_home(".config/containers/containers.conf", format!("[containers]\n{}\ndns_servers=['192.0.2.1']\n", limit(71)));
+    let drop_ins = ".config/containers/containers.conf.d";
+    env.write_home(&format!("{drop_ins}/20-last.conf"), format!("[containers]\n{}\n", limit(72)));
+    env.write_home(&format!("{drop_ins}/10-first.conf"), format!("[containers]\n{}\ndns_options=['ndots:3']\n", limit(73)));
+    env.write_home(&format!("{drop_ins}/99-other.txt"), format!("[containers]\n{}\n", limit(74)));
+    env.write("outside.conf", format!("[containers]\n{}\ndns_searches=['linked.example']\n", limit(72)));
+    let link = env.path("home").join(drop_ins).join("30-link.conf");
+    std::os::unix::fs::symlink(env.work().join("outside.conf"), link).unwrap();
+    let seen = |tool: &str| {
+        let name = format!("by-{tool}");
+        env.tool(tool, ["from", "--name", &name, "base"]).success();
+        env.tool(tool, ["run", "--isolation", "chroot", &name, "--", "sh", "-c", "ulimit -n; cat /etc/resolv.conf"]).success()
+    };
+    let (theirs, ours) = (seen("buildah"), seen("coracle"));
+    assert!(theirs.starts_with("72\n") && theirs.contains("192.0.2.1") && theirs.contains("ndots:3"), "{theirs}");
+    assert_eq!(ours, theirs);
+}
+
 #[test]
 fn what_from_was_told_is_read_by_both() {
     if skip_without(&["buildah"]) {

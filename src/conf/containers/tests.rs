@@ -86,13 +86,13 @@ fn variables_name_the_only_and_the_last_file() {
 }
 
 #[test]
-fn drop_ins_for_a_kind_of_user_or_one_user_come_after_those_for_all() {
-    let below = |name: &str| format!("etc/containers/containers.{name}/x.conf");
+fn drop_ins_for_a_kind_of_user_or_one_user_are_read_for_them_alone() {
+    let below = |name: &str| format!("etc/containers/containers.{name}.conf");
     let texts = [
-        (below("conf.d"), "[containers]\nnetns='all'\nipcns='all'\npidns='all'"),
-        (below("rootless.conf.d"), "[containers]\nnetns='rootless'\nipcns='rootless'"),
-        (below("rootless.conf.d/7"), "[containers]\nnetns='seven'"),
-        (below("rootful.conf.d"), "[containers]\nnetns='root'"),
+        (below("conf.d/1"), "[containers]\nnetns='all'\nipcns='all'\npidns='all'"),
+        (below("rootless.conf.d/2"), "[containers]\nnetns='rootless'\nipcns='rootless'"),
+        (below("rootless.conf.d/7/3"), "[containers]\nnetns='seven'"),
+        (below("rootful.conf.d/4"), "[containers]\nnetns='root'"),
     ];
     let files: Vec<_> = texts.iter().map(|(path, text)| (path.as_str(), *text)).collect();
     let namespaces = |uid: u32| {
@@ -102,6 +102,34 @@ fn drop_ins_for_a_kind_of_user_or_one_user_come_after_those_for_all() {
     assert_eq!(namespaces(7), ["seven", "rootless", "all"]);
     assert_eq!(namespaces(8), ["rootless", "rootless", "all"]);
     assert_eq!(namespaces(0), ["root", "all", "all"]);
+}
+
+/// What `utsns` says of the last file that has it, and `pidns` of a file of the name `x.conf`.
+#[test]
+fn drop_ins_are_ordered_by_name_and_one_of_a_later_directory_replaces_its_namesake() {
+    let drop_in = |directory: &str, name: &str| format!("{directory}/containers.{name}.conf");
+    let (usr, etc, home) = ("usr/share/containers", "etc/containers", "home/.config/containers");
+    let case = |files: &[(String, &str)]| {
+        let files: Vec<_> = files.iter().map(|(path, text)| (path.as_str(), *text)).collect();
+        let conf = load(&files, |environment, _| environment.uid = Some(7)).unwrap().containers;
+        [conf.utsns, conf.pidns].map(Option::unwrap_or_default)
+    };
+    let first = |directory: &str, name: &str| (drop_in(directory, name), "[containers]\nutsns='first'\npidns='first'");
+    let second = |directory: &str, name: &str| (drop_in(directory, name), "[containers]\nutsns='second'");
+    // The newest tools' rule: a name counts once, and names are ordered over all directories of the system.
+    assert_eq!(case(&[first(usr, "conf.d/x"), second(etc, "conf.d/x")]), ["second", ""]);
+    assert_eq!(case(&[first(etc, "conf.d/x"), second(etc, "rootless.conf.d/x")]), ["second", ""]);
+    assert_eq!(case(&[first(etc, "rootless.conf.d/x"), second(etc, "rootless.conf.d/7/x")]), ["second", ""]);
+    assert_eq!(case(&[first(usr, "conf.d/2"), second(etc, "conf.d/1")]), ["first", "first"]);
+    assert_eq!(case(&[second(etc, "rootless.conf.d/7/1"), first(usr, "conf.d/2")]), ["first", "first"]);
+    // Main files come before all of these, also where a drop-in is the distribution's.
+    assert_eq!(case(&[first(usr, "conf.d/1"), (ADMIN.to_owned(), "[containers]\nutsns='second'")]), ["first", "first"]);
+    // The user's own come last; a namesake of what older tools do not read is replaced.
+    assert_eq!(case(&[first(usr, "conf.d/9"), second(home, "conf.d/1")]), ["second", "first"]);
+    assert_eq!(case(&[first(usr, "conf.d/x"), second(home, "conf.d/x")]), ["second", ""]);
+    // Debian 12's rule where the two contradict each other.
+    assert_eq!(case(&[first(etc, "conf.d/x"), second(home, "conf.d/x")]), ["second", "first"]);
+    assert_eq!(case(&[first(etc, "conf.d/9"), (USER.to_owned(), "[containers]\nutsns='second'")]), ["second", "first"]);
 }
 
 #[test]
