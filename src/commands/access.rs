@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::progress::{self, Reporter};
-use super::run_environment::conf_environment;
+use super::run_environment::{conf_environment, containers_conf};
 use super::{CommandError, Context, choice};
 use crate::conf::auth::Credentials;
 use crate::conf::{Auth, ContainersConf, PolicyFile, Registries};
@@ -97,6 +97,14 @@ impl RetryArgs {
             retry_delay: self.retry_delay.clone().or_else(|| conf.engine.retry_delay.clone().filter(|delay| !delay.is_empty())),
             parallel: conf.engine.image_parallel_copies,
         }
+    }
+
+    /// The same, where containers.conf was not read for anything else. Nobody needs it who says both.
+    pub(super) fn configured(&self, ctx: &Context) -> Result<Self, CommandError> {
+        if self.retry.is_some() && self.retry_delay.is_some() {
+            return Ok(self.clone());
+        }
+        Ok(self.or(&containers_conf(ctx, userns::is_rootless())?))
     }
 
     /// How often, and after which pause.

@@ -133,24 +133,22 @@ pub(crate) fn commit(ctx: &Context, ui: &mut Ui, args: &CommitArgs) -> Result<Ex
     if args.operands.len() > 2 {
         return Err(CommandError::usage("too many arguments specified"));
     }
-    let network = args.registry.network(ctx, &RetryArgs::default())?;
-    let options = options(ctx, args)?;
-    require_policy(ctx)?;
     let place = args
         .operands
         .get(1)
         .map(String::as_str)
         .filter(|text| !matches!(Location::parse(text), Ok(None | Some(Location::Storage(_)))));
+    let retries = RetryArgs::default();
+    let retries = if place.is_some() { retries.configured(ctx)? } else { retries };
+    let network = args.registry.network(ctx, &retries)?;
+    let options = options(ctx, args)?;
+    require_policy(ctx)?;
     let outcome = match place {
         None => {
             if sign_by(args).is_some() && options.destination.is_none() {
                 return Err(CommandError::usage("an image without a name cannot be signed: give it one"));
             }
-            let outcome = commit::commit(ctx.store()?, container, &options, &mut |line| ui.note(line))?;
-            if let (Some(key), Some(name)) = (sign_by(args), &options.destination) {
-                push::sign(ctx.store()?, &outcome.id, name, key)?;
-            }
-            outcome
+            commit::commit(ctx.store()?, container, &options, &mut |line| ui.note(line))?
         }
         Some(place) => export(ctx, ui, args, Target { place, network: &network }, &options)?,
     };
@@ -256,6 +254,8 @@ fn options(ctx: &Context, args: &CommitArgs) -> Result<commit::Options, CommandE
             created_annotation: args.created_annotation.unwrap_or(true),
         },
         add_files: args.add_file.iter().map(|word| add_file(word)).collect::<Result<_, _>>()?,
+        // An image for another place is signed on its way there.
+        sign_by: sign_by(args).map(str::to_owned),
     })
 }
 

@@ -130,7 +130,9 @@ fn transfer(ctx: &Context, ui: &mut Ui, verb: Verb, args: &TransferArgs, parents
     if sources.iter().any(|source| source.is_empty()) {
         return Err(CommandError::usage("empty source location"));
     }
-    let images = Images::new(ctx, None, args.quiet.into(), args.registry.network(ctx, &args.retries)?)?;
+    // Only what is pulled can need another attempt.
+    let retries = if given(&args.from).is_some() { args.retries.configured(ctx)? } else { args.retries.clone() };
+    let images = Images::new(ctx, None, args.quiet.into(), args.registry.network(ctx, &retries)?)?;
     let history = args.add_history.unwrap_or_else(|| ctx.environment().engine_switch("HISTORY"));
     let options = Options {
         verb,

@@ -230,8 +230,8 @@ fn with_transport(text: &str) -> String {
     if text.starts_with("docker://") { text.to_owned() } else { format!("docker://{text}") }
 }
 
-/// Signs an image of the store under one of its names (`--sign-by`).
-pub fn sign(store: &Store, id: &ImageId, name: &str, key: &str) -> Result<(), Error> {
+/// Signs an image of the store under a name (`--sign-by`).
+fn sign(store: &Store, id: &ImageId, name: &str, key: &str) -> Result<(), Error> {
     let destination = format!("containers-storage:{name}");
     let image = || id.to_string();
     let name = Reference::for_new_image(name);
@@ -250,13 +250,14 @@ fn name_again(store: &Store, options: &Options<'_>, found: &Found, name: &str) -
         Ok(reference) => reference.to_string(),
         Err(source) => return Err(Error::Name { image, destination, source }),
     };
+    // Before it has the name: one that says that the image is signed would be wrong.
+    if let Some(key) = options.signatures.sign_by {
+        sign(store, &found.id, &reference, key)?;
+    }
     store.change_image_names(&found.id, NameChange::Add, std::slice::from_ref(&reference)).map_err(|source| Error::Store {
         image,
         destination,
         source: Box::new(source),
     })?;
-    if let Some(key) = options.signatures.sign_by {
-        sign(store, &found.id, &reference, key)?;
-    }
     Ok(Outcome { manifest: None, warnings: Vec::new() })
 }

@@ -148,6 +148,29 @@ fn a_signature_that_cannot_be_made_is_said() {
 }
 
 #[test]
+fn an_image_that_cannot_be_signed_is_not_made() {
+    let Some(env) = world() else { return };
+    let script = |rest: &str| env.shell(&format!("{WORLD}\n{rest}"));
+    env.ok(["from", "--name", "c", "one"]);
+    env.write("g", "more\n");
+    env.ok(["copy", "-q", "c", "g", "/g"]);
+    for flags in ["", "--rm", "--squash"] {
+        let refused = script(&format!("coracle commit -q {flags} --sign-by nobody@test c signed:1"));
+        assert!(refused.failure(125).contains("signing the image with the key \"nobody@test\""), "{refused}");
+        assert_eq!(env.ok(["images", "--format", "{{.Name}}"]), "localhost/one", "{flags}");
+        assert_eq!(env.ok(["containers", "--format", "{{.ContainerName}}"]), "c", "it can be tried again");
+    }
+    script("coracle push -q --sign-by nobody@test one containers-storage:again").failure(125);
+    script("coracle push -q --sign-by nobody@test one \"containers-storage:[overlay@$PWD/g2+$PWD/r2]q.example/there:3\"")
+        .failure(125);
+    assert_eq!(env.ok(["images", "--format", "{{.Name}}"]), "localhost/one");
+    let there = env.shell("coracle --root $PWD/g2 --runroot $PWD/r2 images -q");
+    assert_eq!(there.success(), "", "nor in another store");
+    script("coracle commit -q --rm --sign-by a@test c signed:1 >/dev/null; coracle push -q signed:1 dir:d; ls d | grep -c signature").success();
+    env.assert_store_is_clean();
+}
+
+#[test]
 fn sigstore_signatures_are_verified_with_a_public_key() {
     if skip_without(&["openssl"]) {
         return;

@@ -126,7 +126,7 @@ impl<'a> Reach<'a> {
 
     /// With the registry flags of a verb.
     fn with(ctx: &'a Context, registry: &RegistryArgs, insecure: InsecureArgs) -> Result<Self, CommandError> {
-        Self::new(ctx, insecure.applied(registry.network(ctx, &RetryArgs::default())?))
+        Self::new(ctx, insecure.applied(registry.network(ctx, &RetryArgs::default().configured(ctx)?)?))
     }
 
     /// For a verb without such flags.

@@ -64,7 +64,7 @@ pub(crate) fn push(ctx: &Context, ui: &mut Ui, args: &PushArgs) -> Result<ExitCo
         [list, destination] => (name(list)?, Some(name(destination)?)),
         _ => return Err(CommandError::usage("Only two arguments are necessary to push: source and destination")),
     };
-    let network = args.insecure.applied(args.registry.network(ctx, &args.retries)?);
+    let network = args.insecure.applied(args.registry.network(ctx, &args.retries.configured(ctx)?)?);
     let mut compression = args.compression.resolve()?;
     if args.compression.names_a_format() {
         // As with Buildah: who names a format for a list wants all of its layers in it.

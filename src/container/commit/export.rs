@@ -26,7 +26,7 @@ pub fn export(
     note: &mut dyn FnMut(String),
 ) -> Result<Outcome, Error> {
     let failed = |source| Error::Store { name: name.to_owned(), source };
-    let unnamed = Options { destination: None, container: Afterwards::Keep, passing: true, ..options.clone() };
+    let unnamed = Options { destination: None, container: Afterwards::Keep, passing: true, sign_by: None, ..options.clone() };
     let mut outcome = commit(store, name, &unnamed, note)?;
 
     let image = outcome.id.to_string();

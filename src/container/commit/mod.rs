@@ -35,6 +35,7 @@ use crate::dockerfile;
 use crate::image::config::History;
 use crate::image::reference;
 use crate::image::{Change, Draft, Format, ImageConfig, Reference, Time, Warning};
+use crate::transport;
 
 /// What to commit.
 #[derive(Debug, Clone, Default)]
@@ -57,6 +58,8 @@ pub struct Options {
     pub documents: Documents,
     /// Host files that the layer gets beside what the container has: source, path in the image.
     pub add_files: Vec<(PathBuf, PathBuf)>,
+    /// The key of gpg that signs the image under its name.
+    pub sign_by: Option<String>,
 }
 
 /// `--squash`.
@@ -284,6 +287,14 @@ pub enum Error {
         /// What failed.
         source: Box<manifest_list::Error>,
     },
+    /// The image could not be signed, and so was not made.
+    #[error("committing {name:?}")]
+    Sign {
+        /// The container.
+        name: String,
+        /// Why not.
+        source: Box<transport::Error>,
+    },
     /// The store could not be read or changed.
     #[error("committing {name:?}")]
     Store {
@@ -320,7 +331,12 @@ pub fn commit(store: &Store, name: &str, options: &Options, note: &mut dyn FnMut
     let extra = extra_layers(store, &container, options, &writer.created, &packed)?;
     let written = writer.write(&lower, &packed, &extra)?;
     writer.check_digest(&written)?;
-    let image = writer.record(&written, extra.last().map_or(packed.layer(), |top| &top.layer.id));
+    let mut image = writer.record(&written, extra.last().map_or(packed.layer(), |top| &top.layer.id));
+    // Before anybody can see the image: without a signature there is to be none.
+    if let (Some(key), Some(name)) = (&options.sign_by, &destination) {
+        let signed = transport::storage::sign_new(store, &mut image, name, key);
+        signed.map_err(|source| Error::Sign { name: container.name(), source: Box::new(source) })?;
+    }
     let id = image.id.clone();
     let failed = |source| Error::Store { name: container.name(), source };
     match packed {

@@ -69,6 +69,19 @@ pub fn sign(store: &Store, id: &ImageId, name: &Reference, key: &str) -> Result<
     store.put_image(&new).map(drop).map_err(failed)
 }
 
+/// Signs the manifest of an image that is still to be put into the store, under the name `name` with the key `key` of gpg. Signatures that an
+/// equal image in the store has stay.
+pub fn sign_new(store: &Store, image: &mut NewImage, name: &Reference, key: &str) -> Result<(), Error> {
+    let failed = |source| Error::Store { place: format!("image {} of the store", image.id), source };
+    let known = store.images().and_then(|images| images.find(&image.id)).map_err(failed)?;
+    let mut all = known.map_or(Ok(Vec::new()), |known| read(store, &known, Some(&image.digest)))?;
+    all.push(trust::new_signature(&image.digest, name, key)?);
+    let (metadata, big_data) = write(&image.digest, &all);
+    image.metadata = metadata;
+    image.big_data.extend(big_data);
+    Ok(())
+}
+
 /// The metadata and the big data of an image with these signatures of its manifest.
 pub(super) fn write(manifest: &Digest, signatures: &[Vec<u8>]) -> (String, Vec<(String, Vec<u8>)>) {
     if signatures.is_empty() {
