@@ -114,6 +114,7 @@ impl Fixture {
             workdir: PathBuf::from("/work"),
             selection,
             appearance,
+            fetched: &[],
             maps: Maps::default(),
             layer: None,
         };
@@ -596,7 +597,7 @@ fn errors() {
     let cases = [
         (fixture.copy(&["nope"], "/x"), "copier: stat: \"/nope\": no such file or directory"),
         (fixture.copy(&["no*"], "/x"), "copier: stat: globs [/no*] matched nothing"),
-        (fixture.copy(&["https://h/x"], "/x"), "sources on the network are not supported"),
+        (fixture.copy(&["git@h:x"], "/x"), "from elsewhere come http and https addresses"),
         (
             fixture.copy_with(&["f"], "/x", none(), look(Some("bob"), None)),
             "looking up UID/GID for \"bob\": unknown user \"bob\"",
@@ -697,6 +698,7 @@ fn racing_source() {
             workdir: PathBuf::from("/"),
             selection: Selection::default(),
             appearance: Appearance::default(),
+            fetched: &[],
             maps: Maps::default(),
             layer: None,
         };

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::progress::{self, Reporter};
 use super::run_environment::{conf_environment, containers_conf};
-use super::{CommandError, Context, choice};
-use crate::conf::auth::Credentials;
+use super::{CommandError, Context, Ui, choice, password};
+use crate::conf::auth::{Credentials, Secret};
 use crate::conf::{Auth, ContainersConf, PolicyFile, Registries};
 use crate::container::pull::{Fetch, PullPolicy};
 use crate::golang::duration::parse_duration;
@@ -126,13 +126,32 @@ impl RegistryArgs {
     pub(super) fn network(&self, ctx: &Context, retries: &RetryArgs) -> Result<Network, CommandError> {
         self.check()?;
         let retry = retries.resolve()?;
-        let given = self.creds.as_deref().map(Credentials::parse).transpose()?;
+        let given = self.creds.as_deref().map(given).transpose()?;
         let mut network = network(ctx, self.authfile.clone(), given);
         network.tls_verify = tls_verify(self.tls_verify);
         network.cert_dir.clone_from(&self.cert_dir);
         network.retry = retry;
         network.parallel = retries.parallel.and_then(std::num::NonZeroU32::new);
         Ok(network)
+    }
+}
+
+/// The value of `--creds`; a password that is not in it is asked for, as Buildah does.
+fn given(text: &str) -> Result<Credentials, CommandError> {
+    let credentials = Credentials::parse(text)?;
+    match credentials {
+        Credentials::Password { user, password } if password.expose().is_empty() => {
+            let mut ui = Ui::new();
+            ui.prompt("Password: ");
+            let typed = password::hidden_line();
+            ui.note("");
+            let typed = typed.map_err(|error| {
+                let hint = "where there is no terminal, give --creds USER:PASSWORD, or log in first".to_owned();
+                CommandError::from(error).context("could not read password from terminal").hinting(Some(hint))
+            })?;
+            Ok(Credentials::Password { user, password: Secret::new(typed) })
+        }
+        credentials => Ok(credentials),
     }
 }
 

@@ -8,6 +8,7 @@ use super::access::{Images, RegistryArgs, RetryArgs};
 use super::{CommandError, Context, Ui, args};
 use crate::container::add::{Appearance, Links, Selection, Verb, Wildcards};
 use crate::container::copy::{self, Layering, Options, Origin};
+use crate::container::fetch;
 use crate::container::pull::PullPolicy;
 use crate::container::run::HistoryChoice;
 
@@ -27,7 +28,8 @@ pub(crate) struct CopyArgs {
 
 /// Copy files into a working container, and unpack archives
 ///
-/// A local tar archive, compressed or not, is unpacked into the destination. Everything else is as with copy.
+/// A local tar archive, compressed or not, is unpacked into the destination. A source may be the address of a file (http, https) or of a
+/// git repository (https://....git[#REF[:DIR]]). Everything else is as with copy.
 #[derive(Debug, clap::Args)]
 pub(crate) struct AddArgs {
     #[command(flatten)]
@@ -52,6 +54,10 @@ struct TransferArgs {
     /// Take *, ? and [ in sources as patterns (default: true)
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     allow_wildcard: Option<bool>,
+
+    /// What the file at an address must be: sha256:, sha384: or sha512: and its digits
+    #[arg(long, value_name = "DIGEST")]
+    checksum: Option<String>,
 
     /// Permissions of what is copied, in octal
     #[arg(long, value_name = "MODE")]
@@ -130,9 +136,15 @@ fn transfer(ctx: &Context, ui: &mut Ui, verb: Verb, args: &TransferArgs, parents
     if sources.iter().any(|source| source.is_empty()) {
         return Err(CommandError::usage("empty source location"));
     }
-    // Only what is pulled can need another attempt.
-    let retries = if given(&args.from).is_some() { args.retries.configured(ctx)? } else { args.retries.clone() };
-    let images = Images::new(ctx, None, args.quiet.into(), args.registry.network(ctx, &retries)?)?;
+    // Only what is fetched can need another attempt.
+    let is_fetched = given(&args.from).is_some() || sources.iter().any(|source| fetch::is_address(source));
+    let retries = if is_fetched { args.retries.configured(ctx)? } else { args.retries.clone() };
+    let network = args.registry.network(ctx, &retries)?;
+    let checksum = given(&args.checksum).map(|text| text.parse()).transpose();
+    let checksum = checksum.map_err(|error: fetch::Invalid| CommandError::usage(error.to_string()))?;
+    let temp_dir = ctx.temp_dir();
+    let fetch = fetch::Options { network: &network, checksum, temp_dir: &temp_dir };
+    let images = Images::new(ctx, None, args.quiet.into(), network.clone())?;
     let history = args.add_history.unwrap_or_else(|| ctx.environment().engine_switch("HISTORY"));
     let options = Options {
         verb,
@@ -146,6 +158,7 @@ fn transfer(ctx: &Context, ui: &mut Ui, verb: Verb, args: &TransferArgs, parents
         appearance: Appearance { chown: given(&args.chown), chmod: given(&args.chmod), timestamp: args.timestamp },
         layering: if args.link { Layering::Linked } else { Layering::Container },
         history: if history { HistoryChoice::Note } else { HistoryChoice::Silent },
+        fetch,
     };
     let container = container.to_string_lossy();
     let outcome = copy::copy(ctx.store()?, &container, &options, &mut |line| ui.note(line))?;

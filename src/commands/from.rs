@@ -9,6 +9,7 @@ use super::platform::PlatformArgs;
 use super::run_environment::{RunEnvironmentArgs, containers_conf};
 use super::user_namespace::UserNamespaceArgs;
 use super::{CommandError, Context, Ui, args};
+use crate::container::fetch;
 use crate::container::from;
 use crate::container::on_build;
 use crate::container::pull::PullPolicy;
@@ -94,7 +95,7 @@ pub(crate) fn from(ctx: &Context, ui: &mut Ui, args: &FromArgs) -> Result<ExitCo
     let network = args.registry.network(ctx, &args.retries.or(&conf))?;
     let policy = pull_policy(args)?;
     wish.warning.into_iter().for_each(|warning| ui.note(format!("warning: {warning}")));
-    let images = Images::new(ctx, wish.platform, args.quiet.into(), network)?;
+    let images = Images::new(ctx, wish.platform, args.quiet.into(), network.clone())?;
     let outcome = from::from(store, &options, &images.fetch(policy))?;
     outcome.notices.iter().for_each(|notice| ui.note(notice));
     outcome.warnings.iter().for_each(|warning| ui.note(format!("warning: {warning}")));
@@ -108,11 +109,14 @@ pub(crate) fn from(ctx: &Context, ui: &mut Ui, args: &FromArgs) -> Result<ExitCo
         })?;
     }
     let id = outcome.id.as_str();
+    let temp_dir = ctx.temp_dir();
+    let fetch = fetch::Options { network: &network, checksum: None, temp_dir: &temp_dir };
+    let means = on_build::Means { conf: &conf, fetch };
     for (step, trigger) in outcome.on_build.iter().enumerate() {
         if !args.quiet {
             ui.note(format!("STEP {}: {trigger}", step + 1));
         }
-        on_build::execute(store, id, trigger, &conf, &mut |line| ui.note(line))?;
+        on_build::execute(store, id, trigger, &means, &mut |line| ui.note(line))?;
     }
     if !outcome.on_build.is_empty() {
         on_build::clear(store, id)?;

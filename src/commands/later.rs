@@ -72,7 +72,6 @@ impl Refusal {
 
 /// The topics of the table and what is said about each.
 pub const TOPICS: &[(&str, Refusal)] = &[
-    ("url", coming("it adds files of this machine only; fetch the file first, and add that")),
     ("build", coming("it builds no Dockerfile yet")),
     ("manifest", coming("a list has each image in one compression yet")),
     ("encryption", coming("encrypted layers are not implemented yet")),

@@ -13,6 +13,7 @@
 mod archive;
 mod destination;
 mod error;
+mod remote;
 mod sources;
 
 use std::ffi::OsString;
@@ -24,13 +25,14 @@ use containers_storage::{Digest, Root};
 use jiff::Timestamp;
 use rustix::fs::{Timespec, Timestamps};
 
+use super::fetch::Fetched;
 use crate::copier::digest::{Composite, SourceKind, Total};
 use crate::copier::ignore::Ignore;
 use crate::copier::names::{Names, Owner};
 use crate::copier::tree::{self, Filter, Look, Maps, Place, Session};
 use destination::Target;
 pub use error::Error;
-use sources::{Item, Origin};
+use sources::{Came, Item, Origin};
 
 /// Which of the two verbs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,6 +133,9 @@ pub struct Options<'a> {
     pub selection: Selection,
     /// How they look afterwards.
     pub appearance: Appearance,
+    /// Those of the sources that are addresses, fetched before. They belong to root, and neither ignore file nor `--exclude` holds
+    /// for a file among them.
+    pub fetched: &'a [Fetched],
     /// The id maps of the container, and of the other one that the sources are in.
     pub maps: Maps<'a>,
     /// The container's own layer on disk, where the root file system that is written to is a mount of it.
@@ -144,6 +149,8 @@ pub enum Kind {
     File,
     /// One directory.
     Dir,
+    /// One file or repository from the network.
+    Remote,
     /// Several sources.
     Multi,
     /// Nothing was selected.
@@ -157,7 +164,7 @@ impl Kind {
             Self::File => "file",
             Self::Dir => "dir",
             Self::Multi => "multi",
-            Self::Empty => "",
+            Self::Remote | Self::Empty => "",
         }
     }
 }
@@ -181,14 +188,21 @@ pub struct Outcome {
 /// # Errors
 /// Everything that can be checked is checked before the first file is made. What fails later leaves what was copied so far.
 pub fn add(target: &Root, sources: &[OsString], destination: Option<&Path>, options: &Options<'_>) -> Result<Outcome, Error> {
-    sources::refuse_network(sources)?;
     let origin = Origin::open(&options.source)?;
     let (ignore, ignore_file) = context_ignore(&options.selection, &options.source, &origin)?;
     let exclude = Ignore::new(options.selection.exclude.iter().map(String::as_str)).map_err(Error::Excludes)?;
-    let groups = sources.iter().map(|spec| origin.expand(spec, &options.selection)).collect::<Result<Vec<_>, _>>()?;
+    let group = |spec: &OsString| match options.fetched.iter().find(|fetched| fetched.operand == *spec) {
+        Some(fetched) => sources::fetched(fetched),
+        None => origin.expand(spec, &options.selection),
+    };
+    let groups = sources.iter().map(group).collect::<Result<Vec<_>, _>>()?;
     let look = look(target, &options.source, &options.appearance)?;
     let shape = destination::Shape::of(sources.len(), groups.first().and_then(|group| group.items.first()), options.verb);
     let arranged = destination::arrange(target, destination, &options.workdir, shape)?;
+    let nameless = |item: &Item| item.came != Came::Here && !item.is_directory && !arranged.names(item);
+    if let Some(group) = groups.iter().find(|group| group.items.iter().any(nameless)) {
+        return Err(Error::NoName(group.spec.clone()));
+    }
     let (landing, arranged, copies) = match options.landing {
         Landing::Container => (target, arranged, options.maps.copies),
         // A layer has the ids inside.
@@ -220,6 +234,7 @@ pub fn add(target: &Root, sources: &[OsString], destination: Option<&Path>, opti
         Total::Nothing => (Kind::Empty, None),
         Total::One(SourceKind::File, digest) => (Kind::File, Some(digest)),
         Total::One(SourceKind::Dir, digest) => (Kind::Dir, Some(digest)),
+        Total::One(SourceKind::Remote, digest) => (Kind::Remote, Some(digest)),
         Total::Multi(digest) => (Kind::Multi, Some(digest)),
     };
     Ok(Outcome { digest, kind, latest: job.latest, warnings: job.session.warnings })
@@ -294,6 +309,11 @@ impl Job<'_, '_> {
     fn copy_group(&mut self, group: &Group) -> Result<(), Error> {
         let mut copied = 0;
         for item in &group.items {
+            if let Came::FromNetwork(seconds) = item.came {
+                self.latest = self.latest.max(item.modified);
+                copied += 1 + self.copy_fetched(item, seconds)?;
+                continue;
+            }
             let source = tree::Source { handle: item.handle.as_fd(), path: self.origin.real_path(item) };
             let excluded =
                 self.session.filter.context.is_some_and(|ignore| {
@@ -323,7 +343,7 @@ impl Job<'_, '_> {
         let failed = |error| Error::Copy { name: self.origin.shown(&item.path), source: error };
         let directory = self.arranged.directory_for(item);
         let prefix = item.kept.clone();
-        if self.options.verb == Verb::Add && item.is_regular && archive::looks_like_archive(item.handle.as_fd()) {
+        if self.options.verb == Verb::Add && item.may_be_archive() && archive::looks_like_archive(item.handle.as_fd()) {
             let into = directory.join(&prefix);
             self.make_directory(&into)?;
             let asked = self.options.appearance.chown.as_ref().and(self.session.look.owner);
@@ -340,6 +360,38 @@ impl Job<'_, '_> {
         if copied.entries > 0 || copied.kind == SourceKind::Dir {
             self.digests.push(copied.kind, copied.digest);
         }
+        Ok(copied.entries)
+    }
+
+    /// What was fetched, as root's; its digest has the time that the server said.
+    fn copy_fetched(&mut self, item: &Item, seconds: u64) -> Result<u64, Error> {
+        let failed = |error| Error::Copy { name: item.path.clone(), source: error };
+        let (look, sources, filter) = (self.session.look, self.session.maps.sources, self.session.filter);
+        self.session.look.owner = Some(look.owner.unwrap_or(look.default_owner));
+        self.session.maps.sources = None;
+        if !item.is_directory {
+            self.session.filter = Filter::default();
+        }
+        let path = self.arranged.directory_for(item);
+        let directory = self.make_directory(&path)?;
+        let (name, prefix) = (self.arranged.name_for(item), PathBuf::new());
+        let source = tree::Source { handle: item.handle.as_fd(), path: item.path.clone() };
+        let copied = self.session.copy(&source, &Place { directory, path, name: name.clone(), prefix });
+        let owner = self.session.look.default_owner;
+        (self.session.look, self.session.maps.sources, self.session.filter) = (look, sources, filter);
+        let copied = copied.map_err(failed)?;
+        let digest = match item.is_directory {
+            true => copied.digest,
+            false => {
+                let seconds = look.time.map_or(seconds, |time| u64::try_from(time).unwrap_or(0));
+                let described = remote::Described { name: &name, owner, mode: look.mode, seconds };
+                remote::digest(item.handle.as_fd(), &described).map_err(|source| Error::Copy {
+                    name: item.path.clone(),
+                    source: tree::Error::Read { path: item.path.clone(), source },
+                })?
+            }
+        };
+        self.digests.push(SourceKind::Remote, digest);
         Ok(copied.entries)
     }
 

@@ -13,7 +13,7 @@ use super::find_image;
 use super::pull::{self, Fetch, PullPolicy};
 use super::run::HistoryChoice;
 use super::state::StagedTree;
-use super::{Mounted, WorkingContainer, mounted, state};
+use super::{Mounted, WorkingContainer, fetch, mounted, state};
 use crate::copier::tree::Maps;
 use crate::image::Time;
 use crate::image::config::History;
@@ -37,6 +37,8 @@ pub struct Options<'a> {
     pub layering: Layering,
     /// Add the step to the history.
     pub history: HistoryChoice,
+    /// How sources that are addresses are fetched.
+    pub fetch: fetch::Options<'a>,
 }
 
 /// `--link`.
@@ -78,6 +80,14 @@ pub enum Error {
     /// A file system could not be mounted.
     #[error("{0}")]
     Mount(#[from] mounted::Error),
+    /// A source at another machine could not be had.
+    #[error("adding content to container {container:?}")]
+    Fetch {
+        /// The container.
+        container: String,
+        /// What failed.
+        source: fetch::Error,
+    },
     /// Copying failed.
     #[error("adding content to container {container:?}")]
     Add {
@@ -121,6 +131,8 @@ pub fn copy(store: &Store, name: &str, options: &Options<'_>, note: &mut dyn FnM
         Origin::Named { name, fetch } if !pull::is_elsewhere(name) => stored(store, name, fetch)?,
         _ => None,
     };
+    let fetched = fetch::fetch(&options.sources, &options.fetch);
+    let fetched = fetched.map_err(|source| Error::Fetch { container: name.to_owned(), source })?;
     let mounted = Mounted::new(store, &container)?;
     mounted.notices().iter().for_each(|notice| note(notice.to_string()));
     let other = match &options.origin {
@@ -148,6 +160,7 @@ pub fn copy(store: &Store, name: &str, options: &Options<'_>, note: &mut dyn FnM
         workdir: workdir(&container),
         selection: options.selection.clone(),
         appearance: options.appearance.clone(),
+        fetched: &fetched,
         maps: Maps { sources: theirs.as_ref(), copies: ours.as_ref() },
         layer: store.driver().ok().and_then(|driver| driver.diff_dir(container.layer()).ok()),
     };

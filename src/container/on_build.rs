@@ -10,7 +10,7 @@ use containers_storage::store::Store;
 
 use super::add::{Appearance, Selection, Verb};
 use super::run::{self, HistoryChoice};
-use super::{WorkingContainer, copy, instruction, state};
+use super::{WorkingContainer, copy, fetch, instruction, state};
 use crate::conf::ContainersConf;
 use crate::dockerfile::ParseError;
 use crate::image::Change;
@@ -61,19 +61,23 @@ pub enum Error {
     },
 }
 
+/// What triggers need.
+#[derive(Debug)]
+pub struct Means<'a> {
+    /// For `RUN`.
+    pub conf: &'a ContainersConf,
+    /// For `ADD` of an address.
+    pub fetch: fetch::Options<'a>,
+}
+
 /// Executes one `trigger` in the container `name`. `note` is given lines for the person.
-pub fn execute(
-    store: &Store,
-    name: &str,
-    trigger: &str,
-    conf: &ContainersConf,
-    note: &mut dyn FnMut(String),
-) -> Result<(), Error> {
+pub fn execute(store: &Store, name: &str, trigger: &str, means: &Means<'_>, note: &mut dyn FnMut(String)) -> Result<(), Error> {
+    let conf = means.conf;
     let (keyword, rest) = trigger.trim().split_once(char::is_whitespace).unwrap_or((trigger.trim(), ""));
     match keyword.to_ascii_uppercase().as_str() {
         "RUN" => execute_run(store, name, trigger, rest.trim(), conf, note),
-        "COPY" => execute_copy(store, name, trigger, Verb::Copy, rest, note),
-        "ADD" => execute_copy(store, name, trigger, Verb::Add, rest, note),
+        "COPY" => execute_copy(store, name, trigger, (Verb::Copy, rest), means, note),
+        "ADD" => execute_copy(store, name, trigger, (Verb::Add, rest), means, note),
         _ => WorkingContainer::edit(store, name, |container| {
             let changed = instruction::apply(&mut container.state_mut().draft, trigger);
             let warnings = changed.map_err(|source| Error::Parse { trigger: trigger.to_owned(), source })?;
@@ -120,8 +124,8 @@ fn execute_copy(
     store: &Store,
     name: &str,
     trigger: &str,
-    verb: Verb,
-    rest: &str,
+    (verb, rest): (Verb, &str),
+    means: &Means<'_>,
     note: &mut dyn FnMut(String),
 ) -> Result<(), Error> {
     refuse_flags(trigger, rest)?;
@@ -139,6 +143,7 @@ fn execute_copy(
         appearance: Appearance::default(),
         layering: copy::Layering::Container,
         history: HistoryChoice::Silent,
+        fetch: means.fetch.clone(),
     };
     let failed = |source| Error::Copy { trigger: trigger.to_owned(), source: Box::new(source) };
     let outcome = copy::copy(store, name, &options, note).map_err(failed)?;

@@ -1,4 +1,4 @@
-//! The digest of what was copied: SHA-256 over the tar stream of each source, with times of zero, and over the list of these if
+//! The digest of what was copied: SHA-256 over the tar stream of each source, with times of zero but for a file from the network, and over the list of these if
 //! there are several.
 //!
 //! Must not: do I/O. It may start a thread, so namespaces have to be entered before.
@@ -18,14 +18,17 @@ pub enum SourceKind {
     File,
     /// A directory.
     Dir,
+    /// What came from the network.
+    Remote,
 }
 
 impl SourceKind {
-    /// `file` or `dir`.
+    /// `file`, `dir`, or nothing.
     pub fn word(self) -> &'static str {
         match self {
             Self::File => "file",
             Self::Dir => "dir",
+            Self::Remote => "",
         }
     }
 }
@@ -181,7 +184,7 @@ pub enum Total {
     Nothing,
     /// One source.
     One(SourceKind, Digest),
-    /// Several: the digest of `kind:hex,kind:hex…`.
+    /// Several: the digest of `kind:hex,kind:hex…`, where a kind without a word has no colon.
     Multi(Digest),
 }
 
@@ -194,8 +197,11 @@ impl Composite {
     /// All of them.
     pub fn complete(mut self) -> Total {
         if self.parts.len() > 1 {
-            let list: Vec<String> =
-                self.parts.iter().map(|(kind, digest)| format!("{}:{}", kind.word(), digest.hex())).collect();
+            let part = |(kind, digest): &(SourceKind, Digest)| match kind.word() {
+                "" => digest.hex().to_owned(),
+                word => format!("{word}:{}", digest.hex()),
+            };
+            let list: Vec<String> = self.parts.iter().map(part).collect();
             return Total::Multi(Digest::of(list.join(",").as_bytes()));
         }
         match self.parts.pop() {
@@ -222,6 +228,7 @@ mod tests {
             uid: 0,
             gid: 0,
             size: content.len() as u64,
+            modified: 0,
             link: b"",
             user: b"root",
             group: b"root",

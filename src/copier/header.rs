@@ -57,7 +57,7 @@ pub enum Dialect {
     Gnu,
 }
 
-/// One header. Times are not part of it: they are zero in the digest.
+/// One header.
 #[derive(Debug, Clone)]
 pub struct Header<'a> {
     /// The dialect.
@@ -74,6 +74,8 @@ pub struct Header<'a> {
     pub gid: u32,
     /// Bytes of content; 0 for everything but files.
     pub size: u64,
+    /// Seconds since 1970: 0, but for what comes from the network.
+    pub modified: u64,
     /// Target of a link.
     pub link: &'a [u8],
     /// The owner's name where the source is, or nothing.
@@ -130,6 +132,7 @@ impl Header<'_> {
         number("uid", u64::from(self.uid), 7);
         number("gid", u64::from(self.gid), 7);
         number("size", self.size, 11);
+        number("mtime", self.modified, 11);
         for (name, value) in self.xattrs {
             records.insert([b"SCHILY.xattr.", name.as_slice()].concat(), value.clone());
         }
@@ -159,7 +162,7 @@ impl Header<'_> {
         put_number(&mut block, 108, 8, u64::from(self.uid));
         put_number(&mut block, 116, 8, u64::from(self.gid));
         put_number(&mut block, 124, 12, self.size);
-        put_number(&mut block, 136, 12, 0);
+        put_number(&mut block, 136, 12, self.modified);
         block[156] = self.kind.flag();
         put_text(&mut block, 157, 100, self.link);
         put_text(&mut block, 265, 32, self.user);
@@ -283,6 +286,7 @@ mod tests {
             uid: 0,
             gid: 0,
             size: 0,
+            modified: 0,
             link: b"",
             user: b"root",
             group: b"root",

@@ -79,6 +79,11 @@ impl Authorization {
     pub fn bearer(token: &str) -> Self {
         Self(format!("Bearer {token}"))
     }
+
+    /// The value of the header, to be handed to another program and never shown.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
 }
 
 impl fmt::Debug for Authorization {

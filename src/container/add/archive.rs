@@ -88,6 +88,7 @@ fn digest(mut file: File, owner: Option<Owner>, mode: Option<u32>) -> Result<Dig
             uid: owner.map_or(entry.uid, |owner| owner.uid),
             gid: owner.map_or(entry.gid, |owner| owner.gid),
             size: entry.size,
+            modified: 0,
             link,
             user: &signature.user,
             group: &signature.group,

@@ -26,7 +26,7 @@ impl Shape {
     /// The shape of `operands` sources, of which the first matched `first`.
     pub(super) fn of(operands: usize, first: Option<&Item>, verb: Verb) -> Self {
         let Some(first) = first.filter(|_| operands == 1) else { return Self::Tree };
-        let unpacked = verb == Verb::Add && first.is_regular && archive::looks_like_archive(first.handle.as_fd());
+        let unpacked = verb == Verb::Add && first.may_be_archive() && archive::looks_like_archive(first.handle.as_fd());
         let tree = first.is_directory || first.keeps_parents || unpacked;
         if tree { Self::Tree } else { Self::One }
     }
@@ -57,6 +57,11 @@ impl Target {
     /// The directory that sources go into and all above it but the root, deepest first.
     pub(super) fn directories(&self) -> impl Iterator<Item = &Path> {
         self.directory.ancestors().filter(|path| path.file_name().is_some())
+    }
+
+    /// Whether a file can be named.
+    pub(super) fn names(&self, item: &Item) -> bool {
+        self.name.is_some() || item.path.file_name().is_some()
     }
 
     /// The name of a file: that of the destination, or its own.

@@ -8,9 +8,14 @@ use crate::copier::{glob, ignore, names, tree};
 /// Why nothing, or not all, was copied.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A source that comes over the network.
-    #[error("{0:?}: sources on the network are not supported yet, they come together with registries")]
+    /// A source that would come over the network by other means.
+    #[error(
+        "{0:?}: no such file or directory; from elsewhere come http and https addresses, and repositories whose address ends with .git"
+    )]
     Network(String),
+    /// An address that gives its file no name.
+    #[error("reading {0:?}: the address has no name for a file: give the destination one")]
+    NoName(PathBuf),
     /// `--ignorefile` alone.
     #[error("--ignorefile option requires that you specify a context dir using --contextdir")]
     IgnoreFileWithoutContext,

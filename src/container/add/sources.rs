@@ -15,6 +15,7 @@ use rustix::fs::FileType;
 
 use super::error::Error;
 use super::{Group, Links, Selection, Source, Wildcards};
+use crate::container::fetch::{Content, Fetched};
 use crate::copier::glob;
 use crate::copier::pattern::has_meta;
 
@@ -65,22 +66,57 @@ pub(super) struct Item {
     pub(super) is_directory: bool,
     /// Whether it is a regular file.
     pub(super) is_regular: bool,
+    /// From where.
+    pub(super) came: Came,
     /// When its content last changed; `None` for a time that no calendar has.
     pub(super) modified: Option<Timestamp>,
     /// A bare handle on it as it was looked at.
     pub(super) handle: OwnedFd,
 }
 
-/// Sources that have to be downloaded are refused by name.
-pub(super) fn refuse_network(sources: &[OsString]) -> Result<(), Error> {
-    let remote = |source: &&OsString| {
-        let text = source.as_bytes();
-        [&b"http://"[..], b"https://", b"git://", b"git@", b"ssh://"].iter().any(|scheme| text.starts_with(scheme))
-    };
-    match sources.iter().find(remote) {
-        Some(source) => Err(Error::Network(source.to_string_lossy().into_owned())),
-        None => Ok(()),
+/// Where an item is from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Came {
+    /// It was below the origin's root.
+    Here,
+    /// It was fetched: a file, or the files of a repository. Its time at the server is in the digest, in seconds since 1970.
+    FromNetwork(u64),
+}
+
+impl Item {
+    /// Whether `add` unpacks it, if it is an archive.
+    pub(super) fn may_be_archive(&self) -> bool {
+        self.is_regular && self.came == Came::Here
     }
+}
+
+/// What was fetched as if an operand had matched it.
+pub(super) fn fetched(fetched: &Fetched) -> Result<Group, Error> {
+    let spec = PathBuf::from(&fetched.operand);
+    let failed = |source| Error::Context { path: spec.clone(), source };
+    let (path, handle, modified, is_directory) = match &fetched.content {
+        Content::File { name, file, modified } => {
+            (name.clone().unwrap_or_default(), OwnedFd::from(file.try_clone().map_err(failed)?), Some(*modified), false)
+        }
+        Content::Tree { root, .. } => (OsString::new(), root.as_fd().try_clone_to_owned().map_err(failed)?, None, true),
+    };
+    let seconds = modified.map_or(0, |time| u64::try_from(time.as_second()).unwrap_or(0));
+    let item = Item {
+        path: path.into(),
+        kept: PathBuf::new(),
+        keeps_parents: false,
+        is_directory,
+        is_regular: !is_directory,
+        came: Came::FromNetwork(seconds),
+        modified,
+        handle,
+    };
+    Ok(Group { spec, items: vec![item] })
+}
+
+/// Whether an operand that is no file here may be meant as one elsewhere.
+fn is_elsewhere(operand: &OsStr) -> bool {
+    [&b"git://"[..], b"git@", b"ssh://"].iter().any(|scheme| operand.as_bytes().starts_with(scheme))
 }
 
 /// A text file of the host that the caller named; anything but a regular file is refused before it is opened.
@@ -138,6 +174,7 @@ impl<'a> Origin<'a> {
         if found.is_empty() && selection.wildcards != Wildcards::ExpandMaybeEmpty {
             let context = self.shown.clone();
             return Err(match literal {
+                true if is_elsewhere(spec) => Error::Network(spec.to_string_lossy().into_owned()),
                 true => Error::Missing { context, name: shown },
                 false => Error::NoMatch { context, glob: shown.display().to_string().escape_debug().to_string() },
             });
@@ -183,7 +220,8 @@ impl<'a> Origin<'a> {
         let is_regular = kind == FileType::RegularFile;
         let nanoseconds = i32::try_from(stat.st_mtime_nsec).unwrap_or(0);
         let modified = Timestamp::new(stat.st_mtime, nanoseconds).ok();
-        Ok(Item { path, kept, keeps_parents: selection.parents, is_directory, is_regular, modified, handle })
+        let came = Came::Here;
+        Ok(Item { path, kept, keeps_parents: selection.parents, is_directory, is_regular, came, modified, handle })
     }
 
     fn open_path(&self, path: &Path, links: Links) -> Result<OwnedFd, Error> {

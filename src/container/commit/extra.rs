@@ -201,6 +201,7 @@ fn added_files(
             source: Source::Host { context: None },
             landing: Landing::Layer(staged.root()),
             workdir: PathBuf::from("/"),
+            fetched: &[],
             maps: Maps::default(),
             layer: None,
             selection: Selection { wildcards: add::Wildcards::Literal, ..Selection::default() },

@@ -374,6 +374,7 @@ impl Walk<'_, '_> {
             uid: metadata.owner.uid,
             gid: metadata.owner.gid,
             size,
+            modified: 0,
             link,
             user: user.as_bytes(),
             group: group.as_bytes(),

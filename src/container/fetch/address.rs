@@ -1,0 +1,217 @@
+//! What an operand of `add` is: a path, the address of a file, or a git repository. Pure.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Component, PathBuf};
+
+use super::error::Error;
+use crate::http::{Authorization, Url, encoded};
+
+/// A source at another machine.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Remote {
+    /// A file.
+    Url {
+        /// Its address, without user and password.
+        url: Url,
+        /// Those, if it had them.
+        login: Option<Authorization>,
+        /// The name that the address ends with, if that is one.
+        name: Option<OsString>,
+    },
+    /// `https://….git[#REF[:DIR]]`
+    Git {
+        /// The repository's address, without user and password.
+        url: Url,
+        /// Those, if it had them.
+        login: Option<Authorization>,
+        /// Branch, tag or commit; empty for the default branch.
+        reference: String,
+        /// The directory that is wanted, below the top.
+        directory: PathBuf,
+    },
+}
+
+/// Letters of a reference to be that no shell, git or terminal takes for anything else (git-check-ref-format(1), and stricter).
+const MAX_REFERENCE: usize = 255;
+
+/// Whether `operand` is an address and no path.
+pub fn is_address(operand: &OsStr) -> bool {
+    [&b"http://"[..], b"https://"].iter().any(|scheme| operand.as_bytes().starts_with(scheme))
+}
+
+impl Remote {
+    /// What `operand` is; `None` for a path.
+    pub fn of(operand: &OsStr) -> Result<Option<Self>, Error> {
+        if !is_address(operand) {
+            return Ok(None);
+        }
+        let text = operand.to_string_lossy();
+        let (before, fragment) = match text.split_once('#') {
+            Some((before, fragment)) => (before, Some(fragment)),
+            None => (text.as_ref(), None),
+        };
+        let is_git = if before.ends_with(".git") { fragment != Some("") } else { text.ends_with(".git") };
+        let (address, login) = without_login(before);
+        let url = Url::parse(&with_encoded_letters(&address))?;
+        if !is_git || !before.ends_with(".git") {
+            let name = name_of(url.path());
+            return Ok(Some(Self::Url { url, login, name }));
+        }
+        let refuse = |reason| Error::GitOperand { url: url.shown(), reason };
+        let (reference, directory) = fragment.unwrap_or_default().split_once(':').unwrap_or((fragment.unwrap_or_default(), ""));
+        if !is_reference(reference) {
+            return Err(refuse("what follows # is no branch, tag or commit"));
+        }
+        let directory = PathBuf::from(directory);
+        // Before anything is fetched (known attacks A05).
+        if directory.components().any(|part| !matches!(part, Component::Normal(_))) || directory.as_os_str().len() > 4096 {
+            return Err(refuse("the directory must be below the top, without . and .."));
+        }
+        Ok(Some(Self::Git { url, login, reference: reference.to_owned(), directory }))
+    }
+}
+
+/// The address without `USER[:PASSWORD]@`.
+fn without_login(text: &str) -> (String, Option<Authorization>) {
+    let Some((scheme, rest)) = text.split_once("://") else { return (text.to_owned(), None) };
+    let end = rest.find(['/', '?']).unwrap_or(rest.len());
+    let Some((login, host)) = rest[..end].rsplit_once('@') else { return (text.to_owned(), None) };
+    let (user, password) = login.split_once(':').unwrap_or((login, ""));
+    let plain = |text: &str| String::from_utf8_lossy(&decoded(text)).into_owned();
+    (format!("{scheme}://{host}{}", &rest[end..]), Some(Authorization::basic(&plain(user), &plain(password))))
+}
+
+/// Blanks and letters of other languages encoded, as browsers do it. Control characters stay, and are refused.
+fn with_encoded_letters(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if letter.is_ascii_control() || (letter.is_ascii_graphic() && !r#"\"<>^`{|}"#.contains(letter)) {
+            out.push(letter);
+        } else {
+            out.push_str(&encoded(letter.encode_utf8(&mut [0; 4])));
+        }
+    }
+    out
+}
+
+fn decoded(text: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, tail @ ..] = rest {
+        let hex = tail.get(..2).and_then(|hex| std::str::from_utf8(hex).ok()).filter(|hex| !hex.starts_with('+'));
+        match hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()).filter(|_| *first == b'%') {
+            Some(byte) => {
+                out.push(byte);
+                rest = &tail[2..];
+            }
+            None => {
+                out.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    out
+}
+
+/// The last part of a path, decoded, if it can be the name of a file (known attacks A19).
+fn name_of(path: &str) -> Option<OsString> {
+    let decoded = decoded(path);
+    let trimmed = decoded.iter().rposition(|byte| *byte != b'/').map_or(&b""[..], |end| &decoded[..=end]);
+    let name = trimmed.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+    let is_name = !matches!(name, b"" | b"." | b"..") && name.len() <= 255 && !name.contains(&0);
+    is_name.then(|| OsString::from_vec(name.to_vec()))
+}
+
+/// Whether a text can be handed to git(1) as a branch, tag or commit (known attacks A113); the empty one is the default branch.
+fn is_reference(text: &str) -> bool {
+    let letter = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./+@".contains(&byte);
+    text.len() <= MAX_REFERENCE
+        && text.bytes().all(letter)
+        && !text.starts_with(['-', '/', '.', '+', '@'])
+        && !text.ends_with(['/', '.'])
+        && !["..", "//", "@{", "/.", ".lock"].iter().any(|wrong| text.contains(wrong))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(operand: &str) -> Result<Option<Remote>, String> {
+        Remote::of(OsStr::new(operand)).map_err(|error| error.to_string())
+    }
+
+    fn name(operand: &str) -> Option<String> {
+        match of(operand) {
+            Ok(Some(Remote::Url { name, .. })) => name.map(|name| name.to_string_lossy().into_owned()),
+            other => panic!("{operand}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn paths_are_no_addresses() {
+        for path in ["x", "/x", "git@h:x.git", "HTTP://x/y", "ftp://x/y", "http:/x", "x.git", ""] {
+            assert_eq!(of(path), Ok(None), "{path}");
+        }
+    }
+
+    /// A19.
+    #[test]
+    fn names_are_one_plain_component() {
+        let cases = [
+            ("http://h/a/b.txt", Some("b.txt")),
+            ("http://h/a/b.txt?x=/y", Some("b.txt")),
+            ("http://h/a/b.txt#c", Some("b.txt")),
+            ("http://h/dir/", Some("dir")),
+            ("http://h/a%2f..%2f..%2fx", Some("x")),
+            ("http://h/a b/ü%20.gz", Some("ü .gz")),
+            ("http://h/100%", Some("100%")),
+            ("http://h/", None),
+            ("http://h", None),
+            ("http://h/%2e%2e", None),
+            ("http://h/a/%2e", None),
+            ("http://h/a%00b", None),
+            ("http://h/x.gitignore", Some("x.gitignore")),
+        ];
+        for (address, want) in cases {
+            assert_eq!(name(address).as_deref(), want, "{address}");
+        }
+    }
+
+    /// A91.
+    #[test]
+    fn a_login_is_taken_out_of_the_address() {
+        let Ok(Some(Remote::Url { url, login, .. })) = of("http://us%40er:pa%3ass@h:81/x") else { panic!("an address") };
+        assert_eq!((url.to_string().as_str(), login), ("http://h:81/x", Some(Authorization::basic("us@er", "pa:ss"))));
+        assert!(!of("http://u:secret@h:x/").unwrap_err().contains("secret"));
+    }
+
+    /// A05, A113, A116.
+    #[test]
+    fn repositories_have_references_and_directories_below_the_top() {
+        let git = |operand: &str| match of(operand)? {
+            Some(Remote::Git { url, reference, directory, .. }) => Ok((url.to_string(), reference, directory)),
+            other => Err(format!("{other:?}")),
+        };
+        let is = |url: &str, reference: &str, directory: &str| Ok((url.to_owned(), reference.to_owned(), directory.into()));
+        assert_eq!(git("https://h/a.git"), is("https://h/a.git", "", ""));
+        assert_eq!(git("https://h/a.git#v1.0"), is("https://h/a.git", "v1.0", ""));
+        assert_eq!(git("https://u:p@h/a.git#main:sub/dir"), is("https://h/a.git", "main", "sub/dir"));
+        assert_eq!(git("https://h/a.git#:sub"), is("https://h/a.git", "", "sub"));
+        for wrong in [
+            "https://h/a.git#main:../..",
+            "https://h/a.git#main:/abs",
+            "https://h/a.git#main:a/../../b",
+            "https://h/a.git#:..",
+            "https://h/a.git#--upload-pack=x",
+            "https://h/a.git#-b:--x",
+            "https://h/a.git#a..b",
+            "https://h/a.git#a b",
+            "https://h/a.git#a\u{1b}b",
+            "https://h%0ahost=github.com/a.git",
+            "https://h\n/a.git",
+        ] {
+            assert!(of(wrong).is_err(), "{wrong:?}: {:?}", of(wrong));
+        }
+    }
+}

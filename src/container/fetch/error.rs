@@ -1,0 +1,82 @@
+//! Why a source could not be fetched. Phrases that scripts look for are Buildah's.
+
+use std::io;
+
+use crate::http::{self, CertificateError, InvalidUrl};
+
+/// Why a source could not be fetched.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The operand looks like an address and is none.
+    #[error(transparent)]
+    Address(#[from] InvalidUrl),
+    /// The certificates of `--cert-dir`.
+    #[error(transparent)]
+    Certificates(#[from] CertificateError),
+    /// The transfer failed.
+    #[error("reading {url:?}")]
+    Http {
+        /// The address, without what may be secret.
+        url: String,
+        /// What failed.
+        source: http::Error,
+    },
+    /// The server has something else to say.
+    #[error("reading {url:?}: invalid response status {status}")]
+    Status {
+        /// The address.
+        url: String,
+        /// What it answered.
+        status: u16,
+    },
+    /// The answer is not what can be stored as it is.
+    #[error("reading {url:?}: {problem}")]
+    Answer {
+        /// The address.
+        url: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The bytes cannot be kept.
+    #[error("keeping {url:?} in {dir:?}")]
+    Keep {
+        /// The address.
+        url: String,
+        /// The directory for temporary files.
+        dir: std::path::PathBuf,
+        /// What failed.
+        source: io::Error,
+    },
+    /// The bytes are others.
+    #[error("unexpected response digest for {url:?}: {found}, want {want}")]
+    Checksum {
+        /// The address.
+        url: String,
+        /// What they are.
+        found: String,
+        /// What they should be.
+        want: String,
+    },
+    /// `--checksum` with a path.
+    #[error("checksum flag is not supported for local sources")]
+    ChecksumOfLocal,
+    /// `--checksum` with a repository.
+    #[error("checksum flag is not supported for git sources: name the commit after #")]
+    ChecksumOfGit,
+    /// A repository's address that is not followed.
+    #[error("{url:?}: {reason}")]
+    GitOperand {
+        /// The address.
+        url: String,
+        /// Why not.
+        reason: &'static str,
+    },
+    /// git(1) is missing or failed.
+    #[error("cloning {url:?}: {problem}")]
+    Git {
+        /// The address.
+        url: String,
+        /// What happened.
+        problem: String,
+    },
+}
