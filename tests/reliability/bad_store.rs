@@ -68,3 +68,63 @@ fn a_full_disk_ends_a_copy_with_one_error_and_keeps_what_was_there() {
     assert!(out.contains("Error: ") && out.contains("o space left on device"), "{out}");
     assert!(out.contains("localhost/before"), "{out}");
 }
+
+/// Runs a script where `$STORE` is a tmpfs of 12 MiB with a store in it: an image `base`, `top` made upon it, a container of `top`. `full`
+/// fills it to the last byte, `c` is `coracle` on that store.
+fn on_a_small_disk(env: &mut TestEnv, script: &str) -> String {
+    env.write("one", vec![b'1'; 1 << 20]);
+    env.write("two", vec![b'2'; 1 << 20]);
+    env.set("STORE", &env.work().join("small").display().to_string());
+    env.write(
+        "full.sh",
+        r#"mount -t tmpfs -o size=12m tmpfs "$STORE"
+        c() { coracle --root "$STORE/root" --runroot "$PWD/run" "$@"; }
+        full() {
+            dd if=/dev/zero of="$STORE/fill" bs=64k 2>/dev/null || true
+            dd if=/dev/zero of="$STORE/rest" bs=1 count=1 2>/dev/null && { echo "the disk is not full"; exit 1; } || true
+        }
+        ctr=$(c from scratch); c copy -q "$ctr" one /one; c commit -q --rm "$ctr" base > /dev/null
+        ctr=$(c from base); c copy -q "$ctr" two /two; c commit -q --rm "$ctr" top > /dev/null
+        ctr=$(c from top); c copy -q "$ctr" one /one
+        "#,
+    );
+    let inner = format!("mkdir -p \"$STORE\" run; unshare -Urm --map-auto sh -euc '. ./full.sh\n{script}'");
+    env.shell(&inner).success()
+}
+
+#[test]
+fn on_a_full_disk_containers_and_images_can_be_removed() {
+    let mut env = TestEnv::new();
+    let out = on_a_small_disk(
+        &mut env,
+        r#"full
+        c rm "$ctr" > /dev/null; c check
+        full
+        c rmi top > /dev/null; c check
+        full
+        c rmi base > /dev/null; c check
+        c images -q; c containers -q
+        cd "$STORE/root"; ls -d overlay/*/diff overlay-layers/*.gz overlay-images/*/ overlay-containers/*/ 2>/dev/null || true"#,
+    );
+    assert_eq!(out, "", "something is left");
+}
+
+#[test]
+fn on_a_full_disk_everything_can_be_pruned_at_once() {
+    let mut env = TestEnv::new();
+    let script = "c tag top other; full; c rmi other > /dev/null; full
+        c prune -a -f > /dev/null; c images -q; c containers -q; c check";
+    assert_eq!(on_a_small_disk(&mut env, script), "", "something is left");
+}
+
+#[test]
+fn without_a_reserve_a_full_disk_still_lets_a_container_go() {
+    let mut env = TestEnv::new();
+    let out = on_a_small_disk(
+        &mut env,
+        r#"rm "$STORE/root/coracle/reserve"; full
+        c rmi top 2> error && exit 1; grep -q "image is in use" error
+        c rm "$ctr" > /dev/null; c rmi -a > /dev/null; c check; c images -q"#,
+    );
+    assert_eq!(out, "");
+}

@@ -42,6 +42,7 @@ enum What {
 
 /// Removes what is provably garbage, and reports what was removed. Files of other owners are removed only in the store's user namespace.
 pub fn repair(store: &Store) -> Result<Report, Error> {
+    store.make_room();
     let before = super::check(store, super::Depth::Structure)?;
     // Taking the locks recovers what notes, incomplete layers and half-done freezes tell of.
     let mut all = store.lock_all()?;

@@ -19,7 +19,7 @@ use crate::rooted::Root;
 use crate::{Digest, LayerId};
 
 impl Store {
-    fn blobs_dir(&self) -> PathBuf {
+    pub(super) fn blobs_dir(&self) -> PathBuf {
         self.private_dir().join("blobs/sha256")
     }
 

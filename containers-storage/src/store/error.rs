@@ -128,12 +128,21 @@ impl Error {
 
     /// Whether the kernel refused because of an owner.
     pub(crate) fn is_permission_denied(&self) -> bool {
-        let kind = match self {
-            Self::Io { source, .. } => Some(source.kind()),
+        self.io_kind() == Some(io::ErrorKind::PermissionDenied)
+    }
+
+    /// Whether there is no room for another block or file, or the quota allows none.
+    pub(crate) fn is_out_of_space(&self) -> bool {
+        use io::ErrorKind::{QuotaExceeded, StorageFull, WriteZero};
+        matches!(self.io_kind(), Some(StorageFull | QuotaExceeded | WriteZero))
+    }
+
+    fn io_kind(&self) -> Option<io::ErrorKind> {
+        match self {
+            Self::Io { source, .. } | Self::Lock(lock::Error::Io { source, .. }) => Some(source.kind()),
             Self::Driver(error) => error.io_kind(),
             _ => None,
-        };
-        kind == Some(io::ErrorKind::PermissionDenied)
+        }
     }
 }
 

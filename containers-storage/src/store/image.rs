@@ -133,6 +133,13 @@ impl Store {
 
     /// Changes an image's names. A name that another image has moves from it. An image of an additional store gets a record here first.
     pub fn change_image_names(&self, id: &ImageId, change: NameChange, names: &[String]) -> Result<Image, Error> {
+        match change {
+            NameChange::Remove => self.with_room(|| self.try_change_image_names(id, change, names)),
+            NameChange::Set | NameChange::Add => self.try_change_image_names(id, change, names),
+        }
+    }
+
+    fn try_change_image_names(&self, id: &ImageId, change: NameChange, names: &[String]) -> Result<Image, Error> {
         let mut images = self.lock_images()?;
         let mut prepared = self.pull_up(&mut images, id)?;
         if change != NameChange::Remove {
@@ -188,8 +195,10 @@ impl Store {
 
     /// Deletes an image and those of its layers that nothing else uses. An image with containers is refused.
     pub fn delete_image(&self, id: &ImageId) -> Result<Deleted, Error> {
-        let mut all = self.lock_all()?;
-        self.delete_locked_image(&mut all, id)
+        self.with_room(|| {
+            let mut all = self.lock_all()?;
+            self.delete_locked_image(&mut all, id)
+        })
     }
 
     /// Takes away an image that this process recorded as passing, unless somebody has come to use it, or records it too.

@@ -8,7 +8,7 @@
 //! container, image                      trash     what was taken out and waits for deletion
 //! blobs    compressed layers, for push
 //!                                       unclaimed layers that no image names yet
-//! mount_points   mounts that stay
+//! mount_points   mounts that stay        reserve   room for deletions on a full disk
 //! ```
 //!
 //! Invariant: what a record names exists before the record is visible, and is removed after it. What may be left over in between is
@@ -23,12 +23,14 @@ mod mapped;
 mod mount_points;
 mod paths;
 mod pending;
+mod reserve;
 mod tables;
 mod trash;
 mod unclaimed;
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::sync::atomic::AtomicBool;
 
 use rustix::fs::{Access as Permission, AtFlags, CWD};
 
@@ -62,6 +64,8 @@ pub struct Store {
     conf: Conf,
     driver: OnceLock<Box<dyn GraphDriver>>,
     tables: Cache,
+    /// Whether this process gave up the reserve: it makes no other.
+    reserve_spent: AtomicBool,
 }
 
 impl Store {
@@ -75,7 +79,7 @@ impl Store {
         if let Ok(Some(reason)) = private::unfit(&conf.run_root, rustix::process::geteuid().as_raw()) {
             return Err(Error::NotPrivate { what: "run root", path: conf.run_root, reason });
         }
-        Ok(Self { conf, driver: OnceLock::new(), tables: Cache::default() })
+        Ok(Self { conf, driver: OnceLock::new(), tables: Cache::default(), reserve_spent: AtomicBool::new(false) })
     }
 
     /// Its settings.

@@ -84,6 +84,7 @@ impl Store {
             let _ = std::fs::remove_file(&path);
             Error::io("writing", &path)(error)
         })?;
+        self.keep_reserve();
         Ok(Noted { path })
     }
 

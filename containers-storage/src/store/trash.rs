@@ -6,6 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::reserve::Reserve;
 use super::{Error, Store};
 use crate::temp_dir::{self, TempDir};
 use crate::{ContainerId, ImageId, LayerId, driver, lease};
@@ -36,6 +37,8 @@ pub struct Deleted {
     dirs: Vec<TempDir>,
     outside: Vec<PathBuf>,
     temp_dirs: Vec<PathBuf>,
+    /// To be made again, when there is room.
+    reserve: Option<Reserve>,
 }
 
 impl Deleted {
@@ -56,6 +59,9 @@ impl Deleted {
                 Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => return Ok(false),
                 Err(error) => return Err(Error::io("deleting", dir.path())(error)),
             }
+        }
+        if let Some(reserve) = self.reserve.take() {
+            reserve.make();
         }
         Ok(true)
     }
@@ -118,7 +124,8 @@ impl<'s> Trash<'s> {
     /// Ends taking; what was taken may be deleted when the locks are gone.
     pub(crate) fn into_deleted(self, layers: Vec<LayerId>) -> Deleted {
         let dirs = self.dirs.into_iter().map(|(_, dir)| dir).collect();
-        Deleted { layers, dirs, outside: self.outside, temp_dirs: self.store.all_temp_dirs() }
+        let reserve = self.store.reserve_to_come();
+        Deleted { layers, dirs, outside: self.outside, temp_dirs: self.store.all_temp_dirs(), reserve }
     }
 
     /// The temporary directory in `parent`, made when it is first asked for.
