@@ -228,8 +228,11 @@ fn automatic_ids_are_nobody_elses() {
     };
     assert_eq!((start("a"), start("b")), (vec![0, 1, 100], vec![0, 101, 100]));
     env.ok(["from", "--name", "private", "--userns", "private", "base"]);
-    let namespaces = env.ok(["run", "private", "readlink", "/proc/self/ns/user"]);
-    assert_ne!(namespaces, env.ok(["unshare", "readlink", "/proc/self/ns/user"]));
+    // While the outer one lives, no other has its number.
+    let both = "readlink /proc/self/ns/user; coracle run private readlink /proc/self/ns/user";
+    let both = env.ok(["unshare", "sh", "-euc", both]);
+    let (outer, inner) = both.split_once('\n').expect("two lines");
+    assert!(outer.starts_with("user:") && inner.starts_with("user:") && outer != inner, "{both}");
     assert_eq!(env.ok(["run", "private", "--", "sh", "-c", "touch /f; stat -c %u:%g /f /bin/busybox"]), "0:0\n0:0");
 }
 
