@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use containers_storage::Root;
-use coracle::container::add::{self, Appearance, Error, Kind, Links, Options, Outcome, Selection, Source, Verb, Wildcards};
+use coracle::container::add::{self, Appearance, Error, Kind, Links, Options, Outcome, RootOwner, Selection, Source, Verb, Wildcards};
 use coracle::copier::tree::Maps;
 use coracle::userns::{self, MountNamespace};
 
@@ -693,7 +693,7 @@ fn racing_source() {
     for round in 0..ROUNDS {
         let options = Options {
             verb: Verb::Copy,
-            source: Source::Root { root: &root },
+            source: Source::Root { root: &root, owner: RootOwner::Another },
             landing: Default::default(),
             workdir: PathBuf::from("/"),
             selection: Selection::default(),

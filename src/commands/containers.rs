@@ -67,6 +67,7 @@ pub(crate) fn containers(ctx: &Context, ui: &mut Ui, args: &ContainersArgs) -> R
             ui.data(&row.id)?;
         }
     } else if let Some(format) = args.format.as_deref().filter(|format| !format.is_empty()) {
+        ui.answers();
         print_by_template(ui, &rows, format)?;
     } else {
         print_table(ui, &rows, args)?;

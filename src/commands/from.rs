@@ -82,8 +82,9 @@ pub(crate) fn from(ctx: &Context, ui: &mut Ui, args: &FromArgs) -> Result<ExitCo
     let user_namespace = args.user_namespace.resolve(ctx, &conf)?;
     let wish = args.platform.resolve()?;
     let options = from::Options {
-        image: image.clone(),
-        name: args.name.clone(),
+        // As with Buildah, where no name is that of no image.
+        image: if image.is_empty() { "scratch".to_owned() } else { image.clone() },
+        name: args.name.clone().filter(|name| !name.is_empty()),
         format: format(ctx, args.format.as_deref())?,
         environment: args.environment.resolve(ctx, &conf, rootless, &user_namespace)?,
         user_namespace,

@@ -85,6 +85,7 @@ pub(crate) fn images(ctx: &Context, ui: &mut Ui, args: &ImagesArgs) -> Result<Ex
     if args.json {
         return print_json(ui, &set, &chosen, args, now);
     }
+    ui.answers();
     chosen.sort_by_key(|chosen| std::cmp::Reverse(chosen.created));
     if args.quiet {
         for Chosen { image, .. } in chosen {

@@ -45,6 +45,7 @@ pub(crate) fn info(ctx: &Context, ui: &mut Ui, args: &InfoArgs) -> Result<ExitCo
     if let (Value::Map(sections), true) = (&mut document, args.details || ctx.global().debug) {
         sections.insert("debug".to_owned(), debug());
     }
+    ui.answers();
     match template {
         Some(template) => {
             let text = template.render(&document)?;

@@ -29,6 +29,7 @@ pub(crate) struct InspectArgs {
 }
 
 pub(crate) fn inspect(ctx: &Context, ui: &mut Ui, args: &InspectArgs) -> Result<ExitCode, CommandError> {
+    ui.answers();
     let name = match args.operands.as_slice() {
         [] => return Err(CommandError::usage("container or image name must be specified")),
         [name] => name,
@@ -72,7 +73,10 @@ fn find(ctx: &Context, name: &str, kind: Option<&str>) -> Result<Report, Command
     }
     let store = ctx.store()?;
     let registries = ctx.registries()?;
-    let as_image = || inspect::image(store, registries, name).map_err(CommandError::from);
+    let as_image = || match name {
+        "" => Err(CommandError::usage("image name must be specified")),
+        name => inspect::image(store, registries, name).map_err(CommandError::from),
+    };
     match kind {
         Some("container") => Ok(inspect::container(store, name)?),
         Some(_) => as_image(),

@@ -67,7 +67,7 @@ pub(crate) fn pull(ctx: &Context, ui: &mut Ui, args: &PullArgs) -> Result<ExitCo
     let mut first = None;
     for name in &names {
         let obtained = pull::obtain(ctx.store()?, name, &images.fetch(policy))?;
-        obtained.warnings.iter().for_each(|warning| ui.note(format!("WARNING: {warning}")));
+        obtained.warnings.iter().for_each(|warning| ui.note(format!("warning: {warning}")));
         first.get_or_insert(obtained.found.id);
     }
     if let Some(id) = first {

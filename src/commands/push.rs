@@ -108,6 +108,9 @@ pub(crate) fn push(ctx: &Context, ui: &mut Ui, args: &PushArgs) -> Result<ExitCo
         [image, destination] => (image, Some(destination.as_str())),
         _ => return Err(CommandError::usage("Only two arguments are necessary to push: source and destination")),
     };
+    if destination.unwrap_or(image).is_empty() {
+        return Err(CommandError::usage("Invalid image name \"\", expected colon-separated transport:reference"));
+    }
     let conf = containers_conf(ctx, ctx.store()?.conf().rootless)?;
     let network = args.registry.network(ctx, &args.retries.or(&conf))?;
     // Also for a directory, which by itself would keep them as they are.

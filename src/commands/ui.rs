@@ -11,6 +11,16 @@ use super::CommandError;
 #[derive(Debug)]
 pub struct Ui {
     out: BufWriter<Stdout>,
+    loss: Loss,
+}
+
+/// What it means that stdout was closed before the program began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Loss {
+    /// What is printed is said by the way, and nobody wants it.
+    Unnoticed,
+    /// What is printed was asked for: an error.
+    Failure,
 }
 
 impl Default for Ui {
@@ -22,7 +32,13 @@ impl Default for Ui {
 impl Ui {
     /// A writer on this process's stdout and stderr.
     pub fn new() -> Self {
-        Self { out: BufWriter::new(io::stdout()) }
+        Self { out: BufWriter::new(io::stdout()), loss: Loss::Unnoticed }
+    }
+
+    /// What is written from now on is what the person asked for: a closed stdout is an error. Verbs that only mention what they did go on,
+    /// as Buildah's do.
+    pub fn answers(&mut self) {
+        self.loss = Loss::Failure;
     }
 
     /// Writes one line of data to stdout, with control characters escaped.
@@ -39,6 +55,9 @@ impl Ui {
 
     /// Writes bytes to stdout as they are: JSON, the result of a template, a script.
     pub fn exact(&mut self, bytes: &[u8]) -> Result<(), CommandError> {
+        if self.loss == Loss::Failure && crate::sys::stdio::stdout_was_closed() {
+            return Err(write_error(io::Error::from_raw_os_error(libc::EBADF)));
+        }
         self.out.write_all(bytes).map_err(write_error)
     }
 
@@ -132,7 +151,7 @@ fn write_error(error: io::Error) -> CommandError {
     if error.kind() == io::ErrorKind::BrokenPipe {
         return CommandError::broken_pipe();
     }
-    CommandError::from(error).context("writing to standard output")
+    CommandError::from(error).context("write /dev/stdout")
 }
 
 /// `text` with everything escaped that could move the cursor, hide text, or break a line: C0 and C1 controls, DEL, line and

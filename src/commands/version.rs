@@ -55,6 +55,7 @@ pub(crate) fn version(_ctx: &Context, ui: &mut Ui, args: &VersionArgs) -> Result
 
 /// The answer to `coracle --version`.
 pub(super) fn one_line(ui: &mut Ui) -> Result<ExitCode, CommandError> {
+    ui.answers();
     ui.data(format!("coracle version {} (image-spec {IMAGE_SPEC}, runtime-spec {RUNTIME_SPEC})", env!("CARGO_PKG_VERSION")))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -55,7 +55,18 @@ pub enum Source<'a> {
     Root {
         /// The other root file system. Relative names begin there as well.
         root: &'a Root,
+        /// Whose it is.
+        owner: RootOwner,
     },
+}
+
+/// Whose root file system sources lie in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RootOwner {
+    /// Another container's, or an image's.
+    Another,
+    /// That of the container that is copied into.
+    Itself,
 }
 
 /// What is done with a source that is itself a symbolic link.
@@ -216,7 +227,8 @@ pub fn add(target: &Root, sources: &[OsString], destination: Option<&Path>, opti
     let mut job = Job {
         session: Session::new(landing, &names, look, filter, devices)
             .with_maps(maps)
-            .with_destination(options.layer.as_deref()),
+            .with_destination(options.layer.as_deref())
+            .with_sources_in_target(own_root(options)),
         origin: &origin,
         options,
         arranged: &arranged,
@@ -259,6 +271,14 @@ fn context_ignore(selection: &Selection, source: &Source<'_>, origin: &Origin<'_
     };
     let text = text.map_err(|source| Error::IgnoreFile { path: path.clone(), source })?;
     Ok((Ignore::parse_file(&text).map_err(Error::Excludes)?, Some(path)))
+}
+
+/// The root that sources lie below, if it is that of the container that is copied into.
+fn own_root<'a>(options: &Options<'a>) -> Option<&'a Root> {
+    match (&options.source, options.landing) {
+        (Source::Root { root, owner: RootOwner::Itself }, Landing::Container) => Some(root),
+        _ => None,
+    }
 }
 
 fn look(target: &Root, source: &Source<'_>, appearance: &Appearance) -> Result<Look, Error> {

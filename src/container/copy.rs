@@ -7,7 +7,7 @@ use containers_storage::id_map::IdMaps;
 use containers_storage::store::Store;
 use jiff::Timestamp;
 
-use super::add::{self, Appearance, Landing, Outcome, Selection, Source, Verb};
+use super::add::{self, Appearance, Landing, Outcome, RootOwner, Selection, Source, Verb};
 use super::config::empty_step;
 use super::find_image;
 use super::pull::{self, Fetch, PullPolicy};
@@ -144,7 +144,7 @@ pub fn copy(store: &Store, name: &str, options: &Options<'_>, note: &mut dyn FnM
         None => None,
     };
     let source = match (&options.origin, &other, &other_root) {
-        (_, _, Some(root)) => Source::Root { root: root.root() },
+        (_, other, Some(root)) => Source::Root { root: root.root(), owner: owner_of(other.as_ref(), &container) },
         (Origin::Host(context), ..) => Source::Host { context: context.clone() },
         (Origin::Named { name, .. }, ..) => return Err(Error::NoLayers(name.clone())),
     };
@@ -173,6 +173,13 @@ pub fn copy(store: &Store, name: &str, options: &Options<'_>, note: &mut dyn FnM
         note_history(store, &container, options.verb, &outcome)?;
     }
     Ok(outcome)
+}
+
+fn owner_of(other: Option<&Other>, container: &WorkingContainer) -> RootOwner {
+    match other {
+        Some(Other::Container(other)) if other.id() == container.id() => RootOwner::Itself,
+        _ => RootOwner::Another,
+    }
 }
 
 /// The same, but only what needs not be pulled.

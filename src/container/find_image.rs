@@ -39,8 +39,8 @@ pub enum Error {
         /// The name before the colon.
         transport: &'static str,
     },
-    /// What was typed is no reference.
-    #[error("parsing reference {operand:?}")]
+    /// What was typed is no reference. The words are the rule's alone, as with the other tools.
+    #[error("{source}")]
     Invalid {
         /// What was typed.
         operand: String,

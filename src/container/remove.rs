@@ -12,7 +12,7 @@ use super::{mounted, state};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No container has this name or ID. Scripts look for this phrase.
-    #[error("removing container {name:?}: container not known")]
+    #[error("removing container {name:?}: {}", state::not_known(name))]
     NotKnown {
         /// What was typed.
         name: String,

@@ -38,8 +38,8 @@ pub enum Error {
 
 /// Gives the container `old_name` the name `new_name`.
 pub fn rename(store: &Store, old_name: &str, new_name: &str) -> Result<(), Error> {
-    name::check(new_name)?;
     WorkingContainer::edit(store, old_name, |container| {
+        name::check(new_name)?;
         if container.name() == new_name {
             return Err(Error::SameName);
         }

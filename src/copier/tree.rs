@@ -130,6 +130,8 @@ pub struct Session<'a> {
     pub maps: Maps<'a>,
     /// Device and inode of the directories that copies go to, under each of their names: none of them may lie in a source.
     pub destinations: Vec<(u64, u64)>,
+    /// The root that the sources lie below, if it shows the same files as `target`.
+    pub same_tree: Option<&'a Root>,
     /// What was left out unasked: a line each.
     pub warnings: Vec<String>,
     mover: Mover,
@@ -175,7 +177,7 @@ impl<'a> Session<'a> {
         let maps = Maps::default();
         let destinations = rustix::fs::fstat(target).map(|stat| (stat.st_dev, stat.st_ino)).into_iter().collect();
         let (warnings, mover, owners) = (Vec::new(), Mover::default(), HashMap::new());
-        Self { target, names, look, filter, devices, maps, destinations, warnings, mover, owners }
+        Self { target, names, look, filter, devices, maps, destinations, same_tree: None, warnings, mover, owners }
     }
 
     /// The same between containers whose ids on disk are others than inside.
@@ -190,6 +192,12 @@ impl<'a> Session<'a> {
         let stat = directory.and_then(|directory| rustix::fs::stat(directory).ok());
         self.destinations.extend(stat.map(|stat| (stat.st_dev, stat.st_ino)));
         self
+    }
+
+    /// The same where sources lie below `root`, which shows the same files as the target.
+    #[must_use]
+    pub fn with_sources_in_target(self, root: Option<&'a Root>) -> Self {
+        Self { same_tree: root, ..self }
     }
 
     /// Gives a directory that has no source its owner, mode 0755, and the time that was asked for.

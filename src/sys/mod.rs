@@ -11,6 +11,7 @@ pub mod loopback;
 pub mod mount_attr;
 pub mod seccomp;
 pub mod signals;
+pub mod stdio;
 pub mod trampoline;
 
 use std::io;

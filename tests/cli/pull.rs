@@ -86,7 +86,7 @@ fn a_wrong_platform_is_said_and_the_image_taken() {
     let (env, id) = places();
     let output = env.run(["pull", "-q", "--platform", "linux/s390x", "dir:dir"]);
     assert_eq!(output.success(), id);
-    assert!(output.err().contains("WARNING: image platform (linux/"), "{output}");
+    assert!(output.err().contains("warning: image platform (linux/"), "{output}");
     assert!(env.run(["pull", "--platform", "zz", "dir:dir"]).failure(125).contains("invalid platform syntax for \"zz\""));
 }
 

@@ -22,6 +22,12 @@ const SCRIPTS: &[&str] = &[
     "$B images nosuch",
     "$B images -q --no-trunc busybox; $B images --filter dangling=true -q",
     "$B images --json | jq -c '.[] | keys_unsorted'",
+    // A stdout that is closed loses what was asked for, but not what is said by the way.
+    "for what in images 'images -q' 'images --json' containers 'containers -q' 'inspect busybox' version --version 'from busybox' 'rm busybox-working-container' 'tag busybox b' 'rmi b'; do $B $what >&- 2>e; echo \"$what $? $(grep -v '^write' e)\"; done",
+    "for what in images 'images -q' 'images --format {{.ID}}' 'inspect busybox' 'inspect -f {{.FromImageID}} busybox' --version; do $B $what 2>e >/dev/full; echo \"$what $? $(grep ^Error e)\"; done",
+    // Names that are empty.
+    "$B from ''; $B from --name= busybox; for verb in inspect rm rmi tag pull push run commit config copy 'inspect --type image' 'tag busybox b' 'manifest exists'; do $B $verb '' 2>e; echo \"$verb $?\"; done",
+    "$B inspect '' 2>&1; $B rm '' 2>&1; $B rmi '' 2>&1; $B tag '' x 2>&1; $B pull '' 2>&1; $B commit '' x 2>&1; $B config --label a=b '' 2>&1; $B push '' 2>&1; $B push busybox '' 2>&1; $B rmi UPPER 2>&1; $B from UPPER 2>&1; $B images UPPER 2>&1; $B rmi a:b:c 2>&1; true",
     // Inspect.
     "$B inspect --type image --format '{{.OCIv1.Config.Cmd}} {{.Docker.Config.Env}} {{.FromImage}}' busybox",
     "$B inspect --type image --format '{{range .OCIv1.Config.Env}}<{{.}}>{{end}}' busybox",
@@ -37,6 +43,8 @@ const SCRIPTS: &[&str] = &[
     "c=$($B from busybox); $B copy -q $c f; $B add $c a.tar /; $B add -q $c a.tar /b",
     "c=$($B from busybox); for s in $PWD/t/a /b $PWD/t; do $B copy -q --contextdir $PWD/t $c $s /in/; done; $B run $F $c ls /in",
     "$B copy nosuch f /",
+    // Into the directory that is copied: what comes there is not copied as well.
+    "c=$($B from scratch); $B copy $c f /d/f; $B copy --from $c $c / /x; $B copy --from $c $c /d /d/sub; $B copy --from $c $c /d /d; $B copy --from $c $c /d /; $B commit -q $c self >/dev/null; n=$($B from busybox); $B copy -q --from self $n / /self; $B run $F $n sh -c 'cd /self; find . | sort'",
     "c=$($B from busybox); $B copy --chown '' --chmod '' --from '' --contextdir '' $c f /f",
     "c=$($B from busybox); $B copy --chown 5 --chmod 0640 $c f /f; $B copy --chmod u+x $c f /f 2>/dev/null",
     "c=$($B from busybox); $B copy --chown : $c f /f 2>/dev/null",

@@ -133,7 +133,7 @@ impl<'a> Origin<'a> {
             move |source| Error::Context { path, source }
         };
         match source {
-            Source::Root { root } => {
+            Source::Root { root, .. } => {
                 Ok(Self { root: OriginRoot::Callers(root), base: PathBuf::new(), shown: PathBuf::from("/") })
             }
             Source::Host { context: None } => {

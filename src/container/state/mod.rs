@@ -34,7 +34,7 @@ use super::import;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No container has this name or ID. Scripts look for this phrase.
-    #[error("reading build container {name:?}: container not known")]
+    #[error("reading build container {name:?}: {}", not_known(name))]
     NotKnown {
         /// What was typed.
         name: String,
@@ -186,6 +186,11 @@ impl WorkingContainer {
     pub fn state_mut(&mut self) -> &mut State {
         &mut self.state
     }
+}
+
+/// Why no container has this name, in the words of the other tools: where none was given they look for none.
+pub(super) fn not_known(name: &str) -> &'static str {
+    if name.is_empty() { "finding build container" } else { "container not known" }
 }
 
 /// The record of the container that `name` stands for.

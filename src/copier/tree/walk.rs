@@ -10,6 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use containers_storage::Root;
 use containers_storage::archive::unpack::Devices;
 use containers_storage::rooted::{open_child, reopen_regular};
 use rustix::fs::{FileType, OFlags, Stat, Timespec};
@@ -28,12 +29,14 @@ use super::{Copied, DEEPEST, Error, Place, Session, Source, open_directory};
 pub(super) fn copy(session: &mut Session<'_>, source: &Source<'_>, place: &Place) -> Result<Copied, Error> {
     let read = |error: io::Error| Error::Read { path: source.path.clone(), source: error };
     let stat = rustix::fs::fstat(source.handle).map_err(|error| read(error.into()))?;
+    let session_tree = (session.same_tree, session.target);
     let mut walk = Walk {
         session,
         stream: Stream::default(),
         links: HashMap::new(),
         archive_name: place.prefix.as_os_str().as_bytes().to_vec(),
         below_source: PathBuf::new(),
+        landing: landing(session_tree, source, place),
         source: source.path.clone(),
         target: place.path.clone(),
         entries: 0,
@@ -57,6 +60,14 @@ pub(super) fn copy(session: &mut Session<'_>, source: &Source<'_>, place: &Place
     Ok(Copied { kind, entries: walk.entries, digest: walk.stream.complete() })
 }
 
+/// The place below `source` that is copied to, where sources lie in the tree that they are copied into. Both trees are different mounts, with
+/// inode numbers of their own: the kernel's names tell.
+fn landing((own, target): (Option<&Root>, &Root), source: &Source<'_>, place: &Place) -> Option<PathBuf> {
+    let source = own?.name_of(source.handle).ok()?;
+    let place = target.name_of(place.directory.as_fd()).ok()?;
+    place.strip_prefix(source).ok().filter(|below| !below.as_os_str().is_empty()).map(Path::to_path_buf)
+}
+
 /// A directory of the destination, made when it is needed.
 struct Directory<'p> {
     parent: Option<&'p Directory<'p>>,
@@ -78,6 +89,8 @@ struct Walk<'s, 'a> {
     links: HashMap<(u64, u64), FirstName>,
     archive_name: Vec<u8>,
     below_source: PathBuf,
+    /// Where the copy goes, if that is below the source.
+    landing: Option<PathBuf>,
     source: PathBuf,
     target: PathBuf,
     entries: u64,
@@ -181,7 +194,10 @@ impl Walk<'_, '_> {
         self.header(Kind::Directory, stat, &inside, 0, b"");
         let metadata = self.on_disk(inside)?;
         self.make_directory(into, &made, &metadata)?;
-        self.children(readable, &made)?;
+        // A copy of the directory that is copied to is empty, as with Buildah: what comes there is no source.
+        if self.landing.as_ref() != Some(&self.below_source) {
+            self.children(readable, &made)?;
+        }
         // What was made in it has changed its time.
         let handle = self.handle_of(&made)?;
         self.store(make::touch(handle, &metadata))
