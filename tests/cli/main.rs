@@ -26,6 +26,7 @@ mod proxies;
 mod pull;
 mod push;
 mod reflink;
+mod refused_calls;
 mod registry;
 mod registry_faults;
 mod registry_layers;

@@ -3,6 +3,7 @@
 //! Must not: know where in a home a layer lies.
 
 use std::fs::{self, DirBuilder};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::Path;
 
@@ -107,6 +108,11 @@ pub(super) fn move_away(from: &Path, into: &Path, next: &mut usize) -> Result<()
         match rustix::fs::renameat_with(CWD, from, CWD, &to, RenameFlags::NOREPLACE) {
             Ok(()) | Err(Errno::NOENT) => return Ok(()),
             Err(Errno::EXIST) => {}
+            // A file system, or a filter of system calls, that knows no flags: the directory is ours alone.
+            Err(Errno::NOSYS | Errno::INVAL) if !to.exists() => match std::fs::rename(from, &to) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Error::io("moving away", from)(error)),
+                _ => return Ok(()),
+            },
             Err(errno) => return Err(Error::io("moving away", from)(errno)),
         }
     }

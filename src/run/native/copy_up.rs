@@ -6,6 +6,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
+use containers_storage::Root;
 use rustix::fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 
@@ -14,13 +15,14 @@ const DEPTH_LIMIT: usize = 256;
 
 /// Copies the content of the directory `target` below `root` to `mount`.
 pub(super) fn copy(root: BorrowedFd<'_>, target: &Path, mount: BorrowedFd<'_>) -> io::Result<()> {
-    let resolve = rustix::fs::ResolveFlags::IN_ROOT | rustix::fs::ResolveFlags::NO_MAGICLINKS;
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let relative = target.strip_prefix("/").unwrap_or(target);
-    match rustix::fs::openat2(root, relative, flags, Mode::empty(), resolve) {
-        Ok(from) => directory(from, mount, DEPTH_LIMIT),
-        Err(Errno::NOENT) => Ok(()),
-        Err(error) => Err(error.into()),
+    match Root::from(root.try_clone_to_owned()?).subdir(relative) {
+        Ok(from) => {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            directory(rustix::fs::openat(&from, ".", flags, Mode::empty())?, mount, DEPTH_LIMIT)
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
     }
 }
 

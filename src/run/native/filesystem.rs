@@ -13,7 +13,7 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use containers_storage::selinux;
+use containers_storage::{Root, selinux};
 use rustix::fs::{CWD, Mode, OFlags, XattrFlags};
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags};
@@ -228,18 +228,12 @@ impl Tree {
 
     fn existing(&self, path: &Path) -> io::Result<Option<OwnedFd>> {
         let relative = path.strip_prefix("/").unwrap_or(path);
-        let resolve = rustix::fs::ResolveFlags::IN_ROOT | rustix::fs::ResolveFlags::NO_MAGICLINKS;
-        let flags = OFlags::PATH | OFlags::CLOEXEC;
-        for _ in 0..128 {
-            match rustix::fs::openat2(&self.root, relative, flags, Mode::empty(), resolve) {
-                Ok(found) => return Ok(Some(found)),
-                // EACCES: procfs hides some entries from a user namespace; what cannot be looked up cannot be used either.
-                Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS) => return Ok(None),
-                Err(Errno::AGAIN) => {}
-                Err(error) => return Err(error.into()),
-            }
+        let found = Root::from(self.root.try_clone()?).resolve(relative);
+        match found.as_ref().map_err(io::Error::raw_os_error) {
+            // EACCES: procfs hides some entries from a user namespace; what cannot be looked up cannot be used either.
+            Err(Some(libc::ENOENT | libc::ENOTDIR | libc::EACCES)) => Ok(None),
+            _ => found.map(Some),
         }
-        Err(Errno::AGAIN.into())
     }
 }
 

@@ -11,7 +11,8 @@ use containers_storage::id_map::{IdMap, IdMaps};
 use nix::sched::CloneFlags;
 use oci_spec::runtime::{LinuxNamespaceType, Mount, Spec};
 use rustix::fs::{CWD, FileType, Mode, OFlags};
-use rustix::mount::{MountAttrFlags, OpenTreeFlags};
+use rustix::io::Errno;
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags};
 
 use super::id_maps;
 use super::options::{self, Parsed};
@@ -80,6 +81,17 @@ impl Plan {
 /// Whether this process may make mounts: tried with the root file system, a copy of which is attached nowhere.
 pub(in crate::run) fn can_mount(rootfs: BorrowedFd<'_>) -> bool {
     detached(rootfs, Reach::Mount, Attributes { propagation: libc::MS_PRIVATE, ..Attributes::default() }).is_ok()
+        && can_make_file_systems()
+}
+
+/// Whether the calls for new file systems are there: they come together, but filters of system calls may refuse each.
+fn can_make_file_systems() -> bool {
+    let Ok(context) = rustix::mount::fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC) else { return false };
+    let is_there = |answer: Result<(), Errno>| !matches!(answer, Err(Errno::NOSYS | Errno::PERM));
+    // Nothing is configured and nothing mounted: these say EINVAL.
+    is_there(rustix::mount::fsconfig_set_flag(&context, "no-such-flag"))
+        && is_there(rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty()).map(drop))
+        && is_there(rustix::mount::move_mount(&context, "", &context, "", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH))
 }
 
 /// For a process that gets no mounts.

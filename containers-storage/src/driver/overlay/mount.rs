@@ -20,11 +20,11 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
-use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, UnmountFlags};
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags};
 
 use super::shifted::Shifted;
 use super::{Access, Error, MountOptions, Overlay, chain, program};
-use crate::driver::{GraphDriver, attach};
+use crate::driver::GraphDriver;
 use crate::id_map::{IdMap, IdMaps};
 use crate::temp_dir::TempDir;
 use crate::{LayerId, Root, id_map};
@@ -97,9 +97,14 @@ pub(super) fn detached(overlay: &Overlay, id: &LayerId, options: &MountOptions) 
         Err(failure) if failure.means_unsupported() => {
             let place = Place::find(overlay, id)?;
             let target = place.path();
-            classic::mount(overlay, target, &plan).map_err(|errno| failure.or(errno, target))?;
+            by_the_classic_call(overlay, target, &plan, failure)?;
             let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-            let clone = rustix::mount::open_tree(CWD, target, flags).map_err(Error::io("detaching the mount at", target));
+            let clone = match rustix::mount::open_tree(CWD, target, flags) {
+                // A directory that is open when its mount is detached keeps it (umount2(2), MNT_DETACH).
+                Err(Errno::NOSYS) => rustix::fs::open(target, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()),
+                cloned => cloned,
+            };
+            let clone = clone.map_err(Error::io("detaching the mount at", target));
             rustix::mount::unmount(target, UnmountFlags::DETACH).map_err(Error::io("unmounting", target))?;
             clone
         }
@@ -134,14 +139,25 @@ pub(super) fn attached(overlay: &Overlay, id: &LayerId, options: &MountOptions) 
         overlay.server.store(server, Ordering::Relaxed);
         return Ok(target);
     }
-    match new_api(&plan) {
-        Ok(mount) => attach(&mount, &target)?,
-        Err(failure) if failure.means_unsupported() => {
-            classic::mount(overlay, &target, &plan).map_err(|errno| failure.or(errno, &target))?;
-        }
+    let attached = new_api(&plan).and_then(|mount| {
+        let to = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+        Ok(rustix::mount::move_mount(&mount, "", CWD, &target, to)?)
+    });
+    match attached {
+        Ok(()) => {}
+        Err(failure) if failure.means_unsupported() => by_the_classic_call(overlay, &target, &plan, failure)?,
         Err(failure) => return Err(failure.at(&target)),
     }
     Ok(target)
+}
+
+/// Mounts by mount(2) what the new calls refused with `failure`.
+fn by_the_classic_call(overlay: &Overlay, target: &Path, plan: &Plan, failure: Failure) -> Result<(), Error> {
+    if let Some(layer) = plan.upper.as_ref().and_then(|(diff, _)| diff.parent()) {
+        // The other attempt may have gone so far as to mark the work directory.
+        clean_work(layer)?;
+    }
+    classic::mount(overlay, target, plan).map_err(|errno| failure.or(errno, target))
 }
 
 /// Takes the mount away, and the private mount of the home once nothing needs it.
