@@ -12,7 +12,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use containers_storage::Root;
-use coracle::container::add::{self, Appearance, Error, Kind, Links, Options, Outcome, RootOwner, Selection, Source, Verb, Wildcards};
+use coracle::container::add::{
+    self, Appearance, Error, Kind, Links, Options, Outcome, RootOwner, Selection, Source, Verb, Wildcards,
+};
 use coracle::copier::tree::Maps;
 use coracle::userns::{self, MountNamespace};
 

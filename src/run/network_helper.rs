@@ -4,7 +4,7 @@
 //! the host's loopback is not reachable through it (CVE-2021-20199) unless its options say so.
 
 use std::ffi::CString;
-use std::io;
+use std::io::{self, Read, Seek};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
@@ -54,8 +54,8 @@ pub(super) fn start(program: &HelperProgram, namespace: OwnedFd) -> Result<Servi
 }
 
 /// How the helper names the namespace: through our own descriptor table, since it closes what it inherits.
-fn namespace_path(namespace: &OwnedFd) -> String {
-    format!("/proc/{}/fd/{}", std::process::id(), namespace.as_raw_fd())
+fn path_of(file: &OwnedFd) -> String {
+    format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd())
 }
 
 /// slirp4netns(1): says `1` on the ready descriptor when the interface is up.
@@ -64,38 +64,82 @@ fn slirp4netns(program: &HelperProgram, slirp: &Slirp, namespace: &OwnedFd) -> i
     let mut arguments: Vec<String> =
         ["--configure", "--enable-sandbox", "--enable-seccomp", "--netns-type=path"].map(String::from).into();
     arguments.extend(slirp.arguments());
-    arguments.extend([format!("--ready-fd={READY}"), namespace_path(namespace), "tap0".to_string()]);
-    let pid = spawn(program, &arguments, Some(&write))?;
+    arguments.extend([format!("--ready-fd={FIRST}"), path_of(namespace), "tap0".to_string()]);
+    let pid = spawn(program, &arguments, &[&write], &null()?)?;
     drop(write);
     let mut byte = [0u8; 1];
     match rustix::io::read(&read, &mut byte) {
         Ok(1) => Ok(pid),
-        _ => Err(io::Error::other(match waitpid(pid, None) {
-            Ok(WaitStatus::Exited(_, code)) => format!("it ended with status {code} before the network was there"),
-            Ok(WaitStatus::Signaled(_, signal, _)) => format!("{signal} ended it before the network was there"),
-            _ => "it ended before the network was there".to_string(),
-        })),
+        _ => Err(io::Error::other(ended(&waitpid(pid, None)?))),
     }
+}
+
+/// By whose descriptors pasta finds what it is told to open.
+///
+/// It gives capabilities up before, and `/proc/PID/fd` of a process that has more is closed to it (ptrace(2), access mode checking):
+/// Debian 12's finds the namespace only among its own descriptors. Newer ones close what they inherit, but keep the capability to look.
+#[derive(Debug, Clone, Copy)]
+enum Descriptors {
+    /// Those that it inherits.
+    Its,
+    /// Those of this process.
+    Ours,
 }
 
 /// pasta(1): goes to the background when the interface is up, and writes its process id to a file, here one in memory.
 fn pasta(program: &HelperProgram, words: &[String], namespace: &OwnedFd) -> io::Result<Pid> {
-    use std::io::{Read, Seek};
+    let words = pasta_arguments(words);
+    pasta_once(program, &words, namespace, Descriptors::Its).or_else(|first| {
+        log::debug!("pasta with inherited descriptors: {first}");
+        pasta_once(program, &words, namespace, Descriptors::Ours)
+    })
+}
+
+fn pasta_once(program: &HelperProgram, words: &[String], namespace: &OwnedFd, whose: Descriptors) -> io::Result<Pid> {
     let pid_file = rustix::fs::memfd_create("coracle-pasta", MemfdFlags::CLOEXEC)?;
-    let mut arguments = pasta_arguments(words);
-    arguments.extend(["--pid".to_string(), format!("/proc/{}/fd/{}", std::process::id(), pid_file.as_raw_fd())]);
-    arguments.extend(["--netns-only".to_string(), "--netns".to_string(), namespace_path(namespace)]);
-    let launcher = spawn(program, &arguments, None)?;
-    match waitpid(launcher, None)? {
-        WaitStatus::Exited(_, 0) => {}
-        status => return Err(io::Error::other(format!("it ended with {status:?}"))),
+    let said = rustix::fs::memfd_create("coracle-pasta-error", MemfdFlags::CLOEXEC)?;
+    let (pid_path, namespace_path, kept) = match whose {
+        Descriptors::Its => {
+            (format!("/proc/self/fd/{FIRST}"), format!("/proc/self/fd/{}", FIRST + 1), vec![&pid_file, namespace])
+        }
+        Descriptors::Ours => (path_of(&pid_file), path_of(namespace), Vec::new()),
+    };
+    let mut arguments = words.to_vec();
+    arguments.extend(["--pid".to_owned(), pid_path, "--netns-only".to_owned(), "--netns".to_owned(), namespace_path]);
+    let launcher = spawn(program, &arguments, &kept, &said)?;
+    let status = waitpid(launcher, None)?;
+    if !matches!(status, WaitStatus::Exited(_, 0)) {
+        let ended = ended(&status);
+        return Err(io::Error::other(match last_line(said) {
+            Some(words) => format!("{ended}: {words}"),
+            None => ended,
+        }));
     }
-    let mut file = std::fs::File::from(pid_file);
-    file.rewind()?;
-    let mut text = String::new();
-    file.take(32).read_to_string(&mut text)?;
-    let pid = text.trim().parse().ok().filter(|pid| *pid > 1);
+    let pid = written(pid_file)?.trim().parse().ok().filter(|pid| *pid > 1);
     pid.map(Pid::from_raw).ok_or_else(|| io::Error::other("it did not say its process id"))
+}
+
+fn ended(status: &WaitStatus) -> String {
+    match status {
+        WaitStatus::Exited(_, code) => format!("it ended with status {code} before the network was there"),
+        WaitStatus::Signaled(_, signal, _) => format!("{signal} ended it before the network was there"),
+        _ => "it ended before the network was there".to_owned(),
+    }
+}
+
+/// What was written to a file in memory; a short text.
+fn written(file: OwnedFd) -> io::Result<String> {
+    let mut file = std::fs::File::from(file);
+    file.rewind()?;
+    let mut bytes = Vec::new();
+    file.take(4096).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// The last words of a program that failed, without those about the log that it could not reach.
+fn last_line(said: OwnedFd) -> Option<String> {
+    let text = written(said).ok()?;
+    text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.contains("syslog")).next_back().map(str::to_owned)
 }
 
 /// What an option of pasta is unless its words say it, in either spelling.
@@ -124,18 +168,23 @@ fn pasta_arguments(words: &[String]) -> Vec<String> {
     arguments
 }
 
-/// The number that the ready descriptor has in the helper.
-const READY: i32 = 3;
+/// The number in the helper of the first descriptor that it is given.
+const FIRST: i32 = 3;
 
-fn spawn(program: &HelperProgram, arguments: &[String], ready: Option<&OwnedFd>) -> io::Result<Pid> {
+fn null() -> io::Result<OwnedFd> {
+    Ok(rustix::fs::openat(CWD, "/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?)
+}
+
+/// Starts the program with `kept` as its descriptors from `FIRST` on, and `stderr`.
+fn spawn(program: &HelperProgram, arguments: &[String], kept: &[&OwnedFd], stderr: &OwnedFd) -> io::Result<Pid> {
     let path = CString::new(program.path.as_os_str().as_bytes())?;
     let mut words = vec![path.clone()];
     for argument in arguments {
         words.push(CString::new(argument.as_str())?);
     }
-    let null = rustix::fs::openat(CWD, "/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+    let null = null()?;
     let unneeded = null.try_clone()?;
-    sys::fork::fork_alone(unneeded.as_fd(), || match confine_and_execute(&path, &words, ready, &null) {
+    sys::fork::fork_alone(unneeded.as_fd(), || match confine_and_execute(&path, &words, kept, (&null, stderr)) {
         Ok(never) => match never {},
         Err(_) => 127,
     })
@@ -144,8 +193,8 @@ fn spawn(program: &HelperProgram, arguments: &[String], ready: Option<&OwnedFd>)
 fn confine_and_execute(
     path: &CString,
     words: &[CString],
-    ready: Option<&OwnedFd>,
-    null: &OwnedFd,
+    kept: &[&OwnedFd],
+    (null, stderr): (&OwnedFd, &OwnedFd),
 ) -> io::Result<std::convert::Infallible> {
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
     rustix::thread::set_no_new_privs(true)?;
@@ -156,10 +205,13 @@ fn confine_and_execute(
     rustix::process::chdir("/")?;
     rustix::stdio::dup2_stdin(null)?;
     rustix::stdio::dup2_stdout(null)?;
-    rustix::stdio::dup2_stderr(null)?;
+    rustix::stdio::dup2_stderr(stderr)?;
     sys::descriptors::close_on_exec_from(3)?;
-    if let Some(ready) = ready {
-        sys::descriptors::duplicate_to(ready.as_fd(), READY)?;
+    // First out of the way: one of them may have the number that another one gets.
+    let above = FIRST + i32::try_from(kept.len()).unwrap_or(0);
+    let copies = kept.iter().map(|file| rustix::io::fcntl_dupfd_cloexec(file, above)).collect::<Result<Vec<_>, _>>()?;
+    for (number, copy) in (FIRST..).zip(&copies) {
+        sys::descriptors::duplicate_to(copy.as_fd(), number)?;
     }
     nix::unistd::execve(path, words, &[] as &[CString]).map_err(io::Error::from)
 }

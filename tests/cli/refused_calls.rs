@@ -62,7 +62,8 @@ fn verbs_need_no_newer_system_call() {
     let each = REPLACEABLE.into_iter().map(|(name, call)| (name, vec![call]));
     let run = "coracle run --network none --mount type=tmpfs,target=/t $c -- sh -c 'cat /h; touch /t/x; test -c /dev/null'";
     for (name, calls) in each.chain([("all at once", all)]) {
-        let output = without(&env, &calls, &format!("{VERBS}\n{run}\ncoracle rm -a >/dev/null\ncoracle rmi top mapped >/dev/null"));
+        let output =
+            without(&env, &calls, &format!("{VERBS}\n{run}\ncoracle rm -a >/dev/null\ncoracle rmi top mapped >/dev/null"));
         assert_eq!(output.success(), "map[a:b]\ncontent", "without {name}: {output}");
     }
     env.assert_store_is_clean();
@@ -80,7 +81,8 @@ fn without_newer_mount_calls_files_are_as_before_and_commands_get_a_plain_chroot
     let each = MOUNTS.into_iter().map(|(name, call)| (name, vec![call]));
     let run = "coracle run --isolation chroot $c -- cat /h";
     for (name, calls) in each.chain([("all at once", all)]) {
-        let output = without(&env, &calls, &format!("{VERBS}\n{run}\ncoracle rm -a >/dev/null\ncoracle rmi top mapped >/dev/null"));
+        let output =
+            without(&env, &calls, &format!("{VERBS}\n{run}\ncoracle rm -a >/dev/null\ncoracle rmi top mapped >/dev/null"));
         assert_eq!(output.success(), "map[a:b]\ncontent", "without {name}: {output}");
         assert!(output.err().contains("nothing can be mounted here"), "without {name}: {output}");
     }

@@ -101,7 +101,9 @@ pub(super) fn detached(overlay: &Overlay, id: &LayerId, options: &MountOptions) 
             let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
             let clone = match rustix::mount::open_tree(CWD, target, flags) {
                 // A directory that is open when its mount is detached keeps it (umount2(2), MNT_DETACH).
-                Err(Errno::NOSYS) => rustix::fs::open(target, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()),
+                Err(Errno::NOSYS) => {
+                    rustix::fs::open(target, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+                }
                 cloned => cloned,
             };
             let clone = clone.map_err(Error::io("detaching the mount at", target));
