@@ -84,6 +84,38 @@ fn a_busy_registry_is_asked_again_after_the_pause_it_wants() {
     assert_eq!(proxy.count(&["GET /v2/box/manifests/latest"]), 2);
 }
 
+/// Also by verbs that have no flag for it.
+#[test]
+fn containers_conf_says_how_often_a_registry_is_asked_again() {
+    let mut env = TestEnv::new();
+    let proxy = Proxy::start(None, |_, _| status("503 Service Unavailable", ""));
+    let place = format!("docker://{}", proxy.name("box"));
+    env.write("f", "content\n");
+    let script =
+        "c=$(coracle from --name c scratch); coracle copy -q c f /f; coracle commit -q c one; coracle manifest create l one";
+    env.shell(script).success();
+    let conf = env.write("containers.conf", "");
+    env.set("CONTAINERS_CONF", &conf.to_string_lossy());
+    let requests = |retries: u32, words: &[&str]| {
+        env.write("containers.conf", format!("[engine]\nretry = {retries}\nretry_delay = \"1ms\"\n"));
+        let before = proxy.seen().len();
+        env.run(words.iter().copied()).failure(125);
+        proxy.seen().len() - before
+    };
+    for words in [
+        &["pull", "-q", INSECURE, &place][..],
+        &["copy", "-q", INSECURE, "--from", &place, "c", "/f", "/g"],
+        &["add", "-q", INSECURE, "--from", &place, "c", "/f", "/g"],
+        &["commit", "-q", INSECURE, "c", &place],
+        &["manifest", "add", INSECURE, "l", &place],
+        &["manifest", "push", "-q", "--all", INSECURE, "l", &place],
+    ] {
+        let (once, thrice) = (requests(0, words), requests(2, words));
+        assert!(once > 0 && thrice == 3 * once, "{words:?}: {once} and {thrice} requests");
+    }
+    env.assert_store_is_clean();
+}
+
 #[test]
 fn a_rate_limit_is_explained() {
     let env = TestEnv::new();

@@ -97,6 +97,8 @@ impl Steps {
         let mut layer = all.layers.get(&frozen.own)?;
         layer.id = frozen.target.clone();
         layer.names.clear();
+        // It was the container's; an image's layer gets that of who mounts it.
+        layer.mount_label.clear();
         layer.set_content(Some(&frozen.content));
         layer.flags.insert(FLAG.to_owned(), Value::from(frozen.own.as_str()));
         all.layers.push(store.table_of_image_layers(), &layer)?;

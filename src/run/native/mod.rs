@@ -13,6 +13,7 @@ mod copy_up;
 mod filesystem;
 mod hand_over;
 mod id_maps;
+mod input;
 mod joined;
 mod lsm;
 mod options;

@@ -21,6 +21,8 @@ use oci_spec::runtime::User;
 use rustix::fs::{FileType, OFlags, Stat};
 use rustix::pipe::PipeFlags;
 
+use super::input::Feed;
+
 /// What an id that is not mapped shows as (user_namespaces(7)).
 const UNMAPPED: u32 = 65534;
 
@@ -108,14 +110,14 @@ impl Output {
             .unwrap_or_default()
     }
 
-    /// In the parent, when the child has its copies: the ends to read from. Input is passed on from now on.
+    /// In the parent, when the child has its copies: the ends to read from, and the one that input is passed on to.
     pub(in crate::run) fn into_streams(self) -> Streams {
-        if let Some((read, write)) = self.input {
-            drop(read);
-            // Until either side ends; the process does not wait for it.
-            std::thread::spawn(move || std::io::copy(&mut std::io::stdin().lock(), &mut std::fs::File::from(write)));
-        }
-        Streams(self.pipes.into_iter().map(|pipe| (pipe.read, pipe.first)).collect())
+        // Whoever has no standard input passes on that it has ended.
+        let input = self.input.and_then(|(_, write)| {
+            let from = rustix::stdio::stdin().try_clone_to_owned().ok()?;
+            Feed::new(from, write).ok()
+        });
+        Streams { outputs: self.pipes.into_iter().map(|pipe| (pipe.read, pipe.first)).collect(), input }
     }
 }
 
@@ -172,18 +174,23 @@ fn closed_to(stat: &Stat, uid: u32, maps: &IdMaps) -> bool {
     kind == FileType::Socket || !(by_root || maps.uid.to_host(uid) == Some(stat.st_uid))
 }
 
-/// The ends that the command's output arrives at.
+/// The ends that the command's output arrives at, and that its input goes to.
 #[derive(Debug, Default)]
-pub(in crate::run) struct Streams(Vec<(OwnedFd, i32)>);
+pub(in crate::run) struct Streams {
+    outputs: Vec<(OwnedFd, i32)>,
+    input: Option<Feed>,
+}
 
 impl Streams {
     pub(super) fn interests(&self) -> impl Iterator<Item = PollFd<'_>> {
-        self.0.iter().map(|(read, _)| PollFd::new(read.as_fd(), PollFlags::POLLIN))
+        let outputs = self.outputs.iter().map(|(read, _)| PollFd::new(read.as_fd(), PollFlags::POLLIN));
+        outputs.chain(self.input.iter().map(Feed::interest))
     }
 
     /// Passes on what has arrived; a stream that has ended, or that nobody wants any more, is closed.
     pub(super) fn step(&mut self) {
-        self.0.retain(|(read, number)| pass_on(read.as_fd(), *number));
+        self.outputs.retain(|(read, number)| pass_on(read.as_fd(), *number));
+        self.input = self.input.take().and_then(|mut feed| feed.step().then_some(feed));
     }
 }
 

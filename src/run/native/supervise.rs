@@ -245,7 +245,8 @@ impl Relay {
     }
 }
 
-fn readable(descriptor: BorrowedFd<'_>) -> bool {
+/// Whether reading does not wait.
+pub(super) fn readable(descriptor: BorrowedFd<'_>) -> bool {
     let mut polled = [PollFd::new(descriptor, PollFlags::POLLIN)];
     poll(&mut polled, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
 }

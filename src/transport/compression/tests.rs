@@ -191,7 +191,8 @@ fn memory_is_bounded_however_many_threads_there_are() {
     ];
     for (algorithm, level) in cases {
         let grown = memory_of(algorithm, level, 8);
-        assert!(grown < 48 << 20, "{algorithm:?} at level {level:?}: {grown} bytes");
+        let most = if level.is_some_and(|level| level >= 12) { 56 } else { 48 };
+        assert!(grown < most << 20, "{algorithm:?} at level {level:?}: {grown} bytes");
     }
 }
 

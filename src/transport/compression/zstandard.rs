@@ -30,7 +30,9 @@ pub(super) fn encoder<W: Write>(level: i32, threads: NonZeroUsize, sink: W) -> i
         encoder.set_parameter(CParameter::WindowLog(MOST_WINDOW_LOG))?;
     }
     if level >= FIRST_LEVEL_WITH_LARGE_TABLES {
-        encoder.set_parameter(CParameter::HashLog(MOST_TABLE_LOG))?;
+        // The parsers of these levels hold more beside the tables.
+        let hash = if level >= FIRST_LEVEL_WITH_LARGE_WINDOW { MOST_TABLE_LOG - 1 } else { MOST_TABLE_LOG };
+        encoder.set_parameter(CParameter::HashLog(hash))?;
         encoder.set_parameter(CParameter::ChainLog(MOST_TABLE_LOG))?;
     }
     encoder.multithread(u32::try_from(threads.get().min(most_threads(level))).unwrap_or(1))?;
@@ -38,8 +40,8 @@ pub(super) fn encoder<W: Write>(level: i32, threads: NonZeroUsize, sink: W) -> i
     Ok(encoder)
 }
 
-/// As many threads as keep what all of them hold below 48 MiB. Each has tables of its own, which grow with the level (`ZSTD_defaultCParameters`
-/// in clevels.h): 1 MiB at level 3, 6 at 7, 12 at 9, 32 from level 12 on, where they are bounded.
+/// As many threads as keep what all of them hold below 48 MiB, or 56 from level 12 on. Each has tables of its own, which grow with the level (`ZSTD_defaultCParameters`
+/// in clevels.h): 1 MiB at level 3, 6 at 7, 12 at 9, 32 from level 12 on, where they are bounded, and 24 from 17 on.
 fn most_threads(level: i32) -> usize {
     match level {
         ..=4 => 8,
