@@ -181,10 +181,8 @@ mod tests {
     #[test]
     fn the_tree_is_labelled_and_what_links_name_is_not() {
         let (dir, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let Some((name, on_links)) = attribute(dir.path()) else {
-            eprintln!("skipped: this file system takes no attributes of the caller's");
-            return;
-        };
+        // tmpfs before Linux 6.6 takes no attributes of an ordinary user's: there is nothing to be seen then.
+        let Some((name, on_links)) = attribute(dir.path()) else { return };
         fs::create_dir_all(dir.path().join("a/b")).unwrap();
         fs::write(dir.path().join("a/b/file"), "").unwrap();
         rustix::fs::mkfifoat(CWD, dir.path().join("a/pipe"), Mode::RWXU).ok();

@@ -111,7 +111,8 @@ fn containers_conf_says_how_often_a_registry_is_asked_again() {
         &["manifest", "push", "-q", "--all", INSECURE, "l", &place],
     ] {
         let (once, thrice) = (requests(0, words), requests(2, words));
-        assert!(once > 0 && thrice == 3 * once, "{words:?}: {once} and {thrice} requests");
+        // A layer on its way up is tried again as a whole, too.
+        assert!(once > 0 && [3 * once, 9 * once].contains(&thrice), "{words:?}: {once} and {thrice} requests");
     }
     env.assert_store_is_clean();
 }

@@ -326,6 +326,10 @@ pub fn commit(store: &Store, name: &str, options: &Options, note: &mut dyn FnMut
     let (draft, warnings) = edited(&container, options)?;
     let created = created(options.documents.clock)?;
     let writer = Writer { container: &container, base: &base, draft, created, options, name: destination.as_ref() };
+    let unsigned = |source| Error::Sign { name: container.name(), source: Box::new(source) };
+    if let Some(key) = &options.sign_by {
+        transport::storage::check_key(key).map_err(unsigned)?;
+    }
     let lower = lower_layers(store, &container, options)?;
     let packed = layer::pack(store, &container, options, &writer.created, note)?;
     let extra = extra_layers(store, &container, options, &writer.created, &packed)?;
@@ -334,8 +338,8 @@ pub fn commit(store: &Store, name: &str, options: &Options, note: &mut dyn FnMut
     let mut image = writer.record(&written, extra.last().map_or(packed.layer(), |top| &top.layer.id));
     // Before anybody can see the image: without a signature there is to be none.
     if let (Some(key), Some(name)) = (&options.sign_by, &destination) {
-        let signed = transport::storage::sign_new(store, &mut image, name, key);
-        signed.map_err(|source| Error::Sign { name: container.name(), source: Box::new(source) })?;
+        // The layer stays if this fails, for another attempt (`store::unclaimed`).
+        transport::storage::sign_new(store, &mut image, name, key).map_err(unsigned)?;
     }
     let id = image.id.clone();
     let failed = |source| Error::Store { name: container.name(), source };

@@ -18,7 +18,7 @@ use containers_storage::images::Image;
 use containers_storage::store::Store;
 
 pub(super) use self::destination::StoreDestination;
-pub use self::signatures::{sign, sign_new};
+pub use self::signatures::{check_key, sign, sign_new};
 pub use self::source::StoreSource;
 use super::{Error, Means};
 use crate::image::Location;

@@ -69,6 +69,11 @@ pub fn sign(store: &Store, id: &ImageId, name: &Reference, key: &str) -> Result<
     store.put_image(&new).map(drop).map_err(failed)
 }
 
+/// Whether there is such a key to sign with: asked before work is done for an image that is not to be without a signature.
+pub fn check_key(key: &str) -> Result<(), Error> {
+    trust::check_key(key)
+}
+
 /// Signs the manifest of an image that is still to be put into the store, under the name `name` with the key `key` of gpg. Signatures that an
 /// equal image in the store has stay.
 pub fn sign_new(store: &Store, image: &mut NewImage, name: &Reference, key: &str) -> Result<(), Error> {

@@ -90,6 +90,20 @@ fn judged(said: &str) -> Result<(), String> {
     }
 }
 
+/// Whether gpg has the secret part of the key that `name` names. Nobody is asked for a passphrase.
+pub(super) fn has_key(name: &str) -> Result<(), String> {
+    let program = program("gpg").ok_or("gpg is not installed")?;
+    let mut command = Command::new(program);
+    command.args(["--batch", "--with-colons", "--status-fd", "2", "--list-secret-keys", "--"]).arg(name);
+    let (_, said, success) = run(command, &[]).map_err(|error| error.to_string())?;
+    if success { Ok(()) } else { Err(words(&said)) }
+}
+
+/// What it says for people, at last.
+fn words(said: &str) -> String {
+    said.lines().rfind(|line| !line.starts_with(STATUS)).unwrap_or("it said nothing").to_owned()
+}
+
 /// Makes a message of `text` signed by the key that `name` names to gpg: a fingerprint, an address.
 pub(super) fn sign(text: &[u8], name: &str) -> Result<Vec<u8>, String> {
     let program = program("gpg").ok_or("gpg is not installed")?;
@@ -100,8 +114,7 @@ pub(super) fn sign(text: &[u8], name: &str) -> Result<Vec<u8>, String> {
     if success && said.lines().any(|line| line.strip_prefix(STATUS).is_some_and(|line| line.starts_with("SIG_CREATED "))) {
         return Ok(message);
     }
-    let reason = said.lines().rfind(|line| !line.starts_with(STATUS)).unwrap_or("it said nothing").to_owned();
-    Err(reason)
+    Err(words(&said))
 }
 
 /// What the program writes to stdout and stderr, and whether it succeeded. More than a signature may have is an error.

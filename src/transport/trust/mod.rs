@@ -103,6 +103,11 @@ pub(super) fn new_signature(manifest: &Digest, name: &Reference, key: &str) -> R
     gpg::sign(&text, key).map_err(|problem| Error::Signing { key: key.to_owned(), problem })
 }
 
+/// Whether images can be signed with the key, as far as that can be told without signing one.
+pub(super) fn check_key(key: &str) -> Result<(), Error> {
+    gpg::has_key(key).map_err(|problem| Error::Signing { key: key.to_owned(), problem })
+}
+
 /// Whether one of the signatures fulfils the requirement.
 fn one_counts(
     source: &dyn Source,
