@@ -178,7 +178,8 @@ pub(super) fn network(ctx: &Context, authfile: Option<PathBuf>, given: Option<Cr
 
 /// Where files of registries are looked for: without a store, which `login` does not need.
 pub(super) fn registry_environment(ctx: &Context) -> crate::conf::Environment {
-    conf_environment(ctx, userns::is_rootless())
+    let registries_d = ctx.global().registries_conf_dir.clone();
+    crate::conf::Environment { registries_d, ..conf_environment(ctx, userns::is_rootless()) }
 }
 
 /// Where the signature policy is: `--signature-policy`, the environment, the standard files.

@@ -1,5 +1,5 @@
-//! Settings files shared with the other tools: containers.conf, mounts.conf, policy.json, registries.conf, credentials and
-//! certificates of registries. storage.conf is the store's own.
+//! Settings files shared with the other tools: containers.conf, mounts.conf, policy.json, registries.conf, registries.d, credentials
+//! and certificates of registries. storage.conf is the store's own.
 //!
 //! Reading is lazy and cheap: a verb that needs a setting loads the file then; files that do not exist cost one `open` each.
 //! Nothing here decides for a command.
@@ -12,12 +12,15 @@ pub mod mounts;
 pub mod policy;
 pub mod policy_file;
 pub mod registries;
+pub mod registries_d;
+mod yaml;
 
 pub use auth::Auth;
 pub use containers::ContainersConf;
 pub use policy::Policy;
 pub use policy_file::PolicyFile;
 pub use registries::Registries;
+pub use registries_d::SignaturePlaces;
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -39,6 +42,8 @@ pub struct Environment {
     pub registries_conf: Option<PathBuf>,
     /// `BUILD_REGISTRY_SOURCES`.
     pub build_registry_sources: Option<String>,
+    /// `--registries-conf-dir`: the directory of registries.d.
+    pub registries_d: Option<PathBuf>,
     /// `XDG_CACHE_HOME`.
     pub xdg_cache_home: Option<PathBuf>,
     /// `XDG_RUNTIME_DIR`.
@@ -68,6 +73,7 @@ impl Environment {
             policy_json: path("CONTAINERS_POLICY_JSON"),
             registries_conf: path("CONTAINERS_REGISTRIES_CONF").or_else(|| path("REGISTRIES_CONFIG_PATH")),
             build_registry_sources: variable("BUILD_REGISTRY_SOURCES").and_then(|value| value.into_string().ok()),
+            registries_d: None,
             xdg_cache_home: path("XDG_CACHE_HOME"),
             xdg_runtime_dir: path("XDG_RUNTIME_DIR"),
             registry_auth_file: path("REGISTRY_AUTH_FILE"),

@@ -8,7 +8,7 @@
 //!
 //! Invariant: a payload with members that are not known, or with one twice, is none.
 
-use std::collections::BTreeMap;
+pub mod attachment;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -16,6 +16,7 @@ use containers_storage::Digest;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use self::attachment::Attachment;
 use crate::golang::json;
 
 /// The largest signature that is read.
@@ -80,15 +81,6 @@ pub enum Error {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct SigstoreJson {
-    mime_type: String,
-    payload: String,
-    #[serde(default)]
-    annotations: BTreeMap<String, String>,
-}
-
-#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Document {
     critical: Critical,
@@ -133,18 +125,24 @@ struct Optional {
 impl Signature {
     /// What the bytes of a signature are.
     pub fn parse(bytes: &[u8]) -> Self {
-        let Some(text) = bytes.strip_prefix(SIGSTORE_START) else {
-            // A binary OpenPGP message begins with a packet's tag, whose first bit is set.
-            let simple = bytes.first().is_some_and(|byte| byte & 0x80 != 0);
-            return if simple { Self::Simple(bytes.to_vec()) } else { Self::Unknown };
-        };
-        let read = || {
-            let json: SigstoreJson = serde_json::from_slice(text).ok()?;
-            let payload = STANDARD.decode(&json.payload).ok()?;
-            let signature = STANDARD.decode(json.annotations.get(SIGSTORE_ANNOTATION)?).ok()?;
-            (json.mime_type == SIGSTORE_TYPE).then_some(Self::Sigstore { payload, signature })
-        };
-        read().unwrap_or(Self::Unknown)
+        if bytes.starts_with(SIGSTORE_START) {
+            let read = Attachment::parse(bytes).filter(|attachment| attachment.mime_type == SIGSTORE_TYPE).and_then(|read| {
+                let signature = STANDARD.decode(read.annotations.get(SIGSTORE_ANNOTATION)?).ok()?;
+                Some(Self::Sigstore { payload: read.payload, signature })
+            });
+            return read.unwrap_or(Self::Unknown);
+        }
+        // A binary OpenPGP message begins with a packet's tag, whose first bit is set.
+        let simple = bytes.first().is_some_and(|byte| byte & 0x80 != 0);
+        if simple { Self::Simple(bytes.to_vec()) } else { Self::Unknown }
+    }
+}
+
+/// Which kind of signature the bytes are, whatever it says; `None` for a form that is not known.
+pub fn kind_of(bytes: &[u8]) -> Option<Kind> {
+    match bytes.first() {
+        Some(byte) if byte & 0x80 != 0 => Some(Kind::Simple),
+        _ => Attachment::parse(bytes).map(|_| Kind::Sigstore),
     }
 }
 

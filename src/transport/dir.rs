@@ -18,7 +18,7 @@ use super::oci::blob_of;
 use super::staging::{MadeDir, Staging};
 use super::{Accepts, BlobId, BlobStream, Destination, Error, InIndex, LayerForm, LayerRequest, RawManifest, Source, scopes};
 use crate::image::manifest::{self, Descriptor};
-use crate::image::signature::{self, MAX_COUNT};
+use crate::image::signature::{self, Kind, MAX_COUNT};
 use crate::image::{Format, Location, Manifest};
 
 const VERSION_FILE: &str = "version";
@@ -187,8 +187,8 @@ impl Destination for DirDestination {
         self.put_bytes(MANIFEST_FILE, bytes)
     }
 
-    fn holds_signatures(&self) -> bool {
-        true
+    fn accepts_signature(&self, _: Option<Kind>) -> Result<(), Error> {
+        Ok(())
     }
 
     fn put_signatures(&self, signatures: &[Vec<u8>], instance: Option<&Digest>) -> Result<(), Error> {

@@ -55,6 +55,7 @@ pub use self::trust::Refusal;
 use crate::conf::Registries;
 use crate::http::Retry;
 use crate::image::manifest::{Descriptor, LayerType};
+use crate::image::signature::Kind;
 use crate::image::{Format, Location, Manifest, Reference};
 
 /// A manifest or index as it was found.
@@ -212,9 +213,11 @@ pub trait Destination: Send + Sync {
         Err(Error::OneImageOnly { place: self.name() })
     }
 
-    /// Whether signatures have a place here. Only then are there any to take.
-    fn holds_signatures(&self) -> bool {
-        false
+    /// Refuses signatures of this kind (`None` for a form that is not known) if they have no place here. Otherwise there may be some
+    /// to take.
+    fn accepts_signature(&self, kind: Option<Kind>) -> Result<(), Error> {
+        let _ = kind;
+        Err(Error::NoPlaceForSignatures { place: self.name() })
     }
 
     /// Takes the signatures of a manifest or index that was put: those of `instance`, or of the whole.

@@ -89,5 +89,7 @@ mod probe;
 mod process;
 mod races;
 mod registry;
+mod registry_bytes;
+mod registry_hosts;
 mod signatures;
 mod sources;

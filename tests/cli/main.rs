@@ -31,6 +31,7 @@ mod registry;
 mod registry_faults;
 mod registry_layers;
 mod registry_names;
+mod registry_signatures;
 mod run;
 mod settings;
 mod short_names;

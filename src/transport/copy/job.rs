@@ -9,6 +9,7 @@ use crate::conf::policy::Requirement;
 use crate::image::manifest::edit::{Members, edit_each, set_descriptor};
 use crate::image::manifest::index::{Index, Instance};
 use crate::image::manifest::{self, Document};
+use crate::image::signature::{Kind, kind_of};
 use crate::image::{Format, ImageConfig, Manifest, Reference};
 use crate::transport::{Destination, Error, InIndex, Source, trust};
 
@@ -59,9 +60,9 @@ impl Job<'_> {
             Existing::Copy => self.source.signatures(instance)?,
             Existing::Remove => Vec::new(),
         };
-        let wanted = !found.is_empty() || self.options.signatures.sign_by.is_some();
-        if wanted && !self.destination.holds_signatures() {
-            return Err(Error::NoPlaceForSignatures { place: self.destination.name() });
+        let new = self.options.signatures.sign_by.map(|_| Some(Kind::Simple));
+        for kind in found.iter().map(|bytes| kind_of(bytes)).chain(new) {
+            self.destination.accepts_signature(kind)?;
         }
         if let Some(key) = self.options.signatures.sign_by {
             self.signed_name(key)?;

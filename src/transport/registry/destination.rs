@@ -5,15 +5,18 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::io::{self, Read};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use containers_storage::store::{self, Store};
 use containers_storage::{Digest, ImageId};
 
-use super::error::{self, Error as RegistryError};
-use super::session::{Body, Call, Session, Target};
+use super::error::Error as RegistryError;
+use super::session::{Body, Session};
+use super::signatures::{self, Signatures};
+use super::source::scopes_at;
 use super::upload::{self, Mounted};
-use crate::http::{Method, Retry, Url};
+use crate::http::{Retry, Url};
+use crate::image::signature::Kind;
 use crate::image::manifest::Descriptor;
 use crate::image::{Format, Location, Manifest, Reference};
 use crate::transport::{Accepts, BlobId, BlobStream, Destination, Error, InIndex, LayerForm, LayerRequest, Means};
@@ -26,7 +29,7 @@ const IN_ONE_PIECE: u64 = 1 << 20;
 /// A repository that gets an image.
 pub(in crate::transport) struct RegistryDestination<'s> {
     reference: Reference,
-    session: Session,
+    session: Arc<Session>,
     store: &'s Store,
     /// Layers at a time.
     parallel: usize,
@@ -34,6 +37,9 @@ pub(in crate::transport) struct RegistryDestination<'s> {
     begun: Mutex<HashMap<Digest, Url>>,
     /// Read when the first blob is missing.
     neighbours: Mutex<Option<Neighbours>>,
+    signatures: Signatures,
+    /// The manifest or index that the image is.
+    main: Mutex<Option<Digest>>,
 }
 
 /// Other repositories of the registry, and which blobs they have: those of the layers of images that the store knows by their names.
@@ -84,15 +90,16 @@ impl<'s> RegistryDestination<'s> {
         let endpoint = places.into_iter().rfind(|endpoint| !endpoint.is_mirror);
         let nowhere =
             || Error::NoImage { place: format!("docker://{reference}"), reason: "there is no place to ask".to_owned() };
-        let session = Session::new(means.network, &endpoint.ok_or_else(nowhere)?, reference.domain()).map_err(failed)?;
-        let parallel = means.network.layers_at_once();
+        let endpoint = endpoint.ok_or_else(nowhere)?;
         Ok(Self {
             reference: reference.clone(),
-            session,
+            session: Arc::new(Session::new(means.network, &endpoint, reference.domain()).map_err(failed)?),
             store: means.store,
-            parallel,
+            parallel: means.network.layers_at_once(),
             begun: Mutex::default(),
             neighbours: Mutex::default(),
+            signatures: Signatures::new(&means.network.environment, scopes_at(&endpoint.repository, reference)),
+            main: Mutex::default(),
         })
     }
 
@@ -156,18 +163,8 @@ impl<'s> RegistryDestination<'s> {
     }
 
     fn put_document(&self, selector: &str, bytes: &[u8], media_type: &str) -> Result<(), Error> {
-        let sent = self.session.send(Call {
-            method: Method::Put,
-            target: Target::Path(format!("/v2/{}/manifests/{selector}", self.session.path())),
-            headers: vec![("Content-Type", media_type.to_owned())],
-            scopes: vec![self.session.push_scope()],
-            body: Body::Bytes(bytes),
-        });
-        let answered = sent.and_then(|response| match response.is_success() {
-            true => Ok(()),
-            false => Err(error::of(response, self.session.host())),
-        });
-        answered.map_err(self.failed(format!("uploading manifest {selector} to {}", self.reference.repository())))
+        let sent = upload::put_manifest(&self.session, selector, bytes, media_type);
+        sent.map_err(self.failed(format!("uploading manifest {selector} to {}", self.reference.repository())))
     }
 
     /// The tag or digest that the document gets.
@@ -235,24 +232,39 @@ impl Destination for RegistryDestination<'_> {
 
     fn put_config(&self, digest: &Digest, bytes: &[u8]) -> Result<(), Error> {
         let doing = || format!("uploading config {digest} to {}", self.reference.repository());
-        let sent = upload::find(&self.session, digest).and_then(|there| match there {
-            Some(size) if size == bytes.len() as u64 => Ok(()),
-            _ => self.begin(None).and_then(|at| upload::end(&self.session, &at, digest, Body::Bytes(bytes))),
-        });
+        let sent = signatures::put_blob(&self.session, bytes);
         sent.map_err(|error| self.failed(doing())(error))
     }
 
     fn put_manifest(&self, manifest: &Manifest, instance: InIndex) -> Result<(), Error> {
         let digest = manifest.digest();
         let selector = match instance {
-            InIndex::Alone => self.selector(&digest)?,
+            InIndex::Alone => {
+                *self.main.lock().unwrap_or_else(PoisonError::into_inner) = Some(digest.clone());
+                self.selector(&digest)?
+            }
             InIndex::Instance => digest.to_string(),
         };
         self.put_document(&selector, manifest.bytes(), manifest.media_type())
     }
 
     fn put_index(&self, bytes: &[u8], media_type: &str) -> Result<(), Error> {
-        self.put_document(&self.selector(&Digest::of(bytes))?, bytes, media_type)
+        let digest = Digest::of(bytes);
+        self.put_document(&self.selector(&digest)?, bytes, media_type)?;
+        *self.main.lock().unwrap_or_else(PoisonError::into_inner) = Some(digest);
+        Ok(())
+    }
+
+    fn accepts_signature(&self, kind: Option<Kind>) -> Result<(), Error> {
+        self.signatures.accepts(kind)
+    }
+
+    fn put_signatures(&self, signatures: &[Vec<u8>], instance: Option<&Digest>) -> Result<(), Error> {
+        let main = self.main.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match instance.cloned().or(main) {
+            Some(manifest) => self.signatures.write(&self.session, &manifest, signatures),
+            None => Err(Error::NoPlaceForSignatures { place: self.name() }),
+        }
     }
 
     fn complete(self: Box<Self>) -> Result<Option<ImageId>, Error> {

@@ -71,6 +71,20 @@ pub enum Error {
     /// registries.conf cannot be read.
     #[error(transparent)]
     Settings(#[from] conf::Error),
+    /// An address of signatures in registries.d that is none, or not for this.
+    #[error("the place {address:?} for signatures: {problem}")]
+    Lookaside {
+        /// The address.
+        address: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// registries.d does not want signatures of sigstore at the registry. The words are the other tools'.
+    #[error("writing sigstore attachments is disabled by configuration: set use-sigstore-attachments in registries.d, or use --remove-signatures")]
+    NoAttachments,
+    /// A form of signatures that has no place.
+    #[error("a signature has a form that is not known here: use --remove-signatures")]
+    UnknownSignature,
     /// registries.conf says no.
     #[error(transparent)]
     Blocked(#[from] Blocked),

@@ -6,6 +6,7 @@
 //! source     mirrors and the registry itself, the first that answers; manifests, blobs       download: resumed where it broke off
 //! destination  only what is not there: HEAD, mount from another repository, upload            upload
 //! tags       all tags of a repository            login     whether a password is right
+//! signatures beside the registry (lookaside) and in it, as registries.d says
 //! ```
 //!
 //! Invariants: what a server says of a digest is never believed: bytes are hashed (known attacks A106). A layer's `urls` are not
@@ -16,7 +17,9 @@ mod destination;
 mod download;
 mod error;
 mod login;
+mod lookaside;
 mod session;
+mod signatures;
 mod source;
 mod tags;
 mod token;

@@ -155,7 +155,7 @@ impl Session {
         if self.origin().as_ref() == Some(origin) {
             return Ok(Arc::clone(&self.trust));
         }
-        let host = if origin.port == 443 { origin.host.clone() } else { format!("{}:{}", origin.host, origin.port) };
+        let host = host_of(origin);
         match certs::directory_of(&self.environment, &host) {
             Some(directory) => Ok(Arc::new(Trust::with_directory(Verification::Required, Some(&directory))?)),
             None => Ok(Trust::system()),
@@ -175,6 +175,11 @@ impl Session {
         }
         let found = self.auth.find(&self.domain, &self.path)?.map(|found| found.credentials);
         Ok(self.credentials.get_or_init(|| found).clone())
+    }
+
+    /// What the files say of another host: its own credentials, and never those of the registry or of the command line.
+    pub(super) fn credentials_of(&self, origin: &Origin) -> Result<Option<Credentials>, Error> {
+        Ok(self.auth.without_given().find(&host_of(origin), "")?.map(|found| found.credentials))
     }
 
     fn base(&self, scheme: Scheme, target: &str) -> Result<Url, Error> {
@@ -232,9 +237,11 @@ impl Session {
             if response.status() != 401 {
                 return Ok(response);
             }
-            // A stream was read; and what is refused with a new token is refused.
+            // A stream was read; what is refused with a new token is refused; and what a server wants that the registry led to is not
+            // the registry's wish: it gets nothing (known attacks A99, CVE-2020-15157).
             let streamed = matches!(call.body, Body::Stream { .. });
-            if streamed || fresh || !self.learn(&response, &call.scopes)? {
+            let elsewhere = self.origin().as_ref() != Some(response.url().origin());
+            if streamed || fresh || elsewhere || !self.learn(&response, &call.scopes)? {
                 return Err(error::of(response, &self.domain));
             }
             // Read to its end, so that the connection can be used again.
@@ -350,6 +357,11 @@ impl From<Error> for Busy {
     fn from(error: Error) -> Self {
         Self { error, asked: None }
     }
+}
+
+/// The host as files name it.
+fn host_of(origin: &Origin) -> String {
+    if origin.port == 443 { origin.host.clone() } else { format!("{}:{}", origin.host, origin.port) }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

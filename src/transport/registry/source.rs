@@ -9,6 +9,7 @@ use containers_storage::Digest;
 use super::download::Download;
 use super::error::{self, Error as RegistryError, Relevance};
 use super::session::{Body, Call, Session, Target};
+use super::signatures::Signatures;
 use crate::http::Method;
 use crate::image::manifest::{self, Descriptor};
 use crate::image::{Location, Reference};
@@ -25,6 +26,7 @@ pub(in crate::transport) struct RegistrySource {
     reference: Reference,
     session: Arc<Session>,
     manifest: RawManifest,
+    signatures: Signatures,
 }
 
 impl RegistrySource {
@@ -46,7 +48,8 @@ impl RegistrySource {
             });
             match opened {
                 Ok((session, manifest)) => {
-                    return Ok(Self { reference: reference.clone(), session: Arc::new(session), manifest });
+                    let signatures = Signatures::new(&means.network.environment, scopes_at(&endpoint.repository, reference));
+                    return Ok(Self { reference: reference.clone(), session: Arc::new(session), manifest, signatures });
                 }
                 Err(error) => {
                     if endpoint.is_mirror {
@@ -76,7 +79,7 @@ fn selector(reference: &Reference) -> String {
 }
 
 /// The manifest of that tag or digest; one asked for by digest is verified.
-fn read_manifest(session: &Session, selector: &str, digest: Option<&Digest>) -> Result<RawManifest, RegistryError> {
+pub(super) fn read_manifest(session: &Session, selector: &str, digest: Option<&Digest>) -> Result<RawManifest, RegistryError> {
     let accepted = ACCEPT.into_iter().chain(OLD).map(str::to_owned).collect::<Vec<_>>();
     let response = session.send(Call {
         method: Method::Get,
@@ -133,6 +136,13 @@ impl Source for RegistrySource {
         read.map_err(|source| self.failed(format!("reading manifest {digest} of {}", self.name()), source))
     }
 
+    fn signatures(&self, instance: Option<&Digest>) -> Result<Vec<Vec<u8>>, Error> {
+        match instance {
+            Some(digest) => self.signatures.read(&self.session, digest),
+            None => self.signatures.read(&self.session, &Digest::of(&self.manifest.bytes)),
+        }
+    }
+
     fn blob(&self, blob: &Descriptor) -> Result<BlobStream<'static>, Error> {
         if ["foreign", "nondistributable"].iter().any(|word| blob.media_type.contains(word)) {
             let problem = format!("is a foreign layer ({}), which is not fetched from where it says", blob.media_type);
@@ -155,10 +165,16 @@ impl Source for RegistrySource {
 /// The scopes of policy.json that an image is in (containers-policy.json(5), docker): itself, its repository, the namespaces above, the
 /// registry, and the domains above that with an asterisk.
 fn scopes(reference: &Reference) -> Vec<String> {
-    let repository = reference.repository();
-    let mut scopes = vec![reference.to_string(), repository.clone()];
+    scopes_at(&reference.repository(), reference)
+}
+
+/// The same for the image at `repository`, where a mirror has it.
+pub(super) fn scopes_at(repository: &str, reference: &Reference) -> Vec<String> {
+    let name = reference.to_string();
+    let selector = name.strip_prefix(&reference.repository()).unwrap_or_default();
+    let mut scopes = vec![format!("{repository}{selector}"), repository.to_owned()];
     scopes.extend(repository.rmatch_indices('/').map(|(at, _)| repository[..at].to_owned()));
-    let host = reference.domain().split(':').next().unwrap_or_default();
+    let host = repository.split(['/', ':']).next().unwrap_or_default();
     scopes.extend(host.match_indices('.').map(|(at, _)| format!("*{}", &host[at..])));
     scopes
 }

@@ -1,8 +1,12 @@
 //! Tokens: who may be asked for one, and what is sent there.
 //!
 //! Invariant (known attacks A97, A98): the realm is the server's choice, so that a password or identity token goes only to the registry's
-//! own host or to a host of the same site, by https unless the registry itself is spoken to in the clear; without credentials any https
-//! server by name may be asked, but no bare address.
+//! own host or to a host of the same site, by https unless the registry itself is spoken to in the clear. Another host
+//! gets the credentials that the person has for that very host, or is not asked. Without credentials any https server by name may be
+//! asked, but no bare address.
+//!
+//! containers/image sends them to whatever host the registry names. The rule here takes in the token servers of the known registries
+//! (registry-1.docker.io and auth.docker.io, registry.gitlab.com and gitlab.com); who has another one logs in there, too.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -60,10 +64,16 @@ impl Realm {
 pub(super) fn get(session: &Session, realm: &Realm, scopes: &[String]) -> Result<Token, Error> {
     let credentials = session.credentials()?;
     let base = session.origin();
-    if let Err(reason) = allowed(base.as_ref(), realm.url.origin(), credentials.is_some()) {
-        let (host, realm) = (session.host().to_owned(), realm.url.shown());
-        return Err(Error::Realm { host, realm, reason });
-    }
+    let credentials = match allowed(base.as_ref(), realm.url.origin(), credentials.is_some()) {
+        Ok(()) => credentials,
+        Err(reason) => match theirs(session, realm)? {
+            Some(theirs) => Some(theirs),
+            None => {
+                let (host, realm) = (session.host().to_owned(), realm.url.shown());
+                return Err(Error::Realm { host, realm, reason });
+            }
+        },
+    };
     let trust = session.trust_for(realm.url.origin())?;
     let answered = match &credentials {
         Some(Credentials::IdentityToken(token)) => by_form(session, realm, scopes, token.expose(), &trust),
@@ -77,6 +87,14 @@ pub(super) fn get(session: &Session, realm: &Realm, scopes: &[String]) -> Result
         realm: realm.url.shown(),
         source: Box::new(source),
     })
+}
+
+/// The credentials that the person has for the token server itself, which must be spoken to by https then.
+fn theirs(session: &Session, realm: &Realm) -> Result<Option<Credentials>, Error> {
+    match realm.url.origin().scheme {
+        Scheme::Https => session.credentials_of(realm.url.origin()),
+        Scheme::Http => Ok(None),
+    }
 }
 
 fn by_query(

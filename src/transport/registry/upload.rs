@@ -96,6 +96,18 @@ pub(super) fn end(session: &Session, at: &Url, digest: &Digest, body: Body<'_>) 
     Ok(())
 }
 
+/// Sends a manifest or index. `selector` is its tag or digest.
+pub(super) fn put_manifest(session: &Session, selector: &str, bytes: &[u8], media_type: &str) -> Result<(), Error> {
+    let response = session.send(Call {
+        method: Method::Put,
+        target: Target::Path(format!("/v2/{}/manifests/{selector}", session.path())),
+        headers: vec![("Content-Type", media_type.to_owned())],
+        scopes: vec![session.push_scope()],
+        body: Body::Bytes(bytes),
+    })?;
+    if response.is_success() { Ok(()) } else { Err(error::of(response, session.host())) }
+}
+
 /// Gives an upload up; the registry forgets it by itself, if it does not hear of this.
 pub(super) fn cancel(session: &Session, at: &Url) {
     let scopes = vec![session.push_scope()];

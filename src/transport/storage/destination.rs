@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use super::{Handle, signatures};
 use crate::image::location::StorageName;
 use crate::image::manifest::Descriptor;
+use crate::image::signature::Kind;
 use crate::image::{Format, ImageConfig, Location, Manifest, Reference, Time};
 use crate::transport::{Accepts, BlobId, BlobStream, Destination, Documents, Error, InIndex, LayerForm, LayerRequest, blob};
 
@@ -173,8 +174,8 @@ impl Destination for StoreDestination<'_> {
         Ok(())
     }
 
-    fn holds_signatures(&self) -> bool {
-        true
+    fn accepts_signature(&self, _: Option<Kind>) -> Result<(), Error> {
+        Ok(())
     }
 
     fn put_signatures(&self, signatures: &[Vec<u8>], _: Option<&Digest>) -> Result<(), Error> {

@@ -109,12 +109,47 @@ pub(super) fn sign(text: &[u8], name: &str) -> Result<Vec<u8>, String> {
     let program = program("gpg").ok_or("gpg is not installed")?;
     let mut command = Command::new(program);
     // The person's keys and agent are found through the environment.
+    let _agent = Agent::watch();
     command.args(["--batch", "--no-armor", "--status-fd", "2", "--local-user"]).arg(name).args(["--output", "-", "--sign"]);
     let (message, said, success) = run(command, text).map_err(|error| error.to_string())?;
     if success && said.lines().any(|line| line.strip_prefix(STATUS).is_some_and(|line| line.starts_with("SIG_CREATED "))) {
         return Ok(message);
     }
     Err(words(&said))
+}
+
+/// The agent that gpg starts: it ends with this value, unless it ran before.
+struct Agent {
+    ran_before: bool,
+}
+
+impl Agent {
+    fn watch() -> Self {
+        Self { ran_before: running_agent().is_some() }
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let Some(agent) = running_agent().filter(|_| !self.ran_before) else { return };
+        // It finishes what it does for others; best effort, since it does no harm.
+        let _ = rustix::process::kill_process(agent, rustix::process::Signal::TERM);
+        for _ in 0..100 {
+            if rustix::process::test_kill_process(agent).is_err() {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+    }
+}
+
+/// The agent that answers at the person's socket, if one runs. None is started.
+fn running_agent() -> Option<rustix::process::Pid> {
+    let mut command = Command::new(program("gpg-connect-agent")?);
+    command.args(["--no-autostart", "GETINFO pid", "/bye"]);
+    let (answer, ..) = run(command, &[]).ok()?;
+    let pid = String::from_utf8_lossy(&answer).lines().find_map(|line| line.strip_prefix("D ")?.trim().parse().ok())?;
+    rustix::process::Pid::from_raw(pid)
 }
 
 /// What the program writes to stdout and stderr, and whether it succeeded. More than a signature may have is an error.
