@@ -73,7 +73,9 @@ pub(super) fn parse(text: &str) -> Result<Node, String> {
             Event::DocumentStart(_) if whole.is_some() => return Err(wrong("a second document")),
             Event::DocumentStart(_) => continue,
             Event::Alias(_) => return Err(wrong("aliases are not taken")),
-            Event::Scalar(_, _, anchor, ref tag) | Event::SequenceStart(anchor, ref tag) | Event::MappingStart(anchor, ref tag)
+            Event::Scalar(_, _, anchor, ref tag)
+            | Event::SequenceStart(anchor, ref tag)
+            | Event::MappingStart(anchor, ref tag)
                 if anchor != 0 || tag.is_some() =>
             {
                 return Err(wrong("anchors and tags are not taken"));
@@ -134,9 +136,7 @@ mod tests {
                 let list = Node::List(vec![scalar("d"), scalar("1")]);
                 Node::Mapping(vec![("a".into(), scalar("b")), ("c".into(), list)])
             }),
-            ("{\"a\": \"true\"}", {
-                Node::Mapping(vec![("a".into(), Node::Scalar { text: "true".into(), quoted: true })])
-            }),
+            ("{\"a\": \"true\"}", { Node::Mapping(vec![("a".into(), Node::Scalar { text: "true".into(), quoted: true })]) }),
             ("---\na:\n  r.io:5000/x: ~\n...\n", {
                 Node::Mapping(vec![("a".into(), Node::Mapping(vec![("r.io:5000/x".into(), scalar("~"))]))])
             }),
@@ -145,9 +145,7 @@ mod tests {
             assert_eq!(parse(text), Ok(want), "{text}");
         }
         let bomb = format!("a: &a [x]\n{}", "b: [*a, *a, *a]\n");
-        for text in
-            [&bomb, "a: 1\na: 2", "a: *a", "a: !!str b", "a: 1\n---\nb: 1", "? {a: b}\n: c", "a: [", "a: b: c"]
-        {
+        for text in [&bomb, "a: 1\na: 2", "a: *a", "a: !!str b", "a: 1\n---\nb: 1", "? {a: b}\n: c", "a: [", "a: b: c"] {
             assert!(parse(text).is_err(), "{text}");
         }
         assert!(parse(&"[".repeat(100_000)).is_err());

@@ -75,7 +75,10 @@ fn blobs_that_are_not_what_named_them_are_refused() {
     let layer = Digest::of(image.layer.as_bytes()).to_string();
     let (length, said) = (image.config.len(), image.config.clone());
     let chunked = |text: &str| {
-        Answer::Say(format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n{:x}\r\n{text}\r\n0\r\n\r\n", text.len()))
+        Answer::Say(format!(
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n{:x}\r\n{text}\r\n0\r\n\r\n",
+            text.len()
+        ))
     };
     let lies: Vec<(&str, String, String)> = vec![
         ("config, other bytes", config.clone(), said.replace("amd64", "arm64")),
@@ -108,11 +111,15 @@ fn bombs_for_documents_are_refused() {
     let layer = image.manifest.split_once("\"layers\":[").expect("layers").1.trim_end_matches("]}").to_owned();
     let many = image.manifest.replacen(&layer, &vec![layer.clone(); 10_000].join(","), 1);
     let deep = image.manifest.replacen('{', &format!("{{\"x\":{}{},", "[".repeat(100_000), "]".repeat(100_000)), 1);
-    let instance = format!("{{\"mediaType\":\"{MANIFEST}\",\"digest\":\"{}\",\"size\":2,\"platform\":{{\"architecture\":\"a\",\"os\":\"b\"}}}}", Digest::of(b"{}"));
+    let instance = format!(
+        "{{\"mediaType\":\"{MANIFEST}\",\"digest\":\"{}\",\"size\":2,\"platform\":{{\"architecture\":\"a\",\"os\":\"b\"}}}}",
+        Digest::of(b"{}")
+    );
     let index = |entries: &str| format!("{{\"schemaVersion\":2,\"mediaType\":\"{INDEX}\",\"manifests\":[{entries}]}}");
     let wide = index(&vec![instance.clone(); 15_000].join(","));
     let annotated = image.manifest.replacen('{', &format!("{{\"annotations\":{{\"a\":\"{}\"}},", "x".repeat(5 << 20)), 1);
-    let signed = "{\"schemaVersion\":1,\"name\":\"x\",\"tag\":\"1\",\"fsLayers\":[],\"history\":[],\"signatures\":[{}]}".to_owned();
+    let signed =
+        "{\"schemaVersion\":1,\"name\":\"x\",\"tag\":\"1\",\"fsLayers\":[],\"history\":[],\"signatures\":[{}]}".to_owned();
     let prettyjws = "application/vnd.docker.distribution.manifest.v1+prettyjws";
     for (what, kind, text, words) in [
         ("layers", MANIFEST, many, "limit 500"),

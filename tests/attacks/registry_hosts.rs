@@ -54,7 +54,11 @@ fn a_mirror_gets_no_credentials_of_the_registry_it_stands_for() {
     assert!(!mirror.seen().is_empty() && !mirror.saw_credentials(), "{:?}", mirror.seen());
     assert!(registry.saw_credentials());
     // What a file has for the mirror is the mirror's.
-    let auth = format!("{{\"auths\":{{\"{}\":{{\"auth\":\"bTptaXJyb3I=\"}},\"{}\":{{\"auth\":\"cjpyZWdpc3RyeQ==\"}}}}}}", mirror.host(), registry.host());
+    let auth = format!(
+        "{{\"auths\":{{\"{}\":{{\"auth\":\"bTptaXJyb3I=\"}},\"{}\":{{\"auth\":\"cjpyZWdpc3RyeQ==\"}}}}}}",
+        mirror.host(),
+        registry.host()
+    );
     let auth = env.write("auth.json", auth);
     env.run(["pull", "-q", "--retry", "0", "--authfile", &auth.to_string_lossy(), &registry.name("x")]).failure(125);
     assert!(mirror.count(&["bTptaXJyb3I="]) > 0 && mirror.count(&["cjpyZWdpc3RyeQ=="]) == 0, "{:?}", mirror.seen());
@@ -83,7 +87,9 @@ fn a_redirect_loses_what_authorizes_for_good() {
 fn a_server_that_the_registry_leads_to_cannot_ask_for_credentials() {
     let env = TestEnv::new();
     let tokens = Proxy::start(None, |_, _| body("", "{\"token\":\"canary-token\"}"));
-    for challenge in [BASIC.to_owned(), format!("WWW-Authenticate: Bearer realm=\"http://{}/token\",service=\"s\"\r\n", tokens.host())] {
+    for challenge in
+        [BASIC.to_owned(), format!("WWW-Authenticate: Bearer realm=\"http://{}/token\",service=\"s\"\r\n", tokens.host())]
+    {
         let evil = Proxy::start(None, move |_, _| status("401 Unauthorized", &challenge));
         let registry = registry(format!("http://{}/blob", evil.host()));
         let error = pull(&env, &registry.name("x"));
@@ -98,7 +104,9 @@ fn a_server_that_the_registry_leads_to_cannot_ask_for_credentials() {
 #[test]
 fn a_redirect_leads_to_the_web_only() {
     let env = TestEnv::new();
-    for location in ["file:///etc/passwd", "ftp://127.0.0.1/x", "unix:///run/x.sock", "http://user:pass@127.0.0.1/", "http://", "data:,x"] {
+    for location in
+        ["file:///etc/passwd", "ftp://127.0.0.1/x", "unix:///run/x.sock", "http://user:pass@127.0.0.1/", "http://", "data:,x"]
+    {
         let registry = registry(location.to_owned());
         let error = pull(&env, &registry.name("x"));
         assert!(error.contains("redirect"), "{location}: {error}");
@@ -130,8 +138,13 @@ fn https_that_fails_does_not_become_http() {
 fn an_anonymous_token_of_another_host_needs_https_and_a_name() {
     let env = TestEnv::new();
     let evil = Proxy::evil();
-    for realm in ["http://evil.example/token".to_owned(), "https://169.254.169.254/token".to_owned(), "https://[fd00::1]/t".to_owned()] {
-        let header = format!("WWW-Authenticate: Bearer realm=\"{realm}\",service=\"x\"\r\nWWW-Authenticate: {}", BASIC.split_once(' ').expect("a header").1);
+    for realm in
+        ["http://evil.example/token".to_owned(), "https://169.254.169.254/token".to_owned(), "https://[fd00::1]/t".to_owned()]
+    {
+        let header = format!(
+            "WWW-Authenticate: Bearer realm=\"{realm}\",service=\"x\"\r\nWWW-Authenticate: {}",
+            BASIC.split_once(' ').expect("a header").1
+        );
         let registry = Proxy::start(None, move |_, _| status("401 Unauthorized", &header));
         let error = env.run(["pull", "-q", INSECURE, "--retry", "0", &registry.name("x")]).failure(125);
         assert!(error.contains("wants the credentials to be sent to"), "{realm}: {error}");

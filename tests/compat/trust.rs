@@ -1,6 +1,7 @@
 //! policy.json and simple signatures: skopeo, which has the other tools' library, and we accept and refuse the same images. Debian's
 //! skopeo was built without sigstore, so that those signatures are tested in `tests/cli/trust.rs`.
 
+use crate::harness::registry::{PROGRAM, Registry};
 use crate::harness::{TestEnv, skip_without};
 
 /// Two keys of gpg, and `dir:` images: `plain` without a signature, `signed` by `a@test` as q.example/one:1, and others.
@@ -93,4 +94,78 @@ fn the_same_images_are_trusted() {
     assert_eq!(output.code, Some(0), "{output}");
     let counts: Vec<usize> = output.out().split_whitespace().map(|count| count.parse().expect("a count")).collect();
     assert!(counts[0] > 15 && counts[1] > 100, "both answers occur: {output}");
+}
+
+/// Images at a registry `R`, whose signatures are in `$PWD/look`: none, by `a@test`, by `b@test`, by both, and by `a@test` for other names.
+const REGISTRY: &str = r#"
+mkdir -p $HOME/.config/containers/registries.d
+printf 'default-docker:\n  lookaside: file://%s/look\n' $PWD >$HOME/.config/containers/registries.d/look.yaml
+copy() { skopeo --insecure-policy copy -q --src-tls-verify=false --dest-tls-verify=false "$@"; }
+copy dir:plain docker://$R/ns/plain:1
+copy --sign-by $(fingerprint a) dir:plain docker://$R/ns/signed:1
+copy --sign-by $(fingerprint b) dir:plain docker://$R/ns/by-b:1
+copy --sign-by $(fingerprint a) --sign-identity $R/ns/tag:2 dir:plain docker://$R/ns/tag:1
+copy --sign-by $(fingerprint a) --sign-identity q.example/other/remapped:1 dir:plain docker://$R/ns/remapped:1
+copy --sign-by $(fingerprint a) dir:plain docker://$R/ns/both:1; copy --sign-by $(fingerprint b) docker://$R/ns/both:1 docker://$R/ns/both:1
+"#;
+
+/// What is said for the transport `docker`.
+fn registry_policies() -> Vec<String> {
+    let by = |key: &str, identity: &str| {
+        let identity = if identity.is_empty() { String::new() } else { format!(r#","signedIdentity":{identity}"#) };
+        format!(r#"{{"type":"signedBy","keyType":"GPGKeys","keyPath":"PWD/{key}.gpg"{identity}}}"#)
+    };
+    let all = |requirements: &str| format!(r#"{{"":[{requirements}]}}"#);
+    vec![
+        all(&by("a", "")),
+        all(&by("b", "")),
+        all(&format!("{},{}", by("a", ""), by("b", ""))),
+        all(&by("a", r#"{"type":"matchExact"}"#)),
+        all(&by("a", r#"{"type":"matchRepository"}"#)),
+        all(&by("a", r#"{"type":"exactReference","dockerReference":"REG/ns/tag:2"}"#)),
+        all(&by("a", r#"{"type":"exactRepository","dockerRepository":"REG/ns/signed"}"#)),
+        all(&by("a", r#"{"type":"remapIdentity","prefix":"REG/ns","signedPrefix":"q.example/other"}"#)),
+        format!(
+            r#"{{"REG/ns/plain":[{{"type":"insecureAcceptAnything"}}],"REG/ns":[{}],"":[{{"type":"reject"}}]}}"#,
+            by("b", "")
+        ),
+    ]
+}
+
+#[test]
+fn the_same_images_of_a_registry_are_trusted() {
+    if skip_without(&[PROGRAM, "skopeo", "gpg", "gpgv"]) {
+        return;
+    }
+    let (env, registry) = (TestEnv::new(), Registry::plain());
+    env.write("f", "content\n");
+    env.shell("c=$(coracle from scratch); coracle copy -q $c f /f; coracle commit -q --rm $c one >/dev/null").success();
+    for (at, policy) in registry_policies().iter().enumerate() {
+        let text = format!(r#"{{"default":[{{"type":"reject"}}],"transports":{{"docker":{policy}}}}}"#);
+        let text = text.replace("PWD", &env.work().display().to_string()).replace("REG", &registry.host());
+        env.write(&format!("policy{at}"), text);
+    }
+    let script = format!(
+        r#"R={}
+        {WORLD}
+        {REGISTRY}
+        digest=$(skopeo inspect --tls-verify=false --format '{{{{.Digest}}}}' docker://$R/ns/plain:1)
+        answers() {{
+            for policy in policy?; do
+                for image in plain:1 signed:1 by-b:1 tag:1 remapped:1 both:1 signed@$digest tag@$digest; do
+                    if $1 $policy $R/ns/$image >/dev/null 2>>errors.$1; then echo "$policy $image accepted"; else echo "$policy $image refused"; fi
+                done
+            done
+        }}
+        theirs() {{ rm -rf out.theirs; skopeo --policy $1 copy -q --src-tls-verify=false --remove-signatures docker://$2 dir:out.theirs; }}
+        ours() {{ coracle --signature-policy $1 pull -q --policy always --tls-verify=false --remove-signatures docker://$2; }}
+        answers theirs >theirs & answers ours >ours; wait
+        grep -c accepted theirs; grep -c refused ours
+        diff theirs ours"#,
+        registry.host()
+    );
+    let output = env.shell(&script);
+    assert_eq!(output.code, Some(0), "{output}");
+    let counts: Vec<usize> = output.out().split_whitespace().map(|count| count.parse().expect("a count")).collect();
+    assert!(counts[0] > 10 && counts[1] > 30, "both answers occur: {output}");
 }

@@ -100,7 +100,8 @@ pub fn tag(manifest: &Digest) -> String {
 /// What is there is no such manifest and config.
 pub fn with(existing: Option<&Documents>, new: &[Attachment]) -> Result<Option<Documents>, serde_json::Error> {
     let start = Documents {
-        manifest: format!("{{\"schemaVersion\":2,\"mediaType\":\"{OCI_MANIFEST}\",\"config\":{{}},\"layers\":[]}}").into_bytes(),
+        manifest: format!("{{\"schemaVersion\":2,\"mediaType\":\"{OCI_MANIFEST}\",\"config\":{{}},\"layers\":[]}}")
+            .into_bytes(),
         config: br#"{"architecture":"","os":"","config":{},"rootfs":{"type":"layers","diff_ids":[]}}"#.to_vec(),
     };
     let Documents { manifest, config } = existing.unwrap_or(&start);
@@ -168,7 +169,10 @@ mod tests {
         assert_eq!(manifest.layers.len(), 2);
         assert_eq!(manifest.config.digest, Digest::of(&both.config));
         assert_eq!(ImageConfig::parse(&both.config).unwrap().diff_ids, [Digest::of(b"p"), Digest::of(b"p")]);
-        let odd = Documents { manifest: b"{\"x\":1.50,\"layers\":[{\"mediaType\":\"a\",\"digest\":\"md5:x\"}]}".to_vec(), ..first.clone() };
+        let odd = Documents {
+            manifest: b"{\"x\":1.50,\"layers\":[{\"mediaType\":\"a\",\"digest\":\"md5:x\"}]}".to_vec(),
+            ..first.clone()
+        };
         assert!(with(Some(&odd), &[attachment("q", "")]).is_err());
         let kept = Documents { manifest: b"{\"x\":1.50,\"layers\":[]}".to_vec(), ..first };
         let text = String::from_utf8(with(Some(&kept), &[attachment("q", "")]).unwrap().unwrap().manifest).unwrap();

@@ -16,8 +16,8 @@ use super::signatures::{self, Signatures};
 use super::source::scopes_at;
 use super::upload::{self, Mounted};
 use crate::http::{Retry, Url};
-use crate::image::signature::Kind;
 use crate::image::manifest::Descriptor;
+use crate::image::signature::Kind;
 use crate::image::{Format, Location, Manifest, Reference};
 use crate::transport::{Accepts, BlobId, BlobStream, Destination, Error, InIndex, LayerForm, LayerRequest, Means};
 

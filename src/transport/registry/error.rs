@@ -80,7 +80,9 @@ pub enum Error {
         problem: String,
     },
     /// registries.d does not want signatures of sigstore at the registry. The words are the other tools'.
-    #[error("writing sigstore attachments is disabled by configuration: set use-sigstore-attachments in registries.d, or use --remove-signatures")]
+    #[error(
+        "writing sigstore attachments is disabled by configuration: set use-sigstore-attachments in registries.d, or use --remove-signatures"
+    )]
     NoAttachments,
     /// A form of signatures that has no place.
     #[error("a signature has a form that is not known here: use --remove-signatures")]

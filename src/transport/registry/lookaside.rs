@@ -47,7 +47,12 @@ impl Lookaside {
     }
 
     /// All signatures of a manifest of the repository at `path`.
-    pub(super) fn read(&self, session: &Session, path: &str, manifest: &Digest) -> Result<Vec<Vec<u8>>, crate::transport::Error> {
+    pub(super) fn read(
+        &self,
+        session: &Session,
+        path: &str,
+        manifest: &Digest,
+    ) -> Result<Vec<Vec<u8>>, crate::transport::Error> {
         let directory = directory(path, manifest);
         match self {
             Self::Files(base) => read_files(&base.join(directory)),
@@ -64,7 +69,8 @@ impl Lookaside {
             Self::Files(base) => Ok(base),
             Self::Web(base) => Err(Error::Lookaside {
                 address: base.shown(),
-                problem: "signatures are written to files only: registries.d must have a lookaside-staging that is one".to_owned(),
+                problem: "signatures are written to files only: registries.d must have a lookaside-staging that is one"
+                    .to_owned(),
             }),
         }
     }
@@ -138,7 +144,9 @@ mod tests {
         assert_eq!(Lookaside::parse("file:///a/b").unwrap(), Lookaside::Files("/a/b".into()));
         assert_eq!(Lookaside::parse("/a").unwrap(), Lookaside::Files("/a".into()));
         assert!(matches!(Lookaside::parse("https://r.io:1/s/"), Ok(Lookaside::Web(url)) if url.path() == "/s"));
-        for address in ["file://host/a", "file:a", "ftp://x/", "http://u@h/", "http://h/?q", "a", "", "file:///a%2e", "unix:///x"] {
+        for address in
+            ["file://host/a", "file:a", "ftp://x/", "http://u@h/", "http://h/?q", "a", "", "file:///a%2e", "unix:///x"]
+        {
             assert!(Lookaside::parse(address).is_err(), "{address}");
         }
     }
