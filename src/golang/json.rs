@@ -24,9 +24,35 @@ pub fn to_vec_indented<T: Serialize + ?Sized>(value: &T, indent: &str) -> Result
     Ok(out)
 }
 
+/// The deepest nesting of a document from outside; serde_json has the same limit for what it keeps, but none for what it passes over.
+const MAX_DEPTH: usize = 128;
+
+/// Refuses a JSON text that is nested deeper than anybody needs, before anything is done with it (known attacks A139).
+pub fn check_depth(text: &[u8]) -> Result<(), serde_json::Error> {
+    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
+    for byte in text {
+        match (in_string, byte) {
+            (true, _) if escaped => escaped = false,
+            (true, b'\\') => escaped = true,
+            (true, b'"') => in_string = false,
+            (true, _) => {}
+            (false, b'"') => in_string = true,
+            (false, b'[' | b'{') => depth += 1,
+            (false, b']' | b'}') => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > MAX_DEPTH {
+            return Err(serde::de::Error::custom(format_args!("nested more than {MAX_DEPTH} deep")));
+        }
+    }
+    Ok(())
+}
+
 /// A JSON text with line feeds and indents, as `json.Indent`: nothing but the space between its parts changes. What is no JSON is an
 /// error.
 pub fn indented(text: &[u8], indent: &str) -> Result<Vec<u8>, serde_json::Error> {
+    // Deep ones would grow by their depth with each line.
+    check_depth(text)?;
     let _: serde::de::IgnoredAny = serde_json::from_slice(text)?;
     let mut out = Vec::with_capacity(text.len() * 2);
     let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
@@ -145,5 +171,14 @@ mod tests {
         let want = "{\n  \"z\": 1.50,\n  \"a\": [],\n  \"b\": {},\n  \"s\": \"{[,:\\\"\\\\\",\n  \"n\": [\n    1,\n    {\n      \"x\": null\n    }\n  ]\n}";
         assert_eq!(shown, want);
         assert!(indented(b"{", " ").is_err() && indented(b"{} x", " ").is_err());
+        assert!(indented("[".repeat(200).as_bytes(), " ").is_err());
+    }
+
+    #[test]
+    fn nesting_has_an_end() {
+        let nested = |depth: usize| format!("{{\"x\":\"[[\\\"[\",\"y\":{}{}}}", "[".repeat(depth), "]".repeat(depth));
+        assert!(check_depth(nested(127).as_bytes()).is_ok());
+        assert!(check_depth(nested(128).as_bytes()).is_err());
+        assert!(check_depth("[]".repeat(1000).as_bytes()).is_ok());
     }
 }

@@ -160,6 +160,7 @@ impl Document {
         if bytes.len() > MAX_BYTES {
             return Err(Error::TooLarge(bytes.len()));
         }
+        json::check_depth(bytes)?;
         let names: BTreeMap<String, IgnoredAny> = serde_json::from_slice(bytes)?;
         let variant = |name: &&String| DECISIVE.iter().any(|known| known.eq_ignore_ascii_case(name) && known != name);
         if let Some(name) = names.keys().find(variant) {

@@ -123,7 +123,7 @@ fn bombs_for_documents_are_refused() {
     let prettyjws = "application/vnd.docker.distribution.manifest.v1+prettyjws";
     for (what, kind, text, words) in [
         ("layers", MANIFEST, many, "limit 500"),
-        ("depth", MANIFEST, deep, "parsing manifest"),
+        ("depth", MANIFEST, deep, "nested more than 128 deep"),
         ("platforms", INDEX, wide, "limit"),
         ("annotations", MANIFEST, annotated, "more than"),
         ("schema 1", prettyjws, signed.clone(), "manifest"),
