@@ -142,7 +142,8 @@ pub fn with(existing: Option<&Documents>, new: &[Attachment]) -> Result<Option<D
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::image::{ImageConfig, Manifest};
+    use crate::image::ImageConfig;
+    use crate::image::manifest::Document;
 
     fn attachment(payload: &str, signature: &str) -> Attachment {
         let annotations = BTreeMap::from([("dev.cosignproject.cosign/signature".to_owned(), signature.to_owned())]);
@@ -165,7 +166,8 @@ mod tests {
         let first = with(None, std::slice::from_ref(&one)).unwrap().unwrap();
         assert_eq!(with(Some(&first), std::slice::from_ref(&one)).unwrap(), None);
         let both = with(Some(&first), &[one, two]).unwrap().unwrap();
-        let manifest = Manifest::parse(&both.manifest, Some(OCI_MANIFEST)).unwrap();
+        let parsed = Document::parse(&both.manifest, Some(OCI_MANIFEST)).unwrap();
+        let Document::Image(manifest) = parsed else { panic!("{parsed:?}") };
         assert_eq!(manifest.layers.len(), 2);
         assert_eq!(manifest.config.digest, Digest::of(&both.config));
         assert_eq!(ImageConfig::parse(&both.config).unwrap().diff_ids, [Digest::of(b"p"), Digest::of(b"p")]);
