@@ -15,6 +15,7 @@ use containers_storage::{Digest, ImageId};
 
 use super::files::{DirFiles, Files};
 use super::oci::blob_of;
+use super::registry::Network;
 use super::staging::{MadeDir, Staging};
 use super::{Accepts, BlobId, BlobStream, Destination, Error, InIndex, LayerForm, LayerRequest, RawManifest, Source, scopes};
 use crate::image::manifest::{self, Descriptor};
@@ -154,7 +155,12 @@ impl Destination for DirDestination {
     }
 
     fn accepts(&self) -> Accepts {
-        Accepts { formats: &[Format::Oci, Format::Docker], layers: LayerForm::Preserve, indexes: true, parallel: 1 }
+        Accepts {
+            formats: &[Format::Oci, Format::Docker],
+            layers: LayerForm::Preserve,
+            indexes: true,
+            parallel: Network::PARALLEL,
+        }
     }
 
     fn has_layer(&self, layer: &LayerRequest<'_>) -> Result<Option<Descriptor>, Error> {

@@ -9,11 +9,13 @@
 //! Each block is a deflate stream of its own that knows the end of the block before it, so that matches reach across; a sync flush
 //! ends it at a byte, so that the pieces join to one stream. The checksums of the blocks are combined.
 //!
-//! Invariant: blocks are cut at multiples of [`BLOCK`] and joined in their order, whoever compressed them.
+//! Invariant: blocks are cut at multiples of [`BLOCK`] and joined in their order, whoever compressed them. All encoders of the process
+//! together hold as many blocks as one may, and each at least one.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -27,6 +29,11 @@ const BLOCK: usize = 1 << 20;
 const WINDOW: usize = 32 << 10;
 /// Blocks that are on their way, for each thread: one in work, one waiting.
 const BLOCKS_PER_THREAD: usize = 2;
+/// Buffers that an encoder keeps to use them again.
+const MOST_SPARE: usize = 2;
+
+/// Blocks that are on their way in all encoders: several layers are compressed at once.
+static ON_THE_WAY: AtomicUsize = AtomicUsize::new(0);
 
 /// One block to compress.
 struct Block {
@@ -108,8 +115,10 @@ impl<W: Write> Encoder<W> {
         let length = piece.buffer.len() as u64;
         self.checksum = crc_fast::checksum_combine(Crc32IsoHdlc, self.checksum, piece.checksum, length);
         self.length += length;
-        piece.buffer.clear();
-        self.spare.push(piece.buffer);
+        if self.spare.len() < MOST_SPARE {
+            piece.buffer.clear();
+            self.spare.push(piece.buffer);
+        }
         Ok(())
     }
 }
@@ -166,12 +175,14 @@ impl Workers {
     }
 
     fn are_busy(&self) -> bool {
-        self.owed.len() >= self.most_owed
+        // Who holds no block gets one in any case, so that nobody waits for others.
+        self.owed.len() >= self.most_owed || !self.owed.is_empty() && ON_THE_WAY.load(Ordering::Relaxed) >= self.most_owed
     }
 
     fn submit(&mut self, block: Block) -> io::Result<()> {
         let (answer, piece) = mpsc::channel();
         self.owed.push_back(piece);
+        ON_THE_WAY.fetch_add(1, Ordering::Relaxed);
         let Some(jobs) = &self.jobs else {
             return answer.send(self.own.compress(block)).map_err(|_| gone());
         };
@@ -181,6 +192,7 @@ impl Workers {
     /// The piece of the oldest block; `None` if none is owed.
     fn next_piece(&mut self) -> Option<io::Result<Piece>> {
         let piece = self.owed.pop_front()?;
+        ON_THE_WAY.fetch_sub(1, Ordering::Relaxed);
         Some(piece.recv().unwrap_or_else(|_| Err(gone())))
     }
 }
@@ -189,6 +201,7 @@ impl Drop for Workers {
     fn drop(&mut self) {
         // Closing the queue ends the threads.
         self.jobs = None;
+        ON_THE_WAY.fetch_sub(self.owed.len(), Ordering::Relaxed);
         self.owed.clear();
         for thread in self.threads.drain(..) {
             // One that panicked has left its piece owing, which was reported.

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use proptest::prelude::*;
 
-use super::{Algorithm, Compressor, InvalidMethod, Method};
+use super::{Algorithm, Compressor, InvalidMethod, Method, Share, usual_threads};
 
 const MIB: usize = 1 << 20;
 
@@ -194,6 +194,22 @@ fn memory_is_bounded_however_many_threads_there_are() {
         let most = if level.is_some_and(|level| level >= 12) { 56 } else { 48 };
         assert!(grown < most << 20, "{algorithm:?} at level {level:?}: {grown} bytes");
     }
+}
+
+#[test]
+fn compressors_at_work_at_once_share_threads_and_memory() {
+    let zstd = Method::new(Algorithm::Zstd, None).unwrap();
+    let shares: Vec<usize> =
+        (0..4).map(|_| Share::take(zstd, 4)).collect::<Vec<_>>().iter().map(|share| share.threads().get()).collect();
+    assert!(shares.iter().sum::<usize>() <= usual_threads().get().max(4), "{shares:?}");
+    assert_eq!(Share::take(zstd, 1).threads(), usual_threads());
+    let gzip = Method::new(Algorithm::Gzip, None).unwrap();
+    let plain = sample(9 * MIB, 5);
+    let alone = compress(gzip, 4, &[&plain]);
+    std::thread::scope(|scope| {
+        let together: Vec<_> = (0..6).map(|_| scope.spawn(|| compress(gzip, 4, &[&plain]))).collect();
+        assert!(together.into_iter().all(|thread| thread.join().unwrap() == alone));
+    });
 }
 
 /// The tools of the machine read what we write. A machine without one has the decoders above.

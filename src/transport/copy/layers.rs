@@ -5,7 +5,6 @@
 //! ```
 
 use std::io::{self, Read};
-use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
@@ -19,7 +18,7 @@ use super::plan::{self, Action, Copied};
 use super::{Moving, Progress};
 use crate::image::Manifest;
 use crate::image::manifest::{Descriptor, LayerType};
-use crate::transport::compression::{self, Algorithm, Compressor, Method};
+use crate::transport::compression::{Algorithm, Compressor, Method, Share};
 use crate::transport::stop::Stop;
 use crate::transport::{BlobId, BlobStream, Error, LayerForm, LayerRequest, blob};
 
@@ -182,8 +181,9 @@ fn send(job: &Job<'_>, request: &LayerRequest<'_>, mut stream: BlobStream<'_>) -
             Ok(Copied { blob: described(request, id), kind: Some(LayerType::Plain) })
         }
         Action::Compress(method) => {
+            let at_once = accepts.parallel.min(request.diff_ids.len());
             let put = |plain: BlobStream<'_>| {
-                let compressed = Compressing::new(Box::new(plain), method).map_err(failed)?;
+                let compressed = Compressing::new(Box::new(plain), method, at_once).map_err(failed)?;
                 job.destination.put_layer(request, BlobStream::unknown(Box::new(compressed)))
             };
             let id = if found == Compression::None { put(stream)? } else { decompress(job, request, stream, put)? };
@@ -251,6 +251,7 @@ struct Compressing<'a> {
     ready: Vec<u8>,
     at: usize,
     piece: Vec<u8>,
+    _share: Share,
 }
 
 /// The compressed bytes that were not fetched yet.
@@ -269,11 +270,11 @@ impl io::Write for Output {
 }
 
 impl<'a> Compressing<'a> {
-    fn new(input: Box<dyn Read + Send + 'a>, method: Method) -> io::Result<Self> {
-        let output = Output::default();
-        let threads: NonZeroUsize = compression::usual_threads();
-        let compressor = Some(Compressor::new(method, threads, output.clone())?);
-        Ok(Self { input, compressor, output, ready: Vec::new(), at: 0, piece: vec![0; PIECE] })
+    /// One of as many as `at_once`.
+    fn new(input: Box<dyn Read + Send + 'a>, method: Method, at_once: usize) -> io::Result<Self> {
+        let (output, share) = (Output::default(), Share::take(method, at_once));
+        let compressor = Some(Compressor::new(method, share.threads(), output.clone())?);
+        Ok(Self { input, compressor, output, ready: Vec::new(), at: 0, piece: vec![0; PIECE], _share: share })
     }
 
     /// Compresses until there is something to read; `false` at the end.

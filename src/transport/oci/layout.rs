@@ -13,10 +13,11 @@ use crate::image::location::Selector;
 use crate::image::manifest::{self, Descriptor};
 use crate::image::{Format, Location, Manifest};
 use crate::transport::files::{DirFiles, Files, blob_name};
+use crate::transport::registry::Network;
 use crate::transport::staging::{MadeDir, Staging};
 use crate::transport::{Accepts, BlobId, BlobStream, Destination, Error, InIndex, LayerForm, LayerRequest};
 
-/// What every writer of the layout takes.
+/// What every writer of the layout takes. An archive has one layer after the other.
 pub(super) const ACCEPTS: Accepts =
     Accepts { formats: &[Format::Oci], layers: LayerForm::Compress, indexes: true, parallel: 1 };
 
@@ -80,7 +81,7 @@ impl Destination for OciLayout {
     }
 
     fn accepts(&self) -> Accepts {
-        ACCEPTS
+        Accepts { parallel: Network::PARALLEL, ..ACCEPTS }
     }
 
     fn has_layer(&self, layer: &LayerRequest<'_>) -> Result<Option<Descriptor>, Error> {
