@@ -172,6 +172,7 @@ pub(super) fn network(ctx: &Context, authfile: Option<PathBuf>, given: Option<Cr
     let settings = Settings {
         user_agent: concat!("coracle/", env!("CARGO_PKG_VERSION")).to_owned(),
         proxies: Proxies::from_variables(&variable),
+        ..Settings::default()
     };
     Network::new(environment, auth, settings)
 }

@@ -250,6 +250,9 @@ fn hints_for(error: &(dyn Error + 'static)) -> Vec<String> {
 
 /// What to do about the answer of a registry.
 fn hint_for_registry(cause: &(dyn Error + 'static)) -> Option<String> {
+    if let Some(error) = cause.downcast_ref::<http::Error>() {
+        return connection_hint(error);
+    }
     let boxed = cause.downcast_ref::<Box<registry::Error>>().map(AsRef::as_ref);
     match cause.downcast_ref::<registry::Error>().or(boxed)? {
         registry::Error::RateLimited { host, .. } => {
@@ -258,14 +261,20 @@ fn hint_for_registry(cause: &(dyn Error + 'static)) -> Option<String> {
         registry::Error::Refused { status: 401 | 403, .. } => Some(
             "\"coracle login REGISTRY\" stores a user and password; --log-level debug says which ones were used".to_owned(),
         ),
-        registry::Error::Http(http::Error::NotTls { .. }) => {
-            Some("--tls-verify=false allows a registry without TLS".to_owned())
-        }
-        registry::Error::Http(http::Error::Tls { .. }) => {
-            Some("--cert-dir gives the certificate of the registry's authority (a file *.crt)".to_owned())
-        }
+        registry::Error::Http(error) => connection_hint(error),
         _ => None,
     }
+}
+
+/// What helps where the other side is reached and not trusted.
+fn connection_hint(error: &http::Error) -> Option<String> {
+    let hint = match error {
+        http::Error::NotTls { .. } => "--tls-verify=false allows a registry without TLS",
+        http::Error::Tls { .. } => "--cert-dir gives the certificate of the server's authority (a file *.crt)",
+        http::Error::ClientCertificate { .. } => "--cert-dir gives certificate and key (client.cert and client.key)",
+        _ => return None,
+    };
+    Some(hint.to_owned())
 }
 
 /// What to do about settings of the store that this program does not serve.

@@ -1,18 +1,18 @@
 //! The body of an answer: bounded, and given up when it trickles.
 
 use std::io::{self, Read};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::error::{self, STALL};
-use super::{Error, Origin};
+use super::{Error, Origin, error};
 
-/// A server that sends less than this in [`STALL`] is held to be stuck (known attacks A110: one byte every ten seconds).
+/// A server that sends less than this in the time of `Settings::stall` is held to be stuck (known attacks A110: one byte every ten seconds).
 const LEAST_BYTES: u64 = 4 << 10;
 
 /// The bytes of a body as they come. An error of it is a [`Error`] inside of an `io::Error`.
 pub struct BodyReader {
     inner: Box<dyn Read + Send>,
     origin: Origin,
+    stall: Duration,
     since: Instant,
     in_window: u64,
 }
@@ -24,8 +24,8 @@ impl std::fmt::Debug for BodyReader {
 }
 
 impl BodyReader {
-    pub(super) fn new(body: ureq::Body, origin: Origin) -> Self {
-        Self { inner: Box::new(body.into_reader()), origin, since: Instant::now(), in_window: 0 }
+    pub(super) fn new(body: ureq::Body, origin: Origin, stall: Duration) -> Self {
+        Self { inner: Box::new(body.into_reader()), origin, stall, since: Instant::now(), in_window: 0 }
     }
 
     /// Reads all of it, at most `limit` bytes.
@@ -45,7 +45,7 @@ impl Read for BodyReader {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let length = self.inner.read(into).map_err(|error| wrapped(error, &self.origin))?;
         self.in_window += length as u64;
-        if self.since.elapsed() >= STALL {
+        if self.since.elapsed() >= self.stall {
             if self.in_window < LEAST_BYTES && length > 0 {
                 return Err(io::Error::other(Error::Timeout { origin: self.origin.clone() }));
             }

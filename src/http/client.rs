@@ -171,12 +171,20 @@ impl Response {
 }
 
 /// How a client presents itself and gets out.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Settings {
     /// The `User-Agent`.
     pub user_agent: String,
     /// The proxies of the environment.
     pub proxies: Proxies,
+    /// How long a server may send nothing, or next to nothing, and take for the head of an answer.
+    pub stall: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { user_agent: String::new(), proxies: Proxies::default(), stall: STALL }
+    }
 }
 
 /// One way to connect; each has a pool of its own.
@@ -266,7 +274,7 @@ impl Client {
         let answer = answer.map_err(|error| own_failure(error, url.origin()))?;
         let (parts, body) = answer.into_parts();
         log::debug!("{} from {}", parts.status.as_u16(), url.origin());
-        let body = BodyReader::new(body, url.origin().clone());
+        let body = BodyReader::new(body, url.origin().clone(), self.settings.stall);
         Ok(Response { status: parts.status.as_u16(), headers: parts.headers, url: url.clone(), body })
     }
 
@@ -286,6 +294,7 @@ impl Client {
             Scheme::Http => ureq::tls::TlsConfig::builder().root_certs(trust::none()).build(),
         };
         let chosen = proxy.map(ureq::Proxy::new).transpose().map_err(|error| error::of(error, origin))?;
+        let answer = if changes { LONG_ANSWER } else { self.settings.stall };
         let config = Agent::config_builder()
             .tls_config(tls)
             .proxy(chosen)
@@ -298,8 +307,10 @@ impl Client {
             .max_response_header_size(MAX_HEAD)
             .input_buffer_size(MAX_HEAD.max(128 << 10))
             .timeout_connect(Some(CONNECT))
-            .timeout_per_read(Some(if changes { LONG_ANSWER } else { STALL }))
-            .timeout_per_write(Some(STALL))
+            .timeout_per_read(Some(answer))
+            // All of the head: a server could send a letter now and then (slow-loris the other way round).
+            .timeout_recv_response(Some(answer))
+            .timeout_per_write(Some(self.settings.stall))
             .max_idle_connections(IDLE * 2)
             .max_idle_connections_per_host(IDLE)
             .build();

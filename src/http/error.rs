@@ -3,6 +3,8 @@
 use std::io;
 use std::time::Duration;
 
+use rustls::AlertDescription as Alert;
+
 use super::{InvalidUrl, Origin};
 
 /// Why a request has no answer.
@@ -46,6 +48,14 @@ pub enum Error {
         origin: Origin,
         /// What the TLS library says.
         problem: String,
+    },
+    /// The server wants a certificate of its client, or not the one that it got.
+    #[error("{origin}: tls: the server does not take the client's certificate, or wants one ({alert})")]
+    ClientCertificate {
+        /// The server.
+        origin: Origin,
+        /// What it said.
+        alert: String,
     },
     /// Nothing came for too long.
     #[error("{origin}: no answer in time")]
@@ -162,6 +172,9 @@ fn of_tls(error: &rustls::Error, origin: Origin) -> Error {
         }
         rustls::Error::InvalidCertificate(problem) => {
             Error::Tls { origin, problem: format!("failed to verify certificate: {problem}") }
+        }
+        rustls::Error::AlertReceived(alert @ (Alert::BadCertificate | Alert::CertificateRequired | Alert::UnknownCA)) => {
+            Error::ClientCertificate { origin, alert: format!("{alert:?}") }
         }
         other => Error::Tls { origin, problem: other.to_string() },
     }

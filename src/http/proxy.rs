@@ -131,6 +131,22 @@ mod tests {
         Proxies::from_variables(&variable).of(Url::parse(url).unwrap().origin()).map(str::to_owned)
     }
 
+    /// As Go's httpproxy: the capitals win, an empty variable is none, and ALL_PROXY is not read.
+    #[test]
+    fn variables_are_those_that_go_reads() {
+        let of = |variables: &[(&str, &str)], url: &str| {
+            let variable =
+                |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+            Proxies::from_variables(&variable).of(Url::parse(url).unwrap().origin()).map(str::to_owned)
+        };
+        let (http, https) = ("http://r.io", "https://r.io");
+        assert_eq!(of(&[("HTTP_PROXY", "A:1"), ("http_proxy", "b:1")], http).as_deref(), Some("A:1"));
+        assert_eq!(of(&[("HTTP_PROXY", ""), ("http_proxy", "b:1")], http).as_deref(), Some("b:1"));
+        assert_eq!(of(&[("http_proxy", "b:1")], https), None);
+        assert_eq!(of(&[("ALL_PROXY", "b:1"), ("all_proxy", "b:1")], http), None);
+        assert_eq!(of(&[("https_proxy", "b:1"), ("no_proxy", "r.io")], https), None);
+    }
+
     #[test]
     fn the_scheme_chooses_and_exceptions_hold() {
         assert_eq!(proxy("", "http://r.io").as_deref(), Some("http://p:1"));
@@ -161,6 +177,23 @@ mod tests {
             (",", "https://r.io"),
         ] {
             assert!(proxy(exceptions, url).is_some(), "{exceptions} {url}");
+        }
+        for (exceptions, url, direct) in [
+            (" R.IO ", "https://r.io", true),
+            ("r.io:443", "https://r.io", true),
+            ("r.io:80", "http://r.io", true),
+            ("r.io:80", "https://r.io", false),
+            ("*.r.io", "https://r.io", false),
+            ("1.2.3.4:80", "http://1.2.3.4", true),
+            ("1.2.3.4:81", "http://1.2.3.4", false),
+            ("[2001:db8::1]:443", "https://[2001:db8::1]", true),
+            ("2001:db8::/32", "https://[2001:db8::1]", true),
+            ("0.0.0.0/0", "https://[2001:db8::1]", false),
+            ("1.2.3.0/24", "http://1.2.3.4.example", false),
+            ("io", "https://r.io", true),
+            ("", "https://localhost.example", false),
+        ] {
+            assert_eq!(proxy(exceptions, url).is_none(), direct, "{exceptions} {url}");
         }
         assert_eq!(format!("{:?}", Proxies::from_variables(&|_| Some("http://u:secret@p".into()))).find("secret"), None);
     }

@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use super::*;
 
@@ -62,7 +63,11 @@ fn to(location: &str) -> String {
 }
 
 fn get(url: Url) -> Result<Response, Error> {
-    let client = Client::new(Settings { user_agent: "test/1".to_owned(), proxies: Proxies::default() });
+    get_within(url, Settings::default().stall)
+}
+
+fn get_within(url: Url, stall: Duration) -> Result<Response, Error> {
+    let client = Client::new(Settings { user_agent: "test/1".to_owned(), proxies: Proxies::default(), stall });
     client.send(Request {
         method: Method::Get,
         url,
@@ -131,6 +136,62 @@ fn answers_have_limits() {
     }
     for path in ["/short", "/chunks"] {
         assert!(get(registry.url(path)).unwrap().read_all(1000).is_err(), "{path}");
+    }
+}
+
+/// Writes `head`, then one letter after another until the other side has enough.
+fn dripping(head: &'static str) -> Url {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            thread::spawn(move || {
+                let _ = stream.write_all(head.as_bytes());
+                while stream.write_all(b"x").is_ok() {
+                    thread::sleep(Duration::from_millis(20));
+                }
+            });
+        }
+    });
+    Url::parse(&format!("http://127.0.0.1:{port}/")).unwrap()
+}
+
+/// A110: each letter comes in time, and all of them never would.
+#[test]
+fn a_server_that_trickles_is_given_up() {
+    let stall = Duration::from_millis(300);
+    for head in ["HTTP/1.1 200 O", "HTTP/1.1 200 OK\r\nX-Endless: "] {
+        let begun = Instant::now();
+        let error = get_within(dripping(head), stall).unwrap_err();
+        assert!(matches!(error, Error::Timeout { .. }), "{head:?}: {error:?}");
+        assert!(begun.elapsed() < Duration::from_secs(5), "{head:?}: {:?}", begun.elapsed());
+    }
+    for head in ["HTTP/1.1 200 OK\r\n\r\n", "HTTP/1.1 500 No\r\nContent-Length: 100000\r\n\r\n"] {
+        let begun = Instant::now();
+        let error = get_within(dripping(head), stall).unwrap().read_all(1 << 20).unwrap_err();
+        assert!(matches!(error, Error::Timeout { .. }), "{head:?}: {error:?}");
+        assert!(begun.elapsed() < Duration::from_secs(5), "{head:?}: {:?}", begun.elapsed());
+    }
+    // Nobody accepts, or accepts and says nothing.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = Url::parse(&format!("http://{}/", silent.local_addr().unwrap())).unwrap();
+    assert!(matches!(get_within(url, stall).unwrap_err(), Error::Timeout { .. }));
+}
+
+/// A110: bodies that are not what their head says.
+#[test]
+fn a_body_ends_where_its_head_says() {
+    let registry = Server::start(|head| match head.split(' ').nth(1) {
+        Some("/long") => "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabcdef".to_owned(),
+        Some("/both") => "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n".to_owned(),
+        Some("/twice") => "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 6\r\n\r\nabcdef".to_owned(),
+        Some("/huge") => "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\nabc".to_owned(),
+        _ => "HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\nabc".to_owned(),
+    });
+    assert_eq!(get(registry.url("/long")).unwrap().read_all(10).unwrap(), b"abc");
+    for path in ["/both", "/twice", "/huge", "/negative"] {
+        let read = get(registry.url(path)).and_then(|response| response.read_all(10));
+        assert!(!read.is_ok_and(|bytes| bytes.len() > 6), "{path}");
     }
 }
 

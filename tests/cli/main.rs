@@ -6,6 +6,7 @@ mod completion;
 mod config;
 mod containers;
 mod copy;
+mod credentials;
 mod debian;
 mod from;
 #[path = "../harness/mod.rs"]

@@ -1,11 +1,12 @@
 //! Ways out by way of a proxy: Debian's tinyproxy between us and servers that cannot be asked otherwise.
 
 use std::fs;
+use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::harness::registry::{Proxy, body};
+use crate::harness::registry::{Proxy, Registry, body};
 use crate::harness::{TestEnv, skip_without};
 
 const PROGRAM: &str = "tinyproxy";
@@ -74,6 +75,48 @@ fn proxies_of_the_environment_are_used_in_both_spellings() {
         assert!(error.contains("no such host"), "{error}");
         assert_eq!(proxy.log().len(), before, "{variable}");
     }
+}
+
+/// A way to `port` for whoever asks to be connected, whatever the name: what the proxy takes for the rest of the world.
+fn way_to(port: u16) -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    let own = listener.local_addr().expect("its port").port();
+    std::thread::spawn(move || {
+        for mut client in listener.incoming().flatten() {
+            let mut head = Vec::new();
+            let mut byte = [0];
+            while !head.ends_with(b"\r\n\r\n") && client.read(&mut byte).is_ok_and(|length| length == 1) {
+                head.push(byte[0]);
+            }
+            let Ok(mut server) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)) else { continue };
+            let _ = client.write_all(b"HTTP/1.1 200 Connected\r\n\r\n");
+            let (mut from, mut to) = (client.try_clone().expect("a socket"), server.try_clone().expect("a socket"));
+            std::thread::spawn(move || drop(std::io::copy(&mut from, &mut to)));
+            std::thread::spawn(move || drop(std::io::copy(&mut server, &mut client)));
+        }
+    });
+    own
+}
+
+#[test]
+fn an_image_comes_through_a_tunnel_and_its_registry_is_verified() {
+    if skip_without(&[PROGRAM, crate::harness::registry::PROGRAM, "openssl"]) {
+        return;
+    }
+    let (mut env, registry) = (TestEnv::new(), Registry::with_tls());
+    let proxy = Tinyproxy::start(&format!("Upstream http 127.0.0.1:{} \".invalid\"\n", way_to(registry.port())));
+    let certs = env.work().join("certs");
+    fs::create_dir(&certs).expect("a directory");
+    fs::copy(registry.authority(), certs.join("ca.crt")).expect("copied");
+    let certs = certs.to_string_lossy().into_owned();
+    env.busybox("box");
+    env.set("HTTPS_PROXY", &format!("127.0.0.1:{}", proxy.port));
+    env.ok(["push", "-q", "--cert-dir", &certs, "box", "registry.invalid/box"]);
+    env.ok(["rmi", "-af"]);
+    env.ok(["pull", "-q", "--cert-dir", &certs, "registry.invalid/box"]);
+    assert!(proxy.log().contains("CONNECT registry.invalid:443"), "{}", proxy.log());
+    let error = env.run(["pull", "--policy", "always", "--retry", "0", "registry.invalid/box"]).failure(125);
+    assert!(error.contains("certificate signed by unknown authority"), "{error}");
 }
 
 #[test]

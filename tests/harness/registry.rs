@@ -39,6 +39,11 @@ impl Registry {
         Self::start("\n  tls: { certificate: server.crt, key: server.key }", "")
     }
 
+    /// The same for those who show a certificate of that authority: `client.cert` and `client.key` beside it.
+    pub fn with_client_certificates() -> Self {
+        Self::start("\n  tls: { certificate: server.crt, key: server.key, clientcas: [ca.crt] }", "")
+    }
+
     fn start(tls: &str, auth: &str) -> Self {
         let dir = tempfile::Builder::new().prefix("coracle-reg").tempdir_in("/var/tmp").expect("a directory");
         // Others must be able to read the certificate.
@@ -81,6 +86,11 @@ impl Registry {
         format!("{}/{name}", self.host())
     }
 
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// The certificate of the authority of a registry with TLS.
     pub fn authority(&self) -> PathBuf {
         self.dir.path().join("ca.crt")
@@ -108,9 +118,12 @@ fn make_certificates(dir: &Path) {
     let script = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=test-ca \
         -addext basicConstraints=critical,CA:TRUE -keyout ca.key -out ca.crt
         openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=127.0.0.1 -keyout server.key -out server.csr
-        printf 'subjectAltName=IP:127.0.0.1,DNS:localhost\nbasicConstraints=CA:FALSE\n' >ext
+        printf 'subjectAltName=IP:127.0.0.1,DNS:localhost,DNS:registry.invalid,IP:::1\nbasicConstraints=CA:FALSE\n' >ext
         openssl x509 -req -in server.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -extfile ext -out server.crt
-        chmod 644 ca.crt";
+        openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=client -keyout client.key -out client.csr
+        printf 'extendedKeyUsage=clientAuth\nbasicConstraints=CA:FALSE\n' >client.ext
+        openssl x509 -req -in client.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -extfile client.ext -out client.cert
+        chmod 644 ca.crt client.cert client.key";
     let made = Command::new("sh").args(["-euc", script]).current_dir(dir).output().expect("openssl");
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
 }
