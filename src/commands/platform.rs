@@ -43,12 +43,12 @@ impl PlatformArgs {
                 architecture: self.arch.clone().unwrap_or(machine.architecture),
                 variant: self.variant.clone().unwrap_or_default(),
             });
-            return Ok(Wish { platform, warning: None });
+            return Ok(Wish { platform: platform.map(normalized), warning: None });
         };
         if single {
             return Err(CommandError::usage("invalid --platform may not be used with --os, --arch, or --variant"));
         }
-        let platform = parse(first, machine)?;
+        let platform = normalized(parse(first, machine)?);
         let warning = (!others.is_empty()).then(|| format!("ignoring platforms other than {first}: {}", others.join(", ")));
         Ok(Wish { platform: Some(platform), warning })
     }
@@ -66,6 +66,28 @@ fn parse(word: &str, machine: Platform) -> Result<Platform, CommandError> {
         }
         _ => Err(CommandError::usage(format!("invalid platform syntax for {word:?} (use OS/ARCH[/VARIANT][,...])"))),
     }
+}
+
+/// The platform as lists of images have it: other people's words for processors are known, and what a variant is without saying.
+fn normalized(platform: Platform) -> Platform {
+    let Platform { os, architecture, variant } = platform;
+    let os = match os.to_lowercase().as_str() {
+        "macos" => "darwin".to_owned(),
+        os => os.to_owned(),
+    };
+    let variant = variant.to_lowercase();
+    let (architecture, variant) = match (architecture.to_lowercase().as_str(), variant.as_str()) {
+        ("i386", _) => ("386", String::new()),
+        ("x86_64" | "x86-64" | "amd64", "v1") => ("amd64", String::new()),
+        ("x86_64" | "x86-64", _) => ("amd64", variant),
+        ("aarch64" | "arm64", "8" | "v8") => ("arm64", String::new()),
+        ("aarch64", _) => ("arm64", variant),
+        ("armhf", _) | ("arm", "" | "7") => ("arm", "v7".to_owned()),
+        ("armel", _) => ("arm", "v6".to_owned()),
+        ("arm", "5" | "6" | "8") => ("arm", format!("v{variant}")),
+        (architecture, _) => return Platform { os, architecture: architecture.to_owned(), variant },
+    };
+    Platform { os, architecture: architecture.to_owned(), variant }
 }
 
 #[cfg(test)]
@@ -87,9 +109,23 @@ mod tests {
             Ok(some("linux/arm/v7"))
         );
         assert_eq!(resolved(PlatformArgs { os: some("plan9"), ..Default::default() }), Ok(Some(format!("plan9/{machine}/"))));
-        for (word, platform) in
-            [("linux/arm64", "linux/arm64/"), ("linux/arm/v6", "linux/arm/v6"), ("local", &format!("linux/{machine}/"))]
-        {
+        for (word, platform) in [
+            ("linux/arm64", "linux/arm64/"),
+            ("linux/arm/v6", "linux/arm/v6"),
+            ("local", &*format!("linux/{machine}/")),
+            ("linux/x86_64", "linux/amd64/"),
+            ("linux/amd64/v1", "linux/amd64/"),
+            ("linux/amd64/v3", "linux/amd64/v3"),
+            ("linux/aarch64", "linux/arm64/"),
+            ("linux/arm64/v8", "linux/arm64/"),
+            ("linux/arm64/8", "linux/arm64/"),
+            ("linux/arm", "linux/arm/v7"),
+            ("linux/arm/6", "linux/arm/v6"),
+            ("linux/armhf", "linux/arm/v7"),
+            ("linux/armel", "linux/arm/v6"),
+            ("linux/i386", "linux/386/"),
+            ("Linux/S390X", "linux/s390x/"),
+        ] {
             assert_eq!(resolved(PlatformArgs { platform: vec![word.to_owned()], ..Default::default() }), Ok(some(platform)));
         }
         for word in ["zz", "", "linux/", "/arm", "a/b/c/d"] {

@@ -97,14 +97,11 @@ fn all_tags(ctx: &Context, image: &str, network: &Network) -> Result<Vec<String>
             named.ok_or_else(|| CommandError::usage(format!("pulling all tags of {image:?}: it is no name of a repository")))?
         }
     };
-    let name = image.rsplit('/').next().unwrap_or(image);
-    if name.contains([':', '@']) {
-        return Err(CommandError::usage(format!("pulling all tags of {image:?}: the name has a tag or digest of its own")));
-    }
     let temp_dir = ctx.temp_dir();
     let means = Means { store: ctx.store()?, temp_dir: &temp_dir, registries: ctx.registries()?, network };
     let tags = registry::tags(&reference, means)?;
-    Ok(tags.iter().map(|tag| format!("docker://{}:{tag}", reference.repository())).collect())
+    // A tag or digest that the name has of its own does not matter, as with Buildah.
+    Ok(tags.iter().map(|tag| format!("{}:{tag}", reference.repository())).collect())
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use containers_storage::id_map::IdRange;
 use containers_storage::images::Image;
 use containers_storage::selinux::LabelChoice;
 use containers_storage::store::{self, NewContainer, Store};
-use containers_storage::{ContainerId, ImageId, LayerId};
+use containers_storage::{ContainerId, Digest, ImageId, LayerId};
 use jiff::Timestamp;
 
 use super::find_image::Found;
@@ -324,7 +324,8 @@ fn base_of(image: &Image, name: Option<String>, config: Vec<u8>, manifest: Vec<u
     Base {
         name: name.unwrap_or_default(),
         id: image.id.to_string(),
-        digest: image.digest.as_ref().map(ToString::to_string).unwrap_or_default(),
+        // Not the record's: that is the digest of the index which the image came by.
+        digest: Digest::of(&manifest).to_string(),
         config,
         manifest,
         top_layer: image.layer.as_ref().map(LayerId::to_string).unwrap_or_default(),

@@ -126,7 +126,14 @@ fn named(store: &Store, operand: &str, name: &str, fetch: &Fetch<'_>) -> Result<
         (PullPolicy::Never, None) => return Err(misfit.unwrap_or_else(unknown)),
         (_, usable) => usable,
     };
-    // An ID is of the store alone, and so is what was named with its transport.
+    // What was named by its ID has no other place.
+    if let Some(found) = usable.as_ref().filter(|found| found.id.as_str().starts_with(operand)) {
+        return match fetch.policy {
+            PullPolicy::Always => Err(Error::AlwaysById { operand: operand.to_owned() }),
+            _ => Ok(of_store(found.clone())),
+        };
+    }
+    // A whole ID is of the store alone, and so is what was named with its transport.
     match (fetch.policy, usable, candidates::find(operand, asked, fetch)?) {
         (_, Some(found), None) => Ok(of_store(found)),
         (_, None, None) => Err(misfit.unwrap_or_else(unknown)),

@@ -207,6 +207,11 @@ pub trait Destination: Send + Sync {
     /// Takes the manifest of an image; `instance` says that an index will name it.
     fn put_manifest(&self, manifest: &Manifest, instance: InIndex) -> Result<(), Error>;
 
+    /// Told that the image that is put alone is one of this index, where a place keeps what it was named by.
+    fn note_index(&self, bytes: &[u8]) {
+        let _ = bytes;
+    }
+
     /// Takes an index, whose instances were put before. Where `accepts` says that there are none, it is refused.
     fn put_index(&self, bytes: &[u8], media_type: &str) -> Result<(), Error> {
         let _ = (bytes, media_type);

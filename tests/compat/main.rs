@@ -10,5 +10,6 @@ mod isolation;
 mod lists;
 mod outputs;
 mod registry_lists;
+mod registry_scripts;
 mod settings;
 mod trust;

@@ -47,6 +47,14 @@ pub enum Error {
         /// The image.
         name: String,
     },
+    /// The same at another place. Scripts look for the end.
+    #[error("{place}: manifest is of type {media_type} (not a list type)")]
+    NotAListAt {
+        /// The place.
+        place: String,
+        /// What is there.
+        media_type: String,
+    },
     /// Looking for the list or an image failed.
     #[error("{0}")]
     Find(#[from] find_image::Error),

@@ -13,8 +13,8 @@ use crate::container::find_image::{self, Found, find_image};
 use crate::image::list::{Entry, List, Platform};
 use crate::image::manifest::index::{self, Index};
 use crate::image::manifest::{Document, Manifest};
-use crate::image::{ImageConfig, Location, Reference};
-use crate::transport::registry::{Network, Relevance};
+use crate::image::{ImageConfig, Location};
+use crate::transport::registry::{self, Network, Relevance};
 use crate::transport::storage::StoreSource;
 use crate::transport::{self, Means, Source};
 
@@ -63,16 +63,7 @@ pub(super) fn open<'s>(store: &'s Store, operand: &str, access: &Access<'s>) -> 
     let location = Location::parse(operand).map_err(|source| Error::Location { operand: operand.to_owned(), source })?;
     match location {
         None => match find_image(store, access.registries, operand) {
-            Err(unknown @ find_image::Error::NotKnown { .. }) => {
-                let mut names = find_image::at_registries(access.registries, operand)?.names.into_iter();
-                // Of several registries the next one's image may be a stranger's.
-                let name = names.next().filter(|_| names.next().is_none()).ok_or(unknown)?;
-                let short = Reference::parse_qualified(operand).is_err();
-                place_of(store, operand, Location::Registry(name), access).map_err(|error| match error {
-                    Error::Read { operand, source } if short && !tells(&source) => Error::Nowhere { operand, source },
-                    error => error,
-                })
-            }
+            Err(unknown @ find_image::Error::NotKnown { .. }) => at_registry(store, operand, access, unknown),
             found => stored(store, found?, operand, access),
         },
         Some(Location::Storage(name)) if name.store.is_none() => {
@@ -82,9 +73,32 @@ pub(super) fn open<'s>(store: &'s Store, operand: &str, access: &Access<'s>) -> 
     }
 }
 
-/// Whether a registry said more than that it has no such image.
-fn tells(error: &transport::Error) -> bool {
-    error.registry().is_some_and(|error| error.relevance() > Relevance::NotAsked)
+/// Opens the image of a name at the first registry that has it. Who does not say "not here" ends the search: the next one's image may
+/// be a stranger's (known attacks A108).
+fn at_registry<'s>(
+    store: &'s Store,
+    operand: &str,
+    access: &Access<'s>,
+    unknown: find_image::Error,
+) -> Result<Opened<'s>, Error> {
+    let found = find_image::at_registries(access.registries, operand)?;
+    let short = found.short.is_some();
+    let mut last = Error::Find(unknown);
+    for name in found.names {
+        let (relevance, error) = match place_of(store, operand, Location::Registry(name), access) {
+            Err(Error::Read { operand, source }) => {
+                let relevance = source.registry().map_or(Relevance::NotThere, registry::Error::relevance);
+                let nowhere = short && relevance <= Relevance::NotAsked;
+                (relevance, if nowhere { Error::Nowhere { operand, source } } else { Error::Read { operand, source } })
+            }
+            opened => return opened,
+        };
+        last = error;
+        if relevance > Relevance::NotThere {
+            break;
+        }
+    }
+    Err(last)
 }
 
 /// Opens a place outside of the store in use.
@@ -97,20 +111,30 @@ fn place_of<'s>(store: &'s Store, operand: &str, location: Location, access: &Ac
     Ok(Opened { operand: operand.to_owned(), source, place: location.to_string(), list: None, policy: trust })
 }
 
-/// The bytes of the list at the place that `operand` names; none for a name of the store.
+/// The bytes of the list at the place that `operand` names; none for a list of the store. What the store lacks, or has as one image of
+/// a list, is looked for at its registry.
 pub fn elsewhere(store: &Store, operand: &str, access: &Access<'_>) -> Result<Option<Vec<u8>>, Error> {
     let location = Location::parse(operand).map_err(|source| Error::Location { operand: operand.to_owned(), source })?;
-    match location {
-        None => Ok(None),
-        Some(Location::Storage(name)) if name.store.is_none() => Ok(None),
-        Some(_) => {
-            let opened = open(store, operand, access)?;
-            let raw = opened.source.manifest(None).map_err(|error| opened.failed(error))?;
-            let wrong = |source| Error::Document { operand: operand.to_owned(), source };
-            match Document::parse(&raw.bytes, raw.media_type.as_deref()).map_err(wrong)? {
-                Document::Index(bytes) => Ok(Some(bytes)),
-                Document::Image(_) => Err(Error::NotAList { name: operand.to_owned() }),
-            }
+    let opened = match location {
+        None => match find_image(store, access.registries, operand) {
+            Ok(found) if is_list(store, &found.image)? => return Ok(None),
+            // What has no name has no registry, and neither has what was made here.
+            Ok(found) => match found.name.filter(|name| !name.starts_with("localhost/")) {
+                Some(name) => at_registry(store, &name, access, find_image::Error::NotKnown { operand: operand.to_owned() })?,
+                None => return Ok(None),
+            },
+            Err(unknown @ find_image::Error::NotKnown { .. }) => at_registry(store, operand, access, unknown)?,
+            Err(error) => return Err(error.into()),
+        },
+        Some(Location::Storage(name)) if name.store.is_none() => return Ok(None),
+        Some(_) => open(store, operand, access)?,
+    };
+    let raw = opened.source.manifest(None).map_err(|error| opened.failed(error))?;
+    let wrong = |source| Error::Document { operand: operand.to_owned(), source };
+    match Document::parse(&raw.bytes, raw.media_type.as_deref()).map_err(wrong)? {
+        Document::Index(bytes) => Ok(Some(bytes)),
+        Document::Image(manifest) => {
+            Err(Error::NotAListAt { place: opened.source.name(), media_type: manifest.media_type().to_owned() })
         }
     }
 }

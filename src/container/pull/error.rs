@@ -80,6 +80,12 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
+    /// An ID says nothing of where to ask. The words are the other tools'.
+    #[error("pull policy is always but image has been referred to by ID ({operand})")]
+    AlwaysById {
+        /// What was typed.
+        operand: String,
+    },
     /// A short name that a person must complete. The words are the other tools'.
     #[error("short-name resolution enforced but cannot prompt without a TTY: {operand:?} could be in any of {registries}")]
     Ambiguous {

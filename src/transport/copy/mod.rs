@@ -229,6 +229,7 @@ pub fn copy(
             match &options.instances {
                 Instances::Platform(platform) => {
                     let manifest = choose(source, index, platform)?;
+                    destination.note_index(&bytes);
                     job.image(&manifest, InIndex::Alone, Some(&manifest.digest()))?
                 }
                 Instances::All | Instances::IndexOnly => job.index(&index)?,

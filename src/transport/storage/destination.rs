@@ -35,6 +35,8 @@ struct State {
     layers: Option<Layers>,
     staged: BTreeMap<usize, (StagedLayer, LayerContent)>,
     documents: Documents,
+    /// The index that the image is one of.
+    index: Option<Vec<u8>>,
     signatures: Vec<Vec<u8>>,
 }
 
@@ -99,6 +101,13 @@ impl<'s> StoreDestination<'s> {
             above.push(staged.remove(&index).ok_or_else(|| deleted(index))?);
         }
         self.store.put_layers(&above, below.as_ref()).map_err(|error| self.failed(error))
+    }
+
+    /// The digest for the record of an image that came by the index `named_by`: as with the other tools that of the index, so that this
+    /// name finds it again, unless the image was there before.
+    fn digest_of_record(&self, id: &ImageId, named_by: Digest) -> Result<Digest, Error> {
+        let found = self.store.images().and_then(|images| images.find(id)).map_err(|error| self.failed(error))?;
+        Ok(found.and_then(|image| image.digest).unwrap_or(named_by))
     }
 
     /// The top layer of the image `id`, if it is there already with the same content.
@@ -174,6 +183,10 @@ impl Destination for StoreDestination<'_> {
         Ok(())
     }
 
+    fn note_index(&self, bytes: &[u8]) {
+        self.state().index = Some(bytes.to_vec());
+    }
+
     fn accepts_signature(&self, _: Option<Kind>) -> Result<(), Error> {
         Ok(())
     }
@@ -184,7 +197,7 @@ impl Destination for StoreDestination<'_> {
     }
 
     fn complete(self: Box<Self>) -> Result<Option<ImageId>, Error> {
-        let State { staged, documents, signatures, .. } = std::mem::take(&mut *self.state());
+        let State { staged, documents, index, signatures, .. } = std::mem::take(&mut *self.state());
         let Some((config_digest, config, manifest)) = documents.both() else { return Ok(None) };
         let parsed = ImageConfig::parse(&config).map_err(|source| Error::Config { place: self.name(), source })?;
         let id = ImageId::of_config(&config_digest);
@@ -201,6 +214,14 @@ impl Destination for StoreDestination<'_> {
             ("manifest".to_owned(), manifest.bytes().to_vec()),
         ];
         big_data.extend(signature_data);
+        let digest = match index {
+            None => digest,
+            Some(bytes) => {
+                let named_by = Digest::of(&bytes);
+                big_data.push((format!("manifest-{named_by}"), bytes));
+                self.digest_of_record(&id, named_by)?
+            }
+        };
         let image = NewImage {
             passing: false,
             id: id.clone(),

@@ -38,7 +38,9 @@ pub(super) fn read(store: &Store, image: &Image, manifest: Option<&Digest>) -> R
     }
     let metadata: Metadata = serde_json::from_str(&image.metadata).map_err(|error| wrong(error.to_string()))?;
     let listed = manifest.and_then(|digest| Some((key(digest), metadata.by_manifest.as_ref()?.get(digest)?.clone())));
-    let own = manifest.is_none() || manifest == image.digest.as_ref();
+    // The record of an image that came by an index has the index's digest.
+    let has = |digest: &Digest| image.big_data_names.contains(&format!("manifest-{digest}"));
+    let own = manifest.is_none_or(|digest| image.digest.as_ref() == Some(digest) || has(digest));
     let older = || own.then(|| Some((ALL.to_owned(), metadata.sizes.clone()?))).flatten();
     let Some((key, sizes)) = listed.or_else(older).filter(|(_, sizes)| !sizes.is_empty()) else { return Ok(Vec::new()) };
     if sizes.len() > MAX_COUNT {

@@ -203,7 +203,10 @@ impl Source for StoreSource<'_> {
 
     fn signatures(&self, instance: Option<&Digest>) -> Result<Vec<Vec<u8>>, Error> {
         match instance {
-            None => signatures::read(&self.store, &self.image, self.image.digest.as_ref()),
+            None => {
+                let manifest = self.store.image_data(&self.image, MANIFEST_KEY).map_err(|error| self.failed(error))?;
+                signatures::read(&self.store, &self.image, Some(&Digest::of(&manifest)))
+            }
             Some(digest) => signatures::read(&self.store, &self.image_of(digest)?, Some(digest)),
         }
     }
