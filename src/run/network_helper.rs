@@ -110,7 +110,7 @@ fn pasta_once(program: &HelperProgram, words: &[String], namespace: &OwnedFd, wh
     let status = waitpid(launcher, None)?;
     if !matches!(status, WaitStatus::Exited(_, 0)) {
         let ended = ended(&status);
-        return Err(io::Error::other(match last_line(said) {
+        return Err(io::Error::other(match first_line(said) {
             Some(words) => format!("{ended}: {words}"),
             None => ended,
         }));
@@ -136,10 +136,10 @@ fn written(file: OwnedFd) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// The last words of a program that failed, without those about the log that it could not reach.
-fn last_line(said: OwnedFd) -> Option<String> {
+/// The first words of a program that failed, before it explains its use, without those about the log that it could not reach.
+fn first_line(said: OwnedFd) -> Option<String> {
     let text = written(said).ok()?;
-    text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.contains("syslog")).next_back().map(str::to_owned)
+    text.lines().map(str::trim).find(|line| !line.is_empty() && !line.contains("syslog")).map(str::to_owned)
 }
 
 /// What an option of pasta is unless its words say it, in either spelling.

@@ -112,3 +112,23 @@ fn settings_name_the_program_and_its_options() {
     let output = env.run(["run", "--network", "private", &name, "true"]);
     assert!(output.failure(125).contains("invalid mtu \"1\""), "{output}");
 }
+
+/// Debian's pasta gives up capabilities before it opens the namespace that it is to connect.
+#[test]
+fn pasta_connects_the_containers_of_an_ordinary_user() {
+    let routes = std::fs::read_to_string("/proc/net/route").unwrap_or_default();
+    if !routes.lines().any(|route| route.split_whitespace().nth(1) == Some("00000000")) {
+        eprintln!("skipped: pasta copies the default route, and this machine has none");
+        return;
+    }
+    if skip_without(&["pasta"]) {
+        return;
+    }
+    let env = TestEnv::new();
+    let name = container(&env);
+    let said = env.ok(["run", "--network", "pasta", &name, "sh", "-c", "ip -4 addr; ip -4 route; cat /etc/resolv.conf"]);
+    assert!(said.matches("inet ").count() >= 2 && said.contains("default via"), "{said}");
+    assert!(said.contains("nameserver 169.254.1.1"), "{said}");
+    let output = env.run(["run", "--network", "pasta:--no-such-word", &name, "true"]);
+    assert!(output.failure(125).contains("no-such-word"), "{output}");
+}

@@ -65,7 +65,11 @@ pub fn run(env: &TestEnv, kind: Kind, scripts: &[&str]) -> Vec<(String, Option<i
         let status = read(format!("{script}.status")).trim().parse().ok();
         (read(format!("{script}.out")), status, read(format!("{script}.err")))
     };
-    scripts.iter().map(answer).collect()
+    let answers: Vec<_> = scripts.iter().map(answer).collect();
+    // Root of a rootless container may make no device nodes, and without mounts those of the machine cannot be had either.
+    let says_so = answers.iter().any(|(_, _, said)| said.contains("/dev/null is a file"));
+    assert_eq!(says_so, kind == Kind::Docker, "what is said of /dev/null");
+    answers
 }
 
 /// The rung of design, why it is not a better one, and what would lift it; and the driver of a store that nobody configured.

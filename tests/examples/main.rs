@@ -13,7 +13,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock};
 
-use harness::{TestEnv, skip_without};
+use harness::{CommandOutput, TestEnv, am_root, skip_without};
 use in_container::Kind;
 
 /// Scripts that need nothing but the machine's busybox. The first makes the base image of the others.
@@ -63,6 +63,7 @@ const BUILDAH: Builder = Builder { program: "buildah", isolation: "chroot", runt
 const CORACLE: Builder = Builder { program: "coracle", isolation: "", runtime: "", inside: None };
 const CHROOT: Builder = Builder { isolation: "chroot", ..CORACLE };
 const RUNC: Builder = Builder { isolation: "oci", runtime: "runc", ..CORACLE };
+const CRUN: Builder = Builder { isolation: "oci", runtime: "crun", ..CORACLE };
 const IN_PODMAN: Builder = Builder { inside: Some(Kind::Podman), ..CHROOT };
 const IN_DOCKER: Builder = Builder { inside: Some(Kind::Docker), ..CHROOT };
 
@@ -99,12 +100,29 @@ fn environment(driver: &str, builder: Builder) -> TestEnv {
 }
 
 /// What a script printed and how it ended.
-fn run(env: &TestEnv, script: &str) -> (String, Option<i32>, String) {
+fn run(env: &TestEnv, builder: Builder, script: &str) -> (String, Option<i32>, String) {
     let text = fs::read_to_string(examples().join(script)).expect("an example");
     let network = text.contains("--network host").then(|| NETWORK.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
-    let output = env.tool(&env.work().join("examples").join(script).to_string_lossy(), [""; 0]);
+    let program = env.work().join("examples").join(script);
+    let output = match builder.runtime {
+        "crun" => without_mixed_groups(env, &program),
+        _ => env.tool(&program.to_string_lossy(), [""; 0]),
+    };
     drop(network);
     (output.out(), output.code, output.err())
+}
+
+/// Runs a script as root of the machine would let the user run it: crun refuses a machine with control groups of both versions, so
+/// that those of version 2 are covered, in a mount namespace of the script's own.
+fn without_mixed_groups(env: &TestEnv, script: &Path) -> CommandOutput {
+    let user = harness::test_user();
+    let cover = "[ ! -d /sys/fs/cgroup/unified ] || mount -t tmpfs none /sys/fs/cgroup/unified";
+    let become_user = format!("exec setpriv --reuid {} --regid {} --clear-groups -- \"$0\"", user.uid, user.gid);
+    let own = env.command("unshare");
+    let mut command = std::process::Command::new("unshare");
+    command.env_clear().envs(own.get_envs().filter_map(|(name, value)| Some((name, value?)))).current_dir(env.work());
+    command.args(["-m", "sh", "-euc", &format!("{cover}; {become_user}")]).arg(script);
+    env.output(command, b"")
 }
 
 /// The images of the store, described by a third tool.
@@ -127,7 +145,7 @@ fn run_group(driver: &str, scripts: &[&str], builder: Builder, debian: Option<&P
     }
     let scripts = match builder.inside {
         Some(kind) => in_container::run(&env, kind, scripts),
-        None => scripts.iter().map(|script| run(&env, script)).collect(),
+        None => scripts.iter().map(|script| run(&env, builder, script)).collect(),
     };
     Answers { scripts, images: images(&env) }
 }
@@ -296,6 +314,14 @@ fn scripts_on_busybox_do_the_same_in_a_chroot_on_vfs() {
 #[test]
 fn scripts_on_busybox_do_the_same_under_runc() {
     assert_equal(&BUSYBOX_ON_OVERLAY, RUNC);
+}
+
+#[test]
+fn scripts_on_busybox_do_the_same_under_crun() {
+    if !am_root() || skip_without(&["crun"]) {
+        return; // covering control groups for a user needs root
+    }
+    assert_equal(&BUSYBOX_ON_OVERLAY, CRUN);
 }
 
 /// Where a container may make user namespaces of its own, as podman's may, nothing is missing.

@@ -166,7 +166,7 @@ fn kernel_settings(spec: &Spec, tree: &Tree) -> Result<(), Report> {
         match nix::unistd::sethostname(name) {
             // The filter of a surrounding container: the namespace's owner may. The name of that container stays, which tells nobody
             // anything that the process does not see anyway.
-            Err(Errno::EPERM) => {}
+            Err(Errno::EPERM) => log::info!("the host name {name:?} cannot be set here: that of the machine stays"),
             other => other.map_err(Report::step("setting the host name"))?,
         }
     }

@@ -122,7 +122,13 @@ impl Placeholders {
     /// Makes the device node `name` in `/dev` where it is missing.
     pub(super) fn lend_device(&mut self, rootfs: &Root, name: &str, number: (u32, u32)) -> io::Result<()> {
         let dev = targets::find_or_make(rootfs.as_fd(), Path::new("/dev"), Shape::Directory, &mut self.made)?;
-        self.lent.extend(targets::make_node(dev.as_fd(), name.as_ref(), number, &mut self.made)?);
+        let file = targets::make_node(dev.as_fd(), name.as_ref(), number, &mut self.made)?;
+        if file.is_some() {
+            log::warn!(
+                "device nodes can neither be made nor bound here: /dev/{name} is a file, which keeps what is written to it until the command ends"
+            );
+        }
+        self.lent.extend(file);
         Ok(())
     }
 }
