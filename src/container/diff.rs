@@ -73,8 +73,9 @@ pub fn diff(store: &Store, registries: &Registries, name: &str) -> Result<Vec<Ch
     let record = store.layers().and_then(|layers| layers.get(&layer));
     let record = record.map_err(|source| Error::Store { name: name.to_owned(), source })?;
     let all = match shift {
-        Some(shift) => changes::of_shifted_layer(driver, &record, shift.maps()),
-        None => changes::of_layer(driver, &record),
+        // A mount program writes the owners inside.
+        Some(shift) if !driver.is_served() => changes::of_shifted_layer(driver, &record, shift.maps()),
+        _ => changes::of_layer(driver, &record),
     };
     let all = all.and_then(|all| changes::with_trees(driver, &record, all, &linked)).map_err(failed)?;
     let change = |change: changes::Change| Change {

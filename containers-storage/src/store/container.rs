@@ -129,9 +129,10 @@ impl Store {
         Ok(container)
     }
 
-    /// The directory of a layer upon none, or upon one without maps, gets the owner that the maps give root; without maps it is left alone.
+    /// The directory of a layer upon none, or upon one without maps, gets the owner that the maps give root. Without maps it is left alone.
     fn give_to_root(&self, layer: &LayerId, uid: &IdMap, gid: &IdMap) -> Result<(), Error> {
-        if uid.0.is_empty() && gid.0.is_empty() {
+        // A mount program shows the owners on disk as the maps say, root's as root's.
+        if (uid.0.is_empty() && gid.0.is_empty()) || self.driver()?.is_served() {
             return Ok(());
         }
         let diff = self.driver()?.diff_dir(layer)?;

@@ -80,7 +80,11 @@ pub(super) fn pack(
     } else {
         enter(store, container, note)?;
     }
-    how.owner = owners(container);
+    how.owner = match owners(container) {
+        // A mount program shows other owners than there are on disk, and writes those inside.
+        Owners::Inside(_) if driver.is_served() => Owners::AsOnDisk,
+        shown => shown,
+    };
     for _ in 1..ATTEMPTS {
         match freeze::copy(store, driver, container.record(), &how) {
             Err(error) if is_vanished_file(&error) => {}
