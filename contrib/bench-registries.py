@@ -21,7 +21,8 @@ import time
 TOOLS = ("coracle", "buildah", "podman", "skopeo")
 HOME = tempfile.mkdtemp(prefix="coracle-bench-", dir="/var/tmp")
 STORE = (f"{HOME}/root", f"{HOME}/run")
-EMPTY = (f"{HOME}/pull-root", f"{HOME}/pull-run")
+# Stores that were pulled into. ext4 creates files many times slower right after others were deleted, so that all stay to the end.
+PULLED = []
 
 
 def store_flags(root, run_root):
@@ -97,9 +98,10 @@ registry = Registry()
 
 def pull(tool, name, again):
     """The command that pulls `name` into the store that is empty, or was filled before by the same command."""
-    flags = store_flags(*EMPTY)
+    root, run_root = PULLED[-1]
+    flags = store_flags(root, run_root)
     if tool == "skopeo":
-        stored = f"containers-storage:[overlay@{EMPTY[0]}+{EMPTY[1]}]{name}"
+        stored = f"containers-storage:[overlay@{root}+{run_root}]{name}"
         return [tool, "copy", "-q", "--src-tls-verify=false", f"docker://{name}", stored]
     # podman asks the registry anyway.
     policy = ["--policy", "always"] if again and tool != "podman" else []
@@ -117,10 +119,9 @@ def push(tool, image, name, compression):
     return [tool, *flags, "push", "-q", "--tls-verify=false", *given, f"localhost/{image}", name]
 
 
-def remove_store(tool):
-    """A store's files belong to other ids."""
-    if os.path.exists(EMPTY[0]):
-        subprocess.run(["coracle", *store_flags(*STORE), "unshare", "rm", "-rf", *EMPTY], check=True)
+def new_store(_tool):
+    """The next pull goes into an empty store."""
+    PULLED.append((f"{HOME}/pulled{len(PULLED)}", f"{HOME}/run{len(PULLED)}"))
 
 
 def forget_pushes(tool):
@@ -157,7 +158,7 @@ def row(label, rounds, command, before, tools=TOOLS):
 
 def pulled_before(name):
     def before(tool):
-        remove_store(tool)
+        new_store(tool)
         measured(pull(tool, name, again=False))
     return before
 
@@ -234,9 +235,9 @@ def main():
     measured(push("coracle", "many", many, "gzip"))
     measured(push("coracle", "single", single, "gzip"))
     for kind, name in names.items():
-        row(f"pull 500 MB, 5 layers, {kind}", 2, lambda tool: pull(tool, name, again=False), remove_store)
-    row("pull 500 MB, 1 layer, gzip", 1, lambda tool: pull(tool, single, again=False), remove_store, TOOLS[:1])
-    row("pull 60 small layers", 3, lambda tool: pull(tool, many, again=False), remove_store)
+        row(f"pull 500 MB, 5 layers, {kind}", 2, lambda tool: pull(tool, name, again=False), new_store)
+    row("pull 500 MB, 1 layer, gzip", 1, lambda tool: pull(tool, single, again=False), new_store, TOOLS[:1])
+    row("pull 60 small layers", 3, lambda tool: pull(tool, many, again=False), new_store)
     row("pull 60 layers that are there", 3, lambda tool: pull(tool, many, again=True), pulled_before(many))
 
 
@@ -247,6 +248,7 @@ finally:
     registry.stop()
     if shutil.which("podman"):
         # Ends the process that podman leaves behind.
-        subprocess.run(["podman", *store_flags(*EMPTY), "system", "migrate"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    subprocess.run(["coracle", *store_flags(*STORE), "unshare", "rm", "-rf", *STORE, *EMPTY], stderr=subprocess.DEVNULL)
+        subprocess.run(["podman", *store_flags(*STORE), "system", "migrate"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    places = itertools.chain(STORE, *PULLED)
+    subprocess.run(["coracle", *store_flags(*STORE), "unshare", "rm", "-rf", *places], stderr=subprocess.DEVNULL)
     shutil.rmtree(HOME, ignore_errors=True)
