@@ -81,7 +81,7 @@ impl Destination for OciLayout {
     }
 
     fn accepts(&self) -> Accepts {
-        Accepts { parallel: Network::PARALLEL, ..ACCEPTS }
+        Accepts { parallel: Network::PARALLEL_OUT, ..ACCEPTS }
     }
 
     fn has_layer(&self, layer: &LayerRequest<'_>) -> Result<Option<Descriptor>, Error> {

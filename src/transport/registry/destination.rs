@@ -95,7 +95,7 @@ impl<'s> RegistryDestination<'s> {
             reference: reference.clone(),
             session: Arc::new(Session::new(means.network, &endpoint, reference.domain()).map_err(failed)?),
             store: means.store,
-            parallel: means.network.layers_at_once(),
+            parallel: means.network.layers_out_at_once(),
             begun: Mutex::default(),
             neighbours: Mutex::default(),
             signatures: Signatures::new(&means.network.environment, scopes_at(&endpoint.repository, reference)),

@@ -85,9 +85,21 @@ impl Network {
     /// As many layers at a time as usual: with fewer the network would be waited for, and more gain nothing.
     pub const PARALLEL: usize = 4;
 
-    /// How many layers are on their way at a time.
+    /// The same on the way out, where each layer that is compressed has buffers of its own.
+    pub const PARALLEL_OUT: usize = 3;
+
+    /// How many layers are on their way here at a time.
     pub(super) fn layers_at_once(&self) -> usize {
-        self.parallel.and_then(|parallel| usize::try_from(parallel.get()).ok()).unwrap_or(Self::PARALLEL)
+        self.said().unwrap_or(Self::PARALLEL)
+    }
+
+    /// How many layers are on their way out at a time.
+    pub(super) fn layers_out_at_once(&self) -> usize {
+        self.said().unwrap_or(Self::PARALLEL_OUT)
+    }
+
+    fn said(&self) -> Option<usize> {
+        usize::try_from(self.parallel?.get()).ok()
     }
 
     /// Everything as usual. No I/O.
