@@ -159,7 +159,7 @@ impl Destination for DirDestination {
             formats: &[Format::Oci, Format::Docker],
             layers: LayerForm::Preserve,
             indexes: true,
-            parallel: Network::PARALLEL,
+            parallel: Network::PARALLEL_OUT,
         }
     }
 
