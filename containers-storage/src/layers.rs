@@ -2,6 +2,9 @@
 //!
 //! Invariant: records of the stable file come first; an ID that a later file repeats is ignored (format, section 3.1).
 
+mod brief;
+mod by_id;
+
 use std::cell::OnceCell;
 use std::collections::HashMap;
 
@@ -10,9 +13,12 @@ use serde_json::{Map, Value};
 
 use crate::id_map::IdRange;
 use crate::store::Error;
+use crate::table::fields;
 use crate::table::records::{Origin, Place, Records};
-use crate::table::{fields, scan};
 use crate::{Digest, LayerId};
+
+use brief::{Brief, BriefKeys};
+use by_id::ById;
 
 /// Flag of a layer that everyone may destroy: it is being made or being deleted.
 pub const INCOMPLETE: &str = "incomplete";
@@ -228,37 +234,7 @@ pub struct Layers {
 struct Index {
     places: Vec<Place>,
     /// Positions in `places`.
-    by_id: HashMap<String, usize>,
-}
-
-/// What sums over layers need of each.
-#[derive(Debug, PartialEq, Eq)]
-struct Brief<'a> {
-    /// The layer below; empty for none.
-    parent: &'a str,
-    /// Length of the uncompressed tar in bytes; 0 when unknown.
-    size: i64,
-}
-
-impl<'a> Brief<'a> {
-    /// Takes it from a raw record.
-    fn read(record: &'a str) -> Self {
-        let mut brief = Self { parent: "", size: 0 };
-        let mut has_digest = false;
-        for (name, value) in scan::members(record).map_while(Result::ok) {
-            match name {
-                "parent" => brief.parent = value.trim_matches('"'),
-                "diff-digest" => has_digest = true,
-                "diff-size" => brief.size = value.parse::<i64>().unwrap_or(0).max(0),
-                _ => {}
-            }
-        }
-        // A size is only valid beside a digest (containers/storage, ImageSize).
-        if !has_digest {
-            brief.size = 0;
-        }
-        brief
-    }
+    by_id: ById,
 }
 
 impl Layers {
@@ -301,44 +277,48 @@ impl Layers {
     fn index(&self) -> &Index {
         self.index.get_or_init(|| {
             let places = self.records.places();
-            let by_id = places.iter().enumerate().map(|(at, place)| (self.records.id(*place).to_owned(), at)).collect();
+            let by_id = ById::new(places.iter().map(|place| self.records.id(*place)));
             Index { places, by_id }
         })
     }
 
     fn indexed(&self, id: &str) -> Option<Place> {
+        self.position(id).map(|at| self.index().places[at])
+    }
+
+    fn position(&self, id: &str) -> Option<usize> {
         let index = self.index();
-        index.by_id.get(id).map(|at| index.places[*at])
+        index.by_id.get(id, |at| self.records.id(index.places[at]) == id)
     }
 
     /// The layer below the layer with this ID, read without parsing the rest of the record. None where there is none, or no such layer.
     pub fn parent(&self, id: &LayerId) -> Option<LayerId> {
-        Brief::read(self.records.raw(self.indexed(id.as_str())?)).parent.parse().ok()
+        Brief::read(self.records.raw(self.indexed(id.as_str())?), &BriefKeys::new()).parent.parse().ok()
     }
 
     /// For each of `tops` the bytes of its tar and those of all layers below it. A layer whose size is unknown counts as nothing, and so
     /// does what cannot be found, or a loop: damage that `check` reports.
     pub fn stack_sizes<'a>(&self, tops: impl Iterator<Item = &'a LayerId>) -> HashMap<LayerId, i64> {
-        let index = self.index();
+        let (index, keys) = (self.index(), BriefKeys::new());
         let mut sums: Vec<Option<i64>> = vec![None; index.places.len()];
         let mut stack = Vec::new();
         let mut sum_of = |top: &str| {
-            let mut next = index.by_id.get(top);
+            let mut next = self.position(top);
             let mut below = 0;
             while let Some(at) = next {
-                if let Some(known) = sums[*at] {
+                if let Some(known) = sums[at] {
                     below = known;
                     break;
                 }
                 // Whoever comes here again before the sum is there has gone in a circle.
-                sums[*at] = Some(0);
-                let brief = Brief::read(self.records.raw(index.places[*at]));
+                sums[at] = Some(0);
+                let brief = Brief::read(self.records.raw(index.places[at]), &keys);
                 stack.push((at, brief.size));
-                next = index.by_id.get(brief.parent);
+                next = self.position(brief.parent);
             }
             for (at, size) in stack.drain(..).rev() {
                 below = below.saturating_add(size);
-                sums[*at] = Some(below);
+                sums[at] = Some(below);
             }
             below
         };

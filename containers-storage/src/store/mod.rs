@@ -29,8 +29,8 @@ mod trash;
 mod unclaimed;
 
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 
 use rustix::fs::{Access as Permission, AtFlags, CWD};
 
@@ -63,7 +63,7 @@ const MAX_BIG_DATA: u64 = 64 << 20;
 pub struct Store {
     conf: Conf,
     driver: OnceLock<Box<dyn GraphDriver>>,
-    tables: Cache,
+    tables: Arc<Cache>,
     /// Whether this process gave up the reserve: it makes no other.
     reserve_spent: AtomicBool,
 }
@@ -79,7 +79,7 @@ impl Store {
         if let Ok(Some(reason)) = private::unfit(&conf.run_root, rustix::process::geteuid().as_raw()) {
             return Err(Error::NotPrivate { what: "run root", path: conf.run_root, reason });
         }
-        Ok(Self { conf, driver: OnceLock::new(), tables: Cache::default(), reserve_spent: AtomicBool::new(false) })
+        Ok(Self { conf, driver: OnceLock::new(), tables: Arc::default(), reserve_spent: AtomicBool::new(false) })
     }
 
     /// Its settings.
@@ -207,7 +207,7 @@ impl Store {
     }
 
     fn load_layers(&self) -> Result<Layers, Error> {
-        let mut records = Records::default();
+        let mut records = Records::kept_in(&self.tables);
         records.add(self.tables.read(&self.layers_dir().join("layers.json"))?, Origin::Stable);
         if let Some(dir) = self.layers_dir_apart() {
             records.add(self.tables.read(&dir.join("layers.json"))?, Origin::Apart);
@@ -227,7 +227,7 @@ impl Store {
     }
 
     fn load_images(&self) -> Result<Images, Error> {
-        let mut records = Records::default();
+        let mut records = Records::kept_in(&self.tables);
         records.add(self.tables.read(&self.images_dir().join("images.json"))?, Origin::Stable);
         if let Some(dir) = self.images_dir_apart() {
             records.add(self.tables.read(&dir.join("images.json"))?, Origin::Apart);
@@ -241,7 +241,7 @@ impl Store {
     }
 
     fn load_containers(&self) -> Result<Containers, Error> {
-        let mut records = Records::default();
+        let mut records = Records::kept_in(&self.tables);
         records.add(self.tables.read(&self.containers_dir().join("containers.json"))?, Origin::Stable);
         let [dir, elsewhere] = self.in_use_first([self.containers_dir(), self.containers_run_dir()]);
         records.add(self.tables.read(&dir.join("volatile-containers.json"))?, Origin::Volatile);

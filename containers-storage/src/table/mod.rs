@@ -128,7 +128,7 @@ impl Table {
         let raw = self.raw(index);
         // All tools write it first.
         let quoted = match raw.strip_prefix("{\"id\":\"") {
-            Some(rest) => return rest.split_once('"').map(|(id, _)| id),
+            Some(rest) => return rest.get(..memchr::memchr(b'"', rest.as_bytes())?),
             None => scan::member(raw, "id")?,
         };
         quoted.strip_prefix('"')?.strip_suffix('"')

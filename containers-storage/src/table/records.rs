@@ -2,9 +2,12 @@
 //!
 //! Invariant: of records with the same ID the first counts, in the order in which the files were given (format, section 3.1).
 
+use std::sync::Arc;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::cache::Cache;
 use super::{Durability, PendingFile, Table};
 use crate::store::Error;
 
@@ -38,6 +41,8 @@ pub type Place = (usize, usize);
 #[derive(Debug, Default)]
 pub struct Records {
     sources: Vec<Source>,
+    /// Where tables are kept once they are saved.
+    cache: Option<Arc<Cache>>,
 }
 
 #[derive(Debug)]
@@ -48,6 +53,11 @@ struct Source {
 }
 
 impl Records {
+    /// No records; what is saved of those that are added is kept in `cache` for the next look.
+    pub(crate) fn kept_in(cache: &Arc<Cache>) -> Self {
+        Self { sources: Vec::new(), cache: Some(Arc::clone(cache)) }
+    }
+
     /// Appends the records of a file behind those that are there.
     pub fn add(&mut self, table: Table, origin: Origin) {
         self.sources.push(Source { table, origin, changed: false });
@@ -181,7 +191,8 @@ impl Records {
         let mut prepared = Prepared::default();
         for source in self.sources.iter_mut().filter(|source| source.changed) {
             let durability = if source.origin == Origin::Volatile { Durability::Volatile } else { Durability::Synced };
-            prepared.files.push((source.table.write()?, durability));
+            let kept = self.cache.as_ref().map(|cache| (Arc::clone(cache), source.table.clone()));
+            prepared.files.push(PreparedFile { file: source.table.write()?, durability, kept });
             source.changed = false;
         }
         Ok(prepared)
@@ -192,13 +203,21 @@ impl Records {
 #[derive(Debug, Default)]
 #[must_use]
 pub(crate) struct Prepared {
-    files: Vec<(PendingFile, Durability)>,
+    files: Vec<PreparedFile>,
+}
+
+#[derive(Debug)]
+struct PreparedFile {
+    file: PendingFile,
+    durability: Durability,
+    /// The table that the file holds, and who wants it then.
+    kept: Option<(Arc<Cache>, Table)>,
 }
 
 impl Prepared {
     /// A file that is to be on the disk before it gets its name.
     pub fn push(&mut self, file: PendingFile) {
-        self.files.push((file, Durability::Synced));
+        self.files.push(PreparedFile { file, durability: Durability::Synced, kept: None });
     }
 
     /// Those of `next` as well, after these.
@@ -220,7 +239,7 @@ impl Prepared {
     }
 
     fn to_be_synced(&self) -> impl Iterator<Item = &PendingFile> {
-        self.files.iter().filter(|(_, durability)| *durability == Durability::Synced).map(|(file, _)| file)
+        self.files.iter().filter(|prepared| prepared.durability == Durability::Synced).map(|prepared| &prepared.file)
     }
 
     /// Syncs and commits.
@@ -231,7 +250,13 @@ impl Prepared {
 
     /// Gives the files their names, in order.
     pub fn commit(self) -> Result<(), Error> {
-        self.files.into_iter().try_for_each(|(file, _)| file.commit())
+        for prepared in self.files {
+            prepared.file.commit()?;
+            if let Some((cache, table)) = prepared.kept {
+                cache.keep(table);
+            }
+        }
+        Ok(())
     }
 }
 

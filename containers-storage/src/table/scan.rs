@@ -172,6 +172,15 @@ fn skip_nested(bytes: &[u8], start: usize) -> Result<usize, ScanError> {
 /// The offset behind the string that starts with the quote at `start`. Nearly all bytes of a table are in strings.
 fn skip_string(bytes: &[u8], start: usize) -> Result<usize, ScanError> {
     let mut at = start + 1;
+    // Most keys are behind us, word by word, before a search by vectors has begun.
+    for _ in 0..2 {
+        let Some(word) = bytes.get(at..).and_then(|rest| rest.first_chunk()) else { break };
+        match first_of(u64::from_le_bytes(*word), *b"\"\\") {
+            None => at += 8,
+            Some(offset) if word[offset] == b'"' => return Ok(at + offset + 1),
+            Some(offset) => at += offset + 2,
+        }
+    }
     while let Some(rest) = bytes.get(at..) {
         match memchr::memchr2(b'"', b'\\', rest) {
             Some(offset) if rest.get(offset) == Some(&b'"') => return Ok(at + offset + 1),
@@ -180,6 +189,14 @@ fn skip_string(bytes: &[u8], start: usize) -> Result<usize, ScanError> {
         }
     }
     Err(ScanError { offset: bytes.len(), problem: "the text ends within a string" })
+}
+
+/// Which byte of a little-endian word is the first to be one of `sought`. A borrow can only mark bytes above one that is rightly marked.
+fn first_of(word: u64, sought: [u8; 2]) -> Option<usize> {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    let zeros = |differences: u64| differences.wrapping_sub(ONES) & !differences & (ONES << 7);
+    let hits = sought.into_iter().fold(0, |hits, byte| hits | zeros(word ^ (ONES * u64::from(byte))));
+    (hits != 0).then(|| (hits.trailing_zeros() / 8) as usize)
 }
 
 #[cfg(test)]
