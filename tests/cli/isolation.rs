@@ -472,6 +472,9 @@ fn commands_are_the_same_under_crun() {
     let plain = run(&format!("{name} sh -c 'echo out; echo err >&2; exit 7'"));
     assert!(plain.code == Some(7) && plain.out() == "out\n" && plain.err().starts_with("err\n"), "{plain}");
     assert_eq!(run(&format!("--runtime-flag cgroup-manager=disabled --user 1000 {name} id -u")).success(), "1000");
+    // The attributes that a source has are not enough for it.
+    let volume = format!("--volume {}:/in:ro", env.work().display());
+    assert_eq!(run(&format!("{volume} {name} sh -c 'touch /in/x 2>/dev/null || echo read-only'")).success(), "read-only");
     let missing = run(&format!("{name} /nonexistent"));
     assert_eq!(missing.failure(1).matches("/nonexistent").count(), 1, "{missing}");
 }

@@ -200,15 +200,17 @@ fn mount_private(path: &Path, label: Option<&str>) -> io::Result<OwnedFd> {
     Ok(rustix::fs::openat(CWD, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)
 }
 
-/// The source has its attributes already: the runtime is told how far the bind reaches, and nothing that it would have to change.
+/// The source has its attributes already. The runtime is told how far the bind reaches, and the restrictions once more: crun takes away
+/// those that are not in the specification, and a read-only volume could be written.
 fn bind(target: &Path, source: PathBuf, original: Option<&Mount>) -> Result<Mount, Error> {
-    let words = original.and_then(|mount| mount.options().as_ref()).into_iter().flatten();
-    let propagation = words.filter(|word| matches!(word.as_str(), "rslave" | "rshared" | "slave" | "shared"));
+    let words = || original.and_then(|mount| mount.options().as_ref()).into_iter().flatten();
+    let propagation = words().filter(|word| matches!(word.as_str(), "rslave" | "rshared" | "slave" | "shared"));
     let mut options = vec!["rbind".to_owned()];
     options.extend(propagation.cloned());
     if options.len() == 1 {
         options.push("rprivate".to_owned());
     }
+    options.extend(words().filter(|word| matches!(word.as_str(), "ro" | "nosuid" | "nodev" | "noexec")).cloned());
     Ok(MountBuilder::default().destination(target).typ("bind").source(source).options(options).build()?)
 }
 
