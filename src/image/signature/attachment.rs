@@ -113,12 +113,12 @@ pub fn with(existing: Option<&Documents>, new: &[Attachment]) -> Result<Option<D
     let before = layers.len();
     for attachment in new {
         let digest = Digest::of(&attachment.payload);
-        let is_there = |layer: &Box<RawValue>| -> Result<bool, serde_json::Error> {
+        let is_there = |layer: &RawValue| -> Result<bool, serde_json::Error> {
             let layer: Layer = serde_json::from_str(layer.get())?;
             let same = layer.digest == digest && layer.media_type == attachment.mime_type;
             Ok(same && layer.annotations == attachment.annotations)
         };
-        if layers.iter().map(is_there).collect::<Result<Vec<_>, _>>()?.contains(&true) {
+        if layers.iter().map(|layer| is_there(layer)).collect::<Result<Vec<_>, _>>()?.contains(&true) {
             continue;
         }
         let size = attachment.payload.len() as u64;
