@@ -13,7 +13,7 @@ use super::{CommandError, Context, Ui, args};
 use crate::conf::Policy;
 use crate::conf::policy::Verdict;
 use crate::container::commit::{self, Afterwards, Clock, Documents, Edit, Export, HistoryPolicy, LayerPolicy, Outcome};
-use crate::container::push;
+use crate::container::{find_image, push};
 use crate::image::{Change, Location, merge, setting};
 use crate::transport::copy::{Instances, LayerCompression, Platform, Signatures, Uncompressed};
 use crate::transport::registry::Network;
@@ -240,7 +240,10 @@ fn options(ctx: &Context, args: &CommitArgs) -> Result<commit::Options, CommandE
     edits.extend(args.unsetannotation.iter().cloned().map(|key| Edit::Change(Change::UnsetAnnotation(key))));
     edits.extend(args.annotation.iter().map(|word| Edit::Change(setting::annotation(word))));
     Ok(commit::Options {
-        destination: args.operands.get(1).cloned().filter(|name| !name.is_empty()),
+        destination: match args.operands.get(1).cloned().filter(|name| !name.is_empty()) {
+            Some(name) => Some(find_image::unaliased(ctx.registries()?, name)?),
+            None => None,
+        },
         manifest_list: args.manifest.clone().filter(|name| !name.is_empty()),
         format: format(ctx, args.format.as_deref())?,
         layer: if args.squash { LayerPolicy::Squash } else { LayerPolicy::Append },

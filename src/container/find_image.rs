@@ -170,6 +170,19 @@ fn candidates(registries: &Registries, lookup: &Lookup, operand: &str) -> Result
         .map_err(|source| Error::Completion { operand: operand.to_owned(), source })
 }
 
+/// The name of a new image that was called `text`: a short one may stand for another (containers/image, `ResolveLocally`, whose first answer
+/// `commit` takes). What cannot be read stays as it is, for whoever wants a name to complain of.
+pub fn unaliased(registries: &Registries, text: String) -> Result<String, Error> {
+    let Ok(Operand::Stored(Lookup { id: None, short: Some(short), .. })) = reference::parse_operand(&text) else {
+        return Ok(text);
+    };
+    let failed = |source| Error::Registries { operand: text.clone(), source: Box::new(source) };
+    let alias = registries.short_names().map_err(failed)?.alias(short.repository());
+    let Some(alias) = alias.filter(|_| !text.starts_with("containers-storage:")) else { return Ok(text) };
+    let names = short.candidates(Some(alias), &[]).map_err(|source| Error::Completion { operand: text.clone(), source })?;
+    Ok(names.first().map_or(text, Reference::to_string))
+}
+
 /// Where registries may have an image.
 #[derive(Debug, Default)]
 pub struct AtRegistries {

@@ -60,6 +60,29 @@ fn an_alias_keeps_the_tag_that_was_typed_and_every_verb_knows_it() {
 }
 
 #[test]
+fn a_new_image_is_named_as_its_alias_says_and_a_tag_is_not() {
+    let env = store_with(&["localhost/some"]);
+    let conf = env.write("names.conf", "[aliases]\nal = 'q.example/other'\n");
+    let with = |words: &[&str]| env.ok(["--registries-conf", conf.to_str().expect("a path in UTF-8")].iter().chain(words));
+    with(&["from", "--name", "c", "some"]);
+    for name in ["al", "al:2", "sub/al", "localhost/al"] {
+        with(&["commit", "-q", "c", name]);
+    }
+    with(&["tag", "some", "al:3"]);
+    let mut names: Vec<String> = env.ok(["images", "--format", "{{.Name}}:{{.Tag}}"]).lines().map(str::to_owned).collect();
+    names.sort();
+    let expected = [
+        "localhost/al:3",
+        "localhost/al:latest",
+        "localhost/some:latest",
+        "localhost/sub/al:latest",
+        "q.example/other:2",
+        "q.example/other:latest",
+    ];
+    assert_eq!(names, expected);
+}
+
+#[test]
 fn variables_flags_and_chosen_aliases_name_the_files() {
     let mut env = store_with(&["q.example/one", "q.example/two"]);
     env.write_home(".cache/containers/short-name-aliases.conf", "[aliases]\nal = 'q.example/one'\n");
