@@ -15,10 +15,10 @@ use super::hooks::Runner;
 use super::namespaces::{IdMaps, User};
 use super::native::Ground;
 use super::network::Connection;
-use super::network_helper::Service;
+use super::network_program::Service;
 use super::spec::{self, Facts};
 use super::{
-    Error, Isolation, ProcessUser, Request, Status, Terminal, chroot, lsm, native, network, network_helper, oci, ownership,
+    Error, Isolation, ProcessUser, Request, Status, Terminal, chroot, lsm, native, network, network_program, oci, ownership,
     seccomp, sources,
 };
 use crate::sys;
@@ -102,7 +102,7 @@ impl Prepared {
 /// Starts the program that serves a network namespace, if one does.
 fn serve(connection: &Connection, namespace: OwnedFd) -> Result<Option<Service>, Error> {
     match connection {
-        Connection::Helper(program) => network_helper::start(program, namespace).map(Some),
+        Connection::Helper(program) => network_program::start(program, namespace).map(Some),
         _ => Ok(None),
     }
 }

@@ -28,7 +28,7 @@ pub mod mount_args;
 pub mod namespaces;
 mod native;
 pub mod network;
-mod network_helper;
+mod network_program;
 pub mod oci;
 mod ownership;
 mod relabel;

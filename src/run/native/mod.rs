@@ -55,7 +55,7 @@ pub(super) use targets::Shape;
 
 use super::etc_files::ExtraFile;
 use super::hooks::Runner;
-use super::network_helper::Service;
+use super::network_program::Service;
 use super::{Error, RootChange, Status};
 use crate::conf::hooks::Stage;
 use crate::sys::seccomp::Instruction;

@@ -27,7 +27,7 @@ use super::engine::run_name;
 use super::etc_files::ExtraFile;
 use super::guardian::Guardian;
 use super::native::{self, Output, Placeholders, Signals};
-use super::network_helper::Service;
+use super::network_program::Service;
 use super::{Error, RootChange, Status, hooks, lsm};
 use crate::userns;
 use bundle::Bundle;
