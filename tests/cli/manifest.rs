@@ -61,6 +61,7 @@ fn what_is_wrong_is_said() {
     "#);
     let cases: &[(&[&str], &str)] = &[
         (&["create", "Bad:Name:X"], "Bad:Name:X"),
+        (&["create", ""], "parsing name \"\": invalid reference format"),
         (&["create", "--annotation", "x", "m"], "no \"=\" found in annotation \"x\""),
         (&["create", "--amend", "--replace", "m"], "--amend"),
         (&["create", "--amend", "one"], "that name is already in use"),

@@ -53,6 +53,11 @@ pub(crate) fn create(ctx: &Context, ui: &mut Ui, args: &CreateArgs) -> Result<Ex
     args::at_least(1, &args.operands)?;
     let annotations = annotations(&args.annotation)?;
     let Some((list, images)) = args.operands.split_first() else { return Ok(ExitCode::SUCCESS) };
+    if list.is_empty() {
+        return Err(CommandError::usage(
+            "encountered while expanding image name \"\": parsing name \"\": invalid reference format",
+        ));
+    }
     let mut platform = Platform::of_this_machine();
     platform.os = args.os.clone().unwrap_or(platform.os);
     platform.architecture = args.arch.clone().unwrap_or(platform.architecture);

@@ -141,7 +141,7 @@ impl<'a> Reach<'a> {
 
 /// Refuses an empty name, in Buildah's words.
 fn name(word: &str) -> Result<&str, CommandError> {
-    if word.is_empty() { Err(CommandError::usage("repository name must have at least one component")) } else { Ok(word) }
+    if word.is_empty() { Err(CommandError::usage("Invalid image name \"\"")) } else { Ok(word) }
 }
 
 /// An error about a list or an image, with what helps.
