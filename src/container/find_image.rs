@@ -22,6 +22,18 @@ pub struct Found {
     pub image: Image,
 }
 
+impl Found {
+    /// The name by which a registry is asked for the image that `operand` named: the stored one, but with the digest that was typed. A
+    /// tag may have moved there, and policy.json may say something of the digest alone.
+    pub fn name_at_registry(&self, operand: &str) -> Option<String> {
+        let stored = self.name.as_deref()?;
+        Some(match operand.split_once('@') {
+            Some((_, digest)) => format!("{}@{digest}", repository_of(stored)),
+            None => stored.to_owned(),
+        })
+    }
+}
+
 /// Why an operand names no image.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

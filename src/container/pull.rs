@@ -115,7 +115,7 @@ fn named(store: &Store, operand: &str, name: &str, fetch: &Fetch<'_>) -> Result<
     let of_store = |found: Found| Obtained { found, transport: None, warnings: Vec::new() };
     let unknown = || Error::Image(find_image::Error::NotKnown { operand: operand.to_owned() });
     // What is asked for again is what was found, not what a short name could mean besides.
-    let asked = here.as_ref().and_then(|found| found.name.clone()).filter(|_| !is_id(operand));
+    let asked = here.as_ref().and_then(|found| found.name_at_registry(name)).filter(|_| !is_id(operand));
     let asked = asked.as_deref().unwrap_or(name);
     let misfit = match &here {
         Some(found) => platform::misfit(store, operand, found, fetch)?,

@@ -32,6 +32,7 @@ mod registry;
 mod registry_faults;
 mod registry_layers;
 mod registry_names;
+mod registry_policy;
 mod registry_signatures;
 mod run;
 mod settings;

@@ -119,7 +119,7 @@ pub fn elsewhere(store: &Store, operand: &str, access: &Access<'_>) -> Result<Op
         None => match find_image(store, access.registries, operand) {
             Ok(found) if is_list(store, &found.image)? => return Ok(None),
             // What has no name has no registry, and neither has what was made here.
-            Ok(found) => match found.name.filter(|name| !name.starts_with("localhost/")) {
+            Ok(found) => match found.name_at_registry(operand).filter(|name| !name.starts_with("localhost/")) {
                 Some(name) => at_registry(store, &name, access, find_image::Error::NotKnown { operand: operand.to_owned() })?,
                 None => return Ok(None),
             },
