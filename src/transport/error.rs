@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use containers_storage::{Digest, archive, driver, store, tar_split};
 
@@ -219,6 +220,11 @@ impl Error {
     /// Whether the same may succeed a little later.
     pub(super) fn is_transient(&self) -> bool {
         matches!(self, Self::Registry { source, .. } if source.is_transient())
+    }
+
+    /// How long a registry wants to be left alone.
+    pub(super) fn asked_pause(&self) -> Option<Duration> {
+        self.registry().and_then(registry::Error::asked_pause)
     }
 
     /// What a registry said, if that is the reason.

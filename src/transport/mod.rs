@@ -121,11 +121,6 @@ pub trait Source: Send + Sync {
         let _ = (layer, blob, kind);
     }
 
-    /// How often a layer that broke off on its way from here is copied again from its beginning.
-    fn retry(&self) -> Retry {
-        NO_RETRY
-    }
-
     /// Told that the copy has failed: whoever still waits for something from here need not wait any longer.
     fn give_up(&self) {}
 }

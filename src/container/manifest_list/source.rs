@@ -12,7 +12,6 @@ use containers_storage::store::Store;
 use super::artifact::{self, Artifacts};
 use super::{Access, Error, Stored};
 use crate::conf::Policy;
-use crate::http::Retry;
 use crate::image::Manifest;
 use crate::image::location::{Location, StorageName};
 use crate::image::manifest::{Descriptor, Document, LayerType};
@@ -190,11 +189,6 @@ impl Source for ListSource<'_> {
         if let Some(Home::Place(source)) = self.home(&layer.blob.digest) {
             source.learned(layer, blob, kind);
         }
-    }
-
-    fn retry(&self) -> Retry {
-        // Its images may be at registries.
-        self.access.network.retry
     }
 
     fn blob(&self, blob: &Descriptor) -> Result<BlobStream<'static>, transport::Error> {

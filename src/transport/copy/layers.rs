@@ -120,10 +120,11 @@ fn layer(job: &Job<'_>, request: &LayerRequest<'_>, stop: &Stop) -> Result<Copie
         return Ok(skipped(job, request, blob));
     }
     (job.progress)(Progress::Blob(moving(request)));
-    let retry = [job.source.retry(), job.destination.retry()].into_iter().max_by_key(|retry| retry.count).unwrap_or_default();
+    let retry = job.destination.retry();
     let mut attempt = 0;
     loop {
-        // What a source does not give is not asked for again here: it tried itself.
+        // What a source does not give is not asked for again here: it tried itself. A destination did not: its requests for a layer
+        // are all of one attempt.
         let stream = read(job, request, stop)?;
         let error = match send(job, request, stream) {
             Ok(copied) => {
@@ -134,7 +135,7 @@ fn layer(job: &Job<'_>, request: &LayerRequest<'_>, stop: &Stop) -> Result<Copie
             Err(error) => return Err(error),
         };
         attempt += 1;
-        let Some(pause) = retry.pause(attempt, None) else { return Err(error) };
+        let Some(pause) = retry.pause(attempt, error.asked_pause()) else { return Err(error) };
         log::debug!("{}: {error}: copying it again", place(job, request));
         if !stop.pause(pause) {
             return Err(error);

@@ -2,6 +2,7 @@
 
 use std::io::{self, Read};
 use std::sync::Arc;
+use std::time::Duration;
 
 use containers_storage::Digest;
 
@@ -19,7 +20,7 @@ pub(super) struct Download {
     size: u64,
     at: u64,
     reader: Option<BodyReader>,
-    /// Attempts since the last byte.
+    /// Repetitions since the last byte.
     attempts: u32,
 }
 
@@ -27,15 +28,40 @@ impl Download {
     /// Asks for the blob. An answer that has another length is an error at once.
     pub(super) fn start(session: Arc<Session>, digest: &Digest, size: u64) -> Result<Self, Error> {
         let mut download = Self { session, digest: digest.clone(), size, at: 0, reader: None, attempts: 0 };
-        download.reader = Some(download.ask()?);
-        Ok(download)
+        loop {
+            match download.ask() {
+                Ok(reader) => {
+                    download.reader = Some(reader);
+                    return Ok(download);
+                }
+                Err(error) => {
+                    let pause = download.pause_after(&error);
+                    if !pause.is_some_and(|pause| download.waited(pause, &error)) {
+                        return Err(error);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The pause before the next repetition after an answer that is an error; none if there is no other.
+    fn pause_after(&self, error: &Error) -> Option<Duration> {
+        let next = self.attempts.saturating_add(1);
+        self.session.retry().pause(next, error.asked_pause()).filter(|_| error.is_transient())
+    }
+
+    /// Waits before a repetition, and counts it; `false` if there is nothing to wait for any more.
+    fn waited(&mut self, pause: Duration, error: &dyn std::error::Error) -> bool {
+        self.attempts = self.attempts.saturating_add(1);
+        log::debug!("blob {}, after {} of {} bytes: {error}: trying again", self.digest, self.at, self.size);
+        self.session.pause(pause)
     }
 
     /// The bytes from `at` on.
     fn ask(&self) -> Result<BodyReader, Error> {
         let path = format!("/v2/{}/blobs/{}", self.session.path(), self.digest);
         let range = (self.at > 0).then(|| ("Range", format!("bytes={}-", self.at)));
-        let response = self.session.send(Call {
+        let response = self.session.send_once(Call {
             method: Method::Get,
             target: Target::Path(path),
             headers: range.into_iter().collect(),
@@ -74,27 +100,30 @@ impl Download {
         Ok(reader)
     }
 
-    /// Pauses and asks again, or gives `error` back.
+    /// Pauses and asks again until there is an answer, or gives the last error back.
     fn resume(&mut self, error: io::Error) -> io::Result<()> {
         let transient =
             error.get_ref().and_then(|inner| inner.downcast_ref::<http::Error>()).is_none_or(http::Error::is_transient);
-        // The first attempt after some bytes came is made at once.
-        let pause = match self.attempts {
-            0 => Some(std::time::Duration::ZERO),
-            attempts => self.session.retry().pause(attempts, None),
-        };
-        let (true, Some(pause)) = (transient && self.session.retry().count > 0, pause) else { return Err(error) };
-        self.attempts += 1;
-        log::debug!("blob {} broke off after {} of {} bytes: {error}", self.digest, self.at, self.size);
-        if !self.session.pause(pause) {
+        let pause = self.session.retry().pause(self.attempts.saturating_add(1), None).filter(|_| transient);
+        // The first repetition after some bytes came is made at once.
+        let pause = pause.map(|pause| if self.attempts == 0 { Duration::ZERO } else { pause });
+        if !pause.is_some_and(|pause| self.waited(pause, &error)) {
             return Err(error);
         }
-        match self.ask() {
-            Ok(reader) => self.reader = Some(reader),
-            Err(again) if again.is_transient() => log::debug!("blob {}: {again}", self.digest),
-            Err(again) => return Err(io::Error::other(again)),
+        loop {
+            match self.ask() {
+                Ok(reader) => {
+                    self.reader = Some(reader);
+                    return Ok(());
+                }
+                Err(again) => {
+                    let pause = self.pause_after(&again);
+                    if !pause.is_some_and(|pause| self.waited(pause, &again)) {
+                        return Err(io::Error::other(again));
+                    }
+                }
+            }
         }
-        Ok(())
     }
 }
 

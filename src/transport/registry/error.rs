@@ -1,5 +1,8 @@
 //! What a registry answers instead of what was asked for, in words for people.
 
+use std::time::Duration;
+
+use jiff::Timestamp;
 use serde::Deserialize;
 
 use crate::conf::auth;
@@ -22,6 +25,8 @@ pub enum Error {
         code: String,
         /// The words.
         text: String,
+        /// The pause that it asks for.
+        pause: Option<Duration>,
     },
     /// Too many requests.
     #[error("toomanyrequests: {host} limits how much may be pulled or asked: {text}")]
@@ -30,6 +35,8 @@ pub enum Error {
         host: String,
         /// Its words.
         text: String,
+        /// The pause that it asks for.
+        pause: Option<Duration>,
     },
     /// Somebody who is not the registry would get the password.
     #[error("{host} wants the credentials to be sent to {realm}: {reason}")]
@@ -131,6 +138,15 @@ impl Error {
         }
     }
 
+    /// How long the server wants to be left alone (`Retry-After`).
+    pub fn asked_pause(&self) -> Option<Duration> {
+        match self {
+            Self::Refused { pause, .. } | Self::RateLimited { pause, .. } => *pause,
+            Self::Token { source, .. } => source.asked_pause(),
+            _ => None,
+        }
+    }
+
     /// How much it tells.
     pub fn relevance(&self) -> Relevance {
         match self {
@@ -175,12 +191,13 @@ struct Entry {
 /// The error that an answer is. Reads its body.
 pub(super) fn of(response: http::Response, host: &str) -> Error {
     let status = response.status();
+    let pause = response.header("Retry-After").and_then(|value| http::retry_after(value, Timestamp::now()));
     let body = response.read_all(MAX_BYTES).unwrap_or_default();
     let (code, text) = words(status, &body);
     if status == 429 {
-        return Error::RateLimited { host: host.to_owned(), text };
+        return Error::RateLimited { host: host.to_owned(), text, pause };
     }
-    Error::Refused { status, code, text }
+    Error::Refused { status, code, text, pause }
 }
 
 /// The code of the first error in a body, and what to print.
@@ -243,8 +260,8 @@ mod tests {
 
     #[test]
     fn a_rate_limit_tells_more_than_a_missing_image() {
-        let refused = |status| Error::Refused { status, code: String::new(), text: String::new() }.relevance();
-        let limited = Error::RateLimited { host: String::new(), text: String::new() }.relevance();
+        let refused = |status| Error::Refused { status, code: String::new(), text: String::new(), pause: None }.relevance();
+        let limited = Error::RateLimited { host: String::new(), text: String::new(), pause: None }.relevance();
         assert!(limited > refused(403) && refused(403) == refused(401) && refused(401) > refused(404));
         assert!(Error::Http(http::Error::NoHost { host: "x".into() }).relevance() > refused(404));
     }

@@ -4,8 +4,11 @@
 //! ```text
 //! first request  https ──(no TLS to be had, and the registry may be insecure)──▶ http
 //! 401            challenge ─▶ password, or token for the scopes ─▶ the same request once more
-//! 429, 5xx, cut  pause (Retry-After, else growing) ─▶ the same request, if it has no stream
+//! 429, 5xx, cut  pause (Retry-After, else growing) ─▶ the same request: `send`
 //! ```
+//!
+//! `send_once` leaves the last line to its caller, who repeats more than the request: the upload of a layer (`copy::layers`), of a small
+//! blob (`signatures`), and a blob on its way here (`download`). Nothing is repeated by two: N retries are N + 1 requests.
 //!
 //! Invariant: credentials and tokens go to the origin of the registry and, as `token` says, of its token server.
 
@@ -13,8 +16,6 @@ use std::collections::HashMap;
 use std::io::Read;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
-
-use jiff::Timestamp;
 
 use super::challenge::{self, Challenge};
 use super::error::{self, Error};
@@ -187,28 +188,32 @@ impl Session {
         Ok(Url::at(scheme, host, target).map_err(http::Error::from)?)
     }
 
-    /// Asks, and answers with any status but those of [`error::is_busy`] and 401, which are errors in the end.
+    /// Asks, again if need be, and answers with any status but those of [`error::is_busy`] and 401, which are errors in the end. A
+    /// stream cannot be sent again.
     pub(super) fn send(&self, mut call: Call<'_>) -> Result<Response, Error> {
-        if matches!(call.body, Body::Stream { .. }) {
-            let response = self.authorized(&mut call)?;
-            return if error::is_busy(response.status()) { Err(error::of(response, &self.domain)) } else { Ok(response) };
-        }
-        self.repeated(|| {
-            let response = self.authorized(&mut call)?;
-            if error::is_busy(response.status()) { Err(Busy::of(response, &self.domain)) } else { Ok(response) }
-        })
+        self.repeated(|| self.attempt(&mut call))
+    }
+
+    /// The same with one attempt.
+    pub(super) fn send_once(&self, mut call: Call<'_>) -> Result<Response, Error> {
+        self.attempt(&mut call)
+    }
+
+    fn attempt(&self, call: &mut Call<'_>) -> Result<Response, Error> {
+        let response = self.authorized(call)?;
+        if error::is_busy(response.status()) { Err(error::of(response, &self.domain)) } else { Ok(response) }
     }
 
     /// Does `attempt` until it succeeds or is not worth it any more.
-    pub(super) fn repeated<T, E: Into<Busy>>(&self, mut attempt: impl FnMut() -> Result<T, E>) -> Result<T, Error> {
+    pub(super) fn repeated<T>(&self, mut attempt: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
         let mut number = 0;
         loop {
-            let Busy { error, asked } = match attempt() {
+            let error = match attempt() {
                 Ok(done) => return Ok(done),
-                Err(error) => error.into(),
+                Err(error) => error,
             };
             number += 1;
-            let pause = if error.is_transient() { self.retry.pause(number, asked) } else { None };
+            let pause = if error.is_transient() { self.retry.pause(number, error.asked_pause()) } else { None };
             let Some(pause) = pause else { return Err(error) };
             log::debug!("{}: {error}: trying again in {} ms", self.domain, pause.as_millis());
             if !self.pause(pause) {
@@ -337,25 +342,6 @@ impl Session {
         let headers = call.headers.clone();
         let authorization = authorization.filter(|_| at_home);
         Ok(self.client.send(Request { method: call.method, url, headers, authorization, trust: &trust, payload })?)
-    }
-}
-
-/// An error, and the pause that the registry asked for.
-pub(super) struct Busy {
-    error: Error,
-    asked: Option<Duration>,
-}
-
-impl Busy {
-    fn of(response: Response, host: &str) -> Self {
-        let asked = response.header("Retry-After").and_then(|value| http::retry_after(value, Timestamp::now()));
-        Self { error: error::of(response, host), asked }
-    }
-}
-
-impl From<Error> for Busy {
-    fn from(error: Error) -> Self {
-        Self { error, asked: None }
     }
 }
 

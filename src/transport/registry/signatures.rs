@@ -168,6 +168,6 @@ pub(super) fn put_blob(session: &Session, bytes: &[u8]) -> Result<(), RegistryEr
     let digest = Digest::of(bytes);
     match upload::find(session, &digest)? {
         Some(size) if size == bytes.len() as u64 => Ok(()),
-        _ => upload::begin(session).and_then(|at| upload::end(session, &at, &digest, Body::Bytes(bytes))),
+        _ => session.repeated(|| upload::begin(session).and_then(|at| upload::end(session, &at, &digest, Body::Bytes(bytes)))),
     }
 }

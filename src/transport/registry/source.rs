@@ -153,10 +153,6 @@ impl Source for RegistrySource {
         Ok(BlobStream::new(Box::new(download), BlobId { digest: blob.digest.clone(), size: blob.size }))
     }
 
-    fn retry(&self) -> crate::http::Retry {
-        self.session.retry()
-    }
-
     fn give_up(&self) {
         self.session.give_up();
     }

@@ -60,7 +60,7 @@ impl Realm {
     }
 }
 
-/// Gets a token for `scopes`.
+/// Gets a token for `scopes`, with one attempt: whoever repeats the request that it is for asks for it again.
 pub(super) fn get(session: &Session, realm: &Realm, scopes: &[String]) -> Result<Token, Error> {
     let credentials = session.credentials()?;
     let base = session.origin();
@@ -112,11 +112,8 @@ fn by_query(
     parameters.extend(login.map(|(user, _)| ("account", user)));
     let authorization = login.map(|(user, password)| Authorization::basic(user, password));
     let url = realm.url.with_query(&parameters);
-    session.repeated(|| {
-        let (method, headers, payload) = (Method::Get, Vec::new(), Payload::None);
-        let request = Request { method, url: url.clone(), headers, authorization: authorization.as_ref(), trust, payload };
-        read(session, request)
-    })
+    let (method, headers, payload) = (Method::Get, Vec::new(), Payload::None);
+    read(session, Request { method, url, headers, authorization: authorization.as_ref(), trust, payload })
 }
 
 fn by_form(session: &Session, realm: &Realm, scopes: &[String], token: &str, trust: &Arc<Trust>) -> Result<Token, Error> {
@@ -129,14 +126,12 @@ fn by_form(session: &Session, realm: &Realm, scopes: &[String], token: &str, tru
     ];
     let form: Vec<String> = form.iter().map(|(name, value)| format!("{name}={}", encoded(value))).collect();
     let form = form.join("&");
-    session.repeated(|| {
-        let headers = vec![("Content-Type", "application/x-www-form-urlencoded".to_owned())];
-        // As a stream, so that no redirect gets the token.
-        let (mut reader, length) = (form.as_bytes(), Some(form.len() as u64));
-        let payload = Payload::Stream { reader: &mut reader, length };
-        let url = realm.url.clone();
-        read(session, Request { method: Method::Post, url, headers, authorization: None, trust, payload })
-    })
+    let headers = vec![("Content-Type", "application/x-www-form-urlencoded".to_owned())];
+    // As a stream, so that no redirect gets the token.
+    let (mut reader, length) = (form.as_bytes(), Some(form.len() as u64));
+    let payload = Payload::Stream { reader: &mut reader, length };
+    let url = realm.url.clone();
+    read(session, Request { method: Method::Post, url, headers, authorization: None, trust, payload })
 }
 
 fn read(session: &Session, request: Request<'_>) -> Result<Token, Error> {

@@ -6,6 +6,8 @@
 //! made on the way POST ─▶ PATCH with a stream ─▶ PUT ?digest
 //! ```
 //!
+//! An upload is asked for once, and its parts are sent once: whoever has the bytes begins anew.
+//!
 //! Invariant: the address that the registry gives for an upload may be another server's; what authorizes us is not sent there (known
 //! attacks A101, `session`).
 
@@ -43,7 +45,7 @@ pub(super) enum Mounted {
 pub(super) fn mount(session: &Session, digest: &Digest, from: &str) -> Result<Mounted, Error> {
     let target = format!("/v2/{}/blobs/uploads/?mount={digest}&from={from}", session.path());
     let scopes = vec![session.push_scope(), Session::pull_scope(from)];
-    let response = post(session, target, scopes)?;
+    let response = session.send(post(target, scopes))?;
     match response.status() {
         201 => Ok(Mounted::Yes),
         202 => Ok(Mounted::No(location(session, &response)?)),
@@ -53,21 +55,21 @@ pub(super) fn mount(session: &Session, digest: &Digest, from: &str) -> Result<Mo
 
 /// Begins an upload.
 pub(super) fn begin(session: &Session) -> Result<Url, Error> {
-    let response = post(session, format!("/v2/{}/blobs/uploads/", session.path()), vec![session.push_scope()])?;
+    let target = format!("/v2/{}/blobs/uploads/", session.path());
+    let response = session.send_once(post(target, vec![session.push_scope()]))?;
     if response.status() != 202 {
         return Err(error::of(response, session.host()));
     }
     location(session, &response)
 }
 
-fn post(session: &Session, target: String, scopes: Vec<String>) -> Result<Response, Error> {
-    let (headers, body) = (Vec::new(), Body::None);
-    session.send(Call { method: Method::Post, target: Target::Path(target), headers, scopes, body })
+fn post(target: String, scopes: Vec<String>) -> Call<'static> {
+    Call { method: Method::Post, target: Target::Path(target), headers: Vec::new(), scopes, body: Body::None }
 }
 
 /// Sends a part of a blob, and answers with where to go on.
 pub(super) fn send(session: &Session, at: &Url, body: Body<'_>) -> Result<Url, Error> {
-    let response = session.send(Call {
+    let response = session.send_once(Call {
         method: Method::Patch,
         target: Target::At(at.clone()),
         headers: vec![("Content-Type", "application/octet-stream".to_owned())],
@@ -83,7 +85,7 @@ pub(super) fn send(session: &Session, at: &Url, body: Body<'_>) -> Result<Url, E
 /// Ends an upload, perhaps with all of its bytes.
 pub(super) fn end(session: &Session, at: &Url, digest: &Digest, body: Body<'_>) -> Result<(), Error> {
     let at = at.with_query(&[("digest", digest.as_str())]);
-    let response = session.send(Call {
+    let response = session.send_once(Call {
         method: Method::Put,
         target: Target::At(at),
         headers: vec![("Content-Type", "application/octet-stream".to_owned())],
@@ -112,7 +114,9 @@ pub(super) fn put_manifest(session: &Session, selector: &str, bytes: &[u8], medi
 pub(super) fn cancel(session: &Session, at: &Url) {
     let scopes = vec![session.push_scope()];
     let (headers, body) = (Vec::new(), Body::None);
-    if let Err(error) = session.send(Call { method: Method::Delete, target: Target::At(at.clone()), headers, scopes, body }) {
+    if let Err(error) =
+        session.send_once(Call { method: Method::Delete, target: Target::At(at.clone()), headers, scopes, body })
+    {
         log::debug!("{}: giving an upload up: {error}", session.host());
     }
 }
