@@ -12,7 +12,7 @@ use crate::conf::ContainersConf;
 use crate::container::push::{self, Afterwards, Options};
 use crate::image::Format;
 use crate::transport::compression::{Algorithm, Method};
-use crate::transport::copy::{Instances, LayerCompression, Platform, Recompress, Uncompressed};
+use crate::transport::copy::{Instances, LayerCompression, Platform, Recompress, Uncompressed, Variants};
 
 /// Push an image of the store to another place
 ///
@@ -97,7 +97,7 @@ impl CompressionArgs {
             (algorithm, level) => Some(Method::new(algorithm.unwrap_or(Algorithm::Gzip), level)?),
         };
         let recompress = if self.force_compression { Recompress::OtherAlgorithm } else { Recompress::Never };
-        Ok(LayerCompression { method, recompress, uncompressed: Uncompressed::default() })
+        Ok(LayerCompression { method, recompress, uncompressed: Uncompressed::default(), variants: Variants::NONE })
     }
 }
 

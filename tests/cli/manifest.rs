@@ -4,6 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
+use crate::harness::registry::{PROGRAM, Registry};
 use crate::harness::{TestEnv, skip_without};
 
 /// `one` for this machine, `two` for arm64.
@@ -91,7 +92,6 @@ fn what_is_wrong_is_said() {
         (&["push", "--format", "v2s2", "l", "oci:x"], "does not take manifests in the format Docker v2s2"),
         (&["push", "--sign-by", "x", "l", "dir:x"], "signing the image"),
         (&["push", "--sign-by", "x", "l", "oci:x"], "cannot hold signatures"),
-        (&["push", "--add-compression", "zstd", "l", "dir:x"], "one compression"),
     ];
     for (words, said) in cases {
         let output = env.run(std::iter::once("manifest").chain(words.iter().copied()));
@@ -334,6 +334,111 @@ fn a_pushed_list_tells_its_digest_and_may_go() {
         serde_json::from_slice(&blob(&env, "zstd", &index(&env, "zstd")["manifests"][0]["digest"])).expect("JSON");
     assert_eq!(manifest["layers"][0]["mediaType"], "application/vnd.oci.image.layer.v1.tar+zstd");
     env.assert_store_is_clean();
+}
+
+/// Each entry as its architecture, the annotations, and what its layers' media type ends with.
+const TOLD: &str = r#"told() {
+    skopeo inspect --raw --tls-verify=false $1 >raw
+    jq -c '.manifests[] | [.digest, .platform.architecture, .annotations]' raw | while read -r entry; do
+        digest=$(echo "$entry" | jq -r '.[0]')
+        ending=$(skopeo inspect --raw --tls-verify=false ${1%:*}@$digest | jq -r '.layers[].mediaType | sub(".*[+.]"; "")' | sort -u | tr '\n' ' ')
+        echo "$entry" | jq -r --arg ending "$ending" '"\(.[1]) \(.[2]["io.github.containers.compression.zstd"]) \($ending)"'
+    done
+}
+"#;
+
+#[test]
+fn images_are_pushed_in_another_compression_as_well() {
+    if skip_without(&[PROGRAM, "skopeo", "podman", "jq"]) {
+        return;
+    }
+    let (env, registry) = (world(), Registry::plain());
+    let script = |text: &str| {
+        env.shell(&format!("set -eu; R={}; insecure=--tls-verify=false\n{TOLD}\n{text}", registry.host())).success()
+    };
+    env.ok(["manifest", "create", "l", "one", "two"]);
+    let told = script(
+        "coracle manifest push $insecure --add-compression zstd --digestfile digest l docker://$R/l:x 2>err
+         told docker://$R/l:x; test $(cat digest) = sha256:$(sha256sum raw | cut -d' ' -f1)
+         grep -c 'Replicating image .*/4)' err
+         # Both have the same configuration, and only annotations that they need.
+         for digest in $(jq -r '.manifests[].digest' raw); do skopeo inspect --raw $insecure docker://$R/l@$digest | jq -r .config.digest; done | sort | uniq -c | awk '{ print $1 }'",
+    );
+    assert_eq!(told, "amd64 null gzip \narm64 null gzip \namd64 true zstd \narm64 true zstd \n2\n2\n2");
+    // Who knows no zstd in lists takes the first, and we take the other.
+    let taken = script(
+        "layer() { skopeo inspect --raw --tls-verify=false docker://$R/l@$(jq -r \".manifests[$1].digest\" raw) | jq -r '.layers[0].digest'; }
+         first=$(layer 0); third=$(layer 2); test $first != $third
+         test $(skopeo inspect --tls-verify=false --override-arch amd64 docker://$R/l:x | jq -r '.Layers[0]') = $first
+         skopeo copy -q --all --src-tls-verify=false docker://$R/l:x dir:all; ls all/*.manifest.json | wc -l
+         podman() { command podman --root pg --runroot pr --storage-driver vfs \"$@\"; }
+         podman pull -q $insecure --arch amd64 $R/l:x >id
+         podman pull -q $insecure $R/l@$(jq -r '.manifests[2].digest' raw) >other; cmp id other
+         coracle rmi one two l >/dev/null
+         coracle pull -q $insecure --arch amd64 $R/l:x >ours; cmp id ours
+         coracle push -q $R/l:x dir:layers; test $(jq -r '.layers[].digest' layers/manifest.json) = $third",
+    );
+    assert_eq!(taken, "4");
+    // What is there already is not made again.
+    let again = script(
+        "coracle manifest create again >/dev/null; coracle manifest add $insecure --all again docker://$R/l:x >/dev/null
+         coracle manifest push -q $insecure --add-compression gzip,zstd --add-compression zstd again docker://$R/again:x
+         told docker://$R/again:x | sort | uniq -c | awk '{ print $1, $2, $3, $4 }'",
+    );
+    assert_eq!(again, "1 amd64 null gzip\n1 amd64 true zstd\n1 arm64 null gzip\n1 arm64 true zstd");
+    env.assert_store_is_clean();
+}
+
+#[test]
+fn a_further_compression_goes_with_a_format_of_the_images() {
+    let env = world();
+    env.ok(["manifest", "create", "l", "one"]);
+    let endings = |layout: &str| -> Vec<(String, bool)> {
+        let index = index(&env, layout);
+        let entries = index["manifests"].as_array().expect("entries").clone();
+        entries
+            .iter()
+            .map(|entry| {
+                let manifest: Value = serde_json::from_slice(&blob(&env, layout, &entry["digest"])).expect("JSON");
+                let ending = manifest["layers"][0]["mediaType"]
+                    .as_str()
+                    .expect("a type")
+                    .rsplit('+')
+                    .next()
+                    .unwrap_or_default()
+                    .to_owned();
+                (ending, entry["annotations"]["io.github.containers.compression.zstd"] == "true")
+            })
+            .collect()
+    };
+    let push = |layout: &str, flags: &[&str]| {
+        let place = format!("oci:{layout}:x");
+        let arguments = [&["manifest", "push", "-q"], flags, &["l", &place]].concat();
+        env.run(arguments)
+    };
+    let (gzip, zstd) = (("gzip".to_owned(), false), ("zstd".to_owned(), true));
+    let cases: &[(&[&str], &[&(String, bool)])] = &[
+        (&["--compression-format=zstd", "--force-compression", "--add-compression=gzip"], &[&gzip, &zstd]),
+        (&["--compression-format=gzip", "--force-compression", "--add-compression=zstd,gzip"], &[&gzip, &zstd]),
+        (&["--compression-format=zstd", "--add-compression=zstd"], &[&zstd]),
+        (&["--add-compression=gzip"], &[&gzip]),
+    ];
+    for (number, (flags, want)) in cases.iter().enumerate() {
+        let layout = format!("out{number}");
+        push(&layout, flags).success();
+        assert_eq!(endings(&layout).iter().collect::<Vec<_>>(), *want, "{flags:?}");
+    }
+    let wrong: &[(&[&str], &str)] = &[
+        (&["--add-compression=lz4"], "cannot find compressor for \"lz4\""),
+        (&["--add-compression=gzip,zstd:chunked"], "zstd:chunked"),
+        (&["--add-compression=zstd", "--format=v2s2"], "zstd compression is not supported for docker images"),
+        (&["--add-compression=zstd", "--all=false"], "--add-compression together with --all=false"),
+    ];
+    for (flags, want) in wrong {
+        let said = push("wrong", flags).failure(125);
+        assert!(said.contains(want), "{said}");
+        assert!(!env.work().join("wrong").exists(), "{flags:?}");
+    }
 }
 
 #[test]

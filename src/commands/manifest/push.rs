@@ -10,6 +10,7 @@ use crate::commands::progress;
 use crate::commands::push::{CompressionArgs, format};
 use crate::commands::{CommandError, Context, Ui, args};
 use crate::container::push::{self as verb, Afterwards, Options};
+use crate::transport::compression::Algorithm;
 use crate::transport::copy::{Instances, LayerCompression, Recompress, Uncompressed};
 
 /// Push a manifest list and its images to another place
@@ -20,6 +21,10 @@ pub(crate) struct PushArgs {
     /// List, and where to
     #[arg(value_name = "LIST [DESTINATION]")]
     operands: Vec<String>,
+
+    /// Push each image in this compression as well, if none of its platform has it: gzip or zstd
+    #[arg(long, value_name = "FORMAT")]
+    add_compression: Vec<String>,
 
     /// Push the images with the list; without, they must be there already (default: true)
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
@@ -70,6 +75,12 @@ pub(crate) fn push(ctx: &Context, ui: &mut Ui, args: &PushArgs) -> Result<ExitCo
         // As with Buildah: who names a format for a list wants all of its layers in it.
         compression.recompress = Recompress::OtherAlgorithm;
     }
+    let additional = args.add_compression.iter().flat_map(|words| words.split(','));
+    compression.variants = additional.map(str::parse::<Algorithm>).collect::<Result<_, _>>()?;
+    let instances = if args.all.unwrap_or(true) { Instances::All } else { Instances::IndexOnly };
+    if instances == Instances::IndexOnly && !compression.variants.is_empty() {
+        return Err(CommandError::usage("cannot set --add-compression together with --all=false: it pushes images"));
+    }
     find(ctx, list)?;
     let trust = access::policy_file(ctx)?;
     let temp_dir = ctx.temp_dir();
@@ -80,7 +91,7 @@ pub(crate) fn push(ctx: &Context, ui: &mut Ui, args: &PushArgs) -> Result<ExitCo
         trust: &trust,
         temp_dir: &temp_dir,
         network: &network,
-        instances: if args.all.unwrap_or(true) { Instances::All } else { Instances::IndexOnly },
+        instances,
         format: args.format.as_deref().map(format).transpose()?,
         compression: LayerCompression { uncompressed: Uncompressed::AsDestination, ..compression },
         signatures: args.signatures.resolve(),

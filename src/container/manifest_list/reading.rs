@@ -219,6 +219,7 @@ impl Opened<'_> {
                 size: entry.size,
                 media_type: entry.media_type.clone(),
                 platform: None,
+                details: index::Details::default(),
             },
         )
         .map_err(failed)?;

@@ -13,6 +13,7 @@ use super::{Descriptor, Document, Error, Manifest};
 use crate::golang::json;
 
 /// A JSON object as its members in their order, each value as it was written.
+#[derive(Debug, Clone)]
 pub struct Members(pub Vec<(String, Box<RawValue>)>);
 
 impl<'de> Deserialize<'de> for Members {
@@ -64,6 +65,12 @@ impl Members {
         self.0.retain(|(known, _)| known != name);
     }
 
+    /// An array of objects.
+    pub fn array(items: &[Self]) -> Result<Box<RawValue>, serde_json::Error> {
+        let texts = items.iter().map(Self::to_text).collect::<Result<Vec<_>, _>>()?;
+        RawValue::from_string(format!("[{}]", texts.join(",")))
+    }
+
     /// The object as text.
     pub fn to_text(&self) -> Result<String, serde_json::Error> {
         let mut out = String::from("{");
@@ -86,16 +93,8 @@ pub fn edit_each(
     edit: &mut dyn FnMut(usize, &mut Members) -> Result<(), serde_json::Error>,
 ) -> Result<Box<RawValue>, serde_json::Error> {
     let mut items: Vec<Members> = serde_json::from_str(array.get())?;
-    let mut out = String::from("[");
-    for (at, members) in items.iter_mut().enumerate() {
-        edit(at, members)?;
-        if at > 0 {
-            out.push(',');
-        }
-        out.push_str(&members.to_text()?);
-    }
-    out.push(']');
-    RawValue::from_string(out)
+    items.iter_mut().enumerate().try_for_each(|(at, members)| edit(at, members))?;
+    Members::array(&items)
 }
 
 /// Sets what a descriptor says of its bytes.

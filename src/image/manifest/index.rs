@@ -2,6 +2,8 @@
 //!
 //! Invariant: at most [`MAX_INSTANCES`] of them; a document that came in is never written anew here.
 
+use std::collections::BTreeMap;
+
 use containers_storage::Digest;
 use serde::Deserialize;
 
@@ -9,6 +11,11 @@ use super::{DOCKER_LIST, Document, Error, OCI_INDEX};
 
 /// The most instances that an index may have.
 pub const MAX_INSTANCES: usize = 1000;
+
+/// The annotation of an instance in an OCI index whose layers need Zstandard, as containers/image writes it.
+pub const ZSTD_ANNOTATION: &str = "io.github.containers.compression.zstd";
+/// Its only value.
+pub const ZSTD_ANNOTATION_VALUE: &str = "true";
 
 /// What an image must run on.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -58,6 +65,27 @@ pub struct Instance {
     pub media_type: String,
     /// What it runs on, if the index says so.
     pub platform: Option<Platform>,
+    /// What else the index says of that.
+    pub details: Details,
+}
+
+/// What an index says of an instance that this program asks of no machine.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Details {
+    /// `os.version`, which Windows needs.
+    pub os_version: String,
+    /// `os.features`, sorted.
+    pub os_features: Vec<String>,
+    /// Whether an annotation says that its layers need Zstandard.
+    pub needs_zstd: bool,
+}
+
+impl Instance {
+    /// Whether both run on the same machines.
+    pub fn runs_as(&self, other: &Self) -> bool {
+        let (ours, theirs) = (&self.details, &other.details);
+        self.platform == other.platform && ours.os_version == theirs.os_version && ours.os_features == theirs.os_features
+    }
 }
 
 /// An index that was read.
@@ -84,6 +112,7 @@ struct RawInstance {
     digest: Digest,
     size: u64,
     platform: Option<RawPlatform>,
+    annotations: Option<BTreeMap<String, Option<String>>>,
 }
 
 #[derive(Deserialize)]
@@ -93,6 +122,25 @@ struct RawPlatform {
     #[serde(default)]
     os: String,
     variant: Option<String>,
+    #[serde(rename = "os.version")]
+    os_version: Option<String>,
+    #[serde(rename = "os.features")]
+    os_features: Option<Vec<String>>,
+}
+
+impl RawInstance {
+    fn details(&self, media_type: &str) -> Details {
+        let told = self.annotations.as_ref().and_then(|annotations| annotations.get(ZSTD_ANNOTATION)?.as_deref());
+        let platform = self.platform.as_ref();
+        let mut os_features = platform.and_then(|platform| platform.os_features.clone()).unwrap_or_default();
+        os_features.sort_unstable();
+        Details {
+            os_version: platform.and_then(|platform| platform.os_version.clone()).unwrap_or_default(),
+            os_features,
+            // A Docker list has no annotations.
+            needs_zstd: media_type == OCI_INDEX && told == Some(ZSTD_ANNOTATION_VALUE),
+        }
+    }
 }
 
 impl Index {
@@ -113,6 +161,7 @@ impl Index {
         let given = index.media_type.as_deref().filter(|text| !text.is_empty()).or(media_type);
         let media_type = if given == Some(DOCKER_LIST) { DOCKER_LIST } else { OCI_INDEX };
         let instances = manifests.into_iter().map(|instance| Instance {
+            details: instance.details(media_type),
             digest: instance.digest,
             size: instance.size,
             media_type: instance.media_type,
@@ -135,15 +184,23 @@ impl Index {
         Digest::of(&self.raw)
     }
 
-    /// The instance for a platform: of those for its system and architecture the one with the best variant, and of several such
-    /// the first.
+    /// The instance for a platform: of those for its system and architecture the one with the best variant, of several such one that
+    /// says that it is compressed with Zstandard, and of several such the first.
     pub fn choose(&self, wanted: &Platform) -> Option<&Instance> {
         let fits = |instance: &&Instance, variant: &str| {
             instance.platform.as_ref().is_some_and(|platform| {
                 platform.os == wanted.os && platform.architecture == wanted.architecture && platform.variant == variant
             })
         };
-        wanted.variants().into_iter().find_map(|variant| self.instances.iter().find(|instance| fits(instance, variant)))
+        wanted.variants().into_iter().find_map(|variant| {
+            let mut fitting = self.instances.iter().filter(|instance| fits(instance, variant));
+            let first = fitting.next()?;
+            if first.details.needs_zstd {
+                Some(first)
+            } else {
+                fitting.find(|instance| instance.details.needs_zstd).or(Some(first))
+            }
+        })
     }
 }
 
@@ -187,6 +244,31 @@ mod tests {
         ];
         for (architecture, variant, place) in cases {
             assert_eq!(chosen(&all, architecture, variant), place, "{architecture}/{variant}");
+        }
+    }
+
+    #[test]
+    fn zstd_is_chosen_where_the_platform_fits_alike() {
+        let text = |media_type: &str, marks: [(&str, &str); 3]| {
+            let entries: Vec<String> = marks.iter().zip(["v7", "v7", "v6"]).map(|((name, mark), variant)| format!(
+                r#"{{"mediaType":"m","digest":"{}","size":1,"annotations":{{"{ZSTD_ANNOTATION}":"{mark}"}},"platform":{{"os":"linux","architecture":"arm","variant":"{variant}"}}}}"#,
+                Digest::of(name.as_bytes()),
+            )).collect();
+            Index::parse(format!(r#"{{"schemaVersion":2,"manifests":[{}]}}"#, entries.join(",")).as_bytes(), Some(media_type))
+                .unwrap()
+        };
+        let cases = [
+            (OCI_INDEX, ["", "true", "true"], "v7", 1),
+            (OCI_INDEX, ["true", "", ""], "v7", 0),
+            (OCI_INDEX, ["", "", "true"], "v7", 0),
+            (OCI_INDEX, ["", "yes", ""], "v7", 0),
+            (OCI_INDEX, ["true", "true", ""], "v7", 0),
+            (OCI_INDEX, ["true", "true", ""], "v6", 2),
+            (DOCKER_LIST, ["", "true", ""], "v7", 0),
+        ];
+        for (media_type, [a, b, c], variant, place) in cases {
+            let index = text(media_type, [("1", a), ("2", b), ("3", c)]);
+            assert_eq!(chosen(&index, "arm", variant), Some(place), "{media_type} {a:?} {b:?} {c:?} {variant}");
         }
     }
 

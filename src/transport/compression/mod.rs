@@ -34,7 +34,7 @@ impl Algorithm {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidMethod {
     /// No such algorithm.
-    #[error("unknown compression format {0:?}: gzip and zstd are written")]
+    #[error("cannot find compressor for {0:?}: gzip and zstd are written")]
     Unknown(String),
     /// Known, and not written by us.
     #[error("compression format \"zstd:chunked\" is not written yet: plain \"zstd\" is read by the same tools")]

@@ -3,14 +3,15 @@
 use containers_storage::Digest;
 
 use super::plan::{self, Changed};
+use super::variants::{self, Variant, Variants};
 use super::{CopyOptions, Existing, Instances, LayerCompression, Progress, Recompress, Uncompressed};
 use super::{layers, read_config, read_instance};
 use crate::conf::policy::Requirement;
-use crate::image::manifest::edit::{Members, edit_each, set_descriptor};
-use crate::image::manifest::index::{Index, Instance};
-use crate::image::manifest::{self, Document};
+use crate::image::manifest::index::{Index, Instance, MAX_INSTANCES};
+use crate::image::manifest::{self, Document, LayerType};
 use crate::image::signature::{Kind, kind_of};
 use crate::image::{Format, ImageConfig, Manifest, Reference};
+use crate::transport::compression::Method;
 use crate::transport::{Destination, Error, InIndex, Source, trust};
 
 /// What a copy needs all the way.
@@ -24,14 +25,20 @@ pub(super) struct Job<'a> {
 }
 
 /// How the layers of a signed image are copied: as they are.
-const UNCHANGED: LayerCompression =
-    LayerCompression { method: None, recompress: Recompress::Never, uncompressed: Uncompressed::Keep };
+const UNCHANGED: LayerCompression = LayerCompression {
+    method: None,
+    recompress: Recompress::Never,
+    uncompressed: Uncompressed::Keep,
+    variants: Variants::NONE,
+};
 
 /// A document as the destination has it.
 pub(super) struct Written {
     pub(super) digest: Digest,
     pub(super) size: u64,
     pub(super) media_type: String,
+    /// The kinds of its layers; none of what is no image.
+    pub(super) layers: Vec<Option<LayerType>>,
 }
 
 impl Job<'_> {
@@ -134,6 +141,10 @@ impl Job<'_> {
             digest: manifest.digest(),
             size: manifest.bytes().len() as u64,
             media_type: manifest.media_type().to_owned(),
+            layers: match manifest.is_artifact() {
+                true => Vec::new(),
+                false => manifest.layers.iter().map(|layer| LayerType::of(&layer.media_type)).collect(),
+            },
         })
     }
 
@@ -145,6 +156,8 @@ impl Job<'_> {
         }
         trust::require(self.source, self.requirements, index.bytes(), None)?;
         let signatures = self.signatures(None)?;
+        let wanted = self.options.compression.variants;
+        plan::allows_variants(wanted, self.options)?;
         let total = index.instances.len();
         let count = if self.options.instances == Instances::IndexOnly { 0 } else { total };
         (self.progress)(Progress::Instances { count, total });
@@ -153,9 +166,10 @@ impl Job<'_> {
             (self.progress)(Progress::Instance { digest: &instance.digest, number: at + 1, count });
             copied.push(self.instance(instance)?);
         }
-        let oci = plan::index_is_oci(index, self.options, &accepts);
+        let added = self.variants(index, &copied)?;
+        let oci = plan::index_is_oci(index, self.options, &accepts) || variants::any_needs_zstd(&added);
         let media_type = if oci { manifest::OCI_INDEX } else { manifest::DOCKER_LIST };
-        let edited = edited(index, media_type, &copied);
+        let edited = variants::edited(index, media_type, &copied, &added);
         let bytes = edited.map_err(|source| Error::Manifest { place: self.source.name(), source: source.into() })?;
         if !signatures.is_empty() && bytes != index.bytes() {
             return Err(Error::SignaturesLost { place: self.source.name() });
@@ -163,7 +177,45 @@ impl Job<'_> {
         (self.progress)(Progress::Index);
         self.destination.put_index(&bytes, media_type)?;
         self.put_signatures(signatures, &Digest::of(&bytes), None)?;
-        Ok(Written { digest: Digest::of(&bytes), size: bytes.len() as u64, media_type: media_type.to_owned() })
+        Ok(Written {
+            digest: Digest::of(&bytes),
+            size: bytes.len() as u64,
+            media_type: media_type.to_owned(),
+            layers: Vec::new(),
+        })
+    }
+
+    /// Copies images of an index once more, in the compressions that are wanted besides their own.
+    fn variants(&self, index: &Index, copied: &[Written]) -> Result<Vec<Variant>, Error> {
+        let missing = variants::missing(index, copied, self.options.compression.variants);
+        let count = copied.len() + missing.len();
+        if count > MAX_INSTANCES {
+            let place = self.source.name();
+            return Err(Error::Impossible(format!("{place} would become a list of {count} images (limit {MAX_INSTANCES})")));
+        }
+        let mut added: Vec<Variant> = Vec::with_capacity(missing.len());
+        for (number, (of, algorithm)) in (copied.len() + 1..).zip(missing) {
+            let Some(instance) = index.instances.get(of) else { continue };
+            (self.progress)(Progress::Replicating { digest: &instance.digest, number, count });
+            // They are for another manifest.
+            if !self.signatures(Some(&instance.digest))?.is_empty() {
+                return Err(Error::SignaturesLost { place: self.source.name() });
+            }
+            let compression = LayerCompression {
+                method: Method::new(algorithm, None).ok(),
+                recompress: Recompress::OtherAlgorithm,
+                uncompressed: Uncompressed::Compress,
+                variants: Variants::NONE,
+            };
+            let options = CopyOptions { compression, ..self.options.clone() };
+            let written = Job { options: &options, ..*self }.instance(instance)?;
+            let known =
+                copied.iter().chain(added.iter().map(|variant| &variant.written)).any(|other| other.digest == written.digest);
+            if !known {
+                added.push(Variant { of, written });
+            }
+        }
+        Ok(added)
     }
 
     fn instance(&self, instance: &Instance) -> Result<Written, Error> {
@@ -174,46 +226,5 @@ impl Job<'_> {
                 Err(Error::Document { place: self.source.name(), problem })
             }
         }
-    }
-}
-
-/// The index with what its instances became; its own bytes if nothing did.
-fn edited(index: &Index, media_type: &str, copied: &[Written]) -> Result<Vec<u8>, serde_json::Error> {
-    let same = |at: usize| index.instances.get(at).zip(copied.get(at)).is_none_or(|(old, new)| old.digest == new.digest);
-    if media_type == index.media_type && (0..copied.len()).all(same) {
-        return Ok(index.bytes().to_vec());
-    }
-    let mut document: Members = serde_json::from_slice(index.bytes())?;
-    if let Some(array) = document.get("manifests").filter(|_| !index.instances.is_empty()) {
-        let edited = edit_each(array, &mut |at, members| match copied.get(at) {
-            Some(new) if !same(at) => set_descriptor(members, &new.media_type, &new.digest, new.size),
-            _ => Ok(()),
-        })?;
-        document.set("manifests", &edited)?;
-    }
-    document.set("mediaType", media_type)?;
-    Ok(document.to_text()?.into_bytes())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_index_changes_only_where_its_images_did() {
-        let (one, two) = (Digest::of(b"1"), Digest::of(b"2"));
-        let text = format!(
-            r#"{{"schemaVersion":2,"x":[1, 2],"manifests":[{{"mediaType":"a","digest":"{one}","size":1,"platform":{{"os":"linux","architecture":"arm"}}}},{{"mediaType":"b","size":2,"digest":"{two}"}}]}}"#
-        );
-        let index = Index::parse(text.as_bytes(), None).unwrap();
-        let written = |digest: &Digest, size| Written { digest: digest.clone(), size, media_type: "n".into() };
-        let unchanged = edited(&index, manifest::OCI_INDEX, &[written(&one, 1), written(&two, 2)]).unwrap();
-        assert_eq!(unchanged, text.as_bytes());
-        let three = Digest::of(b"3");
-        let changed = edited(&index, manifest::OCI_INDEX, &[written(&one, 1), written(&three, 3)]).unwrap();
-        let changed = String::from_utf8(changed).unwrap();
-        assert!(changed.contains(r#""x":[1, 2]"#), "{changed}");
-        assert!(changed.contains(&format!(r#"{{"mediaType":"n","size":3,"digest":"{three}"}}"#)), "{changed}");
-        assert!(changed.contains(&format!(r#"{{"mediaType":"a","digest":"{one}","size":1,"platform""#)), "{changed}");
     }
 }

@@ -3,6 +3,7 @@
 //! ```text
 //! mod     options, policy, which image        job     one image, or an index of them: config, layers, documents
 //! layers  each layer's way, several at once   plan    what becomes of a layer; the manifest for it (pure)
+//! variants  images in several compressions: which are missing, the index that names them (pure)
 //! ```
 //!
 //! Invariant: the order is layers, config, manifest, index, so that whatever is there names only what is there.
@@ -10,12 +11,14 @@
 mod job;
 mod layers;
 mod plan;
+mod variants;
 
 use std::io::Read;
 
 use containers_storage::{Digest, ImageId};
 
 use self::job::Job;
+pub use self::variants::Variants;
 use super::compression::Method;
 use super::{BlobId, Destination, Error, InIndex, RawManifest, Source, blob, trust};
 use crate::conf::Policy;
@@ -67,6 +70,8 @@ pub struct LayerCompression {
     pub recompress: Recompress,
     /// What becomes of uncompressed layers.
     pub uncompressed: Uncompressed,
+    /// Compressions that images of an index are wanted in besides what the above makes of them (`--add-compression`).
+    pub variants: Variants,
 }
 
 /// How an image is copied.
@@ -140,6 +145,15 @@ pub enum Progress<'a> {
         /// Of how many.
         count: usize,
     },
+    /// One image of an index once more, in another compression.
+    Replicating {
+        /// The manifest of the image that it is made of.
+        digest: &'a Digest,
+        /// Which, counted from 1, after all those of the index.
+        number: usize,
+        /// Of how many.
+        count: usize,
+    },
     /// The layers of an image are copied now.
     Layers {
         /// How many.
@@ -179,6 +193,7 @@ impl Progress<'_> {
             Self::Signatures => "Getting image source signatures".to_owned(),
             Self::Instances { count, total } => format!("Copying {count} of {total} images in list"),
             Self::Instance { digest, number, count } => format!("Copying image {digest} ({number}/{count})"),
+            Self::Replicating { digest, number, count } => format!("Replicating image {digest} ({number}/{count})"),
             Self::Blob(layer) => format!("Copying blob {}", layer.digest),
             Self::Skipped(layer) => format!("Copying blob {} skipped: already exists", layer.digest),
             Self::Config(digest) => format!("Copying config {digest}"),

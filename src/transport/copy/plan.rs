@@ -3,7 +3,7 @@
 use containers_storage::Digest;
 use containers_storage::archive::Compression;
 
-use super::{CopyOptions, LayerCompression, Recompress, Uncompressed};
+use super::{CopyOptions, Instances, LayerCompression, Recompress, Uncompressed, Variants};
 use crate::image::manifest::index::Index;
 use crate::image::manifest::{self, Descriptor, LayerType};
 use crate::image::{Format, ImageConfig, Manifest};
@@ -76,10 +76,23 @@ pub(super) fn format(own: Format, options: &CopyOptions<'_>, accepts: &Accepts, 
         // Only OCI has a media type for Zstandard.
         return match options.format {
             None if accepts.formats.contains(&Format::Oci) => Ok(Format::Oci),
-            _ => Err(Error::Impossible("zstd compression is not supported for docker images: use --format oci".to_owned())),
+            _ => Err(Error::Impossible(NO_ZSTD.to_owned())),
         };
     }
     Ok(wanted)
+}
+
+const NO_ZSTD: &str = "zstd compression is not supported for docker images: use --format oci";
+
+/// Refuses further compressions that cannot be had, before anything is copied.
+pub(super) fn allows_variants(wanted: Variants, options: &CopyOptions<'_>) -> Result<(), Error> {
+    if options.format == Some(Format::Docker) && wanted.algorithms().any(|algorithm| algorithm == Algorithm::Zstd) {
+        return Err(Error::Impossible(NO_ZSTD.to_owned()));
+    }
+    if options.instances == Instances::IndexOnly && !wanted.is_empty() {
+        return Err(Error::Impossible("images in further compressions are added only where all images are copied".to_owned()));
+    }
+    Ok(())
 }
 
 fn preferred(accepts: &Accepts) -> Format {
@@ -178,7 +191,7 @@ fn descriptor(copied: &Copied, original: &Descriptor, from: Format, to: Format) 
 mod tests {
     use super::*;
     use crate::conf::Policy;
-    use crate::transport::copy::{Instances, Platform};
+    use crate::transport::copy::Platform;
 
     fn method(algorithm: Algorithm) -> Option<Method> {
         Method::new(algorithm, None).ok()
