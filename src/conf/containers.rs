@@ -88,6 +88,8 @@ pub struct Containers {
 /// `[engine]`
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Engine {
+    /// `add_compression`: as `compression_format`.
+    pub add_compression: Option<Vec<String>>,
     /// `cgroup_manager`: `systemd` or `cgroupfs`.
     pub cgroup_manager: Option<String>,
     /// `compression_format`: `gzip`, `zstd`, `zstd:chunked`.
@@ -198,6 +200,7 @@ impl Containers {
 impl Engine {
     fn set(&mut self, key: &str, setting: &mut Setting<'_>) -> Result<(), Error> {
         match key {
+            "add_compression" => setting.list(&mut self.add_compression),
             "cgroup_manager" => setting.text(&mut self.cgroup_manager),
             "compression_format" => setting.text(&mut self.compression_format),
             "compression_level" => setting.number(&mut self.compression_level),

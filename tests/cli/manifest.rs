@@ -428,6 +428,11 @@ fn a_further_compression_goes_with_a_format_of_the_images() {
         push(&layout, flags).success();
         assert_eq!(endings(&layout).iter().collect::<Vec<_>>(), *want, "{flags:?}");
     }
+    env.write_home(".config/containers/containers.conf", "[engine]\nadd_compression = [\"zstd:chunked\"]\n");
+    push("configured", &[]).success();
+    assert_eq!(endings("configured"), [gzip.clone(), zstd.clone()]);
+    push("told", &["--add-compression=gzip"]).success();
+    assert_eq!(endings("told"), [gzip]);
     let wrong: &[(&[&str], &str)] = &[
         (&["--add-compression=lz4"], "cannot find compressor for \"lz4\""),
         (&["--add-compression=gzip,zstd:chunked"], "zstd:chunked"),

@@ -8,10 +8,13 @@ use crate::commands::access::{self, RegistryArgs, RetryArgs, SignatureArgs};
 use crate::commands::from::write_id;
 use crate::commands::progress;
 use crate::commands::push::{CompressionArgs, format};
+use crate::commands::run_environment::containers_conf;
 use crate::commands::{CommandError, Context, Ui, args};
+use crate::conf::ContainersConf;
 use crate::container::push::{self as verb, Afterwards, Options};
 use crate::transport::compression::Algorithm;
-use crate::transport::copy::{Instances, LayerCompression, Recompress, Uncompressed};
+use crate::transport::copy::{Instances, LayerCompression, Recompress, Uncompressed, Variants};
+use crate::userns;
 
 /// Push a manifest list and its images to another place
 ///
@@ -69,16 +72,16 @@ pub(crate) fn push(ctx: &Context, ui: &mut Ui, args: &PushArgs) -> Result<ExitCo
         [list, destination] => (name(list)?, Some(name(destination)?)),
         _ => return Err(CommandError::usage("Only two arguments are necessary to push: source and destination")),
     };
-    let network = args.insecure.applied(args.registry.network(ctx, &args.retries.configured(ctx)?)?);
+    let conf = containers_conf(ctx, userns::is_rootless())?;
+    let network = args.insecure.applied(args.registry.network(ctx, &args.retries.or(&conf))?);
     let mut compression = args.compression.resolve()?;
     if args.compression.names_a_format() {
         // As with Buildah: who names a format for a list wants all of its layers in it.
         compression.recompress = Recompress::OtherAlgorithm;
     }
-    let additional = args.add_compression.iter().flat_map(|words| words.split(','));
-    compression.variants = additional.map(str::parse::<Algorithm>).collect::<Result<_, _>>()?;
     let instances = if args.all.unwrap_or(true) { Instances::All } else { Instances::IndexOnly };
-    if instances == Instances::IndexOnly && !compression.variants.is_empty() {
+    compression.variants = args.variants(&conf)?;
+    if instances == Instances::IndexOnly && !args.add_compression.is_empty() {
         return Err(CommandError::usage("cannot set --add-compression together with --all=false: it pushes images"));
     }
     find(ctx, list)?;
@@ -103,4 +106,20 @@ pub(crate) fn push(ctx: &Context, ui: &mut Ui, args: &PushArgs) -> Result<ExitCo
         write_id(path, &manifest.digest.to_string())?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+impl PushArgs {
+    /// In which compressions each image is wanted: as the flags say, else as containers.conf does where that can be had.
+    fn variants(&self, conf: &ContainersConf) -> Result<Variants, CommandError> {
+        if !self.add_compression.is_empty() {
+            let words = self.add_compression.iter().flat_map(|words| words.split(','));
+            return Ok(words.map(str::parse::<Algorithm>).collect::<Result<_, _>>()?);
+        }
+        if self.format.is_some() || self.all == Some(false) {
+            return Ok(Variants::NONE);
+        }
+        // What zstd:chunked adds is for readers that fetch parts of a layer.
+        let configured = conf.engine.add_compression.iter().flatten();
+        Ok(configured.map(|word| word.trim_end_matches(":chunked").parse::<Algorithm>()).collect::<Result<_, _>>()?)
+    }
 }
