@@ -127,7 +127,7 @@ impl RegistryArgs {
         self.check()?;
         let retry = retries.resolve()?;
         let given = self.creds.as_deref().map(given).transpose()?;
-        let mut network = network(ctx, self.authfile.clone(), given);
+        let mut network = network(ctx, ctx.registries()?, self.authfile.clone(), given);
         network.tls_verify = tls_verify(self.tls_verify);
         network.cert_dir.clone_from(&self.cert_dir);
         network.retry = retry;
@@ -165,9 +165,14 @@ pub(super) fn tls_verify(given: Option<bool>) -> TlsVerify {
 }
 
 /// How registries are reached with the credentials of a file, or of the command line.
-pub(super) fn network(ctx: &Context, authfile: Option<PathBuf>, given: Option<Credentials>) -> Network {
+pub(super) fn network(
+    ctx: &Context,
+    registries: &Registries,
+    authfile: Option<PathBuf>,
+    given: Option<Credentials>,
+) -> Network {
     let environment = registry_environment(ctx);
-    let auth = Auth::new(environment.clone(), authfile, given);
+    let auth = Auth::new(environment.clone(), authfile, given).with_helpers_of(registries);
     let variable = |name: &str| ctx.environment().get(name).and_then(|value| value.to_str()).map(str::to_owned);
     let settings = Settings {
         user_agent: concat!("coracle/", env!("CARGO_PKG_VERSION")).to_owned(),

@@ -135,7 +135,10 @@ pub(super) fn auth(ctx: &Context, file: &Option<PathBuf>, docker: &Option<PathBu
         (Some(_), Some(_)) => Err(CommandError::usage(
             "options for paths to the credential file and to the Docker-compatible credential file can not be set simultaneously",
         )),
-        (file, None) => Ok(Auth::new(registry_environment(ctx), file.map(PathBuf::from), None)),
+        (file, None) => {
+            let auth = Auth::new(registry_environment(ctx), file.map(PathBuf::from), None);
+            Ok(auth.with_helpers_of(ctx.registries()?))
+        }
         (None, Some(docker)) => Ok(Auth::docker_file(registry_environment(ctx), docker.to_path_buf())),
     }
 }
@@ -199,7 +202,7 @@ struct Place<'a> {
 impl Place<'_> {
     fn check(&self, user: &str, password: &Secret) -> Result<(), registry::Error> {
         let given = Credentials::Password { user: user.to_owned(), password: password.clone() };
-        let mut network: Network = network(self.ctx, None, Some(given));
+        let mut network: Network = network(self.ctx, self.registries, None, Some(given));
         network.tls_verify = self.tls_verify;
         network.cert_dir.clone_from(self.cert_dir);
         check_login(&network, self.registries, self.key)

@@ -9,7 +9,7 @@ mod sources;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use toml::{Table, Value};
 
@@ -23,13 +23,15 @@ pub struct Registries {
     environment: Environment,
     explicit: Option<PathBuf>,
     explicit_aliases: Option<PathBuf>,
-    loaded: OnceLock<Loaded>,
+    /// Of all clones.
+    loaded: Arc<OnceLock<Loaded>>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Loaded {
     names: ShortNames,
     endpoints: Endpoints,
+    credential_helpers: Vec<String>,
 }
 
 /// How short names are completed.
@@ -75,7 +77,7 @@ const ALIASES_FILE: &str = "containers/short-name-aliases.conf";
 impl Registries {
     /// Settings at the usual places, or those of `--registries-conf` and `--short-name-alias-conf`. No I/O.
     pub fn new(environment: Environment, explicit: Option<PathBuf>, explicit_aliases: Option<PathBuf>) -> Self {
-        Self { environment, explicit, explicit_aliases, loaded: OnceLock::new() }
+        Self { environment, explicit, explicit_aliases, loaded: Arc::default() }
     }
 
     /// How short names are completed. Reads the files at the first call.
@@ -90,6 +92,11 @@ impl Registries {
     /// Where images are, and how each place is spoken to. The same files, with the same errors.
     pub fn endpoints(&self) -> Result<&Endpoints, Error> {
         Ok(&self.load()?.endpoints)
+    }
+
+    /// `credential-helpers`: who is asked for credentials, in order; empty where nothing is said. The same files, with the same errors.
+    pub fn credential_helpers(&self) -> Result<&[String], Error> {
+        Ok(&self.load()?.credential_helpers)
     }
 
     /// Whether `BUILD_REGISTRY_SOURCES` lets the registry `domain` be used; if so, whether it calls it insecure.
@@ -196,6 +203,13 @@ impl Loaded {
     }
 
     fn merge_table(&mut self, path: &Path, table: &Table) -> Result<(), Error> {
+        if let Some(value) = table.get("credential-helpers") {
+            let helpers = strings(path, "credential-helpers", value)?;
+            // A list of nobody is none: an earlier file's stays.
+            if !helpers.is_empty() {
+                self.credential_helpers = helpers;
+            }
+        }
         self.endpoints.merge(path, table)?;
         self.names.merge(path, table)
     }

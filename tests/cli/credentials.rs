@@ -20,7 +20,10 @@ fn helper(env: &TestEnv, name: &str) -> PathBuf {
          cat \"login-$(printf %s \"$input\" | tr '/:' __)\" ;;\n\
          store) server=$(printf %s \"$input\" | sed 's/.*\"ServerURL\":\"\\([^\"]*\\)\".*/\\1/')\n\
          printf %s \"$input\" >\"login-$(printf %s \"$server\" | tr '/:' __)\" ;;\n\
-         erase) rm \"login-$(printf %s \"$input\" | tr '/:' __)\" ;;\nesac\n",
+         erase) rm \"login-$(printf %s \"$input\" | tr '/:' __)\" 2>/dev/null || \
+         {{ echo 'credentials not found in native keychain'; exit 1; }} ;;\n\
+         list) printf '{{'; separator=; for login in login-*; do test -f \"$login\" || continue\n\
+         printf '%s\"%s\":\"user\"' \"$separator\" \"$(sed 's/.*\"ServerURL\":\"\\([^\"]*\\)\".*/\\1/' \"$login\")\"; separator=,; done; echo '}}' ;;\nesac\n",
         dir.display()
     );
     let path = dir.join(format!("docker-credential-{name}"));
@@ -60,6 +63,66 @@ fn helpers_keep_give_and_forget_logins() {
     env.write_home(".docker/config.json", "{\"credsStore\":\"nosuch\"}");
     let missing = env.run(["pull", "-q", INSECURE, "--policy", "always", &name]).failure(125);
     assert!(missing.contains("docker-credential-nosuch") && missing.lines().count() <= 2, "{missing}");
+}
+
+/// `credential-helpers` of registries.conf.
+#[test]
+fn registries_conf_says_who_has_logins_and_in_which_order() {
+    if skip_without(&[PROGRAM]) {
+        return;
+    }
+    let (mut env, registry) = (TestEnv::new(), Registry::with_login());
+    env.busybox("box");
+    let dir = helper(&env, "x");
+    env.set("PATH", &format!("{}:/usr/bin:/bin", dir.display()));
+    let (host, name) = (registry.host(), registry.name("ns/box"));
+    let helpers =
+        |list: &str| drop(env.write_home(".config/containers/registries.conf", format!("credential-helpers = [{list}]\n")));
+    let login = |key: &str| env.ok(["login", INSECURE, "-v", "-u", USER, "-p", PASSWORD, key]);
+    let allowed = || {
+        let pushed = env.run(["push", "-q", INSECURE, "box", &name]);
+        assert!(pushed.code == Some(0) || pushed.to_string().contains("unauthorized"), "{pushed}");
+        pushed.code == Some(0)
+    };
+
+    // The first that keeps a login gets it, and the first that has one gives it.
+    helpers("'x', 'containers-auth.json'");
+    assert_eq!(login(&host), "Used:  docker-credential-x\nLogin Succeeded!");
+    assert!(allowed());
+    // One that fails is passed over.
+    helpers("'nosuch', 'x', 'containers-auth.json'");
+    assert!(allowed());
+    assert_eq!(env.ok(["login", "--get-login", &host]), USER);
+    helpers("'containers-auth.json'");
+    assert!(!allowed());
+    helpers("'containers-auth.json', 'x'");
+    assert!(allowed());
+    // Logging out is for all of them.
+    assert!(login(&host).contains("auth.json\n"));
+    env.ok(["logout", &host]);
+    assert!(!allowed());
+    let again = env.run(["logout", &host]).failure(125);
+    assert!(again.contains("not logged into"), "{again}");
+
+    // A program keeps whole registries only; and where it alone is listed, files do not count.
+    helpers("'x', 'containers-auth.json'");
+    assert!(login(&format!("{host}/ns")).contains("auth.json\n"));
+    assert!(allowed());
+    helpers("'x'");
+    assert!(!allowed());
+    let namespace = format!("{host}/ns");
+    let refused = env.run(["login", INSECURE, "-u", USER, "-p", PASSWORD, &namespace]).failure(125);
+    assert!(refused.contains("logins of whole registries"), "{refused}");
+    login(&host);
+    assert!(allowed());
+    helpers("'x', 'containers-auth.json', 'nosuch'");
+    env.ok(["logout", "--all"]);
+    helpers("'x', 'containers-auth.json'");
+    assert!(!allowed());
+    // Nobody has anything, and one of them may only not have answered.
+    helpers("'nosuch', 'containers-auth.json'");
+    let missing = env.run(["push", "-q", INSECURE, "box", &name]).failure(125);
+    assert!(missing.contains("docker-credential-nosuch"), "{missing}");
 }
 
 #[test]

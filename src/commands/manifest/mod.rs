@@ -131,7 +131,7 @@ impl<'a> Reach<'a> {
 
     /// For a verb without such flags.
     fn usual(ctx: &'a Context) -> Result<Self, CommandError> {
-        Self::new(ctx, access::network(ctx, None, None))
+        Self::new(ctx, access::network(ctx, ctx.registries()?, None, None))
     }
 
     fn access(&self) -> Access<'_> {

@@ -4,6 +4,7 @@
 //! Invariants: a name is a file name of few letters; the program is looked for in the absolute directories of PATH only, never in the
 //! working directory; its answer and its time are bounded; an answer for another server is an error (known attacks A104).
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -75,9 +76,25 @@ pub(super) fn store(environment: &Environment, name: &str, server: &str, user: &
     done(name, call(environment, name, "store", &input)?)
 }
 
-/// Has the helper forget a login.
-pub(super) fn erase(environment: &Environment, name: &str, server: &str) -> Result<(), Error> {
-    done(name, call(environment, name, "erase", server.as_bytes())?)
+/// Has the helper forget a login; `false` if it has none.
+pub(super) fn erase(environment: &Environment, name: &str, server: &str) -> Result<bool, Error> {
+    let answer = call(environment, name, "erase", server.as_bytes())?;
+    if !answer.0 && String::from_utf8_lossy(&answer.1).trim() == NOT_FOUND {
+        return Ok(false);
+    }
+    done(name, answer).map(|()| true)
+}
+
+/// The servers that the helper has logins for; none if there is no such helper.
+pub(super) fn list(environment: &Environment, name: &str) -> Result<Vec<String>, Error> {
+    if is_name(name) && find(environment, &format!("docker-credential-{name}")).is_none() {
+        return Ok(Vec::new());
+    }
+    let (succeeded, output) = call(environment, name, "list", b"")?;
+    let problem = "its list is not JSON".to_owned();
+    let servers = serde_json::from_slice::<BTreeMap<String, String>>(&output);
+    done(name, (succeeded, output))?;
+    servers.map(|servers| servers.into_keys().collect()).map_err(|_| Error::Helper { name: name.to_owned(), problem })
 }
 
 fn done(name: &str, (succeeded, output): (bool, Vec<u8>)) -> Result<(), Error> {

@@ -1,15 +1,17 @@
 //! Credentials for registries: containers-auth.json(5) and Docker's config.json, with credential helpers.
 //!
 //! ```text
+//! places  credential-helpers of registries.conf, in order: programs, and containers-auth.json for the files; else the files alone
 //! read    --creds; else the named file (--authfile, REGISTRY_AUTH_FILE, DOCKER_CONFIG/config.json), and only that;
 //!         else $XDG_RUNTIME_DIR/containers/auth.json, ~/.config/containers/auth.json, ~/.docker/config.json, ~/.dockercfg
 //! in each credHelpers of the registry → auths: repository, its namespaces, registry → credsStore
-//! write   the named file, else the first of the others
+//! write   the named file, else the first of the others; of the places the first that keeps it, and logout asks all of them
 //! ```
 //!
 //! Invariants: a key is compared whole or up to a slash, never by its ending (known attacks A103). A secret has no text form but
-//! [`Secret::expose`]. A file is replaced as a whole, readable by its owner only. A helper that is named and does not work is an error,
-//! never another place to look (A104).
+//! [`Secret::expose`]. A file is replaced as a whole, readable by its owner only. A helper that a file names for a registry and that does not work is an error,
+//! never another place to look (A104); where registries.conf lists several places the next one is asked, as it says, and the error stands
+//! if nobody has anything.
 
 mod docker_credential;
 mod file;
@@ -18,7 +20,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use self::file::AuthFile;
-use super::Environment;
+use super::{Environment, Registries};
 
 /// A password or token. It is not printed by accident.
 #[derive(Clone, PartialEq, Eq)]
@@ -111,6 +113,9 @@ pub enum Error {
     /// There is no place for a file.
     #[error("there is no place for credentials: neither XDG_RUNTIME_DIR nor HOME is set")]
     NoPlace,
+    /// registries.conf, which may name helpers, cannot be read.
+    #[error("looking for credential-helpers in registries.conf")]
+    Settings(#[source] Box<super::Error>),
     /// A helper does not work.
     #[error("credential helper {name:?}: {problem}")]
     Helper {
@@ -146,7 +151,11 @@ pub struct Auth {
     explicit: Option<PathBuf>,
     form: Form,
     given: Option<Credentials>,
+    registries: Option<Registries>,
 }
+
+/// The word of `credential-helpers` for the files (containers-registries.conf(5)).
+const FILES: &str = "containers-auth.json";
 
 /// The key of Docker Hub in Docker's own files.
 const HUB_KEY: &str = "https://index.docker.io/v1/";
@@ -154,12 +163,25 @@ const HUB_KEY: &str = "https://index.docker.io/v1/";
 impl Auth {
     /// The files of the environment, or the one of `--authfile`; `given` are the credentials of `--creds`. No I/O.
     pub fn new(environment: Environment, explicit: Option<PathBuf>, given: Option<Credentials>) -> Self {
-        Self { environment, explicit, form: Form::Containers, given }
+        Self { environment, explicit, form: Form::Containers, given, registries: None }
     }
 
     /// The file of `--compat-auth-file`.
     pub fn docker_file(environment: Environment, path: PathBuf) -> Self {
-        Self { environment, explicit: Some(path), form: Form::Docker, given: None }
+        Self { environment, explicit: Some(path), form: Form::Docker, given: None, registries: None }
+    }
+
+    /// The same, with the helpers that registries.conf names. It is read when credentials are asked for.
+    #[must_use]
+    pub fn with_helpers_of(self, registries: &Registries) -> Self {
+        Self { registries: Some(registries.clone()), ..self }
+    }
+
+    /// Who is asked, in order: helpers, and [`FILES`].
+    fn places(&self) -> Result<Vec<String>, Error> {
+        let listed = self.registries.as_ref().map(Registries::credential_helpers).transpose();
+        let listed = listed.map_err(|source| Error::Settings(Box::new(source)))?.unwrap_or_default();
+        Ok(if listed.is_empty() { vec![FILES.to_owned()] } else { listed.to_vec() })
     }
 
     /// The same without the credentials of the command line, for another registry than they are for.
@@ -217,23 +239,47 @@ impl Auth {
         if let Some(credentials) = &self.given {
             return Ok(Some(Found { credentials: credentials.clone(), source: "--creds".to_owned() }));
         }
-        for path in self.files() {
-            let Some(file) = AuthFile::read(&path)? else { continue };
-            if let Some(found) = self.find_in(&file, registry, repository)? {
-                log::debug!("credentials for {registry}: {}", found.source);
-                return Ok(Some(found));
+        let mut failed = None;
+        for place in self.places()? {
+            let found = match place.as_str() {
+                FILES => self.find_in_files(registry, repository),
+                name => self.find_by(name, registry, Path::new("registries.conf")),
+            };
+            match found {
+                Ok(Some(found)) => {
+                    log::debug!("credentials for {registry}: {}", found.source);
+                    return Ok(Some(found));
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    log::debug!("credentials for {registry}: {place}: {error}");
+                    failed.get_or_insert(error);
+                }
             }
         }
         log::debug!("no credentials for {registry}");
+        failed.map_or(Ok(None), Err)
+    }
+
+    fn find_in_files(&self, registry: &str, repository: &str) -> Result<Option<Found>, Error> {
+        for path in self.files() {
+            let Some(file) = AuthFile::read(&path)? else { continue };
+            if let Some(found) = self.find_in(&file, registry, repository)? {
+                return Ok(Some(found));
+            }
+        }
         Ok(None)
     }
 
+    /// What the helper `name` has, which `of` names.
+    fn find_by(&self, name: &str, server: &str, of: &Path) -> Result<Option<Found>, Error> {
+        let credentials = docker_credential::get(&self.environment, name, server)?;
+        let source = format!("the helper {name:?} of {}", of.display());
+        Ok(credentials.map(|credentials| Found { credentials, source }))
+    }
+
     fn find_in(&self, file: &AuthFile, registry: &str, repository: &str) -> Result<Option<Found>, Error> {
-        let by = |name: &str, server: &str| -> Result<Option<Found>, Error> {
-            let credentials = docker_credential::get(&self.environment, name, server)?;
-            let source = format!("the helper {name:?} of {}", file.path().display());
-            Ok(credentials.map(|credentials| Found { credentials, source }))
-        };
+        let by = |name: &str, server: &str| self.find_by(name, server, file.path());
         if let Some(name) = file.helper_of(registry) {
             return by(name, registry);
         }
@@ -248,6 +294,26 @@ impl Auth {
 
     /// Writes a login for `key`, a registry or a repository, and answers with the file or helper that has it now.
     pub fn log_in(&self, key: &str, user: &str, password: &Secret) -> Result<String, Error> {
+        let mut failed = None;
+        for place in self.places()? {
+            let kept = match place.as_str() {
+                FILES => self.log_in_to_file(key, user, password),
+                name if key.contains('/') => Err(no_namespaces(name, key)),
+                name => docker_credential::store(&self.environment, name, key, user, password)
+                    .map(|()| format!("docker-credential-{name}")),
+            };
+            match kept {
+                Ok(kept) => return Ok(kept),
+                Err(error) => {
+                    log::debug!("a login for {key}: {place}: {error}");
+                    failed.get_or_insert(error);
+                }
+            }
+        }
+        Err(failed.unwrap_or(Error::NoPlace))
+    }
+
+    fn log_in_to_file(&self, key: &str, user: &str, password: &Secret) -> Result<String, Error> {
         let path = self.file_to_write()?;
         let mut file = AuthFile::read(&path)?.unwrap_or_else(|| AuthFile::new(&path));
         let key = self.key(key);
@@ -260,21 +326,22 @@ impl Auth {
         Ok(path.display().to_string())
     }
 
-    /// Takes the login for `key` away.
+    /// Takes the login for `key` away, wherever it is.
     pub fn log_out(&self, key: &str) -> Result<(), Error> {
-        let path = self.file_to_write()?;
-        let file = AuthFile::read(&path)?;
-        let own = self.key(key);
-        let mut gone = false;
-        if let Some(mut file) = file {
-            if let Some(name) = file.helper_of(own) {
-                docker_credential::erase(&self.environment, name, own)?;
-                gone = true;
+        let (mut gone, mut failed) = (false, None);
+        for place in self.places()? {
+            let here = match place.as_str() {
+                FILES => self.log_out_of_file(key),
+                _ if key.contains('/') => Ok(false),
+                name => docker_credential::erase(&self.environment, name, key),
+            };
+            match here {
+                Ok(here) => gone |= here,
+                Err(error) => drop(failed.get_or_insert(error)),
             }
-            if file.remove(own) {
-                file.write()?;
-                gone = true;
-            }
+        }
+        if let Some(error) = failed {
+            return Err(error);
         }
         if gone {
             return Ok(());
@@ -283,8 +350,41 @@ impl Auth {
         Err(if elsewhere { Error::ByDocker(key.to_owned()) } else { Error::NotLoggedIn(key.to_owned()) })
     }
 
+    /// Whether there was one.
+    fn log_out_of_file(&self, key: &str) -> Result<bool, Error> {
+        let Some(mut file) = AuthFile::read(&self.file_to_write()?)? else { return Ok(false) };
+        let own = self.key(key);
+        let mut gone = match file.helper_of(own) {
+            Some(name) => docker_credential::erase(&self.environment, name, own)?,
+            None => false,
+        };
+        if file.remove(own) {
+            file.write()?;
+            gone = true;
+        }
+        Ok(gone)
+    }
+
     /// Takes all logins away.
     pub fn log_out_everywhere(&self) -> Result<(), Error> {
+        let mut failed = None;
+        for place in self.places()? {
+            let done = if place == FILES { self.empty_file() } else { self.empty_helper(&place) };
+            if let Err(error) = done {
+                failed.get_or_insert(error);
+            }
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    fn empty_helper(&self, name: &str) -> Result<(), Error> {
+        for server in docker_credential::list(&self.environment, name)? {
+            docker_credential::erase(&self.environment, name, &server)?;
+        }
+        Ok(())
+    }
+
+    fn empty_file(&self) -> Result<(), Error> {
         let path = self.file_to_write()?;
         let mut file = AuthFile::read(&path)?.unwrap_or_else(|| AuthFile::new(&path));
         for (registry, name) in file.helpers() {
@@ -297,6 +397,11 @@ impl Auth {
     fn key<'k>(&self, key: &'k str) -> &'k str {
         if self.form == Form::Docker && key == file::HUB { HUB_KEY } else { key }
     }
+}
+
+fn no_namespaces(name: &str, key: &str) -> Error {
+    let problem = format!("it keeps logins of whole registries, and not of {key}");
+    Error::Helper { name: name.to_owned(), problem }
 }
 
 #[cfg(test)]
