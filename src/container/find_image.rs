@@ -1,11 +1,13 @@
 //! From what a user typed to an image of the store: IDs, names, short names, ID prefixes and digests, in Buildah's order.
 
+use std::io;
 use std::path::PathBuf;
 
 use containers_storage::images::{Image, Images};
 use containers_storage::store::{self, Store};
 use containers_storage::{Digest, ImageId};
 
+use crate::conf::registries::ShortNameMode;
 use crate::conf::{self, Registries};
 use crate::image::manifest::index::{Index, Platform};
 use crate::image::manifest::{self, Document};
@@ -74,6 +76,22 @@ pub enum Error {
         operand: String,
         /// Which rule the result breaks.
         source: reference::Error,
+    },
+    /// Nobody said which of several names is meant.
+    #[error("completing the name {operand:?}: no image was selected")]
+    NotChosen {
+        /// What was typed.
+        operand: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// A short name that a person must complete. The words are the other tools'.
+    #[error("short-name resolution enforced but cannot prompt without a TTY: {operand:?} could be in any of {registries}")]
+    Ambiguous {
+        /// What was typed.
+        operand: String,
+        /// The registries that are searched.
+        registries: String,
     },
     /// There is an explicit list of registries, and it is empty. The words are the other tools'.
     #[error(
@@ -202,6 +220,47 @@ pub struct AtRegistries {
     pub names: Vec<Reference>,
     /// What was completed, if the name was short.
     pub short: Option<ShortName>,
+    /// One name was chosen of several.
+    pub chosen: bool,
+}
+
+/// Asks a person which of several names is meant; the answer is its place in the list.
+pub type Choose<'a> = &'a (dyn Fn(&[String]) -> io::Result<usize> + Sync);
+
+impl AtRegistries {
+    /// Leaves the name that a person wants, where a short name may be at several registries. `choose` is none where nobody can be
+    /// asked.
+    pub fn choose(&mut self, registries: &Registries, operand: &str, choose: Option<Choose<'_>>) -> Result<(), Error> {
+        if self.short.is_none() || self.names.len() < 2 {
+            return Ok(());
+        }
+        let settings = registries
+            .short_names()
+            .map_err(|source| Error::Registries { operand: operand.to_owned(), source: Box::new(source) })?;
+        let choose = match (settings.mode, choose) {
+            (ShortNameMode::Disabled, _) | (ShortNameMode::Permissive, None) => return Ok(()),
+            (ShortNameMode::Enforcing, None) => {
+                return Err(Error::Ambiguous { operand: operand.to_owned(), registries: settings.search.join(", ") });
+            }
+            (_, Some(choose)) => choose,
+        };
+        let shown: Vec<String> = self.names.iter().map(ToString::to_string).collect();
+        let index = choose(&shown).map_err(|source| Error::NotChosen { operand: operand.to_owned(), source })?;
+        let at = index.min(self.names.len().saturating_sub(1));
+        self.names = vec![self.names.swap_remove(at)];
+        self.chosen = true;
+        Ok(())
+    }
+
+    /// Remembers what was chosen, once its image is known to be there. That this cannot be done is no failure of anything; the answer
+    /// says why.
+    pub fn remember(&self, registries: &Registries) -> Option<String> {
+        let (Some(short), [name], true) = (&self.short, self.names.as_slice(), self.chosen) else { return None };
+        let failed = registries.remember_alias(&short.repository, &name.repository()).err()?;
+        let causes = std::iter::successors(Some(&failed as &dyn std::error::Error), |error| error.source());
+        let causes = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
+        Some(format!("recording the short-name alias {:?} = {:?}: {causes}", short.repository, name.repository()))
+    }
 }
 
 /// A short name without tag and digest, as aliases have it.
@@ -218,7 +277,9 @@ pub fn at_registries(registries: &Registries, operand: &str) -> Result<AtRegistr
         Operand::Stored(lookup) => lookup,
         Operand::Elsewhere { .. } => return Ok(AtRegistries::default()),
     };
-    let Some(short) = &lookup.short else { return Ok(AtRegistries { names: lookup.name.into_iter().collect(), short: None }) };
+    let Some(short) = &lookup.short else {
+        return Ok(AtRegistries { names: lookup.name.into_iter().collect(), ..AtRegistries::default() });
+    };
     let settings = registries
         .short_names()
         .map_err(|source| Error::Registries { operand: operand.to_owned(), source: Box::new(source) })?;
@@ -229,7 +290,7 @@ pub fn at_registries(registries: &Registries, operand: &str) -> Result<AtRegistr
     let names = short
         .at_registries(alias, &settings.search)
         .map_err(|source| Error::Completion { operand: operand.to_owned(), source })?;
-    Ok(AtRegistries { names, short: Some(ShortName { repository: short.repository().to_owned() }) })
+    Ok(AtRegistries { names, short: Some(ShortName { repository: short.repository().to_owned() }), chosen: false })
 }
 
 fn by_name(images: &Images, names: &[Reference]) -> Result<Option<Found>, store::Error> {

@@ -22,10 +22,9 @@ use containers_storage::store::{NameChange, Store};
 use containers_storage::{Digest, ImageId};
 
 use self::candidates::Candidates;
-pub use self::candidates::Choose;
 pub use self::error::{Error, Missed};
 pub use self::policy::{PullPolicy, UnknownPullPolicy};
-use super::find_image::{self, Found};
+use super::find_image::{self, Choose, Found};
 use super::mounted;
 use crate::conf::{PolicyFile, Registries};
 use crate::image::{Location, location};

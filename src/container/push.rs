@@ -207,6 +207,7 @@ fn source<'s>(store: &'s Store, options: &Options<'s>, found: &Found) -> Result<
         trust: options.trust,
         temp_dir: options.temp_dir,
         network: options.network,
+        choose: None,
     };
     let list = manifest_list::Stored::read(store, image).and_then(|list| ListSource::new(store, list, &access));
     let list = list.map_err(|source| Error::List { image: options.image.to_owned(), source: Box::new(source) })?;

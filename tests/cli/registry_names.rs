@@ -141,6 +141,26 @@ fn on_a_terminal_a_person_chooses_and_it_is_remembered() {
 }
 
 #[test]
+fn for_a_manifest_list_a_person_chooses_too() {
+    let Some(two) = Two::new() else { return };
+    two.settings("short-name-mode = 'enforcing'");
+    let (first, second) = (two.first.host(), two.second.host());
+    for words in [&["manifest", "create", "list", "box"][..], &["manifest", "inspect", "box"]] {
+        let error = two.env.run(words).failure(125);
+        assert!(error.contains("short-name resolution enforced but cannot prompt without a TTY"), "{words:?}: {error}");
+        let (said, status) = two.on_a_terminal(words, "\x03");
+        assert!(said.contains(&format!("> {first}/box:latest")) && said.contains("no image was selected"), "{words:?}: {said}");
+        assert_eq!((status, two.remembered()), (Some(125), String::new()), "{words:?}");
+    }
+    two.env.ok(["manifest", "create", "list"]);
+    let (said, status) = two.on_a_terminal(&["manifest", "add", "list", "box"], "\x1b[B\r");
+    assert!(said.contains(": sha256:"), "{said}");
+    assert_eq!((status, two.remembered()), (Some(0), format!("\n[aliases]\n  box = \"{second}/box\"\n")));
+    // From now on nobody is asked.
+    two.env.ok(["manifest", "create", "other", "box"]);
+}
+
+#[test]
 fn files_are_read_in_the_order_of_the_other_tools() {
     let Some(mut two) = Two::new() else { return };
     let second = two.second.host();

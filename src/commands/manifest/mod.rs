@@ -22,7 +22,7 @@ pub(super) use self::push::{PushArgs, push};
 pub(super) use self::remove::{RemoveArgs, remove};
 pub(super) use self::rm::{RmArgs, rm};
 use super::access::{self, RegistryArgs, RetryArgs};
-use super::{CommandError, Context, Ui, help};
+use super::{CommandError, Context, Ui, choice, help};
 use crate::conf::{PolicyFile, Registries};
 use crate::container::manifest_list::{Access, Error, Overrides};
 use crate::container::{find_image, manifest_list};
@@ -135,7 +135,13 @@ impl<'a> Reach<'a> {
     }
 
     fn access(&self) -> Access<'_> {
-        Access { registries: self.registries, trust: &self.trust, temp_dir: &self.temp_dir, network: &self.network }
+        Access {
+            registries: self.registries,
+            trust: &self.trust,
+            temp_dir: &self.temp_dir,
+            network: &self.network,
+            choose: choice::can_be_made().then_some(&choice::of_an_image),
+        }
     }
 }
 

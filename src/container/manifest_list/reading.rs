@@ -1,6 +1,7 @@
 //! What an operand names, in the store or elsewhere, and what a list says of it.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use containers_storage::Digest;
@@ -9,7 +10,7 @@ use containers_storage::store::Store;
 use super::source::ListSource;
 use super::{Error, Stored, is_list, place};
 use crate::conf::{Policy, PolicyFile, Registries};
-use crate::container::find_image::{self, Found, find_image};
+use crate::container::find_image::{self, Choose, Found, find_image};
 use crate::image::list::{Entry, List, Platform};
 use crate::image::manifest::index::{self, Index};
 use crate::image::manifest::{Document, Manifest};
@@ -19,7 +20,7 @@ use crate::transport::storage::StoreSource;
 use crate::transport::{self, Means, Source};
 
 /// How images are reached.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Access<'a> {
     /// How short names are completed.
     pub registries: &'a Registries,
@@ -29,6 +30,14 @@ pub struct Access<'a> {
     pub temp_dir: &'a Path,
     /// How registries are reached.
     pub network: &'a Network,
+    /// Asks the person which of several registries is meant; none where nobody can be asked.
+    pub choose: Option<Choose<'a>>,
+}
+
+impl fmt::Debug for Access<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Access").field("temp_dir", &self.temp_dir).finish_non_exhaustive()
+    }
 }
 
 impl<'a> Access<'a> {
@@ -81,17 +90,24 @@ fn at_registry<'s>(
     access: &Access<'s>,
     unknown: find_image::Error,
 ) -> Result<Opened<'s>, Error> {
-    let found = find_image::at_registries(access.registries, operand)?;
+    let mut found = find_image::at_registries(access.registries, operand)?;
+    found.choose(access.registries, operand, access.choose)?;
     let short = found.short.is_some();
     let mut last = Error::Find(unknown);
-    for name in found.names {
-        let (relevance, error) = match place_of(store, operand, Location::Registry(name), access) {
+    for name in &found.names {
+        let (relevance, error) = match place_of(store, operand, Location::Registry(name.clone()), access) {
+            Ok(opened) => {
+                if let Some(problem) = found.remember(access.registries) {
+                    log::warn!("{problem}");
+                }
+                return Ok(opened);
+            }
             Err(Error::Read { operand, source }) => {
                 let relevance = source.registry().map_or(Relevance::NotThere, registry::Error::relevance);
                 let nowhere = short && relevance <= Relevance::NotAsked;
                 (relevance, if nowhere { Error::Nowhere { operand, source } } else { Error::Read { operand, source } })
             }
-            opened => return opened,
+            Err(error) => return Err(error),
         };
         last = error;
         if relevance > Relevance::NotThere {

@@ -72,27 +72,11 @@ pub enum Error {
         #[source]
         missed: Missed,
     },
-    /// Nobody said which of several names is meant.
-    #[error("completing the name {operand:?}: no image was selected")]
-    NotChosen {
-        /// What was typed.
-        operand: String,
-        /// Why.
-        source: std::io::Error,
-    },
     /// An ID says nothing of where to ask. The words are the other tools'.
     #[error("pull policy is always but image has been referred to by ID ({operand})")]
     AlwaysById {
         /// What was typed.
         operand: String,
-    },
-    /// A short name that a person must complete. The words are the other tools'.
-    #[error("short-name resolution enforced but cannot prompt without a TTY: {operand:?} could be in any of {registries}")]
-    Ambiguous {
-        /// What was typed.
-        operand: String,
-        /// The registries that are searched.
-        registries: String,
     },
     /// What was typed is no place.
     #[error("{0}")]
