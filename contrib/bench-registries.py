@@ -10,6 +10,7 @@ push again.
 import itertools
 import os
 import random
+import secrets
 import shutil
 import socket
 import statistics
@@ -19,7 +20,9 @@ import tempfile
 import time
 
 TOOLS = ("coracle", "buildah", "podman", "skopeo")
-HOME = tempfile.mkdtemp(prefix="coracle-bench-", dir="/var/tmp")
+# A name of hexadecimal digits: Buildah makes image names of paths, and not every path is one.
+HOME = f"/var/tmp/coracle-bench-{secrets.token_hex(4)}"
+os.mkdir(HOME, 0o700)
 STORE = (f"{HOME}/root", f"{HOME}/run")
 # Stores that were pulled into. ext4 creates files many times slower right after others were deleted, so that all stay to the end.
 PULLED = []

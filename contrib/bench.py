@@ -12,6 +12,7 @@ import itertools
 import json
 import os
 import random
+import secrets
 import shutil
 import statistics
 import subprocess
@@ -22,7 +23,9 @@ import time
 
 TOOLS = ("coracle", "buildah")
 QUICK = sys.argv[1:] == ["quick"]
-HOME = tempfile.mkdtemp(prefix="coracle-bench-", dir="/var/tmp")
+# A name of hexadecimal digits: Buildah makes image names of paths, and not every path is one.
+HOME = f"/var/tmp/coracle-bench-{secrets.token_hex(4)}"
+os.mkdir(HOME, 0o700)
 STORE = ["--root", f"{HOME}/root", "--runroot", f"{HOME}/run", "--storage-driver", "overlay"]
 
 
