@@ -1,9 +1,10 @@
 //! Coracle: a daemonless, rootless container image builder.
 //!
-//! Imports point down one ladder: `commands` → `container` → `run`, `copier`, `transport` → `dockerfile`, `image`, `conf`, `http`,
+//! Imports point down one ladder: `commands` → `build` → `container` → `run`, `copier`, `transport` → `dockerfile`, `image`, `conf`, `http`,
 //! `template`, `userns` → `sys`, `golang`; modules on one rung do not import each other. `containers_storage` stands under all of it.
 #![deny(unsafe_code)]
 
+pub mod build;
 pub mod commands;
 pub mod conf;
 pub mod container;

@@ -12,6 +12,7 @@ const LADDER: &[&[&str]] = &[
     &["dockerfile", "image", "conf", "http", "template", "userns"],
     &["run", "copier", "transport"],
     &["container"],
+    &["build"],
     &["commands"],
 ];
 

@@ -1,0 +1,253 @@
+//! What to build: the flags of `coracle build`, resolved, grouped by who needs them.
+
+use std::path::PathBuf;
+
+use containers_storage::Root;
+use containers_storage::selinux::LabelChoice;
+
+use crate::conf::ContainersConf;
+use crate::container::commit::{Clock, HistoryPolicy};
+use crate::container::from::UserNamespace;
+use crate::container::pull::Fetch;
+use crate::container::run::{Confinement, Names};
+use crate::container::state::RunEnvironment;
+use crate::image::Format;
+use crate::run::MountOptions;
+
+use crate::transport::copy::Platform;
+
+/// One build. Borrowed parts are shared by the stages that are built at the same time.
+#[derive(Debug, Clone)]
+pub struct Options<'a> {
+    /// The Dockerfiles, one after the other.
+    pub texts: Vec<Text>,
+    /// The build context.
+    pub context: &'a Context,
+    /// `--build-context`: more of them, by name; the last of a name holds.
+    pub named_contexts: &'a [(String, NamedContext)],
+    /// Which stages, with which arguments.
+    pub selection: Selection,
+    /// What is kept between steps and builds.
+    pub layering: Layering,
+    /// The image that is made.
+    pub image: ImageOptions,
+    /// How RUN runs.
+    pub run: RunOptions<'a>,
+    /// How base images and images of `--from` are obtained.
+    pub fetch: Fetch<'a>,
+}
+
+/// A Dockerfile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Text {
+    /// What errors call it: the path as typed, or `-`.
+    pub name: String,
+    /// All of it.
+    pub text: String,
+}
+
+/// A directory of files that instructions copy or bind.
+#[derive(Debug)]
+pub struct Context {
+    /// Its handle: nothing outside can be reached through it.
+    pub root: Root,
+    /// Where it is, for messages only.
+    pub path: PathBuf,
+    /// Patterns of the ignore file, in their order.
+    pub ignore: Vec<String>,
+}
+
+/// What `--build-context name=value` stands for.
+#[derive(Debug)]
+pub enum NamedContext {
+    /// Files.
+    Files(Context),
+    /// `docker-image://`, `container-image://`, `docker://`, `oci-layout://`: an image, as `from` takes it.
+    Image(String),
+}
+
+/// Which stages, with which arguments.
+#[derive(Debug, Clone, Default)]
+pub struct Selection {
+    /// `--target`: the name or number of the last stage that is needed; without it the last one.
+    pub target: Option<String>,
+    /// `--from`: instead of the first FROM's image.
+    pub base: Option<String>,
+    /// `--build-arg` over `--build-arg-file`, in their order; the last of a name holds.
+    pub args: Vec<(String, String)>,
+    /// `--platform`; none for this machine's.
+    pub platform: Option<Platform>,
+    /// `--skip-unused-stages=false`
+    pub unused_stages: UnusedStages,
+    /// `--jobs`: how many stages are built at a time; 0 for no limit.
+    pub jobs: usize,
+}
+
+/// `--skip-unused-stages`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum UnusedStages {
+    /// Left out.
+    #[default]
+    Skip,
+    /// Built all the same.
+    Build,
+}
+
+/// What is kept between steps and builds.
+#[derive(Debug, Clone, Default)]
+pub struct Layering {
+    /// `--layers`: each step becomes an image that later builds may use.
+    pub layers: Layers,
+    /// Whether images of former builds are used (`--no-cache`, `--cache-ttl`).
+    pub reuse: Reuse,
+    /// `--cache-from`: repositories or directories that are asked for steps.
+    pub cache_from: Vec<String>,
+    /// `--cache-to`: where steps are sent.
+    pub cache_to: Vec<String>,
+    /// What becomes of working containers.
+    pub containers: Leftovers,
+}
+
+/// `--layers`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Layers {
+    /// A stage is one layer.
+    #[default]
+    Stage,
+    /// A step is one.
+    Step,
+}
+
+/// `--no-cache` and `--cache-ttl`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Reuse {
+    /// What there is, however old.
+    #[default]
+    Always,
+    /// Nothing older than this, in nanoseconds.
+    Younger(i64),
+    /// Nothing.
+    Never,
+}
+
+/// What becomes of the working containers of a build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Leftovers {
+    /// `--rm`: they are removed, and after a failure, too.
+    #[default]
+    Remove,
+    /// `--rm=false`: those of a successful build stay.
+    Keep,
+    /// `--keep-failed`: that of the step that failed stays, as it was left.
+    KeepFailed,
+}
+
+/// The image that is made.
+#[derive(Debug, Clone)]
+pub struct ImageOptions {
+    /// `-t`
+    pub tags: Vec<String>,
+    /// `--manifest`
+    pub manifest_list: Option<String>,
+    /// `--format`
+    pub format: Format,
+    /// `--squash`, `--squash-all`
+    pub squash: bool,
+    /// `--timestamp`, `--source-date-epoch`, `--rewrite-timestamp`
+    pub clock: Clock,
+    /// `--omit-history`
+    pub history: HistoryPolicy,
+    /// `--identity-label`; unless asked for, not with a fixed time.
+    pub identity_label: Option<bool>,
+    /// `--created-annotation`
+    pub created_annotation: bool,
+    /// `--label`, in their order; an empty value is one.
+    pub labels: Vec<(String, String)>,
+    /// `--layer-label`: labels of the images that steps become.
+    pub layer_labels: Vec<(String, String)>,
+    /// `--annotation`
+    pub annotations: Vec<(String, String)>,
+    /// `--env`
+    pub env: Vec<(String, String)>,
+    /// What is taken away.
+    pub unset: Unset,
+    /// `--os-version`
+    pub os_version: Option<String>,
+    /// `--os-feature`
+    pub os_features: Vec<String>,
+    /// `--sign-by`
+    pub sign_by: Option<String>,
+}
+
+/// What the image does not get.
+#[derive(Debug, Clone, Default)]
+pub struct Unset {
+    /// `--unsetenv`
+    pub env: Vec<String>,
+    /// `--unsetlabel`
+    pub labels: Vec<String>,
+    /// `--unsetannotation`
+    pub annotations: Vec<String>,
+    /// `--inherit-labels=false`: none of the base's labels.
+    pub base_labels: bool,
+    /// `--inherit-annotations=false`: none of the base's annotations.
+    pub base_annotations: bool,
+}
+
+/// How RUN runs.
+#[derive(Debug, Clone)]
+pub struct RunOptions<'a> {
+    /// Settings.
+    pub conf: &'a ContainersConf,
+    /// What `from` is told for later runs.
+    pub environment: RunEnvironment,
+    /// Whose ids the containers have.
+    pub user_namespace: UserNamespace,
+    /// SELinux labels; none where SELinux is off.
+    pub labels: Option<LabelChoice>,
+    /// What each run is told beside.
+    pub confinement: Confinement,
+    /// Host names.
+    pub names: Names,
+    /// `--volume`, `--mount`, `--device`
+    pub mounts: MountOptions,
+    /// Proxy variables of the caller, unless `--http-proxy=false`.
+    pub proxy: Vec<(String, String)>,
+    /// `--secret`
+    pub secrets: Vec<Secret>,
+    /// `--ssh`
+    pub ssh: Vec<SshAgent>,
+    /// `--compat-volumes`: what RUN changes below a volume is undone.
+    pub compat_volumes: bool,
+    /// `--stdin`: RUN reads the caller's standard input.
+    pub stdin: bool,
+    /// `--logfile`: where the output of RUN goes instead of standard output and standard error.
+    pub log: Option<PathBuf>,
+}
+
+/// `--secret id=…`: where its value comes from. Never the value itself, so that nothing that prints this shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Secret {
+    /// Its name.
+    pub id: String,
+    /// Where it is.
+    pub source: SecretSource,
+}
+
+/// Where a secret is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SecretSource {
+    /// In a file of the host.
+    File(PathBuf),
+    /// In a variable of the caller.
+    Env(String),
+}
+
+/// `--ssh`: an agent that RUN may ask.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SshAgent {
+    /// Its name; `default` unless given.
+    pub id: String,
+    /// A socket of an agent, or key files that one is started for.
+    pub paths: Vec<PathBuf>,
+}
