@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use super::{CommandError, Context, Ui};
 use crate::container;
+use crate::container::config::empty_step;
 use crate::image::change::HealthcheckEdit;
 use crate::image::{Change, setting};
 
@@ -162,7 +163,7 @@ pub(crate) fn config(ctx: &Context, ui: &mut Ui, args: &ConfigArgs) -> Result<Ex
     let caller = |name: &str| ctx.environment().get(name).map(|value| value.to_string_lossy().into_owned());
     let mut options = container::config::Options { changes: changes(args, &caller)?, history: Vec::new() };
     if args.add_history.unwrap_or_else(|| ctx.environment().engine_switch("HISTORY")) {
-        options.history = history(args);
+        options.history = history(args).iter().map(|created_by| empty_step(created_by)).collect();
     }
     for warning in container::config::config(ctx.store()?, container, &options)? {
         ui.note(format!("warning: {warning}"));

@@ -13,6 +13,7 @@
 mod archive;
 mod destination;
 mod error;
+mod fingerprint;
 mod remote;
 mod sources;
 
@@ -32,6 +33,7 @@ use crate::copier::names::{Names, Owner};
 use crate::copier::tree::{self, Filter, Look, Maps, Place, Session};
 use destination::Target;
 pub use error::Error;
+pub use fingerprint::fingerprint;
 use sources::{Came, Item, Origin};
 
 /// Which of the two verbs.
@@ -50,6 +52,15 @@ pub enum Source<'a> {
     Host {
         /// `--contextdir`: names are confined below it.
         context: Option<PathBuf>,
+    },
+    /// Of a build: files below a directory that the caller has opened. What they may do as another user is not kept.
+    Context {
+        /// The directory; nothing outside of it can be reached.
+        root: &'a Root,
+        /// Its name, for messages.
+        shown: &'a Path,
+        /// Patterns of what is left out, in their order.
+        ignore: &'a [String],
     },
     /// `--from`: the root file system of a container or of an image that the caller has mounted; owners are kept.
     Root {
@@ -259,6 +270,9 @@ pub(super) fn destination_in_history(destination: Option<&Path>, workdir: &Path,
 
 /// The patterns of the context, and the file they are from: `--ignorefile`, or what lies in the context directory.
 fn context_ignore(selection: &Selection, source: &Source<'_>, origin: &Origin<'_>) -> Result<(Ignore, Option<PathBuf>), Error> {
+    if let Source::Context { ignore, .. } = source {
+        return Ok((Ignore::new(ignore.iter().map(String::as_str)).map_err(Error::Excludes)?, None));
+    }
     let in_context = matches!(source, Source::Host { context: Some(_) });
     let (path, text) = match &selection.ignore_file {
         Some(_) if !in_context => return Err(Error::IgnoreFileWithoutContext),
@@ -293,13 +307,15 @@ fn look(target: &Root, source: &Source<'_>, appearance: &Appearance) -> Result<L
     let unasked = match source {
         Source::Root { .. } if !crate::userns::has_single_id() => None,
         // With one id there is nobody else whose the files could be.
-        Source::Root { .. } | Source::Host { .. } => Some(ROOT),
+        Source::Root { .. } | Source::Host { .. } | Source::Context { .. } => Some(ROOT),
     };
     let mode = match &appearance.chmod {
         None => None,
         Some(text) => Some(octal(text).ok_or_else(|| Error::Chmod(text.clone()))?),
     };
-    Ok(Look { owner: chown.or(unasked), mode, time: appearance.timestamp, default_owner: chown.unwrap_or(ROOT) })
+    let kept_mode = if matches!(source, Source::Context { .. }) { 0o1777 } else { 0o7777 };
+    let (owner, default_owner) = (chown.or(unasked), chown.unwrap_or(ROOT));
+    Ok(Look { owner, mode, kept_mode, time: appearance.timestamp, default_owner })
 }
 
 fn octal(text: &str) -> Option<u32> {

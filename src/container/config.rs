@@ -13,8 +13,8 @@ use crate::image::{Change, Time, Warning};
 pub struct Options {
     /// The changes, in their order.
     pub changes: Vec<Change>,
-    /// `created_by` of history entries to add: steps without a layer, each in the words of an instruction.
-    pub history: Vec<String>,
+    /// History entries to add: steps without a layer.
+    pub history: Vec<History>,
 }
 
 /// Applies `options` to the container `name`. Returns what could not be done in full.
@@ -25,15 +25,13 @@ pub fn config(store: &Store, name: &str, options: &Options) -> Result<Vec<Warnin
     WorkingContainer::edit(store, name, |container| {
         let state = container.state_mut();
         let warnings = options.changes.iter().flat_map(|change| state.draft.apply(change)).collect();
-        for created_by in &options.history {
-            state.history_before.push(empty_step(created_by));
-        }
+        state.history_before.extend(options.history.iter().cloned());
         Ok(warnings)
     })
 }
 
-/// The history entry of a step that is done now and makes no layer of its own.
-pub(super) fn empty_step(created_by: &str) -> History {
+/// The history entry of a step that is done now and makes no layer of its own, in the words of an instruction.
+pub fn empty_step(created_by: &str) -> History {
     History {
         created: Some(Time::from_timestamp(Timestamp::now())),
         created_by: created_by.to_owned(),

@@ -1,8 +1,9 @@
 //! `copy` and `add` on a working container: mounts it, finds what `--from` names, lets `add` do the work, notes the history.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use containers_storage::Root;
 use containers_storage::id_map::IdMaps;
 use containers_storage::store::Store;
 use jiff::Timestamp;
@@ -56,6 +57,15 @@ pub enum Layering {
 pub enum Origin<'a> {
     /// On the host; with a context directory, below that.
     Host(Option<PathBuf>),
+    /// Of a build: below a directory that the caller has opened.
+    Context {
+        /// The directory.
+        root: &'a Root,
+        /// Its name, for messages.
+        shown: &'a Path,
+        /// Patterns of what is left out, in their order.
+        ignore: &'a [String],
+    },
     /// `--from`: in a container or an image.
     Named {
         /// What was typed.
@@ -146,6 +156,7 @@ pub fn copy(store: &Store, name: &str, options: &Options<'_>, note: &mut dyn FnM
     let source = match (&options.origin, &other, &other_root) {
         (_, other, Some(root)) => Source::Root { root: root.root(), owner: owner_of(other.as_ref(), &container) },
         (Origin::Host(context), ..) => Source::Host { context: context.clone() },
+        (Origin::Context { root, shown, ignore }, ..) => Source::Context { root, shown, ignore },
         (Origin::Named { name, .. }, ..) => return Err(Error::NoLayers(name.clone())),
     };
     let (theirs, ours) = (other.as_ref().and_then(Other::shift), container.shift());

@@ -21,7 +21,7 @@ use jiff::Timestamp;
 use super::find_image::Found;
 use super::mounted;
 use super::name::{self, InvalidName};
-use super::pull::{self, Fetch};
+use super::pull::{self, Fetch, Obtained};
 use super::state::{self, Base, RunEnvironment, State};
 use crate::golang::goarch;
 use crate::image::reference::working_container_prefix;
@@ -280,19 +280,34 @@ pub fn from(store: &Store, options: &Options, fetch: &Fetch<'_>) -> Result<Outco
         name::check(name)?;
     }
     if options.image == "scratch" {
-        let mut config = ImageConfig::default();
-        if let Some(Platform { os, architecture, variant }) = options.platform.clone() {
-            (config.os, config.architecture, config.variant) = (os, architecture, variant);
-        }
-        return create(store, options, Start { config, ..Start::default() });
+        return on_nothing(store, options);
     }
     let obtained = pull::obtain(store, &options.image, fetch).map_err(Box::new)?;
+    on(store, options, obtained)
+}
+
+/// The same without an image.
+pub fn on_nothing(store: &Store, options: &Options) -> Result<Outcome, Error> {
+    create(store, options, Start { config: nothing(options.platform.as_ref()), ..Start::default() })
+}
+
+/// The same on an image that was obtained before.
+pub fn on(store: &Store, options: &Options, obtained: Obtained) -> Result<Outcome, Error> {
     let (base, config) = read_base(store, &obtained.found)?;
     // An image without a name that came from elsewhere lends its transport's.
     let lent = obtained.transport.unwrap_or(&options.image);
     let prefix = working_container_prefix(if base.name.is_empty() { lent } else { &base.name }).to_owned();
     let outcome = create(store, options, Start { prefix, base, config, image: Some(obtained.found.image) })?;
     Ok(Outcome { warnings: obtained.warnings, ..outcome })
+}
+
+/// The config that a container on nothing begins with, for `platform`.
+pub fn nothing(platform: Option<&Platform>) -> ImageConfig {
+    let mut config = ImageConfig::default();
+    if let Some(Platform { os, architecture, variant }) = platform.cloned() {
+        (config.os, config.architecture, config.variant) = (os, architecture, variant);
+    }
+    config
 }
 
 /// What a container starts from.
@@ -306,7 +321,7 @@ struct Start {
 }
 
 /// The documents of an image, as a working container keeps them.
-pub(super) fn read_base(store: &Store, found: &Found) -> Result<(Base, ImageConfig), Error> {
+pub fn read_base(store: &Store, found: &Found) -> Result<(Base, ImageConfig), Error> {
     let image = &found.image;
     let id = || image.id.clone();
     let read = |key: &str| store.image_data(image, key).map_err(|source| Error::ReadImage { id: id(), source });

@@ -11,13 +11,12 @@
 //!
 //! Invariant: no upper directory is ever mounted twice; two overlay mounts on one break each other. Getting a `Mounted` may enter
 //! a user namespace, so it comes before any thread is started, and paths of the host are looked up before it, or relative to the
-//! working directory, which stays the same directory. The mount ends with the process and its children; `mount` is the verb that
+//! working directory, which stays the same directory. The mount ends with the process and its children, or with `release`; `mount` is the verb that
 //! leaves one behind.
 
-use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use containers_storage::containers::Container;
@@ -128,21 +127,53 @@ pub struct Mounted {
 /// This process's use of a container.
 #[derive(Debug)]
 struct User {
-    /// Never dropped: a mount that is private to this process ends with the process, and not before.
-    lease: ManuallyDrop<Lease>,
+    /// There until it is handed over to `KEPT`.
+    lease: Option<Lease>,
     /// Where the mount is, if a process serves it: it would go on for ever.
     served: Option<PathBuf>,
 }
 
+/// The leases of mounts that are not looked at any more: a mount that is private to this process ends with the process, or when `release`
+/// takes it down, and so does its lease.
+static KEPT: Mutex<Vec<Lease>> = Mutex::new(Vec::new());
+
 impl Drop for User {
     fn drop(&mut self) {
-        let Some(path) = &self.served else { return };
-        if let Some(_alone) = self.lease.alone()
+        let Some(lease) = self.lease.take() else { return };
+        if let Some(path) = &self.served
+            && let Some(_alone) = lease.alone()
             && let Err(error) = driver::end_served(path)
         {
             log::warn!("{} stays mounted: {error}", path.display());
         }
+        kept().push(lease);
     }
+}
+
+fn kept() -> MutexGuard<'static, Vec<Lease>> {
+    KEPT.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Takes down the mount of `container` that a verb of this process made, if nobody else uses it, so that a later verb finds the layer as one
+/// that is mounted nowhere: a build does several in one process. Where it cannot, the mount stays.
+pub(super) fn release(store: &Store, container: &WorkingContainer) -> Result<(), Error> {
+    let name = container.name();
+    let failed = |source| Error::Driver { name: name.clone(), source };
+    let driver = store.driver().map_err(failed)?;
+    let mut kept = kept();
+    let (own, others): (Vec<Lease>, Vec<Lease>) = kept.drain(..).partition(|lease| lease.layer() == container.layer());
+    *kept = others;
+    // Of several uses by this process each counts as another one: they end before the last is asked.
+    let Some(last) = own.into_iter().next_back() else { return Ok(()) };
+    let unmounted = match last.alone() {
+        Some(_alone) if driver.shape() == Shape::Diffs => driver.unmount(container.layer()).map(|()| true),
+        Some(_alone) => Ok(true),
+        None => Ok(false),
+    };
+    if !matches!(unmounted, Ok(true)) {
+        kept.push(last);
+    }
+    unmounted.map(drop).map_err(failed)
 }
 
 impl Mounted {
@@ -157,7 +188,7 @@ impl Mounted {
         };
         let lease = gate.enter().map_err(|source| Error::Lease { name, source })?;
         let served = driver.is_served().then(|| path.clone());
-        let user = User { lease: ManuallyDrop::new(lease), served };
+        let user = User { lease: Some(lease), served };
         Ok(Self { root: open_root(&path)?, path, notices, user: Some(user), guards: driver.guards() })
     }
 
@@ -219,7 +250,7 @@ impl Mounted {
 
     /// Proof that nobody else uses the container, and that nobody arrives before it is dropped; `None` if somebody does.
     pub fn alone(&self) -> Option<Alone<'_>> {
-        self.user.as_ref().and_then(|user| user.lease.alone())
+        self.user.as_ref().and_then(|user| user.lease.as_ref()?.alone())
     }
 
     /// What the driver adds to the mount for the time outside of containers (`GraphDriver::guards`).

@@ -4,6 +4,7 @@
 //!  glob ─ which names below a root match            ignore ─ which of them are left out
 //!  tree ─ one source to one place: walk, create, owner, mode, times, extended attributes
 //!    └─ content ─ the bytes: read once, hashed and written; holes stay holes
+//!  fingerprint ─ what a source is, without copying it
 //!  digest, header ─ the digest that scripts compare  names ─ passwd and group of a root
 //! ```
 //!
@@ -14,6 +15,7 @@
 
 pub mod content;
 pub mod digest;
+pub mod fingerprint;
 pub mod glob;
 pub mod header;
 pub mod ignore;

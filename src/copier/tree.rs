@@ -72,6 +72,8 @@ pub struct Look {
     pub owner: Option<Owner>,
     /// The mode of everything but links; `None` keeps the source's.
     pub mode: Option<u32>,
+    /// Which bits of a source's mode are kept.
+    pub kept_mode: u32,
     /// The time of everything, in seconds since 1970; `None` keeps the source's.
     pub time: Option<i64>,
     /// The owner of directories that have no source.

@@ -136,6 +136,9 @@ impl<'a> Origin<'a> {
             Source::Root { root, .. } => {
                 Ok(Self { root: OriginRoot::Callers(root), base: PathBuf::new(), shown: PathBuf::from("/") })
             }
+            Source::Context { root, shown, .. } => {
+                Ok(Self { root: OriginRoot::Callers(root), base: PathBuf::new(), shown: shown.to_path_buf() })
+            }
             Source::Host { context: None } => {
                 let base = std::env::current_dir().map_err(failed(Path::new(".")))?;
                 let root = Root::open(Path::new("/")).map_err(failed(Path::new("/")))?;

@@ -108,9 +108,11 @@ fn history(draft: &Draft, origin: &Origin<'_>, documents: &Documents, layer: Lay
         empty_layer: false,
     };
     let mut new: Vec<History> = origin.before.iter().map(at).collect();
-    new.push(own);
+    if layer != LayerPolicy::Omit {
+        new.push(own);
+    }
     // A squashed layer has no others above it.
-    if layer == LayerPolicy::Append {
+    if layer != LayerPolicy::Squash {
         new.extend(origin.above.iter().map(at));
     }
     new.extend(origin.after.iter().map(at));

@@ -102,14 +102,14 @@ pub(super) fn look_at(store: &Store, container: &WorkingContainer) -> Result<Roo
 pub(super) fn append(
     store: &Store,
     container: &WorkingContainer,
-    below: &LayerId,
+    below: Option<&LayerId>,
     extras: Vec<Extra>,
     times: Times,
 ) -> Result<Vec<ExtraLayer>, Error> {
     let store_failed = |source| Error::Store { name: container.name(), source };
     let mut layers: Vec<ExtraLayer> = Vec::new();
     for extra in extras {
-        let below = layers.last().map_or(below, |last| &last.layer.id).clone();
+        let below = layers.last().map(|last| last.layer.id.clone()).or_else(|| below.cloned());
         let staged = store.stage_layer().map_err(store_failed)?;
         let mut tar_split = create_private(staged.tar_split())?;
         let copy = Root::open(staged.tree()).map_err(io_failed("opening", staged.tree()))?;
@@ -118,7 +118,7 @@ pub(super) fn append(
             .map_err(|source| Error::Extra { path: extra.path.clone(), source: Box::new(source) })?;
         let (uids, gids) = (packed.uids.into_iter().collect(), packed.gids.into_iter().collect());
         let content = LayerContent::of_tar(packed.diff_digest, packed.diff_size, uids, gids);
-        let layer = store.put_layer(staged, Some(&below), &content).map_err(store_failed)?;
+        let layer = store.put_layer(staged, below.as_ref(), &content).map_err(store_failed)?;
         let history = extra.history.unwrap_or_else(|| History {
             created_by: format!("/bin/sh -c #(nop) ADD dir:{} in /", content.diff_digest.hex()),
             ..History::default()

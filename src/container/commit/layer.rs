@@ -102,7 +102,7 @@ fn owners(container: &WorkingContainer) -> Owners {
 }
 
 /// The image's own top layer: below the container is a copy of it with other owners.
-fn top_layer(store: &Store, container: &WorkingContainer) -> Result<Option<LayerId>, Error> {
+pub(super) fn top_layer(store: &Store, container: &WorkingContainer) -> Result<Option<LayerId>, Error> {
     let Some(image) = &container.record().image else { return Ok(None) };
     let failed = |source| Error::Store { name: container.name(), source };
     let image = store.images().map_err(failed)?.get(image).map_err(failed)?;
@@ -137,6 +137,8 @@ fn exclusive(
     container: &WorkingContainer,
     note: &mut dyn FnMut(String),
 ) -> Result<Option<Gate>, Error> {
+    // An earlier verb of this process may have mounted it.
+    mounted::release(store, container)?;
     let mount_point = driver.mount_point(container.layer());
     let arrival = lease::arrive(&store.conf().graph_root, container.layer(), &mount_point);
     let arrival = arrival.map_err(|source| mounted::Error::Lease { name: container.name(), source })?;

@@ -70,6 +70,9 @@ pub enum LayerPolicy {
     Append,
     /// Base and changes become one layer.
     Squash,
+    /// The container's files are no part of the image, which has the base's layers: it differs in its config alone, and only the history
+    /// entries that the container has are added.
+    Omit,
 }
 
 /// `--rm`.
@@ -331,11 +334,18 @@ pub fn commit(store: &Store, name: &str, options: &Options, note: &mut dyn FnMut
         transport::storage::check_key(key).map_err(unsigned)?;
     }
     let lower = lower_layers(store, &container, options)?;
-    let packed = layer::pack(store, &container, options, &writer.created, note)?;
-    let extra = extra_layers(store, &container, options, &writer.created, &packed)?;
-    let written = writer.write(&lower, &packed, &extra)?;
+    let packed = match options.layer {
+        LayerPolicy::Omit => None,
+        _ => Some(layer::pack(store, &container, options, &writer.created, note)?),
+    };
+    let below = match &packed {
+        Some(packed) => Some(packed.layer().clone()),
+        None => below(store, &container)?,
+    };
+    let extra = extra_layers(store, &container, options, &writer.created, below.as_ref())?;
+    let written = writer.write(&lower, packed.as_ref(), &extra)?;
     writer.check_digest(&written)?;
-    let mut image = writer.record(&written, extra.last().map_or(packed.layer(), |top| &top.layer.id));
+    let mut image = writer.record(&written, extra.last().map(|top| top.layer.id.clone()).or(below));
     // Before anybody can see the image: without a signature there is to be none.
     if let (Some(key), Some(name)) = (&options.sign_by, &destination) {
         // The layer stays if this fails, for another attempt (`store::unclaimed`).
@@ -344,7 +354,7 @@ pub fn commit(store: &Store, name: &str, options: &Options, note: &mut dyn FnMut
     let id = image.id.clone();
     let failed = |source| Error::Store { name: container.name(), source };
     match packed {
-        Packed::InPlace(frozen, gate) => {
+        Some(Packed::InPlace(frozen, gate)) => {
             frozen
                 .publish(store, &image)
                 .map_err(|source| Error::Freeze { name: container.name(), source: Box::new(source) })?;
@@ -353,7 +363,7 @@ pub fn commit(store: &Store, name: &str, options: &Options, note: &mut dyn FnMut
             let _ = lease::forget(&store.conf().graph_root, container.layer());
             add_to_list(store, options, &id, &written)?;
         }
-        Packed::Copied(_) => {
+        Some(Packed::Copied(_)) | None => {
             store.put_image(&image).map_err(failed)?;
             add_to_list(store, options, &id, &written)?;
             if options.container == Afterwards::Remove {
@@ -387,14 +397,25 @@ fn extra_layers(
     container: &WorkingContainer,
     options: &Options,
     created: &Time,
-    packed: &Packed,
+    below: Option<&LayerId>,
 ) -> Result<Vec<ExtraLayer>, Error> {
     if options.layer == LayerPolicy::Squash || !extra::any(container, options) {
         return Ok(Vec::new());
     }
     let merged = || extra::look_at(store, container);
     let extras = extra::stage(store, container, options, created, &merged)?;
-    extra::append(store, container, packed.layer(), extras, layer::times(options.documents.clock))
+    extra::append(store, container, below, extras, layer::times(options.documents.clock))
+}
+
+/// The base's top layer, as the image has it.
+fn below(store: &Store, container: &WorkingContainer) -> Result<Option<LayerId>, Error> {
+    match layer::top_layer(store, container)? {
+        Some(layer) => Ok(Some(layer)),
+        None => {
+            let failed = |source| Error::Store { name: container.name(), source };
+            Ok(store.layers().and_then(|layers| layers.get(container.layer())).map_err(failed)?.parent)
+        }
+    }
 }
 
 fn add_to_list(store: &Store, options: &Options, id: &ImageId, written: &Written) -> Result<(), Error> {
@@ -469,9 +490,9 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    fn write(&self, lower: &[LayerInfo], packed: &Packed, extra: &[ExtraLayer]) -> Result<Written, Error> {
+    fn write(&self, lower: &[LayerInfo], packed: Option<&Packed>, extra: &[ExtraLayer]) -> Result<Written, Error> {
         let mut layers = lower.to_vec();
-        layers.push(packed.info());
+        layers.extend(packed.map(Packed::info));
         for above in extra {
             layers.push(info(above.layer.clone())?);
         }
@@ -502,13 +523,13 @@ impl Writer<'_> {
         }
     }
 
-    fn record(&self, written: &Written, top: &LayerId) -> NewImage {
+    fn record(&self, written: &Written, top: Option<LayerId>) -> NewImage {
         let digest = written.manifest.digest();
         let config = Digest::of(&written.config);
         let manifest = written.manifest.bytes().to_vec();
         NewImage {
             id: ImageId::of_config(&config),
-            layer: Some(top.clone()),
+            layer: top,
             names: self.name.iter().map(ToString::to_string).collect(),
             metadata: "{}".to_owned(),
             created: self.created.as_str().to_owned(),

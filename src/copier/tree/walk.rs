@@ -364,7 +364,7 @@ impl Walk<'_, '_> {
             Some(owner) => owner,
             None => self.read(self.session.maps.inside(stat))?,
         };
-        Ok(Metadata { owner, mode: look.mode.unwrap_or(stat.st_mode & 0o7777), modified, xattrs })
+        Ok(Metadata { owner, mode: look.mode.unwrap_or(stat.st_mode & look.kept_mode), modified, xattrs })
     }
 
     /// The same with the owner's ids on disk.
