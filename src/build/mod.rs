@@ -13,6 +13,7 @@
 //!
 //! Must not: know flags, print (`Events` is told what happens), or resolve a path of the build context but below its handle.
 
+pub mod context;
 pub mod options;
 
 pub use self::options::Options;

@@ -19,7 +19,7 @@ pub enum Remote {
         /// The name that the address ends with, if that is one.
         name: Option<OsString>,
     },
-    /// `https://….git[#REF[:DIR]]`
+    /// `https://….git[#REF[:DIR]]`, `https://….git?ref=REF&subdir=DIR`
     Git {
         /// The repository's address, without user and password.
         url: Url,
@@ -29,6 +29,8 @@ pub enum Remote {
         reference: String,
         /// The directory that is wanted, below the top.
         directory: PathBuf,
+        /// How the commit must begin.
+        commit: Option<String>,
     },
 }
 
@@ -52,24 +54,82 @@ impl Remote {
             None => (text.as_ref(), None),
         };
         let is_git = if before.ends_with(".git") { fragment != Some("") } else { text.ends_with(".git") };
+        let (before, query) = match before.split_once('?') {
+            Some((repository, query)) if repository.ends_with(".git") && fragment.is_none() => (repository, Some(query)),
+            _ => (before, None),
+        };
         let (address, login) = without_login(before);
         let url = Url::parse(&with_encoded_letters(&address))?;
+        if let Some(query) = query {
+            return of_query(url, login, query).map(Some);
+        }
         if !is_git || !before.ends_with(".git") {
             let name = name_of(url.path());
             return Ok(Some(Self::Url { url, login, name }));
         }
-        let refuse = |reason| Error::GitOperand { url: url.shown(), reason };
         let (reference, directory) = fragment.unwrap_or_default().split_once(':').unwrap_or((fragment.unwrap_or_default(), ""));
-        if !is_reference(reference) {
-            return Err(refuse("what follows # is no branch, tag or commit"));
+        let wish = Wish { reference: reference.to_owned(), directory: directory.to_owned(), commit: None };
+        wish.at(url, login, "what follows # is no branch, tag or commit").map(Some)
+    }
+}
+
+/// What is wanted of a repository, as written.
+#[derive(Default)]
+struct Wish {
+    reference: String,
+    directory: String,
+    commit: Option<String>,
+}
+
+impl Wish {
+    /// The repository with what is wanted of it, once that is known to be safe; `no_reference` says what is not if it is the reference.
+    fn at(self, url: Url, login: Option<Authorization>, no_reference: &'static str) -> Result<Remote, Error> {
+        let refuse = |reason| Error::GitOperand { url: url.shown(), reason };
+        if !is_reference(&self.reference) {
+            return Err(refuse(no_reference));
         }
-        let directory = PathBuf::from(directory);
+        let directory = PathBuf::from(self.directory);
         // Before anything is fetched (known attacks A05).
         if directory.components().any(|part| !matches!(part, Component::Normal(_))) || directory.as_os_str().len() > 4096 {
             return Err(refuse("the directory must be below the top, without . and .."));
         }
-        Ok(Some(Self::Git { url, login, reference: reference.to_owned(), directory }))
+        let digits = |text: &String| (7..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if self.commit.as_ref().is_some_and(|commit| !digits(commit)) {
+            return Err(refuse("the checksum must be 7 to 64 hexadecimal digits of a commit"));
+        }
+        Ok(Remote::Git { url, login, reference: self.reference, directory, commit: self.commit })
     }
+}
+
+/// A repository with `?ref=REF&subdir=DIR&checksum=COMMIT`, as BuildKit writes it. Anything else that it knows is refused by name.
+fn of_query(url: Url, login: Option<Authorization>, query: &str) -> Result<Remote, Error> {
+    let refuse = |reason| Error::GitOperand { url: url.shown(), reason };
+    let mut wish = Wish::default();
+    let mut references = 0;
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let value = String::from_utf8(decoded(value)).map_err(|_| refuse("its query is not text"))?;
+        match key {
+            "ref" | "branch" | "tag" => {
+                references += 1;
+                wish.reference = match key {
+                    "branch" => format!("refs/heads/{value}"),
+                    "tag" => format!("refs/tags/{value}"),
+                    _ => value,
+                };
+            }
+            "subdir" => wish.directory = value,
+            "checksum" | "commit" => wish.commit = Some(value.to_ascii_lowercase()),
+            "submodules" if value == "false" || value == "0" => {}
+            "submodules" => return Err(refuse("submodules are not fetched")),
+            "keep-git-dir" => return Err(refuse("keep-git-dir is not known here: .git is always kept")),
+            _ => return Err(refuse("its query may have ref, branch, tag, subdir and checksum only")),
+        }
+    }
+    if references > 1 {
+        return Err(refuse("only one of ref, branch and tag may be given"));
+    }
+    wish.at(url, login, "its ref is no branch, tag or commit")
 }
 
 /// The address without `USER[:PASSWORD]@`.
@@ -198,7 +258,19 @@ mod tests {
         assert_eq!(git("https://h/a.git#v1.0"), is("https://h/a.git", "v1.0", ""));
         assert_eq!(git("https://u:p@h/a.git#main:sub/dir"), is("https://h/a.git", "main", "sub/dir"));
         assert_eq!(git("https://h/a.git#:sub"), is("https://h/a.git", "", "sub"));
+        assert_eq!(git("https://h/a.git?ref=v1&subdir=a%2Fb"), is("https://h/a.git", "v1", "a/b"));
+        assert_eq!(git("https://h/a.git?branch=main"), is("https://h/a.git", "refs/heads/main", ""));
+        assert_eq!(git("https://h/a.git?tag=v1&checksum=0123ABCD"), is("https://h/a.git", "refs/tags/v1", ""));
         for wrong in [
+            "https://h/a.git?ref=--upload-pack%3Dx",
+            "https://h/a.git?ref=-x",
+            "https://h/a.git?ref=a&tag=b",
+            "https://h/a.git?subdir=..",
+            "https://h/a.git?subdir=%2Fetc",
+            "https://h/a.git?subdir=a%2f..%2f..",
+            "https://h/a.git?checksum=zz",
+            "https://h/a.git?submodules=true",
+            "https://h/a.git?token=x",
             "https://h/a.git#main:../..",
             "https://h/a.git#main:/abs",
             "https://h/a.git#main:a/../../b",

@@ -48,6 +48,8 @@ pub(super) struct Wanted<'w> {
     pub(super) login: Option<&'w Authorization>,
     pub(super) reference: &'w str,
     pub(super) directory: &'w Path,
+    /// How the commit must begin.
+    pub(super) commit: Option<&'w str>,
 }
 
 /// Fetches one commit and unpacks its files.
@@ -56,12 +58,11 @@ pub(super) fn checkout(wanted: &Wanted<'_>, options: &Options<'_>) -> Result<Con
     let io = |error: std::io::Error| failed(error.to_string());
     let program = DIRECTORIES.iter().map(|dir| Path::new(dir).join("git")).find(|path| path.is_file());
     let program = program.ok_or_else(|| failed("a git repository is fetched by git, which is not installed".to_owned()))?;
-    let random = getrandom::u64().map_err(|error| failed(error.to_string()))?;
-    let scratch = Scratch(options.temp_dir.join(format!("coracle-git-{random:016x}")));
+    let scratch = Scratch::create(options.temp_dir, "coracle-git-").map_err(io)?;
     let mut builder = std::fs::DirBuilder::new();
     builder.mode(0o700);
-    let (home, tree) = (scratch.0.join("home"), scratch.0.join("tree"));
-    for dir in [&scratch.0, &home, &tree] {
+    let (home, tree) = (scratch.path().join("home"), scratch.path().join("tree"));
+    for dir in [&home, &tree] {
         builder.create(dir).map_err(io)?;
     }
     let git = Git { program, home: &home, tree: &tree, wanted, options };
@@ -70,11 +71,11 @@ pub(super) fn checkout(wanted: &Wanted<'_>, options: &Options<'_>) -> Result<Con
     let url = wanted.url.to_string();
     git.run(&["remote", "add", "--", "origin", &url])?;
     git.run(&["fetch", "-q", "-u", "--no-tags", "--depth=1", "origin", "--", reference])?;
-    if is_commit(reference) {
-        // A branch may be called like a commit (A119).
+    // A branch may be called like a commit (A119).
+    if let Some(want) = wanted.commit.or(is_commit(reference).then_some(reference)) {
         let found = git.run(&["rev-parse", "--verify", "-q", "FETCH_HEAD^{commit}"])?;
-        if found.trim() != reference {
-            return Err(failed(format!("the server gave the commit {:?} for {reference}", found.trim())));
+        if !found.trim().starts_with(want) {
+            return Err(failed(format!("the server gave the commit {:?} for {reference}, want {want}", found.trim())));
         }
     }
     git.run(&["checkout", "-q", "--detach", "FETCH_HEAD", "--"])?;

@@ -19,6 +19,8 @@ mod git;
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -72,14 +74,38 @@ pub enum Content {
     },
 }
 
-/// A directory of ours that goes with this value.
+/// A directory of ours that goes with this value, in the process that made it: a child that ends leaves it alone.
 #[derive(Debug)]
-pub struct Scratch(PathBuf);
+pub struct Scratch {
+    path: PathBuf,
+    owner: u32,
+}
+
+impl Scratch {
+    /// Makes a directory (0700) in `temp_dir` whose name begins with `prefix`.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn create(temp_dir: &Path, prefix: &str) -> io::Result<Self> {
+        let random = getrandom::u64().map_err(io::Error::other)?;
+        let path = temp_dir.join(format!("{prefix}{random:016x}"));
+        std::fs::DirBuilder::new().mode(0o700).create(&path)?;
+        Ok(Self { path, owner: std::process::id() })
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // What cannot be deleted lies in the directory for temporary files, which others clean.
-        let _ = std::fs::remove_dir_all(&self.0);
+        let (Some(parent), Some(name)) = (self.path.parent(), self.path.file_name()) else { return };
+        if self.owner == std::process::id() {
+            // What cannot be deleted lies in the directory for temporary files, which others clean.
+            let _ = Root::open(parent).and_then(|parent| parent.remove_all(Path::new(name)));
+        }
     }
 }
 
@@ -111,8 +137,9 @@ pub fn fetch(sources: &[OsString], options: &Options<'_>) -> Result<Vec<Fetched>
                 let (file, modified) = download::download(url, login.as_ref(), &trust, options)?;
                 Content::File { name: name.clone(), file, modified }
             }
-            Remote::Git { url, login, reference, directory } => {
-                git::checkout(&git::Wanted { url, login: login.as_ref(), reference, directory }, options)?
+            Remote::Git { url, login, reference, directory, commit } => {
+                let commit = commit.as_deref();
+                git::checkout(&git::Wanted { url, login: login.as_ref(), reference, directory, commit }, options)?
             }
         };
         fetched.push(Fetched { operand: operand.clone(), content });
