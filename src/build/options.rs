@@ -9,11 +9,12 @@ use crate::conf::ContainersConf;
 use crate::container::commit::{Clock, HistoryPolicy};
 use crate::container::from::UserNamespace;
 use crate::container::pull::Fetch;
-use crate::container::run::{Confinement, Names};
+use crate::container::run::{Allowed, Confinement, Names};
 use crate::container::state::RunEnvironment;
 use crate::image::Format;
 use crate::run::MountOptions;
-
+use crate::run::secrets::Secret;
+use crate::run::ssh::Agent;
 use crate::transport::copy::Platform;
 
 /// One build. Borrowed parts are shared by the stages that are built at the same time.
@@ -216,38 +217,13 @@ pub struct RunOptions<'a> {
     /// `--secret`
     pub secrets: Vec<Secret>,
     /// `--ssh`
-    pub ssh: Vec<SshAgent>,
+    pub ssh: Vec<Agent>,
+    /// `--allow`: what RUN may ask for that weakens the separation from the machine.
+    pub allowed: Allowed,
     /// `--compat-volumes`: what RUN changes below a volume is undone.
     pub compat_volumes: bool,
     /// `--stdin`: RUN reads the caller's standard input.
     pub stdin: bool,
     /// `--logfile`: where the output of RUN goes instead of standard output and standard error.
     pub log: Option<PathBuf>,
-}
-
-/// `--secret id=…`: where its value comes from. Never the value itself, so that nothing that prints this shows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Secret {
-    /// Its name.
-    pub id: String,
-    /// Where it is.
-    pub source: SecretSource,
-}
-
-/// Where a secret is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SecretSource {
-    /// In a file of the host.
-    File(PathBuf),
-    /// In a variable of the caller.
-    Env(String),
-}
-
-/// `--ssh`: an agent that RUN may ask.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SshAgent {
-    /// Its name; `default` unless given.
-    pub id: String,
-    /// A socket of an agent, or key files that one is started for.
-    pub paths: Vec<PathBuf>,
 }

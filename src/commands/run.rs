@@ -2,6 +2,9 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
+
+use containers_storage::Root;
 
 use super::args::{CapabilityArgs, NamespaceArgs};
 use super::run_environment::{check_source, conf_environment, containers_conf, temp_dir};
@@ -169,6 +172,7 @@ fn options(ctx: &Context, conf: &ContainersConf, args: &RunArgs, command: &[Stri
         subscriptions: subscriptions(ctx)?,
         names: Names { hostname: args.hostname.clone(), no_hosts: args.no_hosts, no_hostname: args.no_hostname },
         history: if history { HistoryChoice::Note } else { HistoryChoice::Silent },
+        ..run::Options::default()
     })
 }
 
@@ -219,6 +223,11 @@ pub(super) fn cache_dir(ctx: &Context, conf: &ContainersConf) -> Result<PathBuf,
     Ok(parent.join(format!("buildah-cache-{}", userns::outer_ids()?.uid)))
 }
 
+fn context(path: &Path) -> Result<Arc<Root>, CommandError> {
+    let root = Root::open(path).map_err(|error| CommandError::from(error).context(format!("opening {path:?}")))?;
+    Ok(Arc::new(root))
+}
+
 fn mounts(ctx: &Context, conf: &ContainersConf, args: &RunArgs) -> Result<MountOptions, CommandError> {
     let mut requests = Vec::new();
     for word in &args.volume {
@@ -233,7 +242,7 @@ fn mounts(ctx: &Context, conf: &ContainersConf, args: &RunArgs) -> Result<MountO
     Ok(MountOptions {
         requests,
         devices: devices.map_err(CommandError::usage)?,
-        context_dir: args::given(&args.contextdir).map(Path::to_path_buf),
+        context: args::given(&args.contextdir).map(context).transpose()?,
         cache_dir: Some(cache_dir(ctx, conf)?),
         ..MountOptions::default()
     })

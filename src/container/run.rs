@@ -2,13 +2,16 @@
 //!
 //! Mounts it, adds to the request (`plan`) what its files say, and has `run` do the rest.
 
+mod confidential;
 mod mounts;
 mod plan;
+mod step;
 mod subscriptions;
 mod volumes;
 mod words;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use containers_storage::Root;
 use containers_storage::store::Store;
@@ -22,8 +25,12 @@ use crate::conf::mounts::Subscription;
 use crate::conf::registries::Registries;
 use crate::run::cgroups;
 use crate::run::etc_files::{self, BaseHosts, Hosts};
-use crate::run::{self, MountOptions, MountPoints, RootChange, Status, users};
+use crate::run::mount_args::{SecretMount, SshMount};
+use crate::run::secrets::Secret;
+use crate::run::ssh::Agent;
+use crate::run::{self, MountOptions, MountPoints, RootChange, Status, Streams, users};
 
+pub use step::{Allowed, StepFlags};
 pub use words::{parse_host, parse_size};
 
 /// What to run, and what is different in this run.
@@ -39,12 +46,18 @@ pub struct Options {
     pub env: Vec<String>,
     /// The caller's proxy variables, which the container gets unless `from` said otherwise.
     pub proxy: Vec<(String, String)>,
-    /// Standard input and output.
+    /// Whether standard input and output are a terminal.
     pub terminal: TerminalChoice,
+    /// Where they lead otherwise.
+    pub streams: Streams,
     /// Separation from the machine.
     pub confinement: Confinement,
     /// Volumes, devices.
     pub mounts: MountOptions,
+    /// What names in `from=` of mounts stand for; any other is an image's.
+    pub named: Vec<Named>,
+    /// Secrets and SSH agents.
+    pub confidential: Confidential,
     /// What short names of images in mounts stand for.
     pub registries: Registries,
     /// Content of the host that the command gets a copy of.
@@ -53,6 +66,39 @@ pub struct Options {
     pub names: Names,
     /// Add the command to the history.
     pub history: HistoryChoice,
+}
+
+/// What a name in `from=` of a mount stands for.
+#[derive(Debug, Clone)]
+pub struct Named {
+    /// As it is written there.
+    pub name: String,
+    /// What it is.
+    pub tree: Tree,
+}
+
+/// Files that mounts can be made of.
+#[derive(Debug, Clone)]
+pub enum Tree {
+    /// A directory of the host: a named context.
+    Directory(Arc<Root>),
+    /// An image of the store, by its ID: a stage, or what was pulled for it.
+    Image(String),
+    /// A working container, by name or ID: a stage that is no image. Its files are only read.
+    Container(String),
+}
+
+/// Secrets and SSH agents: those that the caller has, and those that the command gets. Nothing of it is recorded.
+#[derive(Debug, Clone, Default)]
+pub struct Confidential {
+    /// `--secret`
+    pub secrets: Vec<Secret>,
+    /// `--ssh`
+    pub agents: Vec<Agent>,
+    /// `RUN --mount=type=secret`
+    pub secret_mounts: Vec<SecretMount>,
+    /// `RUN --mount=type=ssh`
+    pub agent_mounts: Vec<SshMount>,
 }
 
 /// `--terminal`.
@@ -180,6 +226,20 @@ pub enum Error {
         /// What failed.
         source: std::io::Error,
     },
+    /// A secret that has to be there is not.
+    #[error("secret required but no secret with id {0:?} found")]
+    NoSecret(String),
+    /// A secret cannot be read.
+    #[error("reading secret {id:?}")]
+    Secret {
+        /// Its name.
+        id: String,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// An SSH agent that has to be there is not.
+    #[error("ssh required but no ssh with id {0:?} found")]
+    NoAgent(String),
     /// The process could not be run.
     #[error("{0}")]
     Run(#[from] run::Error),
@@ -209,7 +269,8 @@ pub fn run(
     mounted::require_root(name)?;
     mounted.notices().iter().for_each(|notice| note(notice.to_string()));
     request.guards = mounted.guards();
-    request.mounts.images = mounts::images(store, &options.registries, &request.mounts.requests, &request.security.lsm.labels)?;
+    request.mounts.roots = mounts::roots(store, options, &request.mounts.requests, &request.security.lsm.labels)?;
+    confidential::pass(&options.confidential, &mut request)?;
     read_base_hosts(mounted.root(), &mut request.files)?;
     subscriptions::add(&options.subscriptions, &mut request.mounts);
     subscriptions::add_fips(mounted.root(), &mut request.mounts);

@@ -42,6 +42,12 @@ pub(super) fn open(
         return Err(Error::Request(format!("the cache for {:?} has no directory to be in", mount.target)));
     };
     let failed = |source: io::Error| Error::prepare(format!("the cache directory {parent:?}"), source);
+    if cache.from.is_some() || cache.sharing == Sharing::Private {
+        return Err(Error::Request(format!(
+            "the cache for {:?}: from= and sharing=private are not supported yet",
+            mount.target
+        )));
+    }
     let key = key(cache, &mount.target);
     let own = open_parent(parent).map_err(failed)?;
     let owner = user.owner(cache.uid, cache.gid).map_err(Error::Request)?;

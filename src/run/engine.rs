@@ -46,10 +46,15 @@ struct Prepared {
     files: Vec<ExtraFile>,
     /// Of caches: until the command has ended, whoever waits for one of them has to wait.
     locks: Vec<File>,
+    /// Standard input, where it is not the caller's.
+    input: Option<OwnedFd>,
 }
 
 impl Prepared {
     fn new(rootfs: &Root, request: &Request) -> Result<Self, Error> {
+        if let Some(agent) = request.mounts.agents.first() {
+            return Err(Error::Request(format!("an SSH agent at {:?} is not supported yet", agent.target)));
+        }
         let connection = network::connect(&request.namespaces.network, &request.namespaces.network_programs)?;
         let capabilities = request.security.capabilities.resolve().map_err(Error::Request)?;
         let pinned = sources::pin(rootfs, request)?;
@@ -90,7 +95,11 @@ impl Prepared {
         ownership::prepare(&request.mounts.requests, &pinned.handles, &owner, file_label.as_deref())?;
         let mut files = super::etc_files::generate(&request.files, &connection, request.process.hostname.as_deref())?;
         files.extend(request.mounts.files.iter().cloned().chain(pinned.copies));
-        Ok(Self { spec, connection, sources: pinned.handles, files, locks: pinned.locks })
+        for secret in &request.mounts.secrets {
+            files.extend(secret.as_file()?);
+        }
+        let input = request.process.streams.input.open().map_err(|source| Error::prepare("standard input", source))?;
+        Ok(Self { spec, connection, sources: pinned.handles, files, locks: pinned.locks, input })
     }
 
     /// The network was not asked for: its abstract sockets are none of the command's business, where the kernel can say so.
@@ -127,7 +136,8 @@ fn run_native(rootfs: &Root, request: &Request, made: &mut native::Placeholders)
         root_change: request.root_change,
         guards: request.guards,
         keep_groups: request.process.user.keep_groups,
-        no_input: request.process.terminal == Terminal::NoInput,
+        input: prepared.input,
+        output: request.process.streams.output.descriptors(),
         guardian: None,
         groups: groups.map_err(|source| Error::prepare("the control group", source))?.unwrap_or_default(),
         network: matches!(prepared.connection, Connection::Helper(_)).then_some(&serve),
@@ -182,7 +192,8 @@ fn run_plain(rootfs: &Root, request: &Request, made: &mut native::Placeholders) 
         guards: request.guards,
         scope_abstract_sockets: false,
         keep_groups: request.process.user.keep_groups,
-        no_input: request.process.terminal == Terminal::NoInput,
+        input: prepared.input,
+        output: request.process.streams.output.descriptors(),
         groups: groups.map_err(|source| Error::prepare("the control group", source))?.unwrap_or_default(),
         guardian: Some(guardian.pid()),
         network: None,
@@ -235,7 +246,8 @@ fn run_external(
         root_change: request.root_change,
         guards: request.guards,
         keep_groups: request.process.user.keep_groups,
-        no_input: request.process.terminal == Terminal::NoInput,
+        input: prepared.input,
+        output: request.process.streams.output.descriptors(),
         network: matches!(prepared.connection, Connection::Helper(_)).then_some(&serve),
     };
     let status = oci::execute(job, options, made);

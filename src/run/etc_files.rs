@@ -6,6 +6,7 @@
 mod hosts;
 mod resolv_conf;
 
+use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -13,6 +14,7 @@ use hosts::hosts;
 use resolv_conf::{host_resolv_conf, resolv_conf};
 
 use super::Error;
+use super::mount_args::Place;
 use super::network::Connection;
 
 /// What goes into the files.
@@ -113,21 +115,46 @@ pub struct ContainerLabel {
 }
 
 /// A file of the caller's (a subscription, a secret) that is bound in like the generated ones.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct ExtraFile {
     /// Where it appears.
     pub target: PathBuf,
-    /// What it holds.
+    /// What it holds. Nothing shows it: it may be a secret.
     pub content: Vec<u8>,
-    /// Its permission bits.
-    pub mode: u32,
+    /// Whose it is.
+    pub place: Place,
+    /// Whether it can be changed.
+    pub access: FileAccess,
+}
+
+/// Whether the command can change a file that is bound in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileAccess {
+    /// As its permission bits say.
+    ByMode,
+    /// By nobody.
+    ReadOnly,
+}
+
+impl ExtraFile {
+    /// One of root's, with permission bits.
+    pub fn new(target: impl Into<PathBuf>, content: Vec<u8>, mode: u32) -> Self {
+        let place = Place { mode, uid: 0, gid: 0 };
+        Self { target: target.into(), content, place, access: FileAccess::ByMode }
+    }
+}
+
+impl fmt::Debug for ExtraFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ExtraFile").field("target", &self.target).field("place", &self.place).finish_non_exhaustive()
+    }
 }
 
 /// What the image's own files are replaced by, for a process named `hostname` on the network `connection`.
 pub(super) fn generate(options: &Options, connection: &Connection, hostname: Option<&str>) -> Result<Vec<ExtraFile>, Error> {
     let mut files = Vec::with_capacity(4);
     let mut add = |target: &str, content: String| {
-        files.push(ExtraFile { target: PathBuf::from(target), content: content.into_bytes(), mode: 0o644 });
+        files.push(ExtraFile::new(target, content.into_bytes(), 0o644));
     };
     // Without a network there is nobody to resolve, and nobody to ask (CVE-2024-29018).
     if *connection != Connection::None {

@@ -33,10 +33,13 @@ pub mod oci;
 mod ownership;
 mod relabel;
 pub mod seccomp;
+pub mod secrets;
 pub mod security;
 mod slirp;
 mod sources;
 pub mod spec;
+pub mod ssh;
+pub mod streams;
 pub mod users;
 
 use std::io;
@@ -48,6 +51,7 @@ use rustix::mount::MountAttrFlags;
 
 pub use cache::empty as empty_caches;
 pub use isolation::Isolation;
+pub use streams::Streams;
 pub use users::ProcessUser;
 
 /// What to run: one process, described in words that flags, image configs and `containers.conf` are translated to.
@@ -90,20 +94,20 @@ pub struct ProcessOptions {
     pub user: ProcessUser,
     /// Whether it gets a terminal of its own.
     pub terminal: Terminal,
+    /// Where its standard descriptors lead, unless that is the terminal.
+    pub streams: Streams,
     /// The host name inside, if the uts namespace is new.
     pub hostname: Option<String>,
 }
 
-/// What standard input and output are.
+/// Whether standard input and output are a terminal of the process's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Terminal {
-    /// The caller's descriptors. The process is in a session of its own, so that it cannot push keystrokes into a terminal among
+    /// They lead where `streams` says. The process is in a session of its own, so that it cannot push keystrokes into a terminal among
     /// them (known attack A56).
     Inherit,
     /// A new pseudo terminal, relayed to the caller's.
     Allocate,
-    /// Input is `/dev/null`, output is inherited.
-    NoInput,
 }
 
 /// Mounts and devices.
@@ -113,14 +117,29 @@ pub struct MountOptions {
     pub requests: Vec<mount_args::MountRequest>,
     /// `--device`.
     pub devices: Vec<devices::DeviceRequest>,
-    /// The directory that sources of `--mount` are resolved below (`--contextdir`).
-    pub context_dir: Option<PathBuf>,
-    /// The root file systems of images that `--mount from=` names. Each is attached in the caller's mount namespace.
-    pub images: Vec<(String, Arc<Root>)>,
+    /// The directory that sources of `--mount` are resolved below (`--contextdir`, the build context).
+    pub context: Option<Arc<Root>>,
+    /// What `--mount from=` names.
+    pub roots: Vec<NamedRoot>,
     /// The directory that caches are in: below a temporary directory, and named for the caller (see `cache`).
     pub cache_dir: Option<PathBuf>,
-    /// Files of the caller's that are copied in (subscriptions).
+    /// Files of the caller's that are copied in (subscriptions, scripts).
     pub files: Vec<etc_files::ExtraFile>,
+    /// Secrets of the caller's.
+    pub secrets: Vec<secrets::Passed>,
+    /// SSH agents of the caller's.
+    pub agents: Vec<ssh::Passed>,
+}
+
+/// A tree that mounts are made of: an image, a stage of a build, a directory of the host.
+#[derive(Debug, Clone)]
+pub struct NamedRoot {
+    /// As `from=` has it.
+    pub name: String,
+    /// What it is, besides its name: another one makes another cache.
+    pub identity: String,
+    /// Its top.
+    pub root: Arc<Root>,
 }
 
 /// How the root file system becomes `/`.

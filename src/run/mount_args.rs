@@ -5,7 +5,9 @@
 
 mod id_map;
 mod mount;
+mod step;
 mod volume;
+mod words;
 
 #[cfg(test)]
 mod tests;
@@ -13,6 +15,7 @@ mod tests;
 use std::path::PathBuf;
 
 pub use id_map::VolumeMaps;
+pub use step::{Place, SecretMount, SshMount, StepMount};
 
 /// One mount that was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,9 +76,9 @@ pub enum Source {
     Context(PathBuf),
     /// A path in the container's own root file system.
     Rootfs(PathBuf),
-    /// A path in an image of the store (`--mount from=`).
-    Image {
-        /// The image, as it was named.
+    /// A path in what a name stands for (`--mount from=`): an image of the store; in a build a stage or a named context, too.
+    Named {
+        /// As it was written.
         name: String,
         /// Below its root.
         path: PathBuf,
@@ -104,7 +107,10 @@ pub enum Writes {
 pub struct Cache {
     /// `id=`; without one, the target is the name.
     pub id: Option<String>,
-    /// A directory in the cache that is mounted in its place (`source=`); empty for all of it.
+    /// What a new cache begins with (`from=`), by name.
+    pub from: Option<String>,
+    /// Without `from` a directory in the cache that is mounted in its place (`source=`), else the part of it that a new cache begins
+    /// with; empty for all.
     pub source: PathBuf,
     /// Owner of a new directory, inside the container.
     pub uid: u32,
@@ -128,6 +134,8 @@ pub enum Sharing {
     /// Any number of processes.
     #[default]
     Shared,
+    /// One; who comes while it is in use gets another directory, which is kept for the next time.
+    Private,
     /// One; the others wait.
     Locked,
 }
@@ -192,6 +200,15 @@ impl MountRequest {
         mount::parse(text)
     }
 
+    /// The stage, image or context that it takes files from (`from=`), as it was named.
+    pub fn from(&self) -> Option<&str> {
+        match &self.kind {
+            MountKind::Bind(Bind { source: Source::Named { name, .. }, .. }) => Some(name),
+            MountKind::Cache(cache) => cache.from.as_deref(),
+            MountKind::Bind(_) | MountKind::Tmpfs { .. } => None,
+        }
+    }
+
     /// The request with its target made absolute: a relative one is below the container's working directory.
     #[must_use]
     pub fn below(mut self, working_directory: &std::path::Path) -> Self {
@@ -205,6 +222,13 @@ impl MountRequest {
             MountKind::Bind(bind) => Some(bind),
             MountKind::Tmpfs { .. } | MountKind::Cache(_) => None,
         }
+    }
+}
+
+impl StepMount {
+    /// Parses the value of `RUN --mount=`: as `MountRequest::parse_mount`, and `type=secret|ssh`.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        step::parse(text)
     }
 }
 

@@ -80,7 +80,7 @@ pub(super) fn prepare(
 
 fn described(source: &Source) -> PathBuf {
     match source {
-        Source::Host(path) | Source::Context(path) | Source::Rootfs(path) | Source::Image { path, .. } => path.clone(),
+        Source::Host(path) | Source::Context(path) | Source::Rootfs(path) | Source::Named { path, .. } => path.clone(),
     }
 }
 

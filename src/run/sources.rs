@@ -65,7 +65,7 @@ fn pin_bind(rootfs: &Root, request: &Request, mount: &MountRequest, bind: &Bind,
         }
         Writes::Discarded => {
             let content = copy(&handle).map_err(failed)?;
-            pinned.copies.push(ExtraFile { target, content, mode: stat.st_mode & 0o777 });
+            pinned.copies.push(ExtraFile::new(target, content, stat.st_mode & 0o777));
         }
         Writes::Kept { upper, work } => pinned.handles.push((target, overlay(&handle, upper, work).map_err(failed)?)),
     }
@@ -75,7 +75,7 @@ fn pin_bind(rootfs: &Root, request: &Request, mount: &MountRequest, bind: &Bind,
 fn named(source: &Source) -> String {
     match source {
         Source::Host(path) | Source::Context(path) | Source::Rootfs(path) => format!("{path:?}"),
-        Source::Image { name, path } => format!("{path:?} of image {name:?}"),
+        Source::Named { name, path } => format!("{path:?} of image {name:?}"),
     }
 }
 
@@ -96,18 +96,18 @@ fn look_up(rootfs: &Root, request: &Request, bind: &Bind) -> Result<OwnedFd, Loo
         if bind.no_follow { root.resolve_nofollow(path) } else { root.resolve(path) }
     };
     let refused = |text: String| LookUp::Refused(Error::Request(text));
-    match (&bind.source, &request.mounts.context_dir) {
+    match (&bind.source, &request.mounts.context) {
         (Source::Rootfs(path), _) => Ok(below(rootfs, path)?),
-        (Source::Context(path), Some(context)) => Ok(below(&Root::open(context)?, path)?),
+        (Source::Context(path), Some(context)) => Ok(below(context, path)?),
         (Source::Context(path), None) if path.as_os_str().is_empty() => Err(refused("must set volume source".to_owned())),
         (Source::Host(path) | Source::Context(path), _) if path.is_absolute() => Ok(host(path, bind.no_follow)?),
         (Source::Host(path) | Source::Context(path), _) => {
             Err(refused(format!("bind source {path:?} is relative; it needs --contextdir")))
         }
-        (Source::Image { name, path }, _) => {
-            let image = request.mounts.images.iter().find(|(known, _)| known == name);
-            let (_, root) = image.ok_or_else(|| refused(format!("image {name:?} is not mounted")))?;
-            Ok(below(root, path)?)
+        (Source::Named { name, path }, _) => {
+            let named = request.mounts.roots.iter().find(|known| known.name == *name);
+            let named = named.ok_or_else(|| refused(format!("image {name:?} is not mounted")))?;
+            Ok(below(&named.root, path)?)
         }
     }
 }

@@ -19,7 +19,7 @@ use super::capabilities::Set;
 use super::mount_args::{MountKind, MountRequest, Propagation, Source, Writes};
 use super::namespaces::{IdMaps, Namespace, User};
 use super::network::Connection;
-use super::{Error, ProcessOptions, Request, lsm};
+use super::{Error, ProcessOptions, Request, lsm, secrets};
 
 /// What the machine decides.
 #[derive(Debug, Clone)]
@@ -95,7 +95,7 @@ fn process(request: &Request, capabilities: Set, facts: &Facts) -> Result<Proces
         .terminal(facts.terminal)
         .user(user)
         .args(options.args.clone())
-        .env(environment(options))
+        .env(environment(options, &request.mounts.secrets)?)
         .cwd(options.cwd.clone())
         .capabilities(capabilities)
         .rlimits(rlimits(request, facts)?)
@@ -106,8 +106,12 @@ fn process(request: &Request, capabilities: Set, facts: &Facts) -> Result<Proces
     Ok(process)
 }
 
-fn environment(options: &ProcessOptions) -> Vec<String> {
+fn environment(options: &ProcessOptions, secrets: &[secrets::Passed]) -> Result<Vec<String>, Error> {
     let mut env = options.env.clone();
+    for (name, secret) in secrets.iter().filter_map(|secret| Some((secret.variable.as_ref()?, secret))) {
+        env.retain(|entry| entry.split_once('=').is_none_or(|(known, _)| known != name));
+        env.push(secret.value.as_variable(name).map_err(Error::Request)?);
+    }
     let has =
         |env: &[String], name: &str| env.iter().any(|entry| entry.split_once('=').is_some_and(|(known, _)| known == name));
     if let Some(hostname) = options.hostname.as_deref().filter(|_| !has(&env, "HOSTNAME")) {
@@ -116,7 +120,7 @@ fn environment(options: &ProcessOptions) -> Vec<String> {
     if !has(&env, "HOME") {
         env.push(format!("HOME={}", options.user.home));
     }
-    env
+    Ok(env)
 }
 
 fn rlimits(request: &Request, facts: &Facts) -> Result<Vec<PosixRlimit>, Error> {
@@ -263,13 +267,7 @@ fn depth(path: &Path) -> usize {
 }
 
 fn requested_mount(request: &MountRequest, user: &User, label: Option<&str>) -> Result<Mount, Error> {
-    let target = lexically_clean(&request.target);
-    if !request.target.is_absolute() || depth(&target) == 0 {
-        return Err(Error::Request(format!("invalid mount target {:?}", request.target)));
-    }
-    if target.starts_with("/proc") || target.starts_with("/sys") {
-        return Err(Error::Request(format!("a mount at {:?} would hide the kernel's own files", request.target)));
-    }
+    let target = checked_target(&request.target)?;
     let flags = request.flags;
     let mut options: Vec<&str> = vec![if flags.read_only { "ro" } else { "rw" }];
     options.extend(
@@ -292,7 +290,7 @@ fn requested_mount(request: &MountRequest, user: &User, label: Option<&str>) -> 
             let directories = kept.map(|(upper, work)| [format!("upperdir={upper}"), format!("workdir={work}")]);
             options.extend(directories.iter().flatten().map(String::as_str));
             let source = match &bind.source {
-                Source::Host(path) | Source::Context(path) | Source::Rootfs(path) | Source::Image { path, .. } => path,
+                Source::Host(path) | Source::Context(path) | Source::Rootfs(path) | Source::Named { path, .. } => path,
             };
             let mut mount = defaults::mount(&target, typ, source, &options)?;
             if let Some(maps) = &bind.id_map {
@@ -319,6 +317,18 @@ fn requested_mount(request: &MountRequest, user: &User, label: Option<&str>) -> 
             defaults::mount(&target, "tmpfs", Path::new("tmpfs"), &options)
         }
     }
+}
+
+/// Where something is mounted that was asked for: not over the root directory, and not in the kernel's own trees.
+pub(super) fn checked_target(wanted: &Path) -> Result<PathBuf, Error> {
+    let target = lexically_clean(wanted);
+    if !wanted.is_absolute() || depth(&target) == 0 {
+        return Err(Error::Request(format!("invalid mount target {wanted:?}")));
+    }
+    if target.starts_with("/proc") || target.starts_with("/sys") {
+        return Err(Error::Request(format!("a mount at {wanted:?} would hide the kernel's own files")));
+    }
+    Ok(target)
 }
 
 fn propagation_word(propagation: Propagation) -> &'static str {

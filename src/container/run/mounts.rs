@@ -3,15 +3,18 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use containers_storage::Root;
 use containers_storage::selinux::Labels;
 use containers_storage::store::Store;
 
-use super::Error;
+use super::{Error, Options, Tree};
 use crate::conf::registries::Registries;
+use crate::container::WorkingContainer;
 use crate::container::find_image::find_one;
 use crate::container::mounted::{self, Mounted};
 use crate::image::manifest::index::Platform;
-use crate::run::mount_args::{MountKind, MountRequest, Source};
+use crate::run::NamedRoot;
+use crate::run::mount_args::MountRequest;
 
 /// The requests of both, with absolute targets; those of this run win.
 ///
@@ -35,26 +38,43 @@ pub(super) fn requests(kept: &[String], given: &[MountRequest], workdir: &Path) 
     Ok(requests)
 }
 
-/// The images that `requests` name, each mounted unchangeable where nobody sees it, with the labels of the container that is to see them.
-pub(super) fn images(
+/// The trees that `requests` name, for reading only. Images are mounted where nobody sees them, with the labels of the container that is to
+/// see them.
+pub(super) fn roots(
     store: &Store,
-    registries: &Registries,
+    options: &Options,
     requests: &[MountRequest],
     labels: &Labels,
-) -> Result<Vec<(String, Arc<containers_storage::Root>)>, Error> {
-    let mut images: Vec<(String, Arc<containers_storage::Root>)> = Vec::new();
-    for request in requests {
-        let MountKind::Bind(bind) = &request.kind else { continue };
-        let Source::Image { name, .. } = &bind.source else { continue };
-        if images.iter().any(|(known, _)| known == name) {
+) -> Result<Vec<NamedRoot>, Error> {
+    let mut roots: Vec<NamedRoot> = Vec::new();
+    for name in requests.iter().filter_map(MountRequest::from) {
+        if roots.iter().any(|known| known.name == name) {
             continue;
         }
-        let found = find_one(store, registries, name, &Platform::of_this_machine())?;
-        let layer = found.image.layer.as_ref().ok_or_else(|| Error::NoLayers(name.clone()))?;
-        let image = Mounted::image_for(store, layer, name, mounted::mount_label(labels.clone()))?;
-        images.push((name.clone(), Arc::new(image.attached(&mount_point(store)?)?)));
+        let tree = options.named.iter().rev().find(|named| named.name == name).map(|named| &named.tree);
+        let (identity, root) = match tree {
+            Some(Tree::Directory(root)) => (String::new(), Arc::clone(root)),
+            Some(Tree::Image(id)) => image(store, &options.registries, id, labels)?,
+            Some(Tree::Container(container)) => stage(store, container)?,
+            None => image(store, &options.registries, name, labels)?,
+        };
+        roots.push(NamedRoot { name: name.to_owned(), identity, root });
     }
-    Ok(images)
+    Ok(roots)
+}
+
+fn image(store: &Store, registries: &Registries, name: &str, labels: &Labels) -> Result<(String, Arc<Root>), Error> {
+    let found = find_one(store, registries, name, &Platform::of_this_machine())?;
+    let layer = found.image.layer.as_ref().ok_or_else(|| Error::NoLayers(name.to_owned()))?;
+    let image = Mounted::image_for(store, layer, name, mounted::mount_label(labels.clone()))?;
+    Ok((layer.to_string(), Arc::new(image.attached(&mount_point(store)?)?)))
+}
+
+fn stage(store: &Store, name: &str) -> Result<(String, Arc<Root>), Error> {
+    let container = WorkingContainer::open(store, name)?;
+    let mounted = Mounted::read_container(store, &container)?;
+    // The layer may still change: no cache that was made of it is taken for that of another build.
+    Ok((container.id().to_string(), Arc::new(mounted.attached(&mount_point(store)?)?)))
 }
 
 /// A directory of ours to attach mounts on that only this process sees.

@@ -75,6 +75,7 @@ impl Plan<'_> {
                 TerminalChoice::Automatic if all_are_terminals() => Terminal::Allocate,
                 TerminalChoice::Automatic | TerminalChoice::Never => Terminal::Inherit,
             },
+            streams: self.options.streams.clone(),
             hostname: (namespaces.uts != Namespace::Host).then(|| self.hostname()),
         }
     }

@@ -58,7 +58,7 @@ pub(super) fn add_fips(rootfs: &Root, mounts: &mut MountOptions) {
 }
 
 fn fips(rootfs: &Root, mounts: &mut MountOptions) {
-    mounts.files.push(ExtraFile { target: PathBuf::from("/run/secrets/system-fips"), content: Vec::new(), mode: 0o644 });
+    mounts.files.push(ExtraFile::new("/run/secrets/system-fips", Vec::new(), 0o644));
     let taken = mounts.requests.iter().any(|request| request.target == Path::new(POLICY));
     // Below the container's root, links and all: what the image says there is a path of its own (CVE-2024-9341).
     if taken || rootfs.metadata(Path::new(FIPS_POLICY)).is_err() {
@@ -125,7 +125,7 @@ fn read(path: &Path, target: PathBuf, left: &mut u64) -> io::Result<ExtraFile> {
     let mut content = Vec::new();
     file.take(*left + 1).read_to_end(&mut content)?;
     *left = left.checked_sub(content.len() as u64).ok_or_else(|| io::Error::other(format!("more than {BYTES} bytes")))?;
-    Ok(ExtraFile { target, content, mode: meta.permissions().mode() & 0o777 })
+    Ok(ExtraFile::new(target, content, meta.permissions().mode() & 0o777))
 }
 
 #[cfg(test)]
@@ -156,7 +156,7 @@ mod tests {
         let mut mounts = MountOptions::default();
         add(&[entry(&tree, "/run/secrets/t"), entry(&dir.path().join("missing"), "/m")], &mut mounts);
         assert_eq!(targets(&mounts), ["/run/secrets/t", "/run/secrets/t/link", "/run/secrets/t/sub/key"]);
-        assert_eq!((mounts.files[1].content.as_slice(), mounts.files[1].mode), (b"k".as_slice(), 0o600));
+        assert_eq!((mounts.files[1].content.as_slice(), mounts.files[1].place.mode), (b"k".as_slice(), 0o600));
         assert_eq!(mounts.files[0].content, b"o");
     }
 

@@ -48,9 +48,10 @@ pub(super) fn narrowed(request: &Request) -> Result<Request, Error> {
 pub(super) fn plain(request: &Request) -> Result<Request, Error> {
     let mut request = narrowed(request)?;
     let mounts = &request.mounts;
-    let target =
-        mounts.requests.first().map(|mount| &mount.target).or_else(|| mounts.devices.first().map(|device| &device.target));
-    if let Some(target) = target {
+    let targets = mounts.requests.iter().map(|mount| &mount.target).chain(mounts.devices.iter().map(|device| &device.target));
+    // In the directory itself a secret would be in the layer for a while.
+    let passed = mounts.secrets.iter().filter_map(|secret| secret.file.as_ref().map(|(target, _)| target));
+    if let Some(target) = targets.chain(passed).chain(mounts.agents.iter().map(|agent| &agent.target)).next() {
         return Err(Error::Request(format!("a mount at {target:?} is not possible here, where nothing can be mounted")));
     }
     request.namespaces.uts = Namespace::Host;

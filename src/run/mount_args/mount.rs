@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::words::{Word, split};
 use super::{
     Bind, Cache, MountFlags, MountKind, MountRequest, Once, Propagation, Relabel, Sharing, Source, VolumeMaps, Writes,
 };
@@ -9,24 +10,32 @@ use super::{
 const SYNTAX: &str = "incorrect mount format: should be --mount type=<bind|tmpfs>,[src=<host-dir>,]target=<ctr-dir>[,options]";
 
 pub(super) fn parse(text: &str) -> Result<MountRequest, String> {
-    let words: Vec<(&str, Option<&str>)> =
-        text.split(',').map(|word| word.split_once('=').map_or((word, None), |(key, value)| (key, Some(value)))).collect();
+    let words = split(text)?;
     if words.len() < 2 || text.contains('\0') {
         return Err(format!("{text:?}: {SYNTAX}"));
     }
-    let mut types = words.iter().filter(|(key, _)| *key == "type").map(|(_, value)| value.unwrap_or_default());
-    let kind = match types.next() {
-        None | Some("bind") => Type::Bind,
-        Some("tmpfs") => Type::Tmpfs,
-        Some("cache") => Type::Cache,
-        Some(other) => return Err(format!("invalid filesystem type {other:?}")),
-    };
+    match type_of(text, &words)? {
+        None => parse_words(words),
+        Some(other) => Err(format!("invalid filesystem type {other:?}")),
+    }
+}
+
+/// The type that `words` name; `None` for those of this module.
+pub(super) fn type_of<'w>(text: &str, words: &'w [Word]) -> Result<Option<&'w str>, String> {
+    let mut types = words.iter().filter(|word| word.key == "type").map(|word| word.value.as_deref().unwrap_or_default());
+    let first = types.next().filter(|name| Type::named(name).is_none());
     if types.next().is_some() {
         return Err(format!("{text:?}: type is given twice"));
     }
-    let mut draft = Draft::new(kind);
-    for (key, value) in words.into_iter().filter(|(key, _)| *key != "type") {
-        draft.set(Word { key, value })?;
+    Ok(first)
+}
+
+/// The request that `words` make, whose type is one of this module's.
+pub(super) fn parse_words(words: Vec<Word>) -> Result<MountRequest, String> {
+    let named = words.iter().find(|word| word.key == "type").and_then(|word| Type::named(word.value.as_deref()?));
+    let mut draft = Draft::new(named.unwrap_or(Type::Bind));
+    for word in words.iter().filter(|word| word.key != "type") {
+        draft.set(word)?;
     }
     draft.finish()
 }
@@ -38,34 +47,45 @@ enum Type {
     Cache,
 }
 
-/// `key[=value]`
-#[derive(Clone, Copy)]
-struct Word<'a> {
-    key: &'a str,
-    value: Option<&'a str>,
-}
+/// Keys of all types, and those of each.
+const KEYS: [&str; 13] = [
+    "type",
+    "target",
+    "dst",
+    "destination",
+    "ro",
+    "readonly",
+    "read-only",
+    "rw",
+    "readwrite",
+    "read-write",
+    "nosuid",
+    "nodev",
+    "noexec",
+];
+const TMPFS_KEYS: [&str; 6] = ["tmpfs-size", "size", "tmpfs-mode", "mode", "tmpcopyup", "notmpcopyup"];
+const BIND_KEYS: [&str; 4] = ["bind-nonrecursive", "no-dereference", "consistency", "idmap"];
+const CACHE_KEYS: [&str; 5] = ["id", "uid", "gid", "mode", "sharing"];
+const SOURCE_KEYS: [&str; 9] = ["source", "src", "from", "bind-propagation", "U", "chown", "z", "Z", "relabel"];
 
-impl<'a> Word<'a> {
-    fn needed(self) -> Result<&'a str, String> {
-        let value = self.value.filter(|value| !value.is_empty());
-        value.ok_or_else(|| format!("{}: must provide an argument for option", self.key))
-    }
-
-    fn bare(self) -> Result<(), String> {
-        if self.value.is_none() { Ok(()) } else { Err(format!("{}: must not provide an argument for option", self.key)) }
-    }
-
-    /// A switch; Buildah's have no value, the Dockerfile reference's have one.
-    fn truth(self) -> Result<bool, String> {
-        match self.value {
-            None | Some("true" | "1") => Ok(true),
-            Some("false" | "0") => Ok(false),
-            Some(other) => Err(format!("invalid value {other:?} of {}", self.key)),
+impl Type {
+    fn named(name: &str) -> Option<Self> {
+        match name {
+            "bind" => Some(Self::Bind),
+            "tmpfs" => Some(Self::Tmpfs),
+            "cache" => Some(Self::Cache),
+            _ => None,
         }
     }
 
-    fn unknown(self) -> String {
-        format!("{}: invalid mount option", self.key)
+    fn keys(self) -> Vec<&'static str> {
+        let own: &[&str] = match self {
+            Self::Bind => &BIND_KEYS,
+            Self::Tmpfs => &TMPFS_KEYS,
+            Self::Cache => &CACHE_KEYS,
+        };
+        let sources: &[&str] = if self == Self::Tmpfs { &[] } else { &SOURCE_KEYS };
+        KEYS.iter().chain(own).chain(sources).copied().collect()
     }
 }
 
@@ -117,8 +137,8 @@ impl Draft {
         }
     }
 
-    fn set(&mut self, word: Word<'_>) -> Result<(), String> {
-        let group = match word.key {
+    fn set(&mut self, word: &Word) -> Result<(), String> {
+        let group = match word.key.as_str() {
             "target" | "dst" | "destination" => {
                 self.target = Some(PathBuf::from(word.needed()?));
                 "target"
@@ -133,7 +153,7 @@ impl Draft {
             }
             "nosuid" | "nodev" | "noexec" => {
                 word.bare()?;
-                match word.key {
+                match word.key.as_str() {
                     "nosuid" => self.flags.nosuid = true,
                     "nodev" => self.flags.nodev = true,
                     _ => self.flags.noexec = true,
@@ -142,25 +162,27 @@ impl Draft {
             }
             _ => match self.kind {
                 Type::Tmpfs => self.set_tmpfs(word)?,
-                Type::Bind if matches!(word.key, "bind-nonrecursive" | "no-dereference" | "consistency" | "idmap") => {
+                Type::Bind if matches!(word.key.as_str(), "bind-nonrecursive" | "no-dereference" | "consistency" | "idmap") => {
                     self.set_bind(word)?
                 }
-                Type::Cache if matches!(word.key, "id" | "uid" | "gid" | "mode" | "sharing") => self.set_cache(word)?,
+                Type::Cache if matches!(word.key.as_str(), "id" | "uid" | "gid" | "mode" | "sharing") => {
+                    self.set_cache(word)?
+                }
                 Type::Bind | Type::Cache => self.set_source(word)?,
             },
         };
         if self.once.first(group) { Ok(()) } else { Err(format!("{}: {group} is given twice", word.key)) }
     }
 
-    fn set_tmpfs(&mut self, word: Word<'_>) -> Result<&'static str, String> {
-        Ok(match word.key {
+    fn set_tmpfs(&mut self, word: &Word) -> Result<&'static str, String> {
+        Ok(match word.key.as_str() {
             "tmpfs-size" | "size" => {
                 let size = word.needed()?;
                 self.size = Some(bytes(size).ok_or_else(|| format!("{}: invalid size {size:?}", word.key))?);
                 "size"
             }
             "tmpfs-mode" | "mode" => {
-                self.mode = Some(mode("tmpfs", word)?);
+                self.mode = Some(word.mode("tmpfs")?);
                 "mode"
             }
             "tmpcopyup" | "notmpcopyup" => {
@@ -168,12 +190,12 @@ impl Draft {
                 self.copy_up = word.key == "tmpcopyup";
                 "tmpcopyup"
             }
-            _ => return Err(word.unknown()),
+            _ => return Err(word.unknown(&self.kind.keys())),
         })
     }
 
-    fn set_bind(&mut self, word: Word<'_>) -> Result<&'static str, String> {
-        Ok(match word.key {
+    fn set_bind(&mut self, word: &Word) -> Result<&'static str, String> {
+        Ok(match word.key.as_str() {
             "bind-nonrecursive" => {
                 word.bare()?;
                 self.recursive = false;
@@ -185,7 +207,7 @@ impl Draft {
                 "no-dereference"
             }
             "idmap" => {
-                self.id_map = Some(VolumeMaps::parse(word.value)?);
+                self.id_map = Some(VolumeMaps::parse(word.value.as_deref())?);
                 "idmap"
             }
             // It means something on other systems only.
@@ -193,32 +215,28 @@ impl Draft {
         })
     }
 
-    fn set_cache(&mut self, word: Word<'_>) -> Result<&'static str, String> {
-        let number = |what: &str| {
-            let value = word.needed()?;
-            let number = value.parse::<u32>().ok().filter(|id| *id <= i32::MAX as u32);
-            number.ok_or_else(|| format!("unable to parse cache {what}: {value:?}"))
-        };
-        Ok(match word.key {
+    fn set_cache(&mut self, word: &Word) -> Result<&'static str, String> {
+        Ok(match word.key.as_str() {
             "id" => {
                 self.id = Some(word.needed()?.to_owned());
                 "id"
             }
             "uid" => {
-                self.owner.0 = number("uid")?;
+                self.owner.0 = word.number("cache")?;
                 "uid"
             }
             "gid" => {
-                self.owner.1 = number("gid")?;
+                self.owner.1 = word.number("cache")?;
                 "gid"
             }
             "mode" => {
-                self.mode = Some(mode("cache", word)?);
+                self.mode = Some(word.mode("cache")?);
                 "mode"
             }
             _ => {
                 self.sharing = match word.needed()? {
                     "shared" => Sharing::Shared,
+                    "private" => Sharing::Private,
                     "locked" => Sharing::Locked,
                     other => return Err(format!("unrecognized value {other:?} for field `sharing`")),
                 };
@@ -228,8 +246,8 @@ impl Draft {
     }
 
     /// What binds and caches have in common.
-    fn set_source(&mut self, word: Word<'_>) -> Result<&'static str, String> {
-        Ok(match word.key {
+    fn set_source(&mut self, word: &Word) -> Result<&'static str, String> {
+        Ok(match word.key.as_str() {
             "source" | "src" => {
                 self.source = Some(PathBuf::from(word.needed()?));
                 "source"
@@ -263,8 +281,8 @@ impl Draft {
                 "label"
             }
             _ => {
-                let kind = Propagation::parse(word.key).filter(|kind| *kind != Propagation::Unbindable);
-                self.propagation = kind.ok_or_else(|| word.unknown())?;
+                let kind = Propagation::parse(&word.key).filter(|kind| *kind != Propagation::Unbindable);
+                self.propagation = kind.ok_or_else(|| word.unknown(&self.kind.keys()))?;
                 word.bare()?;
                 "propagation"
             }
@@ -281,7 +299,7 @@ impl Draft {
             Type::Bind => {
                 let writes = if flags.read_only { Writes::Through } else { Writes::Discarded };
                 let source = match (self.from, self.source) {
-                    (Some(name), path) => Source::Image { name, path: path.unwrap_or_default() },
+                    (Some(name), path) => Source::Named { name, path: path.unwrap_or_default() },
                     (None, Some(path)) => Source::Context(path),
                     // The context directory itself, if there is one.
                     (None, None) => Source::Context(PathBuf::new()),
@@ -299,32 +317,21 @@ impl Draft {
                 bind.check()?;
                 MountKind::Bind(bind)
             }
-            Type::Cache => {
-                if let Some(name) = self.from {
-                    return Err(format!("no stage or additional build context found with name {name}"));
-                }
-                MountKind::Cache(Cache {
-                    id: self.id,
-                    source: self.source.unwrap_or_default(),
-                    uid: self.owner.0,
-                    gid: self.owner.1,
-                    mode: self.mode.unwrap_or(0o755),
-                    sharing: self.sharing,
-                    chown: self.chown,
-                    propagation: self.propagation,
-                    relabel: self.relabel,
-                })
-            }
+            Type::Cache => MountKind::Cache(Cache {
+                id: self.id,
+                from: self.from,
+                source: self.source.unwrap_or_default(),
+                uid: self.owner.0,
+                gid: self.owner.1,
+                mode: self.mode.unwrap_or(0o755),
+                sharing: self.sharing,
+                chown: self.chown,
+                propagation: self.propagation,
+                relabel: self.relabel,
+            }),
         };
         Ok(MountRequest { kind, target, flags })
     }
-}
-
-fn mode(what: &str, word: Word<'_>) -> Result<u32, String> {
-    let value = word.needed()?;
-    let digits = value.bytes().all(|byte| byte.is_ascii_digit());
-    let mode = u32::from_str_radix(value, 8).ok().filter(|mode| digits && *mode <= 0o7777);
-    mode.ok_or_else(|| format!("unable to parse {what} mode: {value:?}"))
 }
 
 /// `64m` and the like: powers of 1,024.

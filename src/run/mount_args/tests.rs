@@ -71,7 +71,7 @@ fn mounts_become_requests() {
     }
     let source = |text: &str| mount(text).bind().unwrap().source.clone();
     assert_eq!(source("dst=/c,src=d/e"), Source::Context("d/e".into()));
-    assert_eq!(source("type=bind,from=app,src=/d,dst=c"), Source::Image { name: "app".into(), path: "/d".into() });
+    assert_eq!(source("type=bind,from=app,src=/d,dst=c"), Source::Named { name: "app".into(), path: "/d".into() });
     assert_eq!(mount("type=bind,src=/h,dst=c").below(std::path::Path::new("/w")).target, PathBuf::from("/w/c"));
     let request = mount("type=tmpfs,target=/t,tmpfs-size=64m,tmpfs-mode=1770,tmpcopyup,nosuid");
     assert_eq!(request.kind, MountKind::Tmpfs { size: Some(64 << 20), mode: Some(0o1770), copy_up: true });
@@ -119,12 +119,12 @@ fn wrong_mounts_are_refused_in_buildahs_words() {
         ("type=tmpfs,dst=/c,tmpfs-size=1x", "invalid size \"1x\""),
         ("type=tmpfs,dst=/c,tmpfs-size=99999999999999g", "invalid size"),
         ("type=tmpfs,dst=/c,tmpfs-mode=99999", "unable to parse tmpfs mode: \"99999\""),
-        ("type=cache,dst=/c,sharing=private", "unrecognized value \"private\" for field `sharing`"),
+        ("type=cache,dst=/c,sharing=mine", "unrecognized value \"mine\" for field `sharing`"),
+        ("type=cache,dst=/c,sharin=private", "sharin: invalid mount option: did you mean sharing?"),
         ("type=cache,dst=/c,mode=999", "unable to parse cache mode: \"999\""),
         ("type=cache,dst=/c,mode=+700", "unable to parse cache mode"),
         ("type=cache,dst=/c,uid=-1", "unable to parse cache uid: \"-1\""),
         ("type=cache,dst=/c,gid=x", "unable to parse cache gid: \"x\""),
-        ("type=cache,dst=/c,from=base", "no stage or additional build context found with name base"),
         ("type=bind,src=/h\0,dst=/c", syntax),
     ] {
         let error = MountRequest::parse_mount(text).unwrap_err();

@@ -14,7 +14,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use containers_storage::{Root, selinux};
-use rustix::fs::{CWD, Mode, OFlags, XattrFlags};
+use rustix::fs::{CWD, Gid, Mode, OFlags, Uid, XattrFlags};
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags};
 
@@ -22,6 +22,8 @@ use super::options::Parsed;
 use super::plan::{Plan, PlannedMount, Source, detached};
 use super::report::{Kind, Report};
 use super::targets;
+use crate::run::etc_files::FileAccess;
+use crate::run::mount_args::Place;
 use crate::sys::mount_attr::{self, Attributes, Reach};
 
 /// The tree under construction.
@@ -144,10 +146,19 @@ impl Tree {
         let name = index.to_string();
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
         let handle = rustix::fs::openat(&self.staging, &name, flags, Mode::RUSR | Mode::WUSR)?;
-        rustix::fs::fchmod(&handle, Mode::from_raw_mode(file.mode))?;
+        let Place { mode, uid, gid } = file.place;
+        if (uid, gid) != (0, 0) {
+            rustix::fs::fchown(&handle, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
+        }
+        rustix::fs::fchmod(&handle, Mode::from_raw_mode(mode))?;
         std::fs::File::from(handle).write_all(&file.content)?;
-        rustix::mount::open_tree(&self.staging, name, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)
-            .map_err(io::Error::from)
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+        let mount = rustix::mount::open_tree(&self.staging, name, flags)?;
+        if file.access == FileAccess::ReadOnly {
+            let set = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
+            mount_attr::set_attributes(mount.as_fd(), Reach::Mount, Attributes { set, ..Attributes::default() })?;
+        }
+        Ok(mount)
     }
 
     /// The trampoline (`sys::trampoline`), on a read-only mount of its own: what can be opened through `/proc/self/exe` cannot be

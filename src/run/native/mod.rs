@@ -28,14 +28,13 @@ mod terminal;
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use containers_storage::Root;
 use nix::sched::CloneFlags;
 use nix::unistd::Pid;
 use oci_spec::runtime::{Process, Spec};
-use rustix::fs::{CWD, Mode, OFlags};
 use rustix::mount::MountAttrFlags;
 use rustix::pipe::PipeFlags;
 
@@ -84,7 +83,10 @@ pub(super) struct Job<'a> {
     pub guards: MountAttrFlags,
     pub scope_abstract_sockets: bool,
     pub keep_groups: bool,
-    pub no_input: bool,
+    /// Standard input, where it is not the caller's.
+    pub input: Option<OwnedFd>,
+    /// Where standard output and error lead.
+    pub output: [BorrowedFd<'a>; 2],
     /// Files through which the process joins its control groups.
     pub groups: Vec<OwnedFd>,
     /// A child of this process that is none of the container's.
@@ -113,7 +115,7 @@ impl Placeholders {
     /// Gives `file` to the container for the time of the run, where no mount can: in its own place, if there is none or an empty one.
     pub(super) fn lend(&mut self, rootfs: &Root, file: &ExtraFile) -> io::Result<()> {
         let handle = targets::find_or_make(rootfs.as_fd(), &file.target, Shape::File, &mut self.made)?;
-        if targets::fill(handle.as_fd(), &file.content, file.mode)? {
+        if targets::fill(handle.as_fd(), &file.content, file.place.mode)? {
             self.lent.push(handle);
         }
         Ok(())
@@ -181,14 +183,12 @@ fn start(job: &Job<'_>, plan: &Plan, process: &Process, signals: &Signals) -> Re
     let (link_outer, link_inner) = link.unzip();
     let console = process.terminal().unwrap_or(false).then(descriptor_channel).transpose().map_err(failed)?;
     let (console_outer, console_inner) = console.unzip();
-    let input = job.no_input.then(|| rustix::fs::openat(CWD, "/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()));
-    let input = input.transpose().map_err(|errno| failed(errno.into()))?;
     let output = match process.terminal() {
         Some(true) => Output::default(),
         _ => {
             let (maps, label) = (id_maps::of(job.spec), super::lsm::pipe_label(job.spec)?);
-            let reader = Reader { user: process.user(), maps: &maps, label, no_input: job.no_input };
-            Output::for_user(&reader).map_err(failed)?
+            let reader = Reader { user: process.user(), maps: &maps, label, has_input: job.input.is_some() };
+            Output::for_user(&reader, job.output).map_err(failed)?
         }
     };
     let inheritance = Inheritance {
@@ -200,7 +200,7 @@ fn start(job: &Job<'_>, plan: &Plan, process: &Process, signals: &Signals) -> Re
         filter: job.filter.as_deref(),
         scope_abstract_sockets: job.scope_abstract_sockets,
         keep_groups: job.keep_groups,
-        input: input.as_ref(),
+        input: job.input.as_ref(),
         groups: &job.groups,
         console: console_inner.as_ref(),
         output: &output,

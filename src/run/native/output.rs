@@ -12,7 +12,7 @@
 //! away, so does the pipe's, and the command learns it as it would without us.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use containers_storage::id_map::IdMaps;
 use containers_storage::selinux;
@@ -29,6 +29,8 @@ const UNMAPPED: u32 = 65534;
 /// The pipes, before the command exists.
 #[derive(Debug, Default)]
 pub(in crate::run) struct Output {
+    /// Files that take the place of the caller's descriptors, which are 1 or 2.
+    given: Vec<(OwnedFd, i32)>,
     pipes: Vec<Pipe>,
     /// In the place of standard input: what the command reads from, and where the caller's is passed on to.
     input: Option<(OwnedFd, OwnedFd)>,
@@ -43,14 +45,16 @@ pub(in crate::run) struct Reader<'a> {
     pub maps: &'a IdMaps,
     /// The SELinux label of its pipes, if it is to have nothing else.
     pub label: Option<String>,
-    /// It gets no input.
-    pub no_input: bool,
+    /// Its input is not the caller's.
+    pub has_input: bool,
 }
 
 #[derive(Debug)]
 struct Pipe {
     read: OwnedFd,
     write: OwnedFd,
+    /// Where what arrives goes.
+    to: OwnedFd,
     /// The first of the descriptors it stands for, 1 or 2.
     first: i32,
     /// Whether it stands for both.
@@ -58,38 +62,46 @@ struct Pipe {
 }
 
 impl Output {
-    /// Pipes for those of the two that the command's user could not open again.
-    pub(in crate::run) fn for_user(reader: &Reader<'_>) -> io::Result<Self> {
-        let outputs = stats().map(|stat| stat.filter(|stat| reader.is_kept_from(stat)));
-        Self::of(outputs, reader)
+    /// Pipes for those of `files`, standard output and error, that the command's user could not open again.
+    pub(in crate::run) fn for_user(reader: &Reader<'_>, files: [BorrowedFd<'_>; 2]) -> io::Result<Self> {
+        let outputs = stats(files).map(|stat| stat.filter(|stat| reader.is_kept_from(stat)));
+        Self::of(outputs, files, reader)
     }
 
     /// The same, and in any case one for standard error: an external runtime says on it why it failed, besides in its log, and hands it
     /// on to the command.
-    pub(in crate::run) fn for_runtime(reader: &Reader<'_>) -> io::Result<Self> {
-        let [stdout, stderr] = stats();
+    pub(in crate::run) fn for_runtime(reader: &Reader<'_>, files: [BorrowedFd<'_>; 2]) -> io::Result<Self> {
+        let [stdout, stderr] = stats(files);
         let shared = |stat: &Stat| stderr.is_some_and(|other| is_same(stat, &other));
-        Self::of([stdout.filter(|stat| reader.is_kept_from(stat) || shared(stat)), stderr], reader)
+        Self::of([stdout.filter(|stat| reader.is_kept_from(stat) || shared(stat)), stderr], files, reader)
     }
 
-    fn of([stdout, stderr]: [Option<Stat>; 2], reader: &Reader<'_>) -> io::Result<Self> {
+    fn of([stdout, stderr]: [Option<Stat>; 2], files: [BorrowedFd<'_>; 2], reader: &Reader<'_>) -> io::Result<Self> {
         let same = matches!((stdout, stderr), (Some(one), Some(other)) if is_same(&one, &other));
         let mut pipes = Vec::new();
         if stdout.is_some() {
-            pipes.push(Pipe::new(1, same, reader)?);
+            pipes.push(Pipe::new((1, files[0]), same, reader)?);
         }
         if stderr.is_some() && !same {
-            pipes.push(Pipe::new(2, false, reader)?);
+            pipes.push(Pipe::new((2, files[1]), false, reader)?);
         }
-        let stdin = rustix::fs::fstat(rustix::stdio::stdin()).ok().filter(|_| !reader.no_input && reader.label.is_some());
+        let stdin = rustix::fs::fstat(rustix::stdio::stdin()).ok().filter(|_| !reader.has_input && reader.label.is_some());
         let input = stdin.filter(|stat| !is_memory_device(stat)).map(|_| reader.pipe()).transpose()?;
-        Ok(Self { pipes, input })
+        let given = [1, 2].into_iter().zip(files).filter(|(number, file)| file.as_raw_fd() != *number);
+        let given = given.map(|(number, file)| Ok((file.try_clone_to_owned()?, number))).collect::<io::Result<_>>()?;
+        Ok(Self { given, pipes, input })
     }
 
     /// In the child: puts the pipes in the place of the caller's descriptors.
     pub(in crate::run) fn replace(&self) -> rustix::io::Result<()> {
         if let Some((read, _)) = &self.input {
             rustix::stdio::dup2_stdin(read)?;
+        }
+        for (file, number) in &self.given {
+            match number {
+                1 => rustix::stdio::dup2_stdout(file)?,
+                _ => rustix::stdio::dup2_stderr(file)?,
+            }
         }
         for pipe in &self.pipes {
             if pipe.first == 1 {
@@ -117,13 +129,13 @@ impl Output {
             let from = rustix::stdio::stdin().try_clone_to_owned().ok()?;
             Feed::new(from, write).ok()
         });
-        Streams { outputs: self.pipes.into_iter().map(|pipe| (pipe.read, pipe.first)).collect(), input }
+        Streams { outputs: self.pipes.into_iter().map(|pipe| (pipe.read, pipe.to)).collect(), input }
     }
 }
 
-/// Of standard output and error.
-fn stats() -> [Option<Stat>; 2] {
-    [rustix::fs::fstat(rustix::stdio::stdout()).ok(), rustix::fs::fstat(rustix::stdio::stderr()).ok()]
+/// Of standard output and error, which may be closed.
+fn stats(files: [BorrowedFd<'_>; 2]) -> [Option<Stat>; 2] {
+    files.map(|file| rustix::fs::fstat(file).ok())
 }
 
 fn is_same(one: &Stat, other: &Stat) -> bool {
@@ -131,10 +143,11 @@ fn is_same(one: &Stat, other: &Stat) -> bool {
 }
 
 impl Pipe {
-    fn new(first: i32, both: bool, reader: &Reader<'_>) -> io::Result<Self> {
+    fn new((first, to): (i32, BorrowedFd<'_>), both: bool, reader: &Reader<'_>) -> io::Result<Self> {
         let (read, write) = reader.pipe()?;
+        let to = to.try_clone_to_owned()?;
         rustix::fs::fcntl_setfl(&read, rustix::fs::fcntl_getfl(&read)? | OFlags::NONBLOCK)?;
-        Ok(Self { read, write, first, both })
+        Ok(Self { read, write, to, first, both })
     }
 }
 
@@ -177,7 +190,7 @@ fn closed_to(stat: &Stat, uid: u32, maps: &IdMaps) -> bool {
 /// The ends that the command's output arrives at, and that its input goes to.
 #[derive(Debug, Default)]
 pub(in crate::run) struct Streams {
-    outputs: Vec<(OwnedFd, i32)>,
+    outputs: Vec<(OwnedFd, OwnedFd)>,
     input: Option<Feed>,
 }
 
@@ -189,14 +202,13 @@ impl Streams {
 
     /// Passes on what has arrived; a stream that has ended, or that nobody wants any more, is closed.
     pub(super) fn step(&mut self) {
-        self.outputs.retain(|(read, number)| pass_on(read.as_fd(), *number));
+        self.outputs.retain(|(read, to)| pass_on(read.as_fd(), to.as_fd()));
         self.input = self.input.take().and_then(|mut feed| feed.step().then_some(feed));
     }
 }
 
 /// `false` at the end of the stream.
-fn pass_on(read: BorrowedFd<'_>, number: i32) -> bool {
-    let to = if number == 1 { rustix::stdio::stdout() } else { rustix::stdio::stderr() };
+fn pass_on(read: BorrowedFd<'_>, to: BorrowedFd<'_>) -> bool {
     let mut buffer = [0u8; 16384];
     loop {
         match rustix::io::read(read, &mut buffer) {
@@ -219,7 +231,7 @@ mod tests {
     fn a_labelled_command_is_handed_devices_of_memory_only() {
         let user = User::default();
         let of = |label: Option<&str>| {
-            Reader { user: &user, maps: &IdMaps::default(), label: label.map(str::to_owned), no_input: true }
+            Reader { user: &user, maps: &IdMaps::default(), label: label.map(str::to_owned), has_input: true }
                 .is_kept_from(&rustix::fs::stat("/").expect("a directory"))
         };
         assert!(of(Some("u:r:t")) && !of(None));

@@ -15,6 +15,8 @@ use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, Uid};
 use rustix::mount::OpenTreeFlags;
 
 use crate::run::Error;
+use crate::run::etc_files::FileAccess;
+use crate::run::mount_args::Place;
 use crate::run::native::{self, Plan, PlannedMount, Shape, Source};
 use crate::sys::mount_attr::Reach;
 use crate::userns;
@@ -95,7 +97,10 @@ impl Bundle {
             let source = self.ready(plan, planned, number);
             let source = source.map_err(failed(&format!("a mount at {:?}", planned.target)))?;
             match (source, original) {
-                (Some(source), original) => mounts.push(bind(&planned.target, source, original)?),
+                (Some(source), original) => {
+                    let access = if is_locked(plan, planned) { &["ro", "nosuid", "nodev"][..] } else { &[] };
+                    mounts.push(bind(&planned.target, source, original, access)?);
+                }
                 (None, Some(original)) => mounts.push(original.clone()),
                 (None, None) => {}
             }
@@ -113,8 +118,9 @@ impl Bundle {
             Source::FileSystem(_) => return Ok(None),
             Source::File(index) => {
                 let file = plan.files.get(*index).ok_or(rustix::io::Errno::NOENT)?;
-                self.write(&name, &file.content, file.mode)?;
-                self.give_to_container(&name)?;
+                let Place { mode, uid, gid } = file.place;
+                self.write(&name, &file.content, mode)?;
+                self.give(self.handle(), &name, (uid, gid), AtFlags::SYMLINK_NOFOLLOW)?;
             }
             Source::Tree(tree) => {
                 self.attach(&name, planned.shape, tree.as_fd())?;
@@ -126,7 +132,7 @@ impl Bundle {
                 let base = format!("/proc/self/fd/{}", self.handle.as_raw_fd());
                 let overlay = native::discarding((self.handle(), &base), lower.as_fd(), label.as_deref(), number)?;
                 // Its top belongs to whom the directory for writes does.
-                self.give(overlay.as_fd(), "", AtFlags::EMPTY_PATH)?;
+                self.give(overlay.as_fd(), "", (0, 0), AtFlags::EMPTY_PATH)?;
                 self.attach(&name, planned.shape, overlay.as_fd())?;
             }
         }
@@ -142,14 +148,15 @@ impl Bundle {
     }
 
     fn give_to_container(&self, name: &str) -> io::Result<()> {
-        self.give(self.handle(), name, AtFlags::SYMLINK_NOFOLLOW)
+        self.give(self.handle(), name, (0, 0), AtFlags::SYMLINK_NOFOLLOW)
     }
 
-    fn give(&self, directory: BorrowedFd<'_>, name: &str, flags: AtFlags) -> io::Result<()> {
-        if self.maps.is_identity() {
+    /// Gives it to `owner`, as ids of the container.
+    fn give(&self, directory: BorrowedFd<'_>, name: &str, owner: (u32, u32), flags: AtFlags) -> io::Result<()> {
+        if self.maps.is_identity() && owner == (0, 0) {
             return Ok(());
         }
-        let (uid, gid) = self.maps.owner_on_disk(0, 0)?;
+        let (uid, gid) = self.maps.owner_on_disk(owner.0, owner.1)?;
         Ok(rustix::fs::chownat(directory, name, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)), flags)?)
     }
 
@@ -200,9 +207,15 @@ fn mount_private(path: &Path, label: Option<&str>) -> io::Result<OwnedFd> {
     Ok(rustix::fs::openat(CWD, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)
 }
 
+/// Whether it is a file of ours that the command must not change.
+fn is_locked(plan: &Plan, planned: &PlannedMount) -> bool {
+    let Source::File(index) = planned.source else { return false };
+    plan.files.get(index).is_some_and(|file| file.access == FileAccess::ReadOnly)
+}
+
 /// The source has its attributes already. The runtime is told how far the bind reaches, and the restrictions once more: crun takes away
 /// those that are not in the specification, and a read-only volume could be written.
-fn bind(target: &Path, source: PathBuf, original: Option<&Mount>) -> Result<Mount, Error> {
+fn bind(target: &Path, source: PathBuf, original: Option<&Mount>, access: &[&str]) -> Result<Mount, Error> {
     let words = || original.and_then(|mount| mount.options().as_ref()).into_iter().flatten();
     let propagation = words().filter(|word| matches!(word.as_str(), "rslave" | "rshared" | "slave" | "shared"));
     let mut options = vec!["rbind".to_owned()];
@@ -211,6 +224,7 @@ fn bind(target: &Path, source: PathBuf, original: Option<&Mount>) -> Result<Moun
         options.push("rprivate".to_owned());
     }
     options.extend(words().filter(|word| matches!(word.as_str(), "ro" | "nosuid" | "nodev" | "noexec")).cloned());
+    options.extend(access.iter().map(|word| (*word).to_owned()));
     Ok(MountBuilder::default().destination(target).typ("bind").source(source).options(options).build()?)
 }
 

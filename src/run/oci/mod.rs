@@ -14,7 +14,7 @@ mod console;
 mod protocol;
 
 use std::collections::{BTreeMap, HashMap};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use containers_storage::Root;
@@ -120,7 +120,10 @@ pub(super) struct Job<'a> {
     pub guards: MountAttrFlags,
     pub scope_abstract_sockets: bool,
     pub keep_groups: bool,
-    pub no_input: bool,
+    /// Standard input, where it is not the caller's.
+    pub input: Option<OwnedFd>,
+    /// Where standard output and error lead.
+    pub output: [BorrowedFd<'a>; 2],
     /// Connects the network namespace that it is given; what it answers with ends the service when dropped.
     pub network: Option<&'a dyn Fn(OwnedFd) -> Result<Option<Service>, Error>>,
 }
@@ -138,8 +141,8 @@ pub(super) fn execute(mut job: Job<'_>, options: &Options, made: &mut Placeholde
     let label = lsm::pipe_label(&job.spec)?;
     if let Some(process) = job.spec.process_mut() {
         process.set_cwd(cwd);
-        let reader = native::Reader { user: process.user(), maps: &maps, label, no_input: job.no_input };
-        output = Output::for_runtime(&reader).map_err(|source| Error::prepare("the command's output", source))?;
+        let reader = native::Reader { user: process.user(), maps: &maps, label, has_input: job.input.is_some() };
+        output = Output::for_runtime(&reader, job.output).map_err(|source| Error::prepare("the command's output", source))?;
     }
     let id = run_name()?;
     let bundle = Bundle::create(&options.temp_dir, &id, job.spec, &plan)?;
@@ -156,7 +159,7 @@ pub(super) fn execute(mut job: Job<'_>, options: &Options, made: &mut Placeholde
     let create = protocol::Create {
         terminal: bundle.wants_terminal().then(|| console::Listener::bind(&bundle)).transpose()?,
         output,
-        no_input: job.no_input,
+        input: job.input,
         no_pivot: job.root_change == RootChange::MoveMount,
         no_keyring: userns::is_rootless(),
     };

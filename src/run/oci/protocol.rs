@@ -42,7 +42,8 @@ pub(super) struct Program {
 pub(super) struct Create {
     pub terminal: Option<console::Listener>,
     pub output: Output,
-    pub no_input: bool,
+    /// Standard input, where it is not the caller's.
+    pub input: Option<OwnedFd>,
     pub no_pivot: bool,
     pub no_keyring: bool,
 }
@@ -183,8 +184,8 @@ impl Program {
         match stdio {
             Stdio::Command(create) => {
                 create.output.replace()?;
-                if create.no_input {
-                    rustix::stdio::dup2_stdin(null)?;
+                if let Some(input) = &create.input {
+                    rustix::stdio::dup2_stdin(input)?;
                 }
             }
             Stdio::Null => {

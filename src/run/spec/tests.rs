@@ -1,6 +1,7 @@
 //! Tables for the specification builder.
 
 use super::*;
+use crate::run::streams::Streams;
 use crate::run::{
     Isolation, MountOptions, ProcessUser, RootChange, Terminal, cgroups, environment, etc_files, hooks, limits, namespaces,
     network, security,
@@ -14,6 +15,7 @@ fn request() -> Request {
             cwd: "/".into(),
             user: ProcessUser { uid: 0, gid: 0, groups: vec![0], home: "/root".into(), keep_groups: false },
             terminal: Terminal::Inherit,
+            streams: Streams::default(),
             hostname: Some("web".into()),
         },
         security: security::Options::default(),

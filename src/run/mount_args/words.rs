@@ -1,0 +1,179 @@
+//! The words of a mount: `KEY`, `KEY=VALUE`, separated by commas, and what they may be. Pure.
+//!
+//! A field that begins with a quote ends with one, and holds what a comma would end elsewhere (CSV, RFC 4180); in any other a quote is a
+//! character like others, as it is for Buildah.
+
+use std::str::Chars;
+
+/// One word.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Word {
+    pub key: String,
+    /// After the first `=`; `None` where there is none.
+    pub value: Option<String>,
+}
+
+/// The words of `text`.
+pub(super) fn split(text: &str) -> Result<Vec<Word>, String> {
+    let mut words = Vec::new();
+    let mut rest = text.chars();
+    loop {
+        let (field, is_last) = field(&mut rest).ok_or_else(|| format!("{text:?}: extraneous or missing \" in quoted-field"))?;
+        words.push(match field.split_once('=') {
+            Some((key, value)) => Word { key: key.to_owned(), value: Some(value.to_owned()) },
+            None => Word { key: field, value: None },
+        });
+        if is_last {
+            return Ok(words);
+        }
+    }
+}
+
+/// The next field, and whether it is the last one; `None` for quotes that do not match.
+fn field(rest: &mut Chars<'_>) -> Option<(String, bool)> {
+    let mut field = String::new();
+    let Some(mut quoted) = rest.as_str().strip_prefix('"').map(str::chars) else {
+        for letter in rest.by_ref() {
+            match letter {
+                ',' => return Some((field, false)),
+                other => field.push(other),
+            }
+        }
+        return Some((field, true));
+    };
+    loop {
+        match quoted.next()? {
+            '"' => match quoted.next() {
+                Some('"') => field.push('"'),
+                end @ (None | Some(',')) => {
+                    *rest = quoted;
+                    return Some((field, end.is_none()));
+                }
+                Some(_) => return None,
+            },
+            other => field.push(other),
+        }
+    }
+}
+
+impl Word {
+    /// Its value, which may not be empty.
+    pub(super) fn needed(&self) -> Result<&str, String> {
+        let value = self.value.as_deref().filter(|value| !value.is_empty());
+        value.ok_or_else(|| format!("{}: must provide an argument for option", self.key))
+    }
+
+    /// Refuses a value.
+    pub(super) fn bare(&self) -> Result<(), String> {
+        if self.value.is_none() { Ok(()) } else { Err(format!("{}: must not provide an argument for option", self.key)) }
+    }
+
+    /// A switch; Buildah's have no value, the Dockerfile reference's have one, in any of the spellings of Go.
+    pub(super) fn truth(&self) -> Result<bool, String> {
+        match self.value.as_deref() {
+            None | Some("1" | "t" | "T" | "true" | "TRUE" | "True") => Ok(true),
+            Some("0" | "f" | "F" | "false" | "FALSE" | "False") => Ok(false),
+            Some(other) => Err(format!("invalid value {other:?} of {}", self.key)),
+        }
+    }
+
+    /// The id of a user or group, as `what` has it.
+    pub(super) fn number(&self, what: &str) -> Result<u32, String> {
+        let value = self.needed()?;
+        let digits = value.bytes().all(|byte| byte.is_ascii_digit());
+        let number = value.parse::<u32>().ok().filter(|id| digits && *id <= i32::MAX as u32);
+        number.ok_or_else(|| format!("unable to parse {what} {}: {value:?}", self.key))
+    }
+
+    /// Permission bits in octal, as `what` has them.
+    pub(super) fn mode(&self, what: &str) -> Result<u32, String> {
+        let value = self.needed()?;
+        let digits = value.bytes().all(|byte| byte.is_ascii_digit());
+        let mode = u32::from_str_radix(value, 8).ok().filter(|mode| digits && *mode <= 0o7777);
+        mode.ok_or_else(|| format!("unable to parse {what} mode: {value:?}"))
+    }
+
+    /// Refuses the word; `known` are those that there are.
+    pub(super) fn unknown(&self, known: &[&str]) -> String {
+        let refusal = format!("{}: invalid mount option", self.key);
+        match nearest(&self.key, known) {
+            Some(meant) => format!("{refusal}: did you mean {meant}?"),
+            None => refusal,
+        }
+    }
+}
+
+/// The word of `known` that takes the fewest changes to become `word`, if that are not too many.
+fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
+    let most = if word.chars().count() < 5 { 1 } else { 2 };
+    let distances = known.iter().map(|known| (distance(word, known), *known));
+    distances
+        .filter(|(distance, _)| (1..=most).contains(distance))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, known)| known)
+}
+
+/// How many letters have to be put in, taken away or replaced (Levenshtein). A long word is far from all that we know.
+fn distance(one: &str, other: &str) -> usize {
+    if one.len() > 64 {
+        return usize::MAX;
+    }
+    let other: Vec<char> = other.chars().collect();
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (above, letter) in one.chars().enumerate() {
+        let mut corner = above;
+        let mut left = above + 1;
+        for (cell, known) in row.iter_mut().skip(1).zip(&other) {
+            let replaced = corner + usize::from(letter != *known);
+            corner = *cell;
+            left = replaced.min(left + 1).min(*cell + 1);
+            *cell = left;
+        }
+        if let Some(first) = row.first_mut() {
+            *first = above + 1;
+        }
+    }
+    row.last().copied().unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quoted_field_may_hold_a_comma() {
+        let words = |text: &str| {
+            let words = split(text)?;
+            Ok::<_, String>(words.into_iter().map(|word| (word.key, word.value.unwrap_or("-".into()))).collect::<Vec<_>>())
+        };
+        let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+        assert_eq!(words("a=1,b").unwrap(), [pair("a", "1"), pair("b", "-")]);
+        assert_eq!(words("\"a=1,2\",b=").unwrap(), [pair("a", "1,2"), pair("b", "")]);
+        assert_eq!(words("\"a=\"\"q\"\"\"").unwrap(), [pair("a", "\"q\"")]);
+        assert_eq!(words("a=\"1\",b=x=y").unwrap(), [pair("a", "\"1\""), pair("b", "x=y")]);
+        assert_eq!(words("").unwrap(), [pair("", "-")]);
+        assert_eq!(words("a,").unwrap(), [pair("a", "-"), pair("", "-")]);
+        for text in ["\"a", "\"a\"b,c", "x,\"", "\"\"\""] {
+            assert!(words(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_typing_error_names_the_word_that_was_meant() {
+        let known = ["target", "source", "ro", "sharing"];
+        for (word, meant) in [
+            ("tagret", Some("target")),
+            ("sorce", Some("source")),
+            ("sharin", Some("sharing")),
+            ("rx", Some("ro")),
+            ("zz", None),
+            ("target", None),
+            ("", None),
+        ] {
+            assert_eq!(nearest(word, &known), meant, "{word}");
+        }
+        assert_eq!(nearest(&"t".repeat(100_000), &known), None);
+        let word = Word { key: "tagret".into(), value: None };
+        assert_eq!(word.unknown(&known), "tagret: invalid mount option: did you mean target?");
+    }
+}
