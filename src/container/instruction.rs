@@ -1,7 +1,7 @@
-//! A Dockerfile instruction that only changes the config, as `image::Change`s: what `commit --change` and, later, `build` share.
+//! A Dockerfile instruction that only changes the config, as `image::Change`s: what `commit --change` and `build` share.
 
-use crate::dockerfile::instruction::{Command, Healthcheck, Instruction};
-use crate::dockerfile::{ParseError, change_lines, parse_line};
+use crate::dockerfile::instruction::{Command, Healthcheck, Metadata};
+use crate::dockerfile::{ParseError, parse_changes};
 use crate::image::config::Healthcheck as Test;
 use crate::image::{Change, Draft, Warning};
 
@@ -11,8 +11,8 @@ const SHELL: [&str; 2] = ["/bin/sh", "-c"];
 /// Parses the instructions in `text` and applies each before the next is read, so that it sees the variables as they are then.
 pub fn apply(draft: &mut Draft, text: &str) -> Result<Vec<Warning>, ParseError> {
     let mut warnings = Vec::new();
-    for line in change_lines(text)? {
-        let instruction = parse_line(&line, &|name| draft.config.config.env(name).map(str::to_owned))?;
+    for step in parse_changes(text)? {
+        let instruction = step.metadata(&|name| draft.config.config.env(name).map(str::to_owned))?;
         for change in changes(&instruction, &draft.config.config.shell) {
             warnings.extend(draft.apply(&change));
         }
@@ -21,25 +21,25 @@ pub fn apply(draft: &mut Draft, text: &str) -> Result<Vec<Warning>, ParseError> 
 }
 
 /// What `instruction` changes, where `shell` is the image's `SHELL` (may be empty).
-pub fn changes(instruction: &Instruction, shell: &[String]) -> Vec<Change> {
+pub fn changes(instruction: &Metadata, shell: &[String]) -> Vec<Change> {
     match instruction {
-        Instruction::Cmd(command) => vec![Change::Cmd(words(command, shell))],
-        Instruction::Entrypoint(command) => vec![Change::Entrypoint(words(command, shell))],
-        Instruction::Env(pairs) => {
+        Metadata::Cmd(command) => vec![Change::Cmd(words(command, shell))],
+        Metadata::Entrypoint(command) => vec![Change::Entrypoint(words(command, shell))],
+        Metadata::Env(pairs) => {
             pairs.iter().map(|(name, value)| Change::SetEnv { name: name.clone(), value: value.clone() }).collect()
         }
-        Instruction::Label(pairs) => {
+        Metadata::Label(pairs) => {
             pairs.iter().map(|(key, value)| Change::SetLabel { key: key.clone(), value: value.clone() }).collect()
         }
-        Instruction::Expose(ports) => ports.iter().map(|port| Change::Expose(with_protocol(port))).collect(),
-        Instruction::Volume(paths) => paths.iter().cloned().map(Change::AddVolume).collect(),
-        Instruction::User(user) => vec![Change::User(user.clone())],
-        Instruction::Workdir(path) => vec![Change::EnterDir(path.clone())],
-        Instruction::OnBuild(text) => vec![Change::OnBuild(text.clone())],
-        Instruction::StopSignal(signal) => vec![Change::StopSignal(signal.clone())],
-        Instruction::Healthcheck(check) => vec![Change::Healthcheck(Some(test(check)))],
-        Instruction::Shell(words) => vec![Change::Shell(words.clone())],
-        Instruction::Maintainer(name) => vec![Change::Author(name.clone())],
+        Metadata::Expose(ports) => ports.iter().map(|port| Change::Expose(with_protocol(port))).collect(),
+        Metadata::Volume(paths) => paths.iter().cloned().map(Change::AddVolume).collect(),
+        Metadata::User(user) => vec![Change::User(user.clone())],
+        Metadata::Workdir(path) => vec![Change::EnterDir(path.clone())],
+        Metadata::OnBuild(text) => vec![Change::OnBuild(text.clone())],
+        Metadata::StopSignal(signal) => vec![Change::StopSignal(signal.clone())],
+        Metadata::Healthcheck(check) => vec![Change::Healthcheck(Some(test(check)))],
+        Metadata::Shell(words) => vec![Change::Shell(words.clone())],
+        Metadata::Maintainer(name) => vec![Change::Author(name.clone())],
     }
 }
 
@@ -83,22 +83,22 @@ mod tests {
 
     #[test]
     fn a_text_gets_the_shell_and_words_do_not() {
-        let text = Instruction::Cmd(Command::Shell("echo $A".into()));
+        let text = Metadata::Cmd(Command::Shell("echo $A".into()));
         assert_eq!(changes(&text, &[]), [Change::Cmd(strings(&["/bin/sh", "-c", "echo $A"]))]);
         assert_eq!(changes(&text, &strings(&["/bin/bash", "-c"])), [Change::Cmd(strings(&["/bin/bash", "-c", "echo $A"]))]);
-        let exec = Instruction::Entrypoint(Command::Exec(strings(&["/app", "x"])));
+        let exec = Metadata::Entrypoint(Command::Exec(strings(&["/app", "x"])));
         assert_eq!(changes(&exec, &[]), [Change::Entrypoint(strings(&["/app", "x"]))]);
     }
 
     #[test]
     fn ports_get_a_protocol() {
-        let ports = Instruction::Expose(strings(&["80", "53/udp"]));
+        let ports = Metadata::Expose(strings(&["80", "53/udp"]));
         assert_eq!(changes(&ports, &[]), [Change::Expose("80/tcp".into()), Change::Expose("53/udp".into())]);
     }
 
     #[test]
     fn health_checks_become_tests() {
-        let none = Instruction::Healthcheck(Healthcheck::None);
+        let none = Metadata::Healthcheck(Healthcheck::None);
         let Change::Healthcheck(Some(test)) = &changes(&none, &[])[0] else { panic!("no health check") };
         assert_eq!(test.test, ["NONE"]);
     }

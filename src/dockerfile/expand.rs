@@ -1,15 +1,16 @@
 //! A word as written to its value: quotes and escapes resolved, variables replaced.
 //!
 //! The rules are the Dockerfile reference's ("Environment replacement"): single quotes keep everything, double quotes keep all but
-//! `$` and the backslash before `"`, `$`, `\`. Nothing is replaced twice, and the result is bounded.
+//! `$` and the escape character before `"`, `$` and itself. Nothing is replaced twice, and both the result and the work are bounded.
 
-/// The most bytes that a word may become: 1 MiB.
-pub const MAX_VALUE: usize = 1 << 20;
+use super::pattern::{Budget, Pattern, Place, Reach, Spent};
+
+/// The most bytes that a word may become: 2 MiB, as a line.
+pub const MAX_VALUE: usize = super::MAX_LINE;
 /// The deepest `${a:-${b:-…}}`.
-const MAX_DEPTH: usize = 32;
-
-/// The most characters of a value that a pattern with `*` is tried on: trying is quadratic.
-const MAX_STARRED: usize = 4096;
+const MAX_DEPTH: usize = 64;
+/// How many bytes of values may be looked at for one word, and how many characters may be compared with patterns.
+const MAX_WORK: usize = 8 * MAX_VALUE;
 
 /// Why a word has no value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -17,8 +18,11 @@ pub enum Error {
     /// A quote without its end.
     #[error("unexpected end of statement while looking for matching {0}-quote")]
     Quote(&'static str),
-    /// A `${` that is not closed, or has no name.
-    #[error("syntax error: missing or bad name in ${{…}}")]
+    /// A `${` that is not closed.
+    #[error("syntax error: missing '}}' in ${{…}}")]
+    Open,
+    /// A `${` without a name.
+    #[error("syntax error: bad substitution: missing or bad name in ${{…}}")]
     Name,
     /// A modifier that does not exist.
     #[error("unsupported modifier ({0}) in substitution")]
@@ -28,30 +32,74 @@ pub enum Error {
     Required {
         /// The variable.
         name: String,
-        /// The text after `?`.
+        /// The text after `?`, or what stands for it.
         text: String,
     },
-    /// More than [`MAX_VALUE`] or too deep.
+    /// More than [`MAX_VALUE`], too deep, or too much work.
     #[error("value is too long or nested too deeply")]
     TooLarge,
+}
+
+impl From<Spent> for Error {
+    fn from(_: Spent) -> Self {
+        Self::TooLarge
+    }
 }
 
 /// What a variable stands for; `None` is unset.
 pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// The value of `word`. An unset variable is empty.
-pub fn expand(word: &str, lookup: Lookup<'_>) -> Result<String, Error> {
-    let mut expander = Expander { rest: word, lookup, depth: 0 };
-    expander.until(None)
+pub fn expand(word: &str, escape: char, lookup: Lookup<'_>) -> Result<String, Error> {
+    Expander::new(word, escape, Quotes::Special, Some(lookup)).until(None)
+}
+
+/// Finds what is wrong with `word` whatever variables stand for.
+pub fn check(word: &str, escape: char) -> Result<(), Error> {
+    Expander::new(word, escape, Quotes::Special, None).until(None).map(drop)
+}
+
+/// The value of a here-document: variables are replaced, quotes stay, and the escape character is one only before `$` and itself.
+/// (BuildKit's frontend takes it away before anything else, too, Buildah never: an author who sees that quotes the name. This is the
+/// shell's rule, under which text written for either comes out as it was meant.)
+pub fn expand_body(content: &str, escape: char, lookup: Lookup<'_>) -> Result<String, Error> {
+    Expander::new(content, escape, Quotes::Plain, Some(lookup)).until(None)
+}
+
+/// Finds what is wrong with a here-document whatever variables stand for.
+pub fn check_body(content: &str, escape: char) -> Result<(), Error> {
+    Expander::new(content, escape, Quotes::Plain, None).until(None).map(drop)
+}
+
+/// Whether quotes mean anything.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Quotes {
+    Special,
+    Plain,
 }
 
 struct Expander<'a> {
     rest: &'a str,
-    lookup: Lookup<'a>,
+    escape: char,
+    quotes: Quotes,
+    /// None if only the form matters.
+    lookup: Option<Lookup<'a>>,
     depth: usize,
+    /// The most bytes of the result.
+    limit: usize,
+    work: Budget,
 }
 
 impl<'a> Expander<'a> {
+    fn new(text: &'a str, escape: char, quotes: Quotes, lookup: Option<Lookup<'a>>) -> Self {
+        let limit = match quotes {
+            Quotes::Special => MAX_VALUE,
+            // A here-document may be longer than a line; what variables add to it may not.
+            Quotes::Plain => MAX_VALUE.max(text.len().saturating_mul(2)),
+        };
+        Self { rest: text, escape, quotes, lookup, depth: 0, limit, work: Budget(MAX_WORK) }
+    }
+
     fn next(&mut self) -> Option<char> {
         let mut characters = self.rest.chars();
         let c = characters.next();
@@ -64,35 +112,50 @@ impl<'a> Expander<'a> {
         let mut out = String::new();
         loop {
             match self.next() {
-                None if end.is_some() => return Err(Error::Name),
+                None if end.is_some() => return Err(Error::Open),
                 None => return Ok(out),
                 Some(c) if Some(c) == end => return Ok(out),
-                Some('\'') => out.push_str(self.single()?),
-                Some('"') => self.double(&mut out)?,
+                Some('\'') if self.quotes == Quotes::Special => out.push_str(self.single()?),
+                Some('"') if self.quotes == Quotes::Special => self.double(&mut out)?,
                 Some('$') => out.push_str(&self.variable()?),
-                Some('\\') => out.push(self.next().unwrap_or('\\')),
+                Some(c) if c == self.escape => self.escaped(end, &mut out),
                 Some(c) => out.push(c),
             }
-            if out.len() > MAX_VALUE {
+            if out.len() > self.limit {
                 return Err(Error::TooLarge);
             }
         }
     }
 
-    /// A pattern up to one of `ends` (which is taken), and which it was. A backslash stays before what it makes a literal.
-    fn pattern(&mut self, ends: &[char]) -> Result<(Vec<char>, char), Error> {
-        let mut out = Vec::new();
+    /// What follows an escape character that is not in quotes. At the end of the text it is dropped.
+    fn escaped(&mut self, end: Option<char>, out: &mut String) {
+        let next = self.rest.chars().next();
+        let is_escaped =
+            self.quotes == Quotes::Special || next == Some('$') || next == Some(self.escape) || next.is_some() && next == end;
+        if is_escaped {
+            out.extend(self.next());
+        } else {
+            out.push(self.escape);
+        }
+    }
+
+    /// A pattern up to one of `ends` (which is taken), and which it was. What is quoted or escaped stands for itself.
+    fn pattern(&mut self, ends: &[char]) -> Result<(Pattern, char), Error> {
+        let mut pattern = Pattern::default();
         loop {
-            match self.next().ok_or(Error::Name)? {
-                c if ends.contains(&c) => return Ok((out, c)),
-                '\\' => match self.next().ok_or(Error::Name)? {
-                    c @ ('*' | '?' | '\\') => out.extend(['\\', c]),
-                    c => out.push(c),
-                },
-                '$' => out.extend(self.variable()?.chars()),
-                c => out.push(c),
+            match self.next().ok_or(Error::Open)? {
+                c if ends.contains(&c) => return Ok((pattern, c)),
+                '\'' if self.quotes == Quotes::Special => self.single()?.chars().for_each(|c| pattern.push(Place::One(c))),
+                '"' if self.quotes == Quotes::Special => {
+                    let mut text = String::new();
+                    self.double(&mut text)?;
+                    text.chars().for_each(|c| pattern.push(Place::One(c)));
+                }
+                '$' => self.variable()?.chars().for_each(|c| pattern.push(place(c))),
+                c if c == '\\' || c == self.escape => pattern.push(Place::One(self.next().ok_or(Error::Open)?)),
+                c => pattern.push(place(c)),
             }
-            if out.len() > MAX_VALUE {
+            if pattern.len() > MAX_VALUE {
                 return Err(Error::TooLarge);
             }
         }
@@ -110,13 +173,13 @@ impl<'a> Expander<'a> {
             match self.next().ok_or(Error::Quote("double"))? {
                 '"' => return Ok(()),
                 '$' => out.push_str(&self.variable()?),
-                '\\' => match self.next().ok_or(Error::Quote("double"))? {
-                    c @ ('"' | '$' | '\\') => out.push(c),
-                    c => out.extend(['\\', c]),
+                c if c == self.escape => match self.next().ok_or(Error::Quote("double"))? {
+                    c if c == '"' || c == '$' || c == self.escape => out.push(c),
+                    c => out.extend([self.escape, c]),
                 },
                 c => out.push(c),
             }
-            if out.len() > MAX_VALUE {
+            if out.len() > self.limit {
                 return Err(Error::TooLarge);
             }
         }
@@ -128,19 +191,28 @@ impl<'a> Expander<'a> {
             self.rest = rest;
             return self.braces();
         }
-        let name = self.name();
-        if name.is_empty() { Ok("$".to_owned()) } else { Ok((self.lookup)(name).unwrap_or_default()) }
+        match self.name() {
+            "" => Ok("$".to_owned()),
+            name => Ok(self.value(name)?.unwrap_or_default()),
+        }
     }
 
-    /// The longest name at the front: a special character, digits, or a C identifier.
+    /// What a variable stands for.
+    fn value(&mut self, name: &str) -> Result<Option<String>, Error> {
+        let value = self.lookup.and_then(|lookup| lookup(name));
+        self.work.take(value.as_ref().map_or(0, String::len))?;
+        Ok(value)
+    }
+
+    /// The longest name at the front: a special character, digits, or letters, digits and underscores.
     fn name(&mut self) -> &'a str {
-        let bytes = self.rest.as_bytes();
-        let length = match bytes.first() {
-            Some(b'@' | b'*' | b'#' | b'?' | b'-' | b'$' | b'!') => 1,
-            Some(b'0'..=b'9') => bytes.iter().take_while(|b| b.is_ascii_digit()).count(),
-            _ => bytes.iter().take_while(|b| b.is_ascii_alphanumeric() || **b == b'_').count(),
+        let length = |taken: fn(char) -> bool| self.rest.find(|c| !taken(c)).unwrap_or(self.rest.len());
+        let length = match self.rest.chars().next() {
+            Some('@' | '*' | '#' | '?' | '-' | '$' | '!') => 1,
+            Some('0'..='9') => length(|c| c.is_ascii_digit()),
+            _ => length(|c| c.is_alphanumeric() || c == '_'),
         };
-        let (name, rest) = self.rest.split_at(length);
+        let (name, rest) = self.rest.split_at_checked(length).unwrap_or(("", self.rest));
         self.rest = rest;
         name
     }
@@ -153,62 +225,62 @@ impl<'a> Expander<'a> {
         }
         let name = self.name();
         if name.is_empty() {
-            return Err(Error::Name);
+            return Err(if self.rest.is_empty() { Error::Open } else { Error::Name });
         }
-        let value = (self.lookup)(name);
+        let value = self.value(name)?;
         let result = match self.next() {
             Some('}') => value.unwrap_or_default(),
             Some(':') => {
-                let modifier = self.next().ok_or(Error::Name)?;
-                self.default(name, value.filter(|value| !value.is_empty()), modifier)?
+                let modifier = self.next().ok_or(Error::Open)?;
+                self.default(name, value.filter(|value| !value.is_empty()), [":", modifier.encode_utf8(&mut [0; 4])].concat())?
             }
-            Some(modifier @ ('-' | '+' | '?')) => self.default(name, value, modifier)?,
+            Some(modifier @ ('-' | '+' | '?')) => self.default(name, value, modifier.to_string())?,
             Some(modifier @ ('#' | '%')) => self.trimmed(value.unwrap_or_default(), modifier)?,
             Some('/') => self.replaced(&value.unwrap_or_default())?,
             Some(other) => return Err(Error::Modifier(other.to_string())),
-            None => return Err(Error::Name),
+            None => return Err(Error::Open),
         };
         self.depth -= 1;
         Ok(result)
     }
 
-    /// `-word`, `+word`, `?word`, where an unwanted value has become `None`.
-    fn default(&mut self, name: &str, value: Option<String>, modifier: char) -> Result<String, Error> {
+    /// `-word`, `+word`, `?word`, each perhaps after a colon, where an unwanted value has become `None`.
+    fn default(&mut self, name: &str, value: Option<String>, modifier: String) -> Result<String, Error> {
         let word = self.until(Some('}'))?;
-        match modifier {
-            '-' => Ok(value.unwrap_or(word)),
-            '+' => Ok(value.map(|_| word).unwrap_or_default()),
-            '?' => value.ok_or_else(|| Error::Required { name: name.to_owned(), text: word }),
-            other => Err(Error::Modifier(format!(":{other}"))),
+        match modifier.trim_start_matches(':') {
+            "-" => Ok(value.unwrap_or(word)),
+            "+" => Ok(value.map(|_| word).unwrap_or_default()),
+            "?" => match value {
+                Some(value) => Ok(value),
+                None if self.lookup.is_none() => Ok(String::new()),
+                None => {
+                    let usual = if modifier == "?" { "is not allowed to be unset" } else { "is not allowed to be empty" };
+                    let text = if word.is_empty() { usual.to_owned() } else { word };
+                    Err(Error::Required { name: name.to_owned(), text })
+                }
+            },
+            _ => Err(Error::Modifier(modifier)),
         }
     }
 
     /// `#p`, `##p`, `%p`, `%%p`: the value without the shortest or longest match of the pattern at its start or end.
     fn trimmed(&mut self, value: String, side: char) -> Result<String, Error> {
-        let longest = self.rest.starts_with(side);
-        if longest {
-            self.next();
+        let mut reach = Reach::Shortest;
+        if let Some(rest) = self.rest.strip_prefix(side) {
+            self.rest = rest;
+            reach = Reach::Longest;
         }
         let (pattern, _) = self.pattern(&['}'])?;
-        let text: Vec<char> = value.chars().collect();
-        let mut cuts: Vec<usize> = match fixed_length(&pattern) {
-            Some(length) if side == '#' => vec![length.min(text.len())],
-            Some(length) => vec![text.len().saturating_sub(length)],
-            None if text.len() > MAX_STARRED => return Err(Error::TooLarge),
-            None => (0..=text.len()).collect(),
-        };
-        if longest == (side == '#') {
-            cuts.reverse();
+        if side == '#' {
+            let taken = pattern.prefix(value.chars(), reach, &mut self.work)?;
+            return Ok(value.chars().skip(taken.unwrap_or_default()).collect());
         }
-        let kept = cuts.into_iter().find_map(|cut| {
-            let (head, tail) = text.split_at(cut);
-            let (matched, kept) = if side == '#' { (head, tail) } else { (tail, head) };
-            matches(&pattern, matched).then(|| kept.iter().collect::<String>())
-        });
-        Ok(kept.unwrap_or(value))
+        let taken = pattern.reversed().prefix(value.chars().rev(), reach, &mut self.work)?;
+        let kept = value.char_indices().rev().nth(taken.unwrap_or_default().wrapping_sub(1)).map_or(value.len(), |(at, _)| at);
+        Ok(value.get(..kept).unwrap_or_default().to_owned())
     }
 
-    /// `/p/r`, `//p/r`, `/#p/r`, `/%p/r`: the first, every, the leading or the trailing match replaced.
+    /// `/p/r`, `//p/r`, `/#p/r`, `/%p/r`: the first, every, the leading or the trailing match replaced, each the longest.
     fn replaced(&mut self, value: &str) -> Result<String, Error> {
         let place = self.rest.chars().next().filter(|c| matches!(c, '/' | '#' | '%'));
         if place.is_some() {
@@ -217,85 +289,49 @@ impl<'a> Expander<'a> {
         let (pattern, end) = self.pattern(&['/', '}'])?;
         let with = if end == '/' { self.until(Some('}'))? } else { String::new() };
         let text: Vec<char> = value.chars().collect();
-        let fixed = fixed_length(&pattern);
-        if fixed.is_none() && text.len() > MAX_STARRED {
-            return Err(Error::TooLarge);
+        if pattern.len() == 0 {
+            return Ok(value.to_owned());
+        }
+        if place == Some('%') {
+            let taken = pattern.reversed().prefix(text.iter().rev().copied(), Reach::Longest, &mut self.work)?;
+            let kept = taken.map_or(text.len(), |taken| text.len() - taken);
+            let with = if taken.is_some() { with.as_str() } else { "" };
+            return Ok(text.iter().take(kept).copied().chain(with.chars()).collect());
         }
         let mut out = String::new();
         let mut at = 0;
-        while at < text.len() {
-            let ends = fixed.map_or(at + 1..=text.len(), |length| at + length.max(1)..=(at + length).min(text.len()));
-            let end = ends.rev().find(|end| matches(&pattern, &text[at..*end]));
-            match end.filter(|end| place != Some('%') || *end == text.len()) {
-                Some(end) => {
+        while let Some(rest) = text.get(at..).filter(|rest| !rest.is_empty()) {
+            match pattern.prefix(rest.iter().copied(), Reach::Longest, &mut self.work)?.filter(|taken| *taken > 0) {
+                Some(taken) => {
                     out.push_str(&with);
-                    at = end;
+                    at += taken;
                     if place != Some('/') {
                         break;
                     }
                 }
+                // What a leading star could not reach from here can't be reached from further on.
+                None if place == Some('#') || pattern.starts_with_star() => break,
                 None => {
-                    out.push(text[at]);
+                    out.extend(rest.first());
                     at += 1;
-                    if place == Some('#') {
-                        break;
-                    }
                 }
             }
-            if out.len() > MAX_VALUE {
+            if out.len() > self.limit {
                 return Err(Error::TooLarge);
             }
         }
-        out.extend(&text[at.min(text.len())..]);
+        out.extend(text.iter().skip(at));
         Ok(out)
     }
 }
 
-/// How many characters a pattern without `*` matches.
-fn fixed_length(pattern: &[char]) -> Option<usize> {
-    let mut length = 0;
-    let mut characters = pattern.iter();
-    while let Some(c) = characters.next() {
-        match c {
-            '*' => return None,
-            '\\' => drop(characters.next()),
-            _ => {}
-        }
-        length += 1;
+/// A character of a pattern that is neither quoted nor escaped.
+fn place(c: char) -> Place {
+    match c {
+        '*' => Place::Star,
+        '?' => Place::Any,
+        c => Place::One(c),
     }
-    Some(length)
-}
-
-/// Whether the pattern (`*`, `?`, a backslash before a literal) matches all of `text`. Linear in both, but for the last star.
-fn matches(pattern: &[char], text: &[char]) -> bool {
-    let (mut p, mut t) = (0, 0);
-    let mut star: Option<(usize, usize)> = None;
-    while t < text.len() {
-        let literal = match pattern.get(p) {
-            Some('*') => {
-                star = Some((p, t));
-                p += 1;
-                continue;
-            }
-            Some('?') => Some(1),
-            Some('\\') if pattern.get(p + 1) == Some(&text[t]) => Some(2),
-            Some(c) if *c == text[t] => Some(1),
-            _ => None,
-        };
-        match (literal, star) {
-            (Some(length), _) => {
-                p += length;
-                t += 1;
-            }
-            (None, Some((star_p, star_t))) => {
-                star = Some((star_p, star_t + 1));
-                p = star_p + 1;
-                t = star_t + 1;
-            }
-            (None, None) => return false,
-        }
-    }
-    pattern[p.min(pattern.len())..].iter().all(|c| *c == '*')
 }
 
 #[cfg(test)]
@@ -330,7 +366,7 @@ mod tests {
             ("a\\nb", "anb"),
             ("\"a\\nb\"", "a\\nb"),
             ("\"say \\\"x\\\"\"", "say \"x\""),
-            ("x\\", "x\\"),
+            ("x\\", "x"),
             ("`a`", "`a`"),
             ("${A:-q}${N:-d}${A:+p}${N:+p}", "1dp"),
             ("${E:-q}${E-q}${E:+p}${E+p}", "qp"),
@@ -349,7 +385,7 @@ mod tests {
             ("${P/\\*}", "/usr/lib/lib.so.1"),
         ];
         for (word, value) in cases {
-            assert_eq!(expand(word, &lookup).as_deref(), Ok(value), "{word:?}");
+            assert_eq!(expand(word, '\\', &lookup).as_deref(), Ok(value), "{word:?}");
         }
     }
 
@@ -358,28 +394,40 @@ mod tests {
         let cases = [
             ("\"a", "unexpected end of statement while looking for matching double-quote"),
             ("'a", "unexpected end of statement while looking for matching single-quote"),
-            ("${A", "syntax error: missing or bad name in ${…}"),
-            ("${}", "syntax error: missing or bad name in ${…}"),
-            ("${A:-x", "syntax error: missing or bad name in ${…}"),
+            ("${A", "syntax error: missing '}' in ${…}"),
+            ("${}", "syntax error: bad substitution: missing or bad name in ${…}"),
+            ("${A:-x", "syntax error: missing '}' in ${…}"),
             ("${A:x}", "unsupported modifier (:x) in substitution"),
             ("${A!x}", "unsupported modifier (!) in substitution"),
             ("${N:?gone}", "N: gone"),
         ];
         for (word, text) in cases {
-            assert_eq!(expand(word, &lookup).map_err(|e| e.to_string()), Err(text.to_owned()), "{word:?}");
+            assert_eq!(expand(word, '\\', &lookup).map_err(|e| e.to_string()), Err(text.to_owned()), "{word:?}");
         }
-        let long = |name: &str| lookup(name).or_else(|| Some("y".repeat(MAX_STARRED + 1)));
-        assert_eq!(expand("${L//y*z/x}", &long), Err(Error::TooLarge));
-        assert_eq!(expand("${L//y/x}", &long), Ok("x".repeat(MAX_STARRED + 1)));
-        let deep = format!("{}x{}", "${N:-".repeat(50), "}".repeat(50));
-        assert_eq!(expand(&deep, &lookup), Err(Error::TooLarge));
-        assert_eq!(expand(&"$X".repeat(3), &|_| Some("y".repeat(MAX_VALUE))), Err(Error::TooLarge));
+    }
+
+    #[test]
+    fn results_and_work_are_bounded() {
+        let deep = format!("{}x{}", "${N:-".repeat(MAX_DEPTH), "}".repeat(MAX_DEPTH));
+        assert_eq!(expand(&deep, '\\', &lookup).as_deref(), Ok("x"));
+        assert_eq!(expand(&format!("${{N:-{deep}}}"), '\\', &lookup), Err(Error::TooLarge));
+        let long = |_: &str| Some("y".repeat(MAX_VALUE));
+        for word in [
+            "$X$X",
+            "${L//y*z/x}",
+            &format!("${{L##{}z}}", "*y".repeat(20)),
+            &"${X:+}".repeat(10),
+            "${L//yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyz/x}",
+        ] {
+            assert!(expand(word, '\\', &long) == Err(Error::TooLarge), "{word:?}");
+        }
+        assert!(expand("${L//y/x}", '\\', &long) == Ok("x".repeat(MAX_VALUE)));
     }
 
     proptest! {
         #[test]
         fn any_word_has_a_value_or_an_error(word in "[AEPN${}:+?#%/*'\"\\\\é -]{0,40}") {
-            let _ = expand(&word, &lookup);
+            let _ = expand(&word, '\\', &lookup);
         }
     }
 }

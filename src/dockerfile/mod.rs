@@ -1,76 +1,43 @@
-//! Dockerfile text to typed instructions. Pure: bytes in, values out, each error with the place it is about.
+//! Dockerfile text to typed instructions. Pure: text in, values out, each error with the place it is about.
 //!
 //! ```text
-//! lines        text                → logical lines (comments out, continuations joined)
-//! instruction  one logical line    → keyword and arguments → a typed instruction; one file each
-//! words        arguments           → words, pairs, JSON arrays, flags
-//! expand       a word as written   → its value: quotes and escapes resolved, $variables replaced
+//! directives   text                 → what the comments at its top say (escape, syntax, check)
+//! lines        text                 → logical lines (comments out, continuations joined) and the here-documents behind them
+//! file         lines                → stages of steps; whatever is wrong without knowing a variable is found here, before anything runs
+//! step         a step and variables → the typed instruction, when the build has come to it
+//! instruction  one file each: the grammar of an instruction's arguments
+//! words, flags arguments            → words, pairs, JSON arrays, flags
+//! expand       a word as written    → its value: quotes and escapes resolved, $variables replaced
+//! render       an error's place     → the line shown, with a caret
 //! ```
 //!
-//! So far the instructions that only change metadata (`commit --change`); those that do work join them here.
+//! Invariant: time and memory are linear in the text (a value's patterns: pattern times value). Must not: do I/O, know a container.
 
+mod directives;
+mod error;
 pub mod expand;
+mod file;
+mod flags;
+mod heredoc;
 pub mod instruction;
-pub mod lines;
+mod keyword;
+mod lines;
+mod pattern;
+pub mod render;
+mod step;
 mod words;
 
-pub use instruction::{Command, Instruction, change_lines, parse_line};
+pub use self::directives::Directives;
+pub use self::error::{ParseError, ParseErrorKind, Span};
+pub use self::expand::Lookup;
+pub use self::file::{Dockerfile, Stage, parse, parse_all, parse_changes, parse_trigger};
+pub use self::heredoc::Heredoc;
+pub use self::instruction::from::From;
+pub use self::instruction::{Command, Instruction, Metadata};
+pub use self::keyword::Keyword;
+pub use self::step::Step;
 
-/// The most bytes of one logical line: 1 MiB.
-pub const MAX_LINE: usize = 1 << 20;
-
-/// A range of bytes in the text that was parsed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Span {
-    /// Offset of the first byte.
-    pub start: usize,
-    /// Offset after the last byte.
-    pub end: usize,
-}
-
-/// Why a text is not an instruction.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{kind}")]
-pub struct ParseError {
-    /// What is wrong.
-    pub kind: ParseErrorKind,
-    /// Where.
-    pub span: Span,
-}
-
-/// Kinds of [`ParseError`]. Where the other tools have words for it, these are theirs.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ParseErrorKind {
-    /// A line above [`MAX_LINE`].
-    #[error("instruction is longer than {MAX_LINE} bytes")]
-    TooLong,
-    /// A keyword that is none; `nearest` is for the hint.
-    #[error("Unknown instruction: {keyword:?}")]
-    Unknown {
-        /// The keyword as written, upper case, cut to 100 characters.
-        keyword: String,
-        /// The known keyword that is most like it.
-        nearest: Option<&'static str>,
-    },
-    /// An instruction that does not only change metadata.
-    #[error("{0} is not allowed here: only instructions that change the configuration are")]
-    NotAChange(&'static str),
-    /// Arguments missing, too many, or malformed.
-    #[error("{keyword} {problem}")]
-    Arguments {
-        /// The instruction.
-        keyword: &'static str,
-        /// What is wrong with its arguments.
-        problem: String,
-    },
-}
-
-impl ParseError {
-    /// What could help, to be shown after the error.
-    pub fn hint(&self) -> Option<String> {
-        match &self.kind {
-            ParseErrorKind::Unknown { nearest: Some(nearest), .. } => Some(format!("did you mean {nearest}?")),
-            _ => None,
-        }
-    }
-}
+/// The most bytes of one logical line: 2 MiB, as Buildah's.
+pub const MAX_LINE: usize = 2 << 20;
+/// The most bytes of one Dockerfile: 16 MiB.
+pub const MAX_FILE: usize = 16 << 20;

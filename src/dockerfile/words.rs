@@ -1,24 +1,49 @@
 //! The arguments of an instruction, cut into what its grammar has: words, pairs, a JSON array, flags.
 
+use super::error::cut;
 use super::expand::{self, Lookup};
-use super::{ParseError, ParseErrorKind, Span};
+use super::flags::Flag;
+use super::lines::{Line, is_blank};
+use super::{Heredoc, Keyword, ParseError, ParseErrorKind};
+
+/// Whether values are known.
+#[derive(Clone, Copy)]
+pub(super) enum Reading<'a> {
+    /// Not yet: only what is wrong whatever the values are is to be found.
+    Check,
+    /// Now.
+    With(Lookup<'a>),
+}
 
 /// What follows a keyword, with what is needed to read it.
+#[derive(Clone, Copy)]
 pub(super) struct Arguments<'a> {
-    /// The keyword, upper case.
-    pub(super) keyword: &'static str,
-    /// The text after it, without blanks around it.
+    /// The keyword.
+    pub(super) keyword: Keyword,
+    /// The text after the flags, without blanks around it.
     pub(super) text: &'a str,
-    /// Where it stands.
-    pub(super) span: Span,
+    /// The flags before it.
+    pub(super) flags: &'a [Flag<'a>],
+    /// The here-documents behind it.
+    pub(super) heredocs: &'a [Heredoc],
+    /// The line in which all this stands.
+    pub(super) line: &'a Line,
+    /// The escape character.
+    pub(super) escape: char,
     /// What variables stand for.
-    pub(super) env: Lookup<'a>,
+    pub(super) reading: Reading<'a>,
 }
 
 impl<'a> Arguments<'a> {
     /// An error about these arguments.
     pub(super) fn error(&self, problem: impl Into<String>) -> ParseError {
-        ParseError { kind: ParseErrorKind::Arguments { keyword: self.keyword, problem: problem.into() }, span: self.span }
+        self.error_at(self.text, problem)
+    }
+
+    /// An error about `part` of the line.
+    pub(super) fn error_at(&self, part: &str, problem: impl Into<String>) -> ParseError {
+        let kind = ParseErrorKind::Arguments { keyword: self.keyword, problem: problem.into() };
+        ParseError { kind, span: self.line.span_of(part) }
     }
 
     /// Refuses an empty text.
@@ -31,12 +56,32 @@ impl<'a> Arguments<'a> {
         if self.text.is_empty() {
             return Err(self.error("requires exactly one argument"));
         }
-        self.expand(self.text)
+        self.expand(self.text, self.text)
     }
 
-    /// The value of a word.
-    pub(super) fn expand(&self, word: &str) -> Result<String, ParseError> {
-        expand::expand(word, self.env).map_err(|error| self.error(format!("{:?}: {error}", cut(word))))
+    /// The value of `word`, which stands in `part`.
+    pub(super) fn expand(&self, word: &str, part: &str) -> Result<String, ParseError> {
+        let value = match self.reading {
+            Reading::Check => expand::check(word, self.escape).map(|()| String::new()),
+            Reading::With(lookup) => expand::expand(word, self.escape, lookup),
+        };
+        value.map_err(|error| self.error_at(part, format!("{:?}: {error}", cut(word))))
+    }
+
+    /// Reads the value of `word`, which stands in `part`. `None` if it is not known yet.
+    pub(super) fn value<T>(
+        &self,
+        word: &str,
+        part: &str,
+        read: impl FnOnce(String) -> Result<T, String>,
+    ) -> Result<Option<T>, ParseError> {
+        let value = match self.reading {
+            Reading::Check if word.contains('$') => return self.expand(word, part).map(|_| None),
+            Reading::Check => expand::expand(word, self.escape, &|_| None)
+                .map_err(|error| self.error_at(part, format!("{:?}: {error}", cut(word))))?,
+            Reading::With(_) => self.expand(word, part)?,
+        };
+        read(value).map(Some).map_err(|problem| self.error_at(part, problem))
     }
 
     /// The text as a JSON array of strings. `None` if it is no JSON array; an array of other things is an error, since nobody
@@ -52,44 +97,41 @@ impl<'a> Arguments<'a> {
         }
     }
 
-    /// The text as a JSON array, or else its words, variables replaced in both.
-    pub(super) fn list(&self) -> Result<Vec<String>, ParseError> {
-        let words = match self.json()? {
-            Some(words) => words,
-            None => self.text.split_whitespace().map(str::to_owned).collect(),
-        };
-        if words.is_empty() {
-            return Err(self.error("requires at least one argument"));
-        }
-        words.iter().map(|word| self.expand(word)).collect()
+    /// The text as a JSON array, or else its words, each with where it stands; nothing is replaced in them yet.
+    pub(super) fn list(&self) -> Result<Vec<(String, &'a str)>, ParseError> {
+        Ok(match self.json()? {
+            Some(words) => words.into_iter().map(|word| (word, self.text)).collect(),
+            None => self.text.split(is_blank).filter(|word| !word.is_empty()).map(|word| (word.to_owned(), word)).collect(),
+        })
     }
 
     /// `name=value …`, or the old form `name value…` in which everything after the name is its value.
     pub(super) fn pairs(&self) -> Result<Vec<(String, String)>, ParseError> {
-        let words = split_words(self.some()?);
+        let words = split_words(self.some()?, self.escape);
         if !words.first().is_some_and(|word| word.contains('=')) {
-            let (name, value) =
-                self.text.split_once(char::is_whitespace).ok_or_else(|| self.error("must have two arguments"))?;
-            return Ok(vec![(self.expand(name)?, self.expand(value.trim_start())?)]);
+            let (name, value) = self.text.split_once(is_blank).ok_or_else(|| self.error("must have two arguments"))?;
+            let value = value.trim_start();
+            return Ok(vec![(self.name(name)?, self.expand(value, value)?)]);
         }
-        words
-            .into_iter()
-            .map(|word| match word.split_once('=') {
-                Some((name, value)) => Ok((self.expand(name)?, self.expand(value)?)),
-                None => Err(self.error(format!("can't find = in {:?}. Must be of the form: name=value", cut(word)))),
-            })
-            .collect()
+        let pair = |word: &'a str| match word.split_once('=') {
+            Some((name, value)) => Ok((self.name(name)?, self.expand(value, word)?)),
+            None => Err(self.error_at(word, format!("can't find = in {:?}. Must be of the form: name=value", cut(word)))),
+        };
+        words.into_iter().map(pair).collect()
     }
-}
 
-/// The first 100 characters, for an error.
-pub(super) fn cut(text: &str) -> String {
-    text.chars().take(100).collect()
+    /// The name of a pair. Without one it would be lost, and with a NUL it can't be put into an environment.
+    pub(super) fn name(&self, word: &str) -> Result<String, ParseError> {
+        let name = self.value(word, word, |name| {
+            if name.is_empty() || name.contains('\0') { Err("names can not be blank".to_owned()) } else { Ok(name) }
+        })?;
+        Ok(name.unwrap_or_default())
+    }
 }
 
 /// Words at blanks that are neither quoted nor escaped; quotes and escapes stay in them. An open quote goes to the end, where
 /// expanding the word finds it.
-fn split_words(text: &str) -> Vec<&str> {
+pub(super) fn split_words(text: &str, escape: char) -> Vec<&str> {
     let mut words = Vec::new();
     let mut start = None;
     let mut quote = None;
@@ -102,7 +144,7 @@ fn split_words(text: &str) -> Vec<&str> {
             }
             (Some('\''), '\'') | (Some('"'), '"') => quote = None,
             (None, '\'' | '"') => quote = Some(c),
-            (None | Some('"'), '\\') => drop(characters.next()),
+            (None | Some('"'), c) if c == escape => drop(characters.next()),
             _ => {}
         }
         start.get_or_insert(at);
@@ -128,7 +170,8 @@ mod tests {
             ("a\\", &["a\\"]),
         ];
         for (text, words) in cases {
-            assert_eq!(split_words(text), words, "{text:?}");
+            assert_eq!(split_words(text, '\\'), words, "{text:?}");
         }
+        assert_eq!(split_words("a` b\\ c", '`'), ["a` b\\", "c"]);
     }
 }

@@ -1,9 +1,9 @@
 //! `CMD command…`
 
-use super::{Arguments, Command, Instruction, ParseError};
+use super::{Arguments, Command, Instruction, Metadata, ParseError};
 
 pub(super) fn parse(arguments: &Arguments<'_>) -> Result<Instruction, ParseError> {
-    command(arguments).map(Instruction::Cmd)
+    command(arguments).map(|value| Instruction::Metadata(Metadata::Cmd(value)))
 }
 
 /// A command line: a JSON array is words, anything else a text for the shell. Variables are the shell's business.
@@ -17,21 +17,21 @@ pub(super) fn command(arguments: &Arguments<'_>) -> Result<Command, ParseError> 
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::parsed;
+    use super::super::tests::changed;
     use super::*;
 
     #[test]
     fn forms() {
-        let shell = |text: &str| Ok(Instruction::Cmd(Command::Shell(text.into())));
-        let exec = |words: &[&str]| Ok(Instruction::Cmd(Command::Exec(words.iter().map(|w| (*w).to_owned()).collect())));
-        assert_eq!(parsed("CMD a b"), shell("a b"));
-        assert_eq!(parsed("CMD  a   \"b c\"  "), shell("a   \"b c\""));
-        assert_eq!(parsed("CMD $A"), shell("$A"));
-        assert_eq!(parsed(r#"CMD ["a" "b"]"#), shell(r#"["a" "b"]"#));
-        assert_eq!(parsed("CMD ['a']"), shell("['a']"));
-        assert_eq!(parsed(r#"CMD ["a","$A"]"#), exec(&["a", "$A"]));
-        assert_eq!(parsed("CMD []"), exec(&[]));
-        assert_eq!(parsed("CMD"), exec(&[]));
-        assert!(parsed(r#"CMD ["a", 1]"#).unwrap_err().contains("arrays must be comprised of strings only"));
+        let shell = |text: &str| Ok(Metadata::Cmd(Command::Shell(text.into())));
+        let exec = |words: &[&str]| Ok(Metadata::Cmd(Command::Exec(words.iter().map(|w| (*w).to_owned()).collect())));
+        assert_eq!(changed("CMD a b"), shell("a b"));
+        assert_eq!(changed("CMD  a   \"b c\"  "), shell("a   \"b c\""));
+        assert_eq!(changed("CMD $A"), shell("$A"));
+        assert_eq!(changed(r#"CMD ["a" "b"]"#), shell(r#"["a" "b"]"#));
+        assert_eq!(changed("CMD ['a']"), shell("['a']"));
+        assert_eq!(changed(r#"CMD ["a","$A"]"#), exec(&["a", "$A"]));
+        assert_eq!(changed("CMD []"), exec(&[]));
+        assert_eq!(changed("CMD"), exec(&[]));
+        assert!(changed(r#"CMD ["a", 1]"#).unwrap_err().contains("arrays must be comprised of strings only"));
     }
 }

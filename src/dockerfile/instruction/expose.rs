@@ -1,23 +1,26 @@
 //! `EXPOSE port[/protocol]…`
 
-use super::{Arguments, Instruction, ParseError};
+use super::{Arguments, Instruction, Metadata, ParseError};
 
 pub(super) fn parse(arguments: &Arguments<'_>) -> Result<Instruction, ParseError> {
-    arguments.some()?;
-    let words = arguments.text.split_whitespace().map(|word| arguments.expand(word));
-    Ok(Instruction::Expose(words.collect::<Result<_, _>>()?))
+    let mut ports = Vec::new();
+    for word in arguments.some()?.split_whitespace() {
+        // One variable may hold several ports.
+        ports.extend(arguments.expand(word, word)?.split_whitespace().map(str::to_owned));
+    }
+    Ok(Instruction::Metadata(Metadata::Expose(ports)))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::parsed;
+    use super::super::tests::changed;
     use super::*;
 
     #[test]
     fn forms() {
-        let ports = |words: &[&str]| Ok(Instruction::Expose(words.iter().map(|w| (*w).to_owned()).collect()));
-        assert_eq!(parsed("EXPOSE 80 81/tcp 53/UDP 8000-8002"), ports(&["80", "81/tcp", "53/UDP", "8000-8002"]));
-        assert_eq!(parsed("EXPOSE $A"), ports(&["1"]));
-        assert_eq!(parsed("EXPOSE"), Err("EXPOSE requires at least one argument".into()));
+        let ports = |words: &[&str]| Ok(Metadata::Expose(words.iter().map(|w| (*w).to_owned()).collect()));
+        assert_eq!(changed("EXPOSE 80 81/tcp 53/UDP 8000-8002"), ports(&["80", "81/tcp", "53/UDP", "8000-8002"]));
+        assert_eq!(changed("EXPOSE $A"), ports(&["1"]));
+        assert_eq!(changed("EXPOSE"), Err("EXPOSE requires at least one argument".into()));
     }
 }

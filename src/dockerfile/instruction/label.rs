@@ -1,14 +1,14 @@
 //! `LABEL key=value …`, `LABEL key value…`
 
-use super::{Arguments, Instruction, ParseError};
+use super::{Arguments, Instruction, Metadata, ParseError};
 
 pub(super) fn parse(arguments: &Arguments<'_>) -> Result<Instruction, ParseError> {
-    arguments.pairs().map(Instruction::Label)
+    arguments.pairs().map(|value| Instruction::Metadata(Metadata::Label(value)))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::parsed;
+    use super::super::tests::changed;
     use super::*;
 
     #[test]
@@ -22,10 +22,10 @@ mod tests {
         ];
         for (text, pairs) in cases {
             let pairs = pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-            assert_eq!(parsed(&format!("LABEL {text}")), Ok(Instruction::Label(pairs)), "{text:?}");
+            assert_eq!(changed(&format!("LABEL {text}")), Ok(Metadata::Label(pairs)), "{text:?}");
         }
-        assert_eq!(parsed("LABEL a"), Err("LABEL must have two arguments".into()));
-        assert_eq!(parsed("LABEL"), Err("LABEL requires at least one argument".into()));
-        assert!(parsed("LABEL a=\"x\ny\"").is_err());
+        assert_eq!(changed("LABEL a"), Err("LABEL must have two arguments".into()));
+        assert_eq!(changed("LABEL"), Err("LABEL requires at least one argument".into()));
+        assert!(changed("LABEL a=\"x\ny\"").is_err());
     }
 }

@@ -1,23 +1,30 @@
-//! The typed instructions, one file each, and the way from a line to one of them.
+//! The typed instructions, one file each, and the way from arguments to one of them.
 
+pub mod add;
+mod arg;
 mod cmd;
+pub mod copy;
 mod entrypoint;
 mod env;
 mod expose;
+pub mod from;
 mod healthcheck;
 mod label;
 mod maintainer;
-mod on_build;
+pub(super) mod on_build;
+pub mod run;
 mod shell;
 mod stop_signal;
 mod user;
 mod volume;
 mod workdir;
 
-use super::expand::Lookup;
-use super::lines::{Line, logical_lines};
-use super::words::{Arguments, cut};
-use super::{ParseError, ParseErrorKind, Span};
+use self::add::Add;
+use self::copy::Copy;
+use self::run::Run;
+use super::error::cut;
+use super::words::Arguments;
+use super::{Keyword, ParseError};
 
 /// A command line in one of its two forms.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,9 +57,33 @@ pub enum Healthcheck {
     },
 }
 
+/// A file whose content stands in the Dockerfile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct File {
+    /// Its name: the word that ends the here-document. May hold anything but a line's end; no path that was checked.
+    pub name: String,
+    /// Its content.
+    pub content: String,
+}
+
 /// One instruction. Quotes and escapes are resolved and variables replaced where the Dockerfile reference says so.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Instruction {
+    /// `RUN`
+    Run(Run),
+    /// `COPY`
+    Copy(Copy),
+    /// `ADD`
+    Add(Add),
+    /// `ARG name[=default] …`; names are not empty.
+    Arg(Vec<(String, Option<String>)>),
+    /// One that changes the configuration and nothing else.
+    Metadata(Metadata),
+}
+
+/// An instruction that changes the configuration and nothing else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Metadata {
     /// `CMD`; without arguments an empty `Exec`.
     Cmd(Command),
     /// `ENTRYPOINT`; without arguments an empty `Exec`.
@@ -81,141 +112,103 @@ pub enum Instruction {
     Maintainer(String),
 }
 
-/// A reader of one instruction's arguments.
-type Parse = for<'a> fn(&Arguments<'a>) -> Result<Instruction, ParseError>;
-
-/// Every keyword; those without a reader do work, and need more than the configuration.
-const KEYWORDS: [(&str, Option<Parse>); 18] = [
-    ("ADD", None),
-    ("ARG", None),
-    ("CMD", Some(cmd::parse)),
-    ("COPY", None),
-    ("ENTRYPOINT", Some(entrypoint::parse)),
-    ("ENV", Some(env::parse)),
-    ("EXPOSE", Some(expose::parse)),
-    ("FROM", None),
-    ("HEALTHCHECK", Some(healthcheck::parse)),
-    ("LABEL", Some(label::parse)),
-    ("MAINTAINER", Some(maintainer::parse)),
-    ("ONBUILD", Some(on_build::parse)),
-    ("RUN", None),
-    ("SHELL", Some(shell::parse)),
-    ("STOPSIGNAL", Some(stop_signal::parse)),
-    ("USER", Some(user::parse)),
-    ("VOLUME", Some(volume::parse)),
-    ("WORKDIR", Some(workdir::parse)),
-];
-
-/// The logical lines of what `commit --change` takes: one instruction or several.
-pub fn change_lines(text: &str) -> Result<Vec<Line>, ParseError> {
-    logical_lines(text, '\\')
-}
-
-/// Parses a logical line that may only change metadata. `env` answers what `$NAME` stands for.
-pub fn parse_line(line: &Line, env: Lookup<'_>) -> Result<Instruction, ParseError> {
-    let (word, text) = line.text.split_once(char::is_whitespace).unwrap_or((&line.text, ""));
-    let Some((keyword, parse)) = KEYWORDS.into_iter().find(|(keyword, _)| keyword.eq_ignore_ascii_case(word)) else {
-        let keyword = cut(word).to_uppercase();
-        let nearest = nearest_keyword(&keyword);
-        let span = Span { start: line.span.start, end: line.span.start + word.len() };
-        return Err(ParseError { kind: ParseErrorKind::Unknown { keyword, nearest }, span });
-    };
-    let arguments = Arguments { keyword, text: text.trim(), span: line.span, env };
-    match parse {
-        Some(parse) => parse(&arguments),
-        None => Err(ParseError { kind: ParseErrorKind::NotAChange(keyword), span: line.span }),
+/// Reads the arguments of any instruction but FROM, which begins a stage.
+pub(super) fn read(arguments: &Arguments<'_>) -> Result<Instruction, ParseError> {
+    match arguments.keyword {
+        Keyword::Add => add::parse(arguments),
+        Keyword::Arg => arg::parse(arguments),
+        Keyword::Cmd => cmd::parse(arguments),
+        Keyword::Copy => copy::parse(arguments),
+        Keyword::Entrypoint => entrypoint::parse(arguments),
+        Keyword::Env => env::parse(arguments),
+        Keyword::Expose => expose::parse(arguments),
+        Keyword::From => Err(arguments.error("begins a stage, and can not be a step of one")),
+        Keyword::Healthcheck => healthcheck::parse(arguments),
+        Keyword::Label => label::parse(arguments),
+        Keyword::Maintainer => maintainer::parse(arguments),
+        Keyword::OnBuild => on_build::parse(arguments),
+        Keyword::Run => run::parse(arguments),
+        Keyword::Shell => shell::parse(arguments),
+        Keyword::StopSignal => stop_signal::parse(arguments),
+        Keyword::User => user::parse(arguments),
+        Keyword::Volume => volume::parse(arguments),
+        Keyword::Workdir => workdir::parse(arguments),
     }
-}
-
-/// The keyword that `word` was probably meant to be: at most a third of its letters differ.
-fn nearest_keyword(word: &str) -> Option<&'static str> {
-    let word = word.split(|c: char| !c.is_alphabetic()).next().unwrap_or(word);
-    let candidates = KEYWORDS.iter().map(|(keyword, _)| (distance(keyword, word), *keyword));
-    let (distance, keyword) = candidates.min()?;
-    (distance <= keyword.len().div_ceil(3)).then_some(keyword)
-}
-
-/// How many letters must be inserted, deleted or exchanged to make `b` of `a` (Levenshtein). Both are short.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = i;
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let substituted = diagonal + usize::from(x != *y);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::{Lookup, ParseErrorKind, Span, parse_changes};
     use super::*;
 
     fn env(name: &str) -> Option<String> {
         (name == "A").then(|| "1".to_owned())
     }
 
-    /// The first instruction of a text.
-    fn parse_change(text: &str, env: Lookup<'_>) -> Result<Instruction, ParseError> {
-        let lines = change_lines(text)?;
-        parse_line(lines.first().expect("a text with an instruction"), env)
+    fn first(text: &str, env: Lookup<'_>) -> Result<Instruction, ParseError> {
+        super::super::file::first_step(text)?.instruction(env)
     }
 
-    /// What a text becomes, or its error's text.
+    /// What the first instruction of a text becomes, or its error's text.
     pub(super) fn parsed(text: &str) -> Result<Instruction, String> {
-        parse_change(text, &env).map_err(|error| error.to_string())
+        first(text, &env).map_err(|error| error.to_string())
+    }
+
+    /// What an instruction changes that does nothing else.
+    pub(super) fn changed(text: &str) -> Result<Metadata, String> {
+        match parsed(text)? {
+            Instruction::Metadata(metadata) => Ok(metadata),
+            other => panic!("{text:?} is {other:?}"),
+        }
     }
 
     #[test]
     fn keywords_in_any_case_and_with_any_blanks() {
         for text in ["USER x", "user x", "  User \t x  \n", "# c\nUSER x", "USER \\\n x"] {
-            assert_eq!(parsed(text), Ok(Instruction::User("x".into())), "{text:?}");
+            assert_eq!(changed(text), Ok(Metadata::User("x".into())), "{text:?}");
         }
     }
 
     #[test]
     fn every_keyword_is_known_and_some_do_work() {
-        for (keyword, parse) in KEYWORDS {
-            let found = parse_change(&format!("{keyword} x"), &env);
+        for keyword in Keyword::ALL {
+            let found = parse_changes(&format!("{keyword} x"));
             let not_a_change = matches!(found, Err(ParseError { kind: ParseErrorKind::NotAChange(_), .. }));
-            assert_eq!(not_a_change, parse.is_none(), "{keyword}");
+            assert_eq!(not_a_change, !keyword.is_change(), "{keyword}");
         }
     }
 
     #[test]
     fn unknown_keywords_name_the_nearest() {
-        let cases =
-            [("LABLE a=b", Some("LABEL")), ("ENTRYPONT x", Some("ENTRYPOINT")), ("CMD=x", Some("CMD")), ("XYZZY", None)];
+        let cases = [
+            ("LABLE a=b", Some(Keyword::Label)),
+            ("ENTRYPONT x", Some(Keyword::Entrypoint)),
+            ("CMD=x", Some(Keyword::Cmd)),
+            ("RUN\u{a0}x", Some(Keyword::Run)),
+            ("XYZZY", None),
+        ];
         for (text, expected) in cases {
-            let Err(ParseError { kind: ParseErrorKind::Unknown { nearest, .. }, span }) = parse_change(text, &env) else {
+            let Err(ParseError { kind: ParseErrorKind::Unknown { nearest, .. }, span }) = first(text, &env) else {
                 panic!("{text:?}")
             };
             assert_eq!(nearest, expected, "{text:?}");
-            assert_eq!(span, Span { start: 0, end: text.split(' ').next().unwrap().len() });
+            assert_eq!(span, Span { file: 0, start: 0, end: text.split(' ').next().unwrap().len() });
         }
         assert_eq!(parsed("foo x"), Err("Unknown instruction: \"FOO\"".into()));
     }
 
     #[test]
     fn errors_point_into_the_whole_text() {
-        let lines = change_lines("# c\nUSER x\nFOO y\n").unwrap();
-        assert_eq!(lines.len(), 2);
-        assert_eq!(parse_line(&lines[1], &env).unwrap_err().span, Span { start: 11, end: 14 });
-        assert_eq!(change_lines("# nothing\n"), Ok(vec![]));
+        assert_eq!(parse_changes("# c\nUSER x\nFOO y\n").unwrap_err().span, Span { file: 0, start: 11, end: 14 });
+        assert_eq!(parse_changes("# nothing\n"), Ok(vec![]));
     }
 
     proptest! {
         #[test]
-        fn any_text_is_an_instruction_or_an_error(keyword in 0..KEYWORDS.len(), text in "[-a-z =\\[\\]\"',$A{}\\\\\\n0-9/é]{0,40}") {
-            for line in change_lines(&format!("{} {text}\n{text}", KEYWORDS[keyword].0)).unwrap() {
-                let _ = parse_line(&line, &env);
-            }
+        fn any_text_is_an_instruction_or_an_error(keyword in 0..Keyword::ALL.len(), text in "[-a-z =\\[\\]\"',$A{}\\\\\\n0-9/é<]{0,40}") {
+            let _ = first(&format!("{} {text}\n{text}", Keyword::ALL[keyword]), &env);
         }
     }
 }

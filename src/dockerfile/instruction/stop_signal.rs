@@ -1,6 +1,6 @@
 //! `STOPSIGNAL signal`
 
-use super::{Arguments, Instruction, ParseError};
+use super::{Arguments, Instruction, Metadata, ParseError};
 
 /// The signals that have one name on every Linux architecture, without `SIG` (signal(7)).
 const NAMES: [&str; 36] = [
@@ -12,12 +12,14 @@ const NAMES: [&str; 36] = [
 const LAST: u8 = 64;
 
 pub(super) fn parse(arguments: &Arguments<'_>) -> Result<Instruction, ParseError> {
-    let signal = arguments.only()?;
-    if is_signal(&signal) {
-        Ok(Instruction::StopSignal(signal))
-    } else {
-        Err(arguments.error(format!("Invalid signal: {}", super::cut(&signal).escape_debug())))
+    if arguments.text.is_empty() {
+        return Err(arguments.error("requires exactly one argument"));
     }
+    let signal = arguments.value(arguments.text, arguments.text, |signal| match is_signal(&signal) {
+        true => Ok(signal),
+        false => Err(format!("Invalid signal: {}", super::cut(&signal).escape_debug())),
+    })?;
+    Ok(Instruction::Metadata(Metadata::StopSignal(signal.unwrap_or_default())))
 }
 
 /// A number from 1 to 64, or a name with or without `SIG`, in any case; of the real-time signals `RTMIN+n` and `RTMAX-n`.
@@ -36,19 +38,19 @@ fn is_signal(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::parsed;
+    use super::super::tests::changed;
     use super::*;
 
     #[test]
     fn forms() {
         for signal in ["9", "64", "SIGTERM", "TERM", "sigusr1", "SIGRTMIN+3", "RTMAX-1", "SIGWINCH"] {
-            assert_eq!(parsed(&format!("STOPSIGNAL {signal}")), Ok(Instruction::StopSignal(signal.into())));
+            assert_eq!(changed(&format!("STOPSIGNAL {signal}")), Ok(Metadata::StopSignal(signal.into())));
         }
-        assert_eq!(parsed("STOPSIGNAL $A"), Ok(Instruction::StopSignal("1".into())));
+        assert_eq!(changed("STOPSIGNAL $A"), Ok(Metadata::StopSignal("1".into())));
         for signal in ["foo", "0", "65", "-9", "999", "a b", "SIG", "SIGRTMIN+31", "SIGRTMIN+"] {
-            let error = parsed(&format!("STOPSIGNAL {signal}")).unwrap_err();
+            let error = changed(&format!("STOPSIGNAL {signal}")).unwrap_err();
             assert!(error.contains(&format!("Invalid signal: {signal}")), "{error}");
         }
-        assert_eq!(parsed("STOPSIGNAL"), Err("STOPSIGNAL requires exactly one argument".into()));
+        assert_eq!(changed("STOPSIGNAL"), Err("STOPSIGNAL requires exactly one argument".into()));
     }
 }

@@ -1,29 +1,34 @@
 //! `VOLUME path…`, `VOLUME ["path", …]`
 
-use super::{Arguments, Instruction, ParseError};
+use super::{Arguments, Instruction, Metadata, ParseError};
 
 pub(super) fn parse(arguments: &Arguments<'_>) -> Result<Instruction, ParseError> {
-    let paths = arguments.list()?;
-    if paths.iter().any(String::is_empty) {
-        return Err(arguments.error("specified can not be an empty string"));
+    let words = arguments.list()?;
+    if words.is_empty() {
+        return Err(arguments.error("requires at least one argument"));
     }
-    Ok(Instruction::Volume(paths))
+    let path = |(word, part): (String, &str)| {
+        let filled =
+            |path: String| if path.is_empty() { Err("specified can not be an empty string".to_owned()) } else { Ok(path) };
+        arguments.value(&word, part, filled).map(Option::unwrap_or_default)
+    };
+    Ok(Instruction::Metadata(Metadata::Volume(words.into_iter().map(path).collect::<Result<_, _>>()?)))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::parsed;
+    use super::super::tests::changed;
     use super::*;
 
     #[test]
     fn forms() {
-        let paths = |words: &[&str]| Ok(Instruction::Volume(words.iter().map(|w| (*w).to_owned()).collect()));
-        assert_eq!(parsed("VOLUME /a /b"), paths(&["/a", "/b"]));
-        assert_eq!(parsed(r#"VOLUME ["/a","/b c"]"#), paths(&["/a", "/b c"]));
-        assert_eq!(parsed("VOLUME /v$A"), paths(&["/v1"]));
-        assert_eq!(parsed(r#"VOLUME /v1 ["/v2"]"#), paths(&["/v1", "[/v2]"]));
-        assert_eq!(parsed("VOLUME"), Err("VOLUME requires at least one argument".into()));
-        assert_eq!(parsed("VOLUME []"), Err("VOLUME requires at least one argument".into()));
-        assert_eq!(parsed("VOLUME [\"\"]"), Err("VOLUME specified can not be an empty string".into()));
+        let paths = |words: &[&str]| Ok(Metadata::Volume(words.iter().map(|w| (*w).to_owned()).collect()));
+        assert_eq!(changed("VOLUME /a /b"), paths(&["/a", "/b"]));
+        assert_eq!(changed(r#"VOLUME ["/a","/b c"]"#), paths(&["/a", "/b c"]));
+        assert_eq!(changed("VOLUME /v$A"), paths(&["/v1"]));
+        assert_eq!(changed(r#"VOLUME /v1 ["/v2"]"#), paths(&["/v1", "[/v2]"]));
+        assert_eq!(changed("VOLUME"), Err("VOLUME requires at least one argument".into()));
+        assert_eq!(changed("VOLUME []"), Err("VOLUME requires at least one argument".into()));
+        assert_eq!(changed("VOLUME [\"\"]"), Err("VOLUME specified can not be an empty string".into()));
     }
 }

@@ -1,21 +1,21 @@
 //! `WORKDIR path`
 
-use super::{Arguments, Instruction, ParseError};
+use super::{Arguments, Instruction, Metadata, ParseError};
 
 pub(super) fn parse(arguments: &Arguments<'_>) -> Result<Instruction, ParseError> {
-    arguments.only().map(Instruction::Workdir)
+    arguments.only().map(|value| Instruction::Metadata(Metadata::Workdir(value)))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::parsed;
+    use super::super::tests::changed;
     use super::*;
 
     #[test]
     fn forms() {
         for (text, path) in [("/a", "/a"), ("a", "a"), ("/$A", "/1"), ("\"/a b\"", "/a b"), ("a b", "a b")] {
-            assert_eq!(parsed(&format!("WORKDIR {text}")), Ok(Instruction::Workdir(path.into())), "{text:?}");
+            assert_eq!(changed(&format!("WORKDIR {text}")), Ok(Metadata::Workdir(path.into())), "{text:?}");
         }
-        assert_eq!(parsed("WORKDIR"), Err("WORKDIR requires exactly one argument".into()));
+        assert_eq!(changed("WORKDIR"), Err("WORKDIR requires exactly one argument".into()));
     }
 }

@@ -1,0 +1,93 @@
+//! Here-documents: a word `<<NAME` in a line, and the lines that follow until one that is `NAME`.
+
+use super::words::split_words;
+
+/// A here-document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Heredoc {
+    /// The word that ends it, and the name of the file that it becomes.
+    pub name: String,
+    /// The lines as written, each with its end.
+    pub text: String,
+    /// What happens to variables in it: unless its name is quoted, COPY and ADD replace them (RUN leaves them to the shell).
+    pub expansion: Expansion,
+    /// Whether tabs at the start of lines go away (`<<-`).
+    pub tabs: Tabs,
+}
+
+/// Whether variables in a here-document are replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expansion {
+    /// They are.
+    Variables,
+    /// Its name is quoted: they are not.
+    Nothing,
+}
+
+/// What becomes of the tabs at the start of a here-document's lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tabs {
+    /// They stay.
+    Keep,
+    /// They go.
+    Strip,
+}
+
+impl Heredoc {
+    /// The text, without the tabs that `<<-` takes away.
+    pub fn content(&self) -> String {
+        match self.tabs {
+            Tabs::Keep => self.text.clone(),
+            Tabs::Strip => self.text.split_inclusive('\n').map(|line| line.trim_start_matches('\t')).collect(),
+        }
+    }
+
+    /// The document that a word announces, still without its text: digits, `<<`, perhaps `-`, and a name.
+    pub(super) fn announced(word: &str) -> Option<Self> {
+        let rest = word.trim_start_matches(|c: char| c.is_ascii_digit()).strip_prefix("<<")?;
+        let (tabs, rest) = match rest.strip_prefix('-') {
+            Some(rest) => (Tabs::Strip, rest),
+            None => (Tabs::Keep, rest),
+        };
+        if rest.is_empty() || rest.contains('<') {
+            return None;
+        }
+        let name = unquoted(rest)?;
+        let expansion = if name == rest { Expansion::Variables } else { Expansion::Nothing };
+        Some(Self { name, text: String::new(), expansion, tabs })
+    }
+
+    /// The documents that the words of an instruction's arguments announce, in their order, each with its word.
+    pub(super) fn all_announced(arguments: &str) -> Vec<(Self, &str)> {
+        // Looking at each word costs; most lines have no such sign.
+        if !arguments.contains("<<") {
+            return Vec::new();
+        }
+        split_words(arguments, '\\').into_iter().filter_map(|word| Some((Self::announced(word)?, word))).collect()
+    }
+
+    /// Whether `line` is the end of the document.
+    pub(super) fn is_ended_by(&self, line: &str) -> bool {
+        let line = line.trim_end_matches(['\r', '\n']);
+        match self.tabs {
+            Tabs::Keep => line == self.name,
+            Tabs::Strip => line.trim_start_matches('\t') == self.name,
+        }
+    }
+}
+
+/// A word without quotes and escapes; `None` if a quote is open.
+fn unquoted(word: &str) -> Option<String> {
+    let mut out = String::new();
+    let mut quote = None;
+    let mut characters = word.chars();
+    while let Some(c) = characters.next() {
+        match (quote, c) {
+            (None, '\'' | '"') => quote = Some(c),
+            (Some(open), c) if open == c => quote = None,
+            (None | Some('"'), '\\') => out.extend(characters.next()),
+            (_, c) => out.push(c),
+        }
+    }
+    quote.is_none().then_some(out)
+}

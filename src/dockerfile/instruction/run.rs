@@ -1,0 +1,174 @@
+//! `RUN [--mount=… --network=… --security=… --device=…] command`
+
+use super::{Arguments, Command, File, Instruction, ParseError, cmd, cut};
+use crate::dockerfile::heredoc::Heredoc;
+
+/// A command to run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Run {
+    /// `--mount`, in their order.
+    pub mounts: Vec<Mount>,
+    /// `--network`
+    pub network: Option<Network>,
+    /// `--security`
+    pub security: Option<Security>,
+    /// `--device`, in their order.
+    pub devices: Vec<String>,
+    /// What is run.
+    pub form: RunForm,
+}
+
+/// What RUN runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RunForm {
+    /// A command. Here-documents are in it: one alone is the text for the shell, and others follow the line, so that the shell reads
+    /// them.
+    Command(Command),
+    /// A here-document that begins with `#!`: a program, to be executed as a file of this name.
+    Program(File),
+}
+
+/// One `--mount`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mount {
+    /// What follows the equals sign, variables not replaced.
+    pub text: String,
+    /// Its options: name (lower case) and, after an equals sign, value. Variables are replaced in the values only, so that none can
+    /// bring an option of its own, and where a whole option is a variable.
+    pub options: Vec<(String, Option<String>)>,
+}
+
+/// `RUN --network`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Network {
+    /// What the build was told.
+    Default,
+    /// Loopback only.
+    None,
+    /// The host's.
+    Host,
+}
+
+/// `RUN --security`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Security {
+    /// As always.
+    Sandbox,
+    /// Without confinement.
+    Insecure,
+}
+
+pub(super) fn parse(arguments: &Arguments<'_>) -> Result<Instruction, ParseError> {
+    arguments.some()?;
+    let mounts = arguments.flag_values("mount")?.into_iter().map(|(flag, text)| mount(arguments, text, flag.source));
+    let devices = arguments.flag_values("device")?.into_iter().map(|(flag, value)| arguments.expand(value, flag.source));
+    Ok(Instruction::Run(Run {
+        mounts: mounts.collect::<Result<_, _>>()?,
+        network: one_of(arguments, "network", &NETWORKS)?,
+        security: one_of(arguments, "security", &SECURITIES)?,
+        devices: devices.collect::<Result<_, _>>()?,
+        form: form(arguments)?,
+    }))
+}
+
+const NETWORKS: [(&str, Network); 3] = [("default", Network::Default), ("none", Network::None), ("host", Network::Host)];
+const SECURITIES: [(&str, Security); 2] = [("sandbox", Security::Sandbox), ("insecure", Security::Insecure)];
+
+/// The value of a flag that is one of a few words.
+fn one_of<T: Copy>(arguments: &Arguments<'_>, name: &str, known: &[(&str, T)]) -> Result<Option<T>, ParseError> {
+    let Some((flag, value)) = arguments.flag(name)? else { return Ok(None) };
+    arguments.value(value, flag.source, |value| {
+        let found = known.iter().find(|(word, _)| *word == value).map(|(_, value)| *value);
+        found.ok_or_else(|| {
+            let words: Vec<&str> = known.iter().map(|(word, _)| *word).collect();
+            format!("--{name}={} is unknown: it can be {}", cut(&value).escape_debug(), words.join(", "))
+        })
+    })
+}
+
+fn mount(arguments: &Arguments<'_>, text: &str, part: &str) -> Result<Mount, ParseError> {
+    let mut options = Vec::new();
+    for field in fields(text).map_err(|problem| arguments.error_at(part, problem))? {
+        match field.split_once('=') {
+            Some((name, value)) => options.push((name.to_ascii_lowercase(), Some(arguments.expand(value, part)?))),
+            None if field.contains('$') => {
+                let text = arguments.expand(&field, part)?;
+                for field in fields(&text).map_err(|problem| arguments.error_at(part, problem))? {
+                    let (name, value) =
+                        field.split_once('=').map_or((field.as_str(), None), |(name, value)| (name, Some(value)));
+                    options.push((name.to_ascii_lowercase(), value.map(str::to_owned)));
+                }
+            }
+            None => options.push((field.to_ascii_lowercase(), None)),
+        }
+    }
+    options.retain(|(name, value)| !name.is_empty() || value.is_some());
+    Ok(Mount { text: text.to_owned(), options })
+}
+
+/// The fields of a comma-separated line (RFC 4180): one that begins with a double quote goes up to the next one, and two of them
+/// stand for one.
+fn fields(text: &str) -> Result<Vec<String>, String> {
+    let mut fields = Vec::new();
+    let mut rest = text;
+    loop {
+        let (field, after) = match rest.strip_prefix('"') {
+            Some(quoted) => quoted_field(quoted)?,
+            None => match rest.split_once(',') {
+                Some((field, after)) => (field.to_owned(), Some(after)),
+                None => (rest.to_owned(), None),
+            },
+        };
+        fields.push(field);
+        match after {
+            Some(after) => rest = after,
+            None => return Ok(fields),
+        }
+    }
+}
+
+fn quoted_field(text: &str) -> Result<(String, Option<&str>), String> {
+    let mut field = String::new();
+    let mut rest = text;
+    loop {
+        let (part, after) = rest.split_once('"').ok_or("--mount has a quote without its end")?;
+        field.push_str(part);
+        if let Some(more) = after.strip_prefix('"') {
+            field.push('"');
+            rest = more;
+        } else if after.is_empty() {
+            return Ok((field, None));
+        } else {
+            let after = after.strip_prefix(',').ok_or("--mount has text behind a quoted option")?;
+            return Ok((field, Some(after)));
+        }
+    }
+}
+
+fn form(arguments: &Arguments<'_>) -> Result<RunForm, ParseError> {
+    let Command::Shell(mut text) = cmd::command(arguments)? else {
+        return Ok(RunForm::Command(cmd::command(arguments)?));
+    };
+    match arguments.heredocs {
+        [] => Ok(RunForm::Command(Command::Shell(text))),
+        [only] if Heredoc::announced(&text).is_some() => Ok(alone(only)),
+        several => {
+            for heredoc in several {
+                text.push('\n');
+                text.push_str(&heredoc.text);
+                text.push_str(&heredoc.name);
+            }
+            Ok(RunForm::Command(Command::Shell(text)))
+        }
+    }
+}
+
+/// A here-document that is all there is.
+fn alone(heredoc: &Heredoc) -> RunForm {
+    let content = heredoc.content();
+    if content.starts_with("#!") {
+        RunForm::Program(File { name: heredoc.name.clone(), content })
+    } else {
+        RunForm::Command(Command::Shell(content))
+    }
+}
