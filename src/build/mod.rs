@@ -1,7 +1,7 @@
 //! `build`: Dockerfiles to images, by calling the verbs of `container`; never a second implementation of one.
 //!
 //! ```text
-//! texts ──dockerfile::parse──▶ stages ──plan──▶ what the target needs, and in which order
+//! texts ──dockerfile::parse──▶ stages ──plan──▶ what the target needs, and in which order      (args: what variables stand for)
 //!                                                │
 //!                            stage: one step after the other ──step/<instruction>──▶ container::{from, run, copy, config, commit}
 //!                                                │
@@ -11,9 +11,155 @@
 //! Invariant: a stage touches files only through a working container, which exists only while the stage is built (unless a failed
 //! one is to be kept); what a step leaves is visible to others only when all of it is there.
 //!
-//! Must not: know flags, print (`Events` is told what happens), or resolve a path of the build context but below its handle.
+//! Must not: know flags, print (`Event`s are told to the caller), or resolve a path of the build context but below its handle.
 
+mod args;
+mod cache;
 pub mod context;
+mod error;
+mod event;
+mod finish;
 pub mod options;
+mod plan;
+mod stage;
+mod step;
 
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+
+use containers_storage::store::Store;
+use containers_storage::{ContainerId, Digest, ImageId};
+
+pub use self::error::{Error, StepError};
+pub use self::event::{Event, Missed, StagePlace, Tell};
 pub use self::options::Options;
+pub use self::plan::Error as PlanError;
+
+use self::args::{BuiltIn, Heading};
+use self::cache::Cache;
+use self::options::Leftovers;
+use self::stage::{Build, Built, Tree};
+use crate::container::add::{self, Selection};
+use crate::container::commit::Clock;
+use crate::container::remove;
+use crate::dockerfile::instruction::Instruction;
+use crate::dockerfile::{self, Dockerfile};
+use crate::transport::copy::Platform;
+
+/// What was built.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// The image that was asked for.
+    pub image: ImageId,
+    /// Its names, completed.
+    pub names: Vec<String>,
+}
+
+/// Builds. `tell` is told what happens.
+pub fn build(store: &Store, options: &Options<'_>, tell: Tell<'_>) -> Result<Outcome, Error> {
+    let file = dockerfile::parse_all(options.texts.iter().map(|text| text.text.as_str()))?;
+    let names = finish::names(&options.image.tags)?;
+    let heading = heading(&file, options)?;
+    let is_context = |name: &str| options.named_contexts.iter().any(|(known, _)| known == name);
+    let plan = plan::plan(&file, &heading, &options.selection, &is_context)?;
+    let cache = (options.layering.layers == options::Layers::Step).then(|| Cache::of(store));
+    let build = Build { store, options, file: &file, plan: &plan, heading: &heading, cache };
+    let outcome = stages(&build, tell);
+    if let Some(cache) = &build.cache
+        && let Err(error) = cache.files().borrow_mut().save()
+    {
+        log::debug!("digests of files are not kept: {error}");
+    }
+    let image = outcome?;
+    let unused = heading.unused();
+    if !unused.is_empty() {
+        tell(Event::UnusedArguments(unused));
+    }
+    names.iter().for_each(|name| tell(Event::Tagged(name.clone())));
+    Ok(Outcome { image, names })
+}
+
+/// The ARGs before the first FROM.
+fn heading(file: &Dockerfile, options: &Options<'_>) -> Result<Heading, Error> {
+    let machine = Platform::of_this_machine();
+    let epoch = match options.image.clock {
+        Clock::Epoch(seconds) | Clock::EpochForFiles(seconds) => Some(seconds),
+        Clock::Now | Clock::Timestamp(_) => None,
+    };
+    let selection = &options.selection;
+    let built_in = BuiltIn {
+        target: selection.platform.as_ref().unwrap_or(&machine),
+        machine: &machine,
+        stage: selection.target.as_deref(),
+        epoch,
+    };
+    let mut heading = Heading::new(&selection.args, &built_in);
+    for step in &file.args {
+        let read = step.instruction(&|name: &str| heading.lookup(name))?;
+        if let Instruction::Arg(arguments) = read {
+            arguments.into_iter().for_each(|(name, default)| heading.declare(&name, default));
+        }
+    }
+    Ok(heading)
+}
+
+/// Builds the stages in their order, and takes away what only they needed.
+fn stages(build: &Build<'_>, tell: Tell<'_>) -> Result<ImageId, Error> {
+    let mut passing = Vec::new();
+    let mut containers = Vec::new();
+    let built = each_stage(build, (&mut passing, &mut containers), tell);
+    for id in &containers {
+        if let Err(error) = remove::remove(build.store, id.as_str()) {
+            tell(Event::Warning(error.to_string()));
+        }
+    }
+    for id in &passing {
+        let released = build.store.release_image(id).and_then(|mut deleted| deleted.finish());
+        if let Err(error) = released {
+            tell(Event::Warning(format!("removing the image {} of a stage: {error}", id.short())));
+        }
+    }
+    built
+}
+
+fn each_stage(
+    build: &Build<'_>,
+    (passing, containers): (&mut Vec<ImageId>, &mut Vec<ContainerId>),
+    tell: Tell<'_>,
+) -> Result<ImageId, Error> {
+    let keep = build.options.layering.containers == Leftovers::Keep;
+    let mut done: Vec<Option<Built<'_>>> = vec![None; build.plan.stages.len()];
+    let needed: BTreeSet<usize> = (0..build.plan.stages.len()).filter(|index| build.plan.stages[*index].is_needed).collect();
+    for index in needed {
+        let built = build.stage(index, &done, tell)?;
+        match &built.tree {
+            Tree::Container(id) if !keep => containers.push(id.clone()),
+            Tree::Image(Some(image)) if image.found.image.names.is_empty() && !build.with_layers() => {
+                passing.push(image.found.id.clone());
+            }
+            _ => {}
+        }
+        done[index] = Some(built);
+    }
+    let target = done.pop().flatten().map(|built| built.tree);
+    match target {
+        Some(Tree::Image(Some(image))) => {
+            passing.retain(|id| *id != image.found.id);
+            Ok(image.found.id)
+        }
+        _ => Err(Error::Commit(Box::new(StepError::Word("the stage has no image".to_owned())))),
+    }
+}
+
+impl Build<'_> {
+    /// What a copy would bring, as one digest.
+    pub(in crate::build) fn fingerprint(
+        &self,
+        source: &add::Source<'_>,
+        operands: &[OsString],
+        selection: &Selection,
+    ) -> Result<Digest, StepError> {
+        let Some(cache) = &self.cache else { return Ok(Digest::of(b"")) };
+        Ok(add::fingerprint(source, operands, selection, &mut *cache.files().borrow_mut())?)
+    }
+}

@@ -6,15 +6,16 @@ use containers_storage::Root;
 use containers_storage::selinux::LabelChoice;
 
 use crate::conf::ContainersConf;
+use crate::conf::mounts::Subscription;
 use crate::container::commit::{Clock, HistoryPolicy};
 use crate::container::from::UserNamespace;
 use crate::container::pull::Fetch;
 use crate::container::run::{Allowed, Confinement, Names};
 use crate::container::state::RunEnvironment;
 use crate::image::Format;
-use crate::run::MountOptions;
 use crate::run::secrets::Secret;
 use crate::run::ssh::Agent;
+use crate::run::{MountOptions, Streams};
 use crate::transport::copy::Platform;
 
 /// One build. Borrowed parts are shared by the stages that are built at the same time.
@@ -222,8 +223,8 @@ pub struct RunOptions<'a> {
     pub allowed: Allowed,
     /// `--compat-volumes`: what RUN changes below a volume is undone.
     pub compat_volumes: bool,
-    /// `--stdin`: RUN reads the caller's standard input.
-    pub stdin: bool,
-    /// `--logfile`: where the output of RUN goes instead of standard output and standard error.
-    pub log: Option<PathBuf>,
+    /// `--stdin`: what RUN reads; `--logfile`: where its output goes.
+    pub streams: Streams,
+    /// Content of the host that commands get a copy of.
+    pub subscriptions: Vec<Subscription>,
 }

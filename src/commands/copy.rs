@@ -159,6 +159,7 @@ fn transfer(ctx: &Context, ui: &mut Ui, verb: Verb, args: &TransferArgs, parents
         layering: if args.link { Layering::Linked } else { Layering::Container },
         history: if history { HistoryChoice::Note } else { HistoryChoice::Silent },
         fetch,
+        inline: Vec::new(),
     };
     let container = container.to_string_lossy();
     let outcome = copy::copy(ctx.store()?, &container, &options, &mut |line| ui.note(line))?;

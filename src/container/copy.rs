@@ -1,15 +1,19 @@
 //! `copy` and `add` on a working container: mounts it, finds what `--from` names, lets `add` do the work, notes the history.
 
 use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Seek, Write};
 use std::path::{Path, PathBuf};
 
-use containers_storage::Root;
 use containers_storage::id_map::IdMaps;
 use containers_storage::store::Store;
+use containers_storage::{ContainerId, LayerId, Root};
 use jiff::Timestamp;
+use rustix::fs::{MemfdFlags, Mode};
 
 use super::add::{self, Appearance, Landing, Outcome, RootOwner, Selection, Source, Verb};
 use super::config::empty_step;
+use super::fetch::{Content, Fetched};
 use super::find_image;
 use super::pull::{self, Fetch, PullPolicy};
 use super::run::HistoryChoice;
@@ -40,6 +44,33 @@ pub struct Options<'a> {
     pub history: HistoryChoice,
     /// How sources that are addresses are fetched.
     pub fetch: fetch::Options<'a>,
+    /// Sources whose content is given.
+    pub inline: Vec<Inline>,
+}
+
+/// A source whose content is given: a here-document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inline {
+    /// Which of the sources it is: what stands there.
+    pub operand: OsString,
+    /// The name of the file.
+    pub name: String,
+    /// What it holds.
+    pub content: Vec<u8>,
+}
+
+impl Inline {
+    /// A file in memory, 0644.
+    fn as_fetched(&self) -> io::Result<Fetched> {
+        let mut file = File::from(rustix::fs::memfd_create(c"inline", MemfdFlags::CLOEXEC)?);
+        rustix::fs::fchmod(&file, Mode::from_raw_mode(0o644))?;
+        file.write_all(&self.content)?;
+        file.rewind()?;
+        let is_plain = !matches!(self.name.as_str(), "" | "." | "..") && !self.name.contains(['/', '\0']);
+        let name = is_plain.then(|| OsString::from(&self.name));
+        let content = Content::File { name, file, modified: Timestamp::UNIX_EPOCH };
+        Ok(Fetched { operand: self.operand.clone(), content })
+    }
 }
 
 /// `--link`.
@@ -66,6 +97,15 @@ pub enum Origin<'a> {
         /// Patterns of what is left out, in their order.
         ignore: &'a [String],
     },
+    /// Of a build: in an image of the store.
+    Layer {
+        /// The image's name, for messages.
+        name: String,
+        /// Its top layer; none for an image without files.
+        layer: Option<LayerId>,
+    },
+    /// Of a build: in a working container, which stands for a stage.
+    Container(ContainerId),
     /// `--from`: in a container or an image.
     Named {
         /// What was typed.
@@ -98,6 +138,14 @@ pub enum Error {
         /// What failed.
         source: fetch::Error,
     },
+    /// A here-document could not become a file.
+    #[error("writing the here-document {name:?}")]
+    Inline {
+        /// Its name.
+        name: String,
+        /// What failed.
+        source: io::Error,
+    },
     /// Copying failed.
     #[error("adding content to container {container:?}")]
     Add {
@@ -111,7 +159,7 @@ pub enum Error {
 /// What `--from` stands for.
 enum Other {
     Container(Box<WorkingContainer>),
-    Image { name: String, layer: containers_storage::LayerId },
+    Image { name: String, layer: LayerId },
 }
 
 impl Other {
@@ -139,10 +187,18 @@ pub fn copy(store: &Store, name: &str, options: &Options<'_>, note: &mut dyn FnM
     // entered for that, the mount of another process could not be joined any more.
     let here = match &options.origin {
         Origin::Named { name, fetch } if !pull::is_elsewhere(name) => stored(store, name, fetch)?,
+        Origin::Layer { name, layer } => {
+            let layer = layer.clone().ok_or_else(|| Error::NoLayers(name.clone()))?;
+            Some(Other::Image { name: name.clone(), layer })
+        }
+        Origin::Container(id) => Some(Other::Container(Box::new(WorkingContainer::open(store, id.as_str())?))),
         _ => None,
     };
     let fetched = fetch::fetch(&options.sources, &options.fetch);
-    let fetched = fetched.map_err(|source| Error::Fetch { container: name.to_owned(), source })?;
+    let mut fetched = fetched.map_err(|source| Error::Fetch { container: name.to_owned(), source })?;
+    for inline in &options.inline {
+        fetched.push(inline.as_fetched().map_err(|source| Error::Inline { name: inline.name.clone(), source })?);
+    }
     let mounted = Mounted::new(store, &container)?;
     mounted.notices().iter().for_each(|notice| note(notice.to_string()));
     let other = match &options.origin {
@@ -157,7 +213,9 @@ pub fn copy(store: &Store, name: &str, options: &Options<'_>, note: &mut dyn FnM
         (_, other, Some(root)) => Source::Root { root: root.root(), owner: owner_of(other.as_ref(), &container) },
         (Origin::Host(context), ..) => Source::Host { context: context.clone() },
         (Origin::Context { root, shown, ignore }, ..) => Source::Context { root, shown, ignore },
-        (Origin::Named { name, .. }, ..) => return Err(Error::NoLayers(name.clone())),
+        (Origin::Named { name, .. } | Origin::Layer { name, .. }, ..) => return Err(Error::NoLayers(name.clone())),
+        // Its root is there: `here` was set.
+        (Origin::Container(id), ..) => return Err(Error::NoLayers(id.to_string())),
     };
     let (theirs, ours) = (other.as_ref().and_then(Other::shift), container.shift());
     let staged = match options.layering {
@@ -256,7 +314,7 @@ fn keyword(verb: Verb) -> &'static str {
 }
 
 /// The digest of what was copied, after its kind.
-fn summary(outcome: &Outcome) -> String {
+pub fn summary(outcome: &Outcome) -> String {
     let digest = outcome.digest.as_ref().map(|digest| digest.hex()).unwrap_or_default();
     let separator = if outcome.kind.word().is_empty() { "" } else { ":" };
     format!("{}{separator}{digest}", outcome.kind.word())

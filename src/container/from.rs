@@ -408,7 +408,7 @@ fn place(store: &Store, options: &Options, image: Option<&Image>) -> Result<Plac
 
 fn create(store: &Store, options: &Options, start: Start) -> Result<Outcome, Error> {
     let Start { prefix, base, config, image } = start;
-    let draft = new_draft(options.format, &base, config);
+    let draft = draft(options.format, &base, config);
     let on_build = draft.config.config.on_build.clone();
     let mut naming = |attempt: u32| match &options.name {
         Some(name) => (attempt == 0).then(|| name.clone()),
@@ -444,7 +444,7 @@ fn copies(store: &Store) -> Result<bool, Error> {
 }
 
 /// The image that an unchanged commit of the new container would write.
-pub(super) fn new_draft(format: Format, base: &Base, mut config: ImageConfig) -> Draft {
+pub fn draft(format: Format, base: &Base, mut config: ImageConfig) -> Draft {
     config.docker.docker_version.clear();
     if config.created.is_none() {
         config.created = Some(Time::from_timestamp(Timestamp::now()));
@@ -498,7 +498,7 @@ mod tests {
     #[test]
     fn a_draft_on_an_image_names_its_base() {
         let base = Base { name: "localhost/a:latest".into(), id: "ab".into(), digest: "sha256:cd".into(), ..Base::default() };
-        let draft = new_draft(Format::Oci, &base, ImageConfig::default());
+        let draft = draft(Format::Oci, &base, ImageConfig::default());
         assert_eq!(draft.annotations.get(BASE_NAME).map(String::as_str), Some("localhost/a:latest"));
         assert_eq!(draft.config.architecture, goarch());
         assert_eq!(draft.config.config.hostname, "");
@@ -506,7 +506,7 @@ mod tests {
 
     #[test]
     fn a_docker_draft_has_a_host_name_and_scratch_no_base() {
-        let draft = new_draft(Format::Docker, &Base::default(), ImageConfig::default());
+        let draft = draft(Format::Docker, &Base::default(), ImageConfig::default());
         assert_eq!(draft.config.config.hostname.len(), 12);
         assert!(draft.annotations.is_empty());
     }

@@ -35,7 +35,7 @@ pub(super) fn state(store: &Store, record: &Container) -> Result<State, Error> {
     let image = record.image.as_ref().ok_or(Error::NoImage)?;
     let found: Found = find_image::find_image(store, &Registries::default(), image.as_str())?;
     let (base, config) = from::read_base(store, &found).map_err(Box::new)?;
-    let draft = from::new_draft(Format::Oci, &base, config);
+    let draft = from::draft(Format::Oci, &base, config);
     let name = record.names.first().map_or("", String::as_str);
     let environment = RunEnvironment {
         isolation: if store.conf().rootless { Isolation::Rootless } else { Isolation::Default },

@@ -93,7 +93,7 @@ pub fn image(store: &Store, registries: &Registries, name: &str) -> Result<Repor
     // An image has the first of its names here, whichever it was found by.
     base.name = found.image.names.first().unwrap_or(&base.id).clone();
     // A container of Docker's format would be given a host name, an image is not.
-    let mut draft = from::new_draft(Format::Oci, &base, config);
+    let mut draft = from::draft(Format::Oci, &base, config);
     // The base annotations describe what a new container would be made from; this is about the image itself.
     draft.annotations = stored_annotations(&base);
     let state = State::new("", "", &base, draft, &image_environment());

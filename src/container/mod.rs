@@ -29,6 +29,7 @@ pub mod rename;
 pub mod run;
 pub mod state;
 pub mod umount;
+pub mod workdir;
 
 pub use mounted::Mounted;
 pub use state::WorkingContainer;

@@ -144,6 +144,7 @@ fn execute_copy(
         layering: copy::Layering::Container,
         history: HistoryChoice::Silent,
         fetch: means.fetch.clone(),
+        inline: Vec::new(),
     };
     let failed = |source| Error::Copy { trigger: trigger.to_owned(), source: Box::new(source) };
     let outcome = copy::copy(store, name, &options, note).map_err(failed)?;

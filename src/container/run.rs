@@ -7,7 +7,7 @@ mod mounts;
 mod plan;
 mod step;
 mod subscriptions;
-mod volumes;
+pub(super) mod volumes;
 mod words;
 
 use std::path::{Path, PathBuf};

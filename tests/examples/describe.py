@@ -66,6 +66,5 @@ def describe(image):
     shutil.rmtree(out)
 
 
-if __name__ == "__main__":
-    for name in sys.argv[1:]:
-        describe(name)
+for name in sys.argv[1:]:
+    describe(name)

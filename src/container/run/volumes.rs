@@ -33,7 +33,7 @@ pub(super) fn make(root: &Root, settings: &Settings, user: &User) -> Result<(), 
     Ok(())
 }
 
-fn make_directory(root: &Root, path: &Path, (uid, gid): (u32, u32)) -> io::Result<()> {
+pub(in crate::container) fn make_directory(root: &Root, path: &Path, (uid, gid): (u32, u32)) -> io::Result<()> {
     let mode = Mode::from_raw_mode(0o755);
     let made = root.mkdir_all(path, |directory, _| {
         // The handle is a bare one (O_PATH), which fchmod(2) refuses.
@@ -48,7 +48,7 @@ fn make_directory(root: &Root, path: &Path, (uid, gid): (u32, u32)) -> io::Resul
 
 /// Where `path` leads, link by link, also where nothing is yet: a link to a directory that is missing means that directory. Nothing
 /// relies on the answer but a name that is resolved below the root once more.
-fn real_path(root: &Root, path: &Path) -> io::Result<PathBuf> {
+pub(in crate::container) fn real_path(root: &Root, path: &Path) -> io::Result<PathBuf> {
     let mut left: VecDeque<OsString> = path.components().filter_map(part).collect();
     let (mut real, mut links) = (PathBuf::from("/"), 0);
     while let Some(name) = left.pop_front() {

@@ -43,7 +43,6 @@ use hand_over::descriptor_channel;
 use report::{Kind, Report};
 
 // What the other engines share with this one.
-pub(super) use copy_up::copy_tree;
 pub(super) use filesystem::{attach, discarding, private_tmpfs};
 pub(super) use hand_over::receive_descriptor;
 pub(super) use id_maps::of as id_maps_of;

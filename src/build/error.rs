@@ -1,0 +1,165 @@
+//! Why there is no image, and where in the file the reason stands.
+
+use containers_storage::ImageId;
+use containers_storage::store;
+
+use super::plan;
+use crate::container::{add, commit, copy, from, pull, remove, run, state, workdir};
+use crate::dockerfile::{ParseError, Span};
+use crate::image::reference;
+
+/// Why there is no image.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file is no Dockerfile.
+    #[error("{0}")]
+    Parse(#[from] ParseError),
+    /// Its stages cannot be built.
+    #[error("{0}")]
+    Plan(#[from] plan::Error),
+    /// The name for the image is none. Scripts look for the words.
+    #[error("tag {text}: {reason}")]
+    Tag {
+        /// What was given.
+        text: String,
+        /// Which rule it breaks.
+        reason: reference::Error,
+    },
+    /// An instruction failed. Scripts look for the first words.
+    #[error("building at STEP {text:?}")]
+    Step {
+        /// As written.
+        text: String,
+        /// Where it stands; a trigger stands nowhere.
+        span: Option<Span>,
+        /// What failed.
+        source: Box<StepError>,
+    },
+    /// The base of a stage cannot be had.
+    #[error("creating build container")]
+    Base {
+        /// Where it stands.
+        span: Span,
+        /// What failed.
+        source: Box<StepError>,
+    },
+    /// A stage cannot become an image.
+    #[error("committing the stage")]
+    Commit(#[source] Box<StepError>),
+    /// The store could not be read or changed.
+    #[error("naming the image {image}")]
+    Name {
+        /// The image.
+        image: ImageId,
+        /// What failed.
+        source: store::Error,
+    },
+    /// A process that builds a stage came to an end without saying why.
+    #[error("the process that builds stage {stage} ended: {how}")]
+    Process {
+        /// Its number, from 1.
+        stage: usize,
+        /// How.
+        how: String,
+    },
+}
+
+/// Why an instruction failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StepError {
+    /// It cannot be read with the variables as they are.
+    #[error("{0}")]
+    Parse(#[from] ParseError),
+    /// The command ended with another status than 0. Scripts look for the words.
+    #[error("while running runtime: exit status {0}")]
+    Status(u8),
+    /// The command could not be run.
+    #[error("{0}")]
+    Run(#[from] run::Error),
+    /// Files could not be copied.
+    #[error("{0}")]
+    Copy(#[from] copy::Error),
+    /// Files could not be looked at.
+    #[error("{0}")]
+    Look(#[from] add::Error),
+    /// The working directory could not be made.
+    #[error("{0}")]
+    Workdir(#[from] workdir::Error),
+    /// An image cannot be had.
+    #[error("{0}")]
+    Pull(#[from] Box<pull::Error>),
+    /// There is no container.
+    #[error("{0}")]
+    From(#[from] Box<from::Error>),
+    /// The container's settings could not be changed.
+    #[error("{0}")]
+    State(#[from] state::Error),
+    /// There is no image of the step.
+    #[error("{0}")]
+    Commit(#[from] Box<commit::Error>),
+    /// A container could not be removed.
+    #[error("{0}")]
+    Remove(#[from] Box<remove::Error>),
+    /// The store could not be read or changed.
+    #[error("{0}")]
+    Store(#[from] store::Error),
+    /// Something of the host, for the step.
+    #[error("{action}")]
+    Io {
+        /// The operation, as a participle, and its object.
+        action: String,
+        /// What failed.
+        source: std::io::Error,
+    },
+    /// A word that means nothing here, or that is not allowed.
+    #[error("{0}")]
+    Word(String),
+}
+
+impl Error {
+    /// Where in the file the reason stands.
+    pub fn span(&self) -> Option<Span> {
+        match self {
+            Self::Parse(error) => Some(error.span),
+            Self::Plan(error) => error.span(),
+            Self::Step { span, source, .. } => match source.as_ref() {
+                StepError::Parse(error) if span.is_some() => Some(error.span),
+                _ => *span,
+            },
+            Self::Base { span, .. } => Some(*span),
+            _ => None,
+        }
+    }
+
+    /// The status of the command that failed, or that stands for one that could not be started.
+    pub fn exit_status(&self) -> Option<u8> {
+        match self {
+            Self::Step { source, .. } => match source.as_ref() {
+                StepError::Status(status) => Some(*status),
+                StepError::Run(run::Error::Run(error)) => Some(error.exit_code()),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// What may help.
+    pub fn hint(&self) -> Option<String> {
+        let parse = match self {
+            Self::Parse(error) | Self::Plan(plan::Error::Parse(error)) => Some(error),
+            Self::Step { source, .. } => match source.as_ref() {
+                StepError::Parse(error) => Some(error),
+                StepError::Run(run::Error::Run(error)) => return error.hint(),
+                _ => None,
+            },
+            _ => None,
+        };
+        match (self, parse) {
+            (_, Some(error)) => error.hint(),
+            (Self::Plan(plan::Error::Forward { name, .. } | plan::Error::Circle { name, .. }), None) => {
+                Some(format!("an image of that name is meant by its whole name, as docker.io/library/{name}"))
+            }
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! Images of steps and stages: what `commit` is told, and the names of the one that was asked for.
+
+use containers_storage::ImageId;
+use containers_storage::store::NameChange;
+
+use super::error::{Error, StepError};
+use super::event::{Event, Tell};
+use super::options::{ImageOptions, Options};
+use super::stage::{Build, Stage};
+use crate::container::commit::{self, Afterwards, Documents, Edit, LayerPolicy};
+use crate::container::config;
+use crate::container::find_image::Found;
+use crate::container::pull::Obtained;
+use crate::image::config::History;
+use crate::image::{Change, Reference};
+
+/// How config and manifest of every image of the build are written.
+pub(super) fn documents(image: &ImageOptions) -> Documents {
+    Documents {
+        clock: image.clock,
+        history: image.history,
+        identity_label: image.identity_label,
+        created_annotation: image.created_annotation,
+    }
+}
+
+/// What the caller wants changed in the image that was asked for.
+fn edits(image: &ImageOptions) -> Vec<Edit> {
+    let set = |(key, value): &(String, String)| Change::SetAnnotation { key: key.clone(), value: value.clone() };
+    let changes = (image.annotations.iter().map(set))
+        .chain(image.unset.env.iter().cloned().map(Change::UnsetEnv))
+        .chain(image.unset.labels.iter().cloned().map(Change::UnsetLabel))
+        .chain(image.unset.annotations.iter().cloned().map(Change::UnsetAnnotation))
+        .chain(image.os_version.iter().cloned().map(Change::OsVersion))
+        .chain(image.os_features.iter().cloned().map(Change::AddOsFeature));
+    changes.map(Edit::Change).collect()
+}
+
+/// The options of a build that show in the image of a step, as text. Those of the last step show in the image that was asked for.
+pub(super) fn fingerprint(options: &Options<'_>, is_last: bool) -> String {
+    let image = &options.image;
+    let last = is_last.then(|| (&image.annotations, &image.unset, &image.os_version, &image.os_features));
+    let layers = (!is_last).then_some(&image.layer_labels);
+    format!(
+        "{:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?}",
+        image.format,
+        image.clock,
+        image.history,
+        image.identity_label,
+        image.created_annotation,
+        options.fetch.platform,
+        image.env,
+        last,
+        layers
+    )
+}
+
+/// Commits the container `name` as the image of a step; that of the last step is the one that was asked for.
+pub(super) fn commit_step(
+    stage: &Stage<'_, '_>,
+    name: &str,
+    (mut options, mut own): (commit::Options, Vec<Edit>),
+    is_last: bool,
+    tell: Tell<'_>,
+) -> Result<commit::Outcome, StepError> {
+    let image = &stage.build.options.image;
+    if !is_last {
+        let set = |(key, value): &(String, String)| Change::SetLabel { key: key.clone(), value: value.clone() };
+        own.extend(image.layer_labels.iter().map(set).map(Edit::Change));
+        options.edits = own;
+        return commit_quietly(stage, name, &options, tell);
+    }
+    own.extend(edits(image));
+    options.edits = own;
+    if image.squash {
+        return commit_quietly(stage, name, &options, tell);
+    }
+    commit_target(stage, name, options, tell)
+}
+
+fn commit_quietly(
+    stage: &Stage<'_, '_>,
+    name: &str,
+    options: &commit::Options,
+    tell: Tell<'_>,
+) -> Result<commit::Outcome, StepError> {
+    let outcome = commit::commit(stage.build.store, name, options, &mut |line| tell(Event::Notice(line)));
+    Ok(outcome.map_err(Box::new)?)
+}
+
+/// Commits the image that was asked for, with its names.
+fn commit_target(
+    stage: &Stage<'_, '_>,
+    name: &str,
+    mut options: commit::Options,
+    tell: Tell<'_>,
+) -> Result<commit::Outcome, StepError> {
+    let image = &stage.build.options.image;
+    tell_commit(stage, tell);
+    options.destination = image.tags.first().cloned();
+    options.manifest_list.clone_from(&image.manifest_list);
+    options.sign_by.clone_from(&image.sign_by);
+    let outcome = commit_quietly(stage, name, &options, tell)?;
+    add_names(stage.build, &outcome.id)?;
+    tell(Event::Made { image: outcome.id.to_string() });
+    Ok(outcome)
+}
+
+fn tell_commit(stage: &Stage<'_, '_>, tell: Tell<'_>) {
+    let name = stage.build.options.image.tags.first().cloned();
+    tell(Event::Commit { stage: stage.build.place(stage.index), name });
+}
+
+/// The image that was asked for is one of an earlier build.
+pub(super) fn tag_cached(stage: &mut Stage<'_, '_>, tell: Tell<'_>) -> Result<(), StepError> {
+    if stage.build.options.image.squash {
+        return Ok(());
+    }
+    let Some(id) = stage.ground().map(|ground| ground.found.id.clone()) else { return Ok(()) };
+    tell_commit(stage, tell);
+    add_names(stage.build, &id)?;
+    tell(Event::Made { image: id.to_string() });
+    Ok(())
+}
+
+/// Whether the image that was asked for can be one of an earlier build.
+pub(super) fn may_be_cached(image: &ImageOptions) -> bool {
+    image.sign_by.is_none() && image.manifest_list.is_none()
+}
+
+/// Gives an image the names that it lacks.
+fn add_names(build: &Build<'_>, id: &ImageId) -> Result<(), StepError> {
+    let names = names(&build.options.image.tags).unwrap_or_default();
+    let image = build.store.images()?.get(id)?;
+    if names.iter().all(|name| image.names.contains(name)) {
+        return Ok(());
+    }
+    build.store.change_image_names(id, NameChange::Add, &names)?;
+    Ok(())
+}
+
+/// The names for the image, completed.
+pub(super) fn names(tags: &[String]) -> Result<Vec<String>, Error> {
+    let name = |text: &String| {
+        let name = Reference::for_new_image(text);
+        name.map(|name| name.to_string()).map_err(|reason| Error::Tag { text: text.clone(), reason })
+    };
+    tags.iter().map(name).collect()
+}
+
+/// Ends the stage that was asked for.
+pub(super) fn target(stage: &mut Stage<'_, '_>, steps: usize, tell: Tell<'_>) -> Result<(), StepError> {
+    let image = &stage.build.options.image;
+    let is_done = stage.build.with_layers() && steps > 0;
+    if is_done && !image.squash {
+        return stage.drop_container();
+    }
+    let edits = edits(image);
+    if steps == 0 && !image.squash && edits.is_empty() && may_be_cached(image) && stage.ground().is_some() {
+        // FROM alone makes nothing: its image gets the names.
+        return tag_cached(stage, tell);
+    }
+    let layer = match () {
+        () if image.squash => LayerPolicy::Squash,
+        // What is made of nothing has a layer all the same, for tools that expect one.
+        () if stage.has_changed_files() || stage.ground().is_none() && steps == 0 => LayerPolicy::Append,
+        () => LayerPolicy::Omit,
+    };
+    let name = stage.container(tell)?;
+    let mut edits = edits;
+    tell_history(stage, &name, layer, &mut edits)?;
+    let options = commit::Options {
+        format: image.format,
+        layer,
+        container: leftover(stage.build.options),
+        edits,
+        documents: documents(image),
+        ..commit::Options::default()
+    };
+    let outcome = commit_target(stage, &name, options, tell)?;
+    stage.becomes(stage.build.found(&outcome.id)?)
+}
+
+fn leftover(options: &Options<'_>) -> Afterwards {
+    match options.layering.containers {
+        super::options::Leftovers::Keep => Afterwards::Keep,
+        _ => Afterwards::Remove,
+    }
+}
+
+/// Commits a stage that others are made on, without a name and for the time of the build.
+pub(super) fn passing(stage: &mut Stage<'_, '_>, tell: Tell<'_>) -> Result<(), StepError> {
+    let layer = if stage.has_changed_files() { LayerPolicy::Append } else { LayerPolicy::Omit };
+    let name = stage.container(tell)?;
+    let mut edits = Vec::new();
+    tell_history(stage, &name, layer, &mut edits)?;
+    let image = &stage.build.options.image;
+    let options = commit::Options {
+        format: image.format,
+        layer,
+        container: Afterwards::Remove,
+        passing: true,
+        edits,
+        documents: documents(image),
+        ..commit::Options::default()
+    };
+    let outcome = commit_quietly(stage, &name, &options, tell)?;
+    stage.becomes(stage.build.found(&outcome.id)?)
+}
+
+/// Tells the container the history of the steps so far: the entry of the last one is that of the layer, if there is one.
+fn tell_history(stage: &mut Stage<'_, '_>, name: &str, layer: LayerPolicy, edits: &mut Vec<Edit>) -> Result<(), StepError> {
+    let mut history = stage.entries();
+    if layer == LayerPolicy::Omit {
+        if let Some(last) = history.last_mut() {
+            last.author.clone_from(&stage.draft.config.author);
+        }
+    } else if let Some(last) = history.pop() {
+        edits.push(Edit::Change(Change::CreatedBy(last.created_by)));
+    }
+    if layer == LayerPolicy::Squash {
+        // What the steps were is as little in the image as what the base was.
+        history = Vec::<History>::new();
+    }
+    if !history.is_empty() {
+        config::config(stage.build.store, name, &config::Options { changes: Vec::new(), history })?;
+    }
+    Ok(())
+}
+
+impl Build<'_> {
+    /// An image of the store, as something to go on from.
+    pub(super) fn found(&self, id: &ImageId) -> Result<Obtained, StepError> {
+        let image = self.store.images()?.get(id)?;
+        let found = Found { id: id.clone(), name: None, image };
+        Ok(Obtained { found, transport: None, warnings: Vec::new() })
+    }
+}

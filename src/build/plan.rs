@@ -1,0 +1,395 @@
+//! Which stages are built, and in which order: edges between stages, what the target needs, what is refused before anything runs.
+//!
+//! An edge is a FROM of a stage, `--after`, `COPY --from` and `RUN --mount from=`. Each leads to an earlier stage, so that the order of the
+//! file is an order in which they can be built. Names are resolved as the other builders do: further contexts first, then stages, then
+//! images.
+//!
+//! Pure, and linear in the file.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::args::{Heading, Scope};
+use super::options::{Selection, UnusedStages};
+use crate::dockerfile::instruction::{Instruction, Metadata};
+use crate::dockerfile::{Dockerfile, Lookup, ParseError, Span, Step};
+
+/// What is to be built.
+#[derive(Debug)]
+pub struct Plan {
+    /// The stages up to the one that was asked for, which is the last.
+    pub stages: Vec<Planned>,
+    names: Names,
+}
+
+/// A stage.
+#[derive(Debug)]
+pub struct Planned {
+    /// What it is made on.
+    pub base: Base,
+    /// `FROM --platform`
+    pub platform: Option<String>,
+    /// The stages that have to be built before.
+    pub needs: BTreeSet<usize>,
+    /// Whether it is built at all.
+    pub is_needed: bool,
+    /// Whether a stage that is built is made on it.
+    pub is_base: bool,
+}
+
+/// What a stage is made on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Base {
+    /// Nothing.
+    Scratch,
+    /// An earlier stage.
+    Stage(usize),
+    /// A further context or an image, by its name.
+    Other(String),
+}
+
+/// Why a file cannot be built.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A FROM or an ARG before the first one cannot be read.
+    #[error("{0}")]
+    Parse(#[from] ParseError),
+    /// There is no such stage. Scripts look for the words.
+    #[error("the target {0:?} was not found in the provided Dockerfile")]
+    Target(String),
+    /// A stage is named before it begins.
+    #[error("{user} takes from the stage {name:?}, which begins only after it")]
+    Forward {
+        /// The instruction.
+        user: String,
+        /// The stage.
+        name: String,
+        /// Where.
+        span: Span,
+    },
+    /// A stage takes something from itself.
+    #[error("{user} takes from the stage {name:?}, which it is itself part of")]
+    Circle {
+        /// The instruction.
+        user: String,
+        /// The stage.
+        name: String,
+        /// Where.
+        span: Span,
+    },
+    /// `--after` names no stage.
+    #[error("FROM --after={name}: there is no such stage before it")]
+    After {
+        /// What it names.
+        name: String,
+        /// Where.
+        span: Span,
+    },
+}
+
+impl Error {
+    /// The place in the file, if there is one.
+    pub fn span(&self) -> Option<Span> {
+        match self {
+            Self::Parse(error) => Some(error.span),
+            Self::Target(_) => None,
+            Self::Forward { span, .. } | Self::Circle { span, .. } | Self::After { span, .. } => Some(*span),
+        }
+    }
+}
+
+/// The names of the stages, in the order of the file.
+#[derive(Debug, Default)]
+struct Names {
+    exact: HashMap<String, Vec<usize>>,
+    folded: HashMap<String, Vec<usize>>,
+    count: usize,
+}
+
+impl Names {
+    fn of(file: &Dockerfile) -> Self {
+        let mut names = Self { count: file.stages.len(), ..Self::default() };
+        for (index, stage) in file.stages.iter().enumerate() {
+            if let Some(name) = &stage.from.name {
+                names.exact.entry(name.clone()).or_default().push(index);
+                names.folded.entry(name.to_lowercase()).or_default().push(index);
+            }
+        }
+        names
+    }
+
+    /// The last stage before `limit` of that name, whatever its case if none has the very name; else that of the number.
+    fn before(&self, name: &str, limit: usize) -> Option<usize> {
+        let last = |indices: &Vec<usize>| indices.get(indices.partition_point(|index| *index < limit).checked_sub(1)?).copied();
+        let named = self.exact.get(name).and_then(last).or_else(|| self.folded.get(&name.to_lowercase()).and_then(last));
+        named.or_else(|| name.parse().ok().filter(|number| *number < limit))
+    }
+
+    /// The first stage from `limit` on of that name, or number.
+    fn from(&self, name: &str, limit: usize) -> Option<usize> {
+        let next = |indices: &Vec<usize>| indices.get(indices.partition_point(|index| *index < limit)).copied();
+        let named = self.exact.get(name).and_then(next).or_else(|| self.folded.get(&name.to_lowercase()).and_then(next));
+        named.or_else(|| name.parse().ok().filter(|number| *number < self.count))
+    }
+}
+
+impl Plan {
+    /// The stage before `index` that `name` stands for.
+    pub fn stage(&self, name: &str, index: usize) -> Option<usize> {
+        self.names.before(name, index)
+    }
+}
+
+/// Makes the plan. `heading` has the ARGs before the first FROM declared afterwards, and notes the ARGs of all stages. `is_context` says
+/// which names are those of further contexts.
+pub fn plan(
+    file: &Dockerfile,
+    heading: &Heading,
+    selection: &Selection,
+    is_context: &dyn Fn(&str) -> bool,
+) -> Result<Plan, Error> {
+    let names = Names::of(file);
+    let target = match selection.target.as_deref().filter(|target| !target.is_empty()) {
+        None => file.stages.len().saturating_sub(1),
+        Some(name) => names.before(name, file.stages.len()).ok_or_else(|| Error::Target(name.to_owned()))?,
+    };
+    let mut reader = Reader { file, names: &names, heading, is_context, seen: Vec::new() };
+    let mut stages = Vec::with_capacity(target + 1);
+    for index in 0..file.stages.len() {
+        let planned = reader.stage(index, selection)?;
+        // What comes after the target is read for its ARGs only.
+        if index <= target {
+            stages.push(planned);
+        }
+    }
+    let built = match selection.unused_stages {
+        UnusedStages::Skip => reachable(&stages, target),
+        UnusedStages::Build => (0..=target).collect(),
+    };
+    for index in &built {
+        stages[*index].is_needed = true;
+        if let Base::Stage(base) = stages[*index].base {
+            stages[base].is_base = true;
+        }
+    }
+    Ok(Plan { stages, names })
+}
+
+fn reachable(stages: &[Planned], target: usize) -> BTreeSet<usize> {
+    let (mut found, mut waiting) = (BTreeSet::from([target]), vec![target]);
+    while let Some(index) = waiting.pop() {
+        for need in &stages[index].needs {
+            if found.insert(*need) {
+                waiting.push(*need);
+            }
+        }
+    }
+    found
+}
+
+/// Variables as far as the file alone tells them.
+#[derive(Clone)]
+struct Known<'h> {
+    scope: Scope<'h>,
+    env: BTreeMap<String, String>,
+}
+
+struct Reader<'f, 'h> {
+    file: &'f Dockerfile,
+    names: &'f Names,
+    heading: &'h Heading,
+    is_context: &'f dyn Fn(&str) -> bool,
+    /// What is known at the end of each stage.
+    seen: Vec<Known<'h>>,
+}
+
+impl Reader<'_, '_> {
+    fn stage(&mut self, index: usize, selection: &Selection) -> Result<Planned, Error> {
+        let stage = &self.file.stages[index];
+        let heading = self.heading;
+        let lookup = |name: &str| heading.lookup(name);
+        let written = stage.from.base(&lookup)?;
+        let replaced = selection.base.as_ref().filter(|base| index == 0 && !base.is_empty());
+        let image = replaced.unwrap_or(&written.image);
+        let mut needs = BTreeSet::new();
+        let base = if (self.is_context)(image) {
+            Base::Other(image.clone())
+        } else if let Some(base) = self.names.before(image, index).filter(|_| replaced.is_none()) {
+            needs.insert(base);
+            Base::Stage(base)
+        } else if image == "scratch" {
+            Base::Scratch
+        } else {
+            Base::Other(image.clone())
+        };
+        if let Some(name) = written.after.as_deref().filter(|name| !name.is_empty()) {
+            let missing = || Error::After { name: name.to_owned(), span: stage.span() };
+            needs.insert(self.names.before(name, index).ok_or_else(missing)?);
+        }
+        let mut known = match base {
+            Base::Stage(base) => self.seen[base].clone(),
+            _ => Known { scope: Scope::new(heading), env: BTreeMap::new() },
+        };
+        for step in &stage.steps {
+            self.step(index, step, &mut known, &mut needs)?;
+        }
+        self.seen.push(known);
+        Ok(Planned { base, platform: written.platform, needs, is_needed: false, is_base: false })
+    }
+
+    fn step(&self, index: usize, step: &Step, known: &mut Known<'_>, needs: &mut BTreeSet<usize>) -> Result<(), Error> {
+        let read = {
+            let lookup = |name: &str| known.env.get(name).cloned().or_else(|| known.scope.lookup(name));
+            step.instruction(&lookup as Lookup<'_>)
+        };
+        // What cannot be read without the image's variables is read again when the step is reached.
+        let Ok(instruction) = read else { return Ok(()) };
+        match instruction {
+            Instruction::Arg(arguments) => {
+                for (name, default) in arguments {
+                    known.scope.declare(&name, default);
+                }
+            }
+            Instruction::Metadata(Metadata::Env(pairs)) => known.env.extend(pairs),
+            other => {
+                for name in taken_from(&other) {
+                    needs.extend(self.edge(index, step, &name)?);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn edge(&self, index: usize, step: &Step, name: &str) -> Result<Option<usize>, Error> {
+        if name.is_empty() || (self.is_context)(name) {
+            return Ok(None);
+        }
+        if let Some(stage) = self.names.before(name, index) {
+            return Ok(Some(stage));
+        }
+        let (user, name, span) = (step.keyword.to_string(), name.to_owned(), step.span());
+        match self.names.from(&name, index) {
+            None => Ok(None),
+            Some(stage) if stage == index => Err(Error::Circle { user, name, span }),
+            Some(_) => Err(Error::Forward { user, name, span }),
+        }
+    }
+}
+
+/// The names that an instruction takes files from.
+pub(super) fn taken_from(instruction: &Instruction) -> Vec<String> {
+    match instruction {
+        Instruction::Copy(copy) => copy.from.iter().cloned().collect(),
+        Instruction::Run(run) => {
+            let options = run.mounts.iter().flat_map(|mount| &mount.options);
+            options.filter(|(name, _)| name == "from").filter_map(|(_, value)| value.clone()).collect()
+        }
+        Instruction::Add(_) | Instruction::Arg(_) | Instruction::Metadata(_) => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::args::BuiltIn;
+    use super::*;
+    use crate::dockerfile;
+    use crate::transport::copy::Platform;
+
+    fn planned(text: &str, selection: &Selection) -> Result<Plan, Error> {
+        let file = dockerfile::parse(text).unwrap();
+        let machine = Platform::of_this_machine();
+        let built_in = BuiltIn { target: &machine, machine: &machine, stage: None, epoch: None };
+        let mut heading = Heading::new(&selection.args, &built_in);
+        for step in &file.args {
+            if let Ok(Instruction::Arg(arguments)) = step.instruction(&|name: &str| heading.lookup(name)) {
+                arguments.into_iter().for_each(|(name, default)| heading.declare(&name, default));
+            }
+        }
+        plan(&file, &heading, selection, &|name| name == "ctx")
+    }
+
+    /// The stages that are built, each with those that it needs.
+    fn needed(text: &str, target: Option<&str>) -> Vec<(usize, Vec<usize>)> {
+        let selection = Selection { target: target.map(str::to_owned), ..Selection::default() };
+        let plan = planned(text, &selection).unwrap();
+        let stages = plan.stages.iter().enumerate().filter(|(_, stage)| stage.is_needed);
+        stages.map(|(index, stage)| (index, stage.needs.iter().copied().collect())).collect()
+    }
+
+    #[test]
+    fn what_the_target_does_not_need_is_left_out() {
+        let text = "FROM a AS one\nFROM b AS two\nRUN x\nFROM one\nCOPY --from=0 /a /b\nFROM c AS four\nRUN --mount=from=two,target=/t y\n";
+        assert_eq!(needed(text, None), [(1, vec![]), (3, vec![1])]);
+        assert_eq!(needed(text, Some("2")), [(0, vec![]), (2, vec![0])]);
+        assert_eq!(needed(text, Some("one")), [(0, vec![])]);
+        assert_eq!(needed(text, Some("FOUR")), [(1, vec![]), (3, vec![1])]);
+    }
+
+    #[test]
+    fn unused_stages_are_built_when_asked_for() {
+        let selection = Selection { unused_stages: UnusedStages::Build, ..Selection::default() };
+        let plan = planned("FROM a\nFROM b\nFROM c\n", &selection).unwrap();
+        assert!(plan.stages.iter().all(|stage| stage.is_needed));
+    }
+
+    #[test]
+    fn names_are_contexts_then_earlier_stages_then_images() {
+        let bases = |text: &str| {
+            let plan = planned(text, &Selection::default()).unwrap();
+            plan.stages.into_iter().map(|stage| stage.base).collect::<Vec<_>>()
+        };
+        let other = |name: &str| Base::Other(name.to_owned());
+        assert_eq!(bases("FROM golang AS golang\nFROM golang"), [other("golang"), Base::Stage(0)]);
+        assert_eq!(bases("FROM x AS ctx\nFROM ctx"), [other("x"), other("ctx")]);
+        assert_eq!(bases("FROM late\nFROM x AS late"), [other("late"), other("x")]);
+        assert_eq!(bases("FROM x AS A\nFROM y AS a\nFROM A\nFROM a"), [other("x"), other("y"), Base::Stage(0), Base::Stage(1)]);
+        assert_eq!(bases("FROM x AS Build\nFROM build"), [other("x"), Base::Stage(0)]);
+        assert_eq!(bases("FROM x AS a\nFROM y AS a\nFROM a"), [other("x"), other("y"), Base::Stage(1)]);
+        assert_eq!(bases("FROM scratch\nFROM 0\nFROM 7"), [Base::Scratch, Base::Stage(0), other("7")]);
+        assert_eq!(bases("ARG B=one\nFROM x AS one\nFROM $B"), [other("x"), Base::Stage(0)]);
+    }
+
+    #[test]
+    fn edges_follow_arguments_and_environment() {
+        let text =
+            "ARG S=one\nFROM a AS one\nFROM b AS two\nFROM c\nARG S\nENV T=two\nCOPY --from=$S /a /a\nCOPY --from=${T} /b /b\n";
+        assert_eq!(needed(text, None), [(0, vec![]), (1, vec![]), (2, vec![0, 1])]);
+        assert_eq!(needed("FROM a AS one\nFROM --after=one b\n", None), [(0, vec![]), (1, vec![0])]);
+        assert_eq!(needed("FROM a AS base\nARG S=base\nFROM base\nCOPY --from=$S /a /b\n", None), [(0, vec![]), (1, vec![0])]);
+    }
+
+    #[test]
+    fn the_base_of_the_command_line_replaces_the_first_one_only() {
+        let selection = Selection { base: Some("other".into()), ..Selection::default() };
+        let plan = planned("FROM a AS one\nFROM b\nCOPY --from=one /a /a", &selection).unwrap();
+        assert_eq!(plan.stages[0].base, Base::Other("other".into()));
+        assert_eq!(plan.stages[1].base, Base::Other("b".into()));
+    }
+
+    #[test]
+    fn what_cannot_be_built_is_refused_with_its_place() {
+        let cases = [
+            ("FROM a\nCOPY --from=late /a /b\nFROM b AS late", "begins only after it", Some(7)),
+            ("FROM a\nCOPY --from=1 /a /b\nFROM b", "begins only after it", Some(7)),
+            ("FROM a AS me\nCOPY --from=me /a /b", "itself part of", Some(13)),
+            ("FROM a AS me\nRUN --mount=from=0,target=/t x", "itself part of", Some(13)),
+            ("FROM a\nFROM --after=x b", "no such stage", Some(7)),
+        ];
+        for (text, words, start) in cases {
+            let error = planned(text, &Selection::default()).unwrap_err();
+            assert!(error.to_string().contains(words), "{text:?}: {error}");
+            assert_eq!(error.span().map(|span| span.start), start, "{text:?}");
+        }
+        let selection = Selection { target: Some("zz".into()), ..Selection::default() };
+        let error = planned("FROM a", &selection).unwrap_err();
+        assert_eq!(error.to_string(), "the target \"zz\" was not found in the provided Dockerfile");
+    }
+
+    #[test]
+    fn ten_thousand_stages_are_planned_in_no_time() {
+        let text: String = (0..10_000).map(|index| format!("FROM s{} AS s{index}\n", index - 1)).collect();
+        let text = text.replace("FROM s-1", "FROM scratch");
+        let begun = std::time::Instant::now();
+        assert_eq!(needed(&text, None).len(), 10_000);
+        assert!(begun.elapsed() < std::time::Duration::from_secs(5));
+    }
+}

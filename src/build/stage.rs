@@ -1,0 +1,474 @@
+//! A stage: one instruction after the other, each either found as the image of an earlier build or taken now.
+//!
+//! ```text
+//!            ┌─ instruction read with the variables of the moment ─ what it changes of the settings
+//!  each step ┤
+//!            └─ layers: an image for the same inputs? ─ yes ─▶ go on from there        (no container, no namespace)
+//!                                                      └ no ─▶ working container on the image so far ─ work ─▶ commit
+//!               no layers: work in the one working container, which is committed at the end
+//! ```
+//!
+//! Invariant: `draft` is what the image would be now, in memory; the container, where there is one, has been told all of it but `pending`.
+
+use containers_storage::ContainerId;
+use containers_storage::store::Store;
+
+use super::args::{Heading, Scope};
+use super::cache::{Cache, Inputs};
+use super::error::{Error, StepError};
+use super::event::{Event, Missed, StagePlace, Tell};
+use super::finish;
+use super::options::{Layers, Options, Reuse};
+use super::plan::{Base, Plan};
+use super::step::{self, Done, Next};
+use crate::container::commit::{Afterwards, LayerPolicy};
+use crate::container::config::{self, empty_step};
+use crate::container::pull::{self, Fetch, Obtained};
+use crate::container::{commit, from, instruction, remove};
+use crate::dockerfile::instruction::{Instruction, Metadata};
+use crate::dockerfile::{Dockerfile, Stage as Written};
+use crate::image::config::History;
+use crate::image::{Change, Draft, ImageConfig};
+
+/// What all stages of a build have in common.
+pub(super) struct Build<'a> {
+    pub(super) store: &'a Store,
+    pub(super) options: &'a Options<'a>,
+    pub(super) file: &'a Dockerfile,
+    pub(super) plan: &'a Plan,
+    pub(super) heading: &'a Heading,
+    pub(super) cache: Option<Cache>,
+}
+
+/// A stage that was built.
+#[derive(Debug, Clone)]
+pub(super) struct Built<'h> {
+    pub(super) tree: Tree,
+    pub(super) scope: Scope<'h>,
+    pub(super) draft: Draft,
+    /// The variables of the annotations that name the base.
+    pub(super) lineage: Lineage,
+}
+
+/// Where the files of a stage are.
+#[derive(Debug, Clone)]
+pub(super) enum Tree {
+    /// In an image; none for nothing.
+    Image(Option<Obtained>),
+    /// In a working container.
+    Container(ContainerId),
+}
+
+/// Name and digest of the image that a stage was made on first, as annotations.
+pub(super) type Lineage = Vec<Change>;
+
+/// A stage that is being built.
+pub(super) struct Stage<'b, 'h> {
+    pub(super) build: &'b Build<'h>,
+    pub(super) earlier: &'b [Option<Built<'h>>],
+    pub(super) index: usize,
+    pub(super) scope: Scope<'h>,
+    pub(super) draft: Draft,
+    /// What the next container is made on.
+    ground: Option<Obtained>,
+    /// Whether that is an image of a step or a stage, and not what FROM names.
+    is_own: bool,
+    lineage: Lineage,
+    container: Option<ContainerId>,
+    /// What the container has not been told.
+    pending: Vec<Change>,
+    /// History of the steps that no image has yet.
+    entries: Vec<History>,
+    changed_files: bool,
+    has_cmd: bool,
+    missed: bool,
+}
+
+impl<'h> Build<'h> {
+    pub(super) fn place(&self, index: usize) -> StagePlace {
+        StagePlace { number: index + 1, of: self.plan.stages.len() }
+    }
+
+    fn is_target(&self, index: usize) -> bool {
+        index + 1 == self.plan.stages.len()
+    }
+
+    pub(super) fn with_layers(&self) -> bool {
+        self.options.layering.layers == Layers::Step
+    }
+
+    /// Builds the stage `index`; those that it needs are in `earlier`.
+    pub(super) fn stage(&self, index: usize, earlier: &[Option<Built<'h>>], tell: Tell<'_>) -> Result<Built<'h>, Error> {
+        let written = &self.file.stages[index];
+        let place = self.place(index);
+        let labels = step::labels(self.options).filter(|_| self.is_target(index));
+        let own = 1 + written.steps.len() + usize::from(labels.is_some());
+        tell(Event::Step { stage: place, number: 1, of: own, text: written.from.step.source().to_owned() });
+        let mut stage = Stage::begin(self, index, earlier, tell)
+            .map_err(|source| Error::Base { span: written.span(), source: Box::new(source) })?;
+        let outcome = stage.steps(written, labels, tell);
+        match outcome {
+            Ok(built) => Ok(built),
+            Err(error) => {
+                stage.give_up(tell);
+                Err(error)
+            }
+        }
+    }
+
+    /// How images are obtained for a stage of that platform.
+    pub(super) fn fetch<'f>(&'f self, platform: Option<&'f crate::transport::copy::Platform>) -> Fetch<'f> {
+        Fetch { platform: platform.or(self.options.fetch.platform), ..self.options.fetch }
+    }
+}
+
+impl<'b, 'h> Stage<'b, 'h> {
+    fn begin(build: &'b Build<'h>, index: usize, earlier: &'b [Option<Built<'h>>], tell: Tell<'_>) -> Result<Self, StepError> {
+        let planned = &build.plan.stages[index];
+        let new = Self {
+            build,
+            earlier,
+            index,
+            scope: Scope::new(build.heading),
+            draft: Draft::default(),
+            ground: None,
+            is_own: false,
+            lineage: Lineage::new(),
+            container: None,
+            pending: Vec::new(),
+            entries: Vec::new(),
+            changed_files: false,
+            has_cmd: false,
+            missed: false,
+        };
+        let mut stage = match &planned.base {
+            Base::Scratch => {
+                let config = from::nothing(build.options.fetch.platform);
+                Self { draft: from::draft(build.options.image.format, &Default::default(), config), ..new }
+            }
+            Base::Stage(base) => {
+                let base = earlier.get(*base).and_then(Option::as_ref);
+                let base = base.ok_or_else(|| StepError::Word("the stage it is made on was not built".to_owned()))?;
+                let Tree::Image(ground) = &base.tree else {
+                    return Err(StepError::Word("the stage it is made on has no image".to_owned()));
+                };
+                let (scope, draft, lineage) = (base.scope.clone(), base.draft.clone(), base.lineage.clone());
+                Self { scope, draft, lineage, ground: ground.clone(), is_own: true, ..new }
+            }
+            Base::Other(name) => {
+                let platform = planned.platform.as_deref().map(step::platform);
+                let name = build.image_context(name).unwrap_or(name);
+                let obtained = pull::obtain(build.store, name, &build.fetch(platform.as_ref())).map_err(Box::new)?;
+                obtained.warnings.iter().for_each(|warning| tell(Event::Warning(warning.clone())));
+                let (base, config) = from::read_base(build.store, &obtained.found).map_err(Box::new)?;
+                let draft = from::draft(build.options.image.format, &base, config);
+                let set = |(key, value): (&String, &String)| Change::SetAnnotation { key: key.clone(), value: value.clone() };
+                let lineage = draft.annotations.iter().filter(|(key, _)| key.starts_with(LINEAGE)).map(set).collect();
+                let obtained = Obtained { warnings: Vec::new(), ..obtained };
+                Self { draft, lineage, ground: Some(obtained), ..new }
+            }
+        };
+        stage.apply_options();
+        Ok(stage)
+    }
+
+    /// What the caller wants of the image from the start.
+    fn apply_options(&mut self) {
+        let image = &self.build.options.image;
+        let mut changes = Vec::new();
+        if matches!(self.build.plan.stages[self.index].base, Base::Other(_)) {
+            changes.extend(image.unset.base_labels.then_some(Change::ClearLabels));
+            changes.extend(image.unset.base_annotations.then_some(Change::ClearAnnotations));
+            if image.unset.base_annotations {
+                changes.extend(self.lineage.iter().cloned());
+            }
+        }
+        changes.extend(image.env.iter().map(|(name, value)| Change::SetEnv { name: name.clone(), value: value.clone() }));
+        for change in changes {
+            self.draft.apply(&change);
+            self.pending.push(change);
+        }
+    }
+
+    fn steps(&mut self, written: &'b Written, labels: Option<Next<'b>>, tell: Tell<'_>) -> Result<Built<'h>, Error> {
+        let triggers = std::mem::take(&mut self.draft.config.config.on_build);
+        if !triggers.is_empty() {
+            self.pending.push(Change::ClearOnBuild);
+        }
+        let mut steps = Vec::with_capacity(triggers.len() + written.steps.len() + 1);
+        for trigger in &triggers {
+            steps.push(Next::trigger(trigger)?);
+        }
+        steps.extend(written.steps.iter().map(Next::written));
+        steps.extend(labels);
+        let of = 1 + steps.len();
+        let count = steps.len();
+        for (at, next) in steps.iter().enumerate() {
+            let text = next.shown();
+            tell(Event::Step { stage: self.build.place(self.index), number: at + 2, of, text });
+            let is_last = at + 1 == count && self.build.is_target(self.index);
+            self.step(next, is_last, tell).map_err(|source| Error::Step {
+                text: next.shown(),
+                span: next.span(),
+                source: Box::new(source),
+            })?;
+        }
+        self.end(count, tell).map_err(|source| Error::Commit(Box::new(source)))
+    }
+
+    /// What a name stands for in a word of the stage now: the image's variables win over arguments.
+    pub(super) fn variable(&self, name: &str) -> Option<String> {
+        self.draft.config.config.env(name).map(str::to_owned).or_else(|| self.scope.lookup(name))
+    }
+
+    fn step(&mut self, next: &Next<'_>, is_last: bool, tell: Tell<'_>) -> Result<(), StepError> {
+        let instruction = next.instruction(&|name: &str| self.variable(name))?;
+        self.change_settings(&instruction, tell);
+        if !self.build.with_layers() {
+            let done = step::work(self, next, &instruction, tell)?;
+            self.changed_files |= done.files;
+            self.entries.push(empty_step(&done.created_by));
+            return Ok(());
+        }
+        let inputs = self.inputs(next, &instruction, is_last)?;
+        if let Some(found) = self.find(&inputs, is_last, tell)? {
+            tell(Event::Cached { image: found.found.id.to_string() });
+            self.go_on_from(found)?;
+            if is_last {
+                finish::tag_cached(self, tell)?;
+            } else {
+                self.tell_made(tell);
+            }
+            return Ok(());
+        }
+        let done = step::work(self, next, &instruction, tell)?;
+        self.commit_step(&done, is_last, tell)?;
+        if let (Some(cache), Some(ground)) = (&self.build.cache, &self.ground) {
+            cache.put(&inputs, &ground.found.id);
+        }
+        if !is_last {
+            self.tell_made(tell);
+        }
+        Ok(())
+    }
+
+    pub(super) fn tell_made(&self, tell: Tell<'_>) {
+        if let Some(ground) = &self.ground {
+            tell(Event::Made { image: ground.found.id.to_string() });
+        }
+    }
+
+    /// ARG, and what changes the configuration: in memory.
+    fn change_settings(&mut self, instruction: &Instruction, tell: Tell<'_>) {
+        let changes = match instruction {
+            Instruction::Arg(arguments) => {
+                for (name, default) in arguments {
+                    if self.scope.declare(name, default.clone()).is_none() && self.variable(name).is_none() {
+                        tell(Event::Warning(format!(
+                            "missing {name:?} build argument. Try adding \"--build-arg {name}=<VALUE>\" to the command line"
+                        )));
+                    }
+                }
+                return;
+            }
+            Instruction::Metadata(metadata) => self.changes(metadata),
+            Instruction::Run(_) | Instruction::Copy(_) | Instruction::Add(_) => return,
+        };
+        for change in changes {
+            let warnings = self.draft.apply(&change);
+            // A command beside an entrypoint is what Dockerfiles are written for.
+            if !matches!(change, Change::Entrypoint(_)) {
+                warnings.iter().for_each(|warning| tell(Event::Warning(warning.to_string())));
+            }
+            self.pending.push(change);
+        }
+    }
+
+    fn changes(&mut self, metadata: &Metadata) -> Vec<Change> {
+        let mut changes = instruction::changes(metadata, &self.draft.config.config.shell);
+        match metadata {
+            Metadata::Cmd(_) => self.has_cmd = true,
+            // The base's command was for the base's entrypoint.
+            Metadata::Entrypoint(_) if !self.has_cmd => changes.insert(0, Change::Cmd(Vec::new())),
+            _ => {}
+        }
+        changes
+    }
+
+    /// The image of an earlier build for the same inputs.
+    fn find(&mut self, inputs: &Inputs, is_last: bool, tell: Tell<'_>) -> Result<Option<Obtained>, StepError> {
+        let Some(cache) = &self.build.cache else { return Ok(None) };
+        let missed = match self.build.options.layering.reuse {
+            Reuse::Never => Missed::NotWanted,
+            _ if is_last && !finish::may_be_cached(&self.build.options.image) => Missed::NotWanted,
+            _ if self.missed => Missed::AfterMiss,
+            reuse => match cache.find(self.build.store, inputs, reuse)? {
+                Ok(found) => return Ok(Some(found)),
+                Err(missed) => missed,
+            },
+        };
+        self.missed = true;
+        tell(Event::Missed(missed));
+        Ok(None)
+    }
+
+    /// Takes an image for what was built so far.
+    fn go_on_from(&mut self, found: Obtained) -> Result<(), StepError> {
+        self.drop_container()?;
+        let (_, config) = from::read_base(self.build.store, &found.found).map_err(Box::new)?;
+        self.take_ground(found, config);
+        Ok(())
+    }
+
+    fn take_ground(&mut self, ground: Obtained, config: ImageConfig) {
+        // Settings are known in memory, also those that the image's format has no place for.
+        self.draft.config.history = config.history;
+        self.draft.config.diff_ids = config.diff_ids;
+        (self.ground, self.is_own) = (Some(ground), true);
+        self.pending.clear();
+    }
+
+    /// The working container, which has been told everything.
+    pub(super) fn container(&mut self, tell: Tell<'_>) -> Result<String, StepError> {
+        let id = match &self.container {
+            Some(id) => id.clone(),
+            None => {
+                let made = self.make_container()?;
+                made.notices.iter().for_each(|notice| tell(Event::Notice(notice.to_string())));
+                self.container = Some(made.id.clone());
+                if self.is_own {
+                    self.pending.splice(0..0, self.lineage.iter().cloned());
+                }
+                made.id
+            }
+        };
+        if !self.pending.is_empty() {
+            let changes = std::mem::take(&mut self.pending);
+            // What could not be done in full was said when it was done in memory.
+            config::config(self.build.store, id.as_str(), &config::Options { changes, history: Vec::new() })?;
+        }
+        Ok(id.to_string())
+    }
+
+    fn make_container(&self) -> Result<from::Outcome, StepError> {
+        let options = self.build.options;
+        let how = from::Options {
+            image: self.ground.as_ref().map_or_else(|| "scratch".to_owned(), |ground| ground.found.id.to_string()),
+            name: None,
+            format: options.image.format,
+            user_namespace: options.run.user_namespace.clone(),
+            platform: options.fetch.platform.cloned(),
+            environment: options.run.environment.clone(),
+            labels: options.run.labels.clone(),
+        };
+        let made = match &self.ground {
+            None => from::on_nothing(self.build.store, &how),
+            Some(ground) => from::on(self.build.store, &how, ground.clone()),
+        };
+        Ok(made.map_err(Box::new)?)
+    }
+
+    /// Makes the image of a step.
+    fn commit_step(&mut self, done: &Done, is_last: bool, tell: Tell<'_>) -> Result<(), StepError> {
+        let name = self.container(tell)?;
+        let comment = match &self.ground {
+            Some(ground) if self.is_own => format!("FROM {}", ground.found.id.short()),
+            _ => String::new(),
+        };
+        let (mut edits, documents) = (Vec::new(), finish::documents(&self.build.options.image));
+        let mut options = commit::Options { format: self.build.options.image.format, documents, ..commit::Options::default() };
+        if done.files && !done.linked {
+            edits.push(commit::Edit::Change(Change::CreatedBy(done.created_by.clone())));
+            edits.push(commit::Edit::Change(Change::HistoryComment(comment)));
+            (options.layer, options.container) = (LayerPolicy::Append, Afterwards::Remove);
+        } else {
+            options.layer = LayerPolicy::Omit;
+            if !done.linked {
+                let author = self.draft.config.author.clone();
+                let entry = History { author, comment, ..empty_step(&done.created_by) };
+                let told = config::Options { changes: Vec::new(), history: vec![entry] };
+                config::config(self.build.store, &name, &told)?;
+            }
+        }
+        let is_removed = options.container == Afterwards::Remove;
+        let outcome = finish::commit_step(self, &name, (options, edits), is_last, tell)?;
+        if is_removed {
+            self.container = None;
+        } else if done.linked {
+            self.drop_container()?;
+        }
+        let found = self.build.found(&outcome.id)?;
+        let (_, config) = from::read_base(self.build.store, &found.found).map_err(Box::new)?;
+        self.take_ground(found, config);
+        Ok(())
+    }
+
+    /// The stage's result, after its last step.
+    fn end(&mut self, steps: usize, tell: Tell<'_>) -> Result<Built<'h>, StepError> {
+        let is_target = self.build.is_target(self.index);
+        if is_target {
+            finish::target(self, steps, tell)?;
+        } else if self.build.with_layers() {
+            self.drop_container()?;
+        } else if self.build.plan.stages[self.index].is_base && steps > 0 {
+            finish::passing(self, tell)?;
+        }
+        let tree = match &self.container {
+            Some(id) => Tree::Container(id.clone()),
+            None => Tree::Image(self.ground.clone()),
+        };
+        Ok(Built { tree, scope: self.scope.clone(), draft: self.draft.clone(), lineage: self.lineage.clone() })
+    }
+
+    /// After a failure. What cannot be removed now is found by `containers`.
+    fn give_up(&mut self, tell: Tell<'_>) {
+        use super::options::Leftovers;
+        let Some(id) = &self.container else { return };
+        if self.build.options.layering.containers == Leftovers::KeepFailed {
+            tell(Event::Notice(format!("the container {} is kept as the failed step left it", id.short())));
+            return;
+        }
+        if let Err(error) = self.drop_container() {
+            tell(Event::Warning(error.to_string()));
+        }
+    }
+
+    pub(super) fn drop_container(&mut self) -> Result<(), StepError> {
+        if let Some(id) = self.container.take() {
+            remove::remove(self.build.store, id.as_str()).map_err(Box::new)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn ground(&self) -> Option<&Obtained> {
+        self.ground.as_ref()
+    }
+
+    pub(super) fn entries(&mut self) -> Vec<History> {
+        std::mem::take(&mut self.entries)
+    }
+
+    pub(super) fn has_changed_files(&self) -> bool {
+        self.changed_files
+    }
+
+    /// The stage is an image now, and has no container any more.
+    pub(super) fn becomes(&mut self, image: Obtained) -> Result<(), StepError> {
+        self.container = None;
+        let (_, config) = from::read_base(self.build.store, &image.found).map_err(Box::new)?;
+        self.take_ground(image, config);
+        Ok(())
+    }
+
+    /// What the image of a step depends on.
+    fn inputs(&self, next: &Next<'_>, instruction: &Instruction, is_last: bool) -> Result<Inputs, StepError> {
+        let mut inputs = Inputs::of_step(self.ground.as_ref().map(|ground| &ground.found.id), &next.written_text());
+        inputs.add("instruction", format!("{instruction:?}").as_bytes());
+        inputs.add("options of the build", finish::fingerprint(self.build.options, is_last).as_bytes());
+        step::inputs(self, instruction, &mut inputs)?;
+        Ok(inputs)
+    }
+}
+
+/// Prefix of the annotations that name the base (OCI image specification, annotations).
+const LINEAGE: &str = "org.opencontainers.image.base.";

@@ -1,0 +1,152 @@
+//! `COPY` and `ADD`
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use super::source::Source;
+use super::{Done, NO_OPERATION, Next};
+use crate::build::cache::Inputs;
+use crate::build::error::StepError;
+use crate::build::event::{Event, Tell};
+use crate::build::stage::Stage;
+use crate::container::add::{self, Appearance, Selection, Verb};
+use crate::container::copy::{self, Inline, Layering, Origin};
+use crate::container::fetch;
+use crate::container::run::HistoryChoice;
+use crate::dockerfile::instruction::{File, add as adding, copy as copying};
+
+/// Either instruction.
+pub(super) struct Files<'a> {
+    verb: Verb,
+    from: Option<&'a str>,
+    parents: bool,
+    checksum: Option<fetch::Checksum>,
+    files: &'a copying::Files,
+}
+
+impl<'a> Files<'a> {
+    pub(super) fn of_copy(copy: &'a copying::Copy) -> Self {
+        let (from, parents) = (copy.from.as_deref(), copy.parents);
+        Self { verb: Verb::Copy, from, parents, checksum: None, files: &copy.files }
+    }
+
+    pub(super) fn of_add(add: &'a adding::Add) -> Result<Self, StepError> {
+        if add.unpack.is_some() {
+            return Err(StepError::Word("ADD --unpack is not available in this version of coracle".to_owned()));
+        }
+        if add.keep_git_dir.is_some() {
+            return Err(StepError::Word("ADD --keep-git-dir is not supported".to_owned()));
+        }
+        let checksum = add.checksum.as_deref().map(str::parse).transpose();
+        let checksum = checksum.map_err(|error: fetch::Invalid| StepError::Word(error.to_string()))?;
+        Ok(Self { verb: Verb::Add, from: None, parents: false, checksum, files: &add.files })
+    }
+
+    fn keyword(&self) -> &'static str {
+        match self.verb {
+            Verb::Add => "ADD",
+            Verb::Copy => "COPY",
+        }
+    }
+
+    /// What stands for each source, here-documents by a number that no file has as its name.
+    fn operands(&self) -> Vec<(OsString, Option<&'a File>)> {
+        let operand = |(at, source): (usize, &'a copying::Source)| match source {
+            copying::Source::Path(path) => (OsString::from(path), None),
+            copying::Source::File(file) => (OsString::from(format!("<<{at}\n")), Some(file)),
+        };
+        self.files.sources.iter().enumerate().map(operand).collect()
+    }
+
+    fn selection(&self) -> Selection {
+        Selection { exclude: self.files.exclude.clone(), parents: self.parents, ..Selection::default() }
+    }
+
+    /// Refuses what only the other one takes.
+    fn check(&self, operands: &[(OsString, Option<&File>)]) -> Result<(), StepError> {
+        let is_address = |(operand, file): &(OsString, Option<&File>)| file.is_none() && fetch::is_address(operand);
+        match operands.iter().find(|operand| self.verb == Verb::Copy && is_address(operand)) {
+            Some((operand, _)) => {
+                Err(StepError::Word(format!("{:?}: source can't be a URL for COPY", operand.to_string_lossy())))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// Does it.
+pub(super) fn take(stage: &mut Stage<'_, '_>, next: &Next<'_>, files: &Files<'_>, tell: Tell<'_>) -> Result<Done, StepError> {
+    let operands = files.operands();
+    files.check(&operands)?;
+    let name = stage.container(tell)?;
+    let options = stage.build.options;
+    let origin = match stage.source(files.from)? {
+        Source::Context(context) => Origin::Context { root: &context.root, shown: &context.path, ignore: &context.ignore },
+        Source::Image(image) => Origin::Layer { name: image.found.id.to_string(), layer: image.found.image.layer.clone() },
+        Source::Container(id) => Origin::Container(id),
+    };
+    let inline = operands.iter().filter_map(|(operand, file)| {
+        let file = (*file)?;
+        Some(Inline { operand: operand.clone(), name: file.name.clone(), content: file.content.clone().into_bytes() })
+    });
+    let is_linked = files.files.link == Some(true) && stage.build.with_layers();
+    let how = copy::Options {
+        verb: files.verb,
+        inline: inline.collect(),
+        sources: operands.iter().map(|(operand, _)| operand.clone()).collect(),
+        destination: Some(PathBuf::from(&files.files.destination)),
+        origin,
+        selection: files.selection(),
+        appearance: Appearance { chown: files.files.owner.clone(), chmod: files.files.mode.clone(), ..Appearance::default() },
+        layering: if is_linked { Layering::Linked } else { Layering::Container },
+        history: HistoryChoice::Silent,
+        fetch: fetch::Options {
+            network: options.fetch.network,
+            checksum: files.checksum.clone(),
+            temp_dir: options.fetch.temp_dir,
+        },
+    };
+    let outcome = copy::copy(stage.build.store, &name, &how, &mut |line| tell(Event::Notice(line)))?;
+    outcome.warnings.iter().for_each(|warning| tell(Event::Warning(warning.clone())));
+    let created_by = format!("{NO_OPERATION}{} {} in {} ", files.keyword(), copy::summary(&outcome), last_word(&next.source()));
+    Ok(Done { created_by, files: true, linked: is_linked })
+}
+
+/// The destination as written.
+fn last_word(source: &str) -> String {
+    let list = source.find('[').and_then(|at| serde_json::from_str::<Vec<String>>(source.get(at..)?).ok());
+    let last = list.and_then(|words| words.into_iter().next_back());
+    last.unwrap_or_else(|| source.split_whitespace().next_back().unwrap_or_default().to_owned())
+}
+
+/// What it depends on: what is copied, file by file.
+pub(super) fn inputs(stage: &Stage<'_, '_>, files: &Files<'_>, inputs: &mut Inputs) -> Result<(), StepError> {
+    let operands = files.operands();
+    files.check(&operands)?;
+    let source = stage.source(files.from)?;
+    for (operand, file) in &operands {
+        // Here-documents are among the words of the instruction.
+        if file.is_some() {
+            continue;
+        }
+        if fetch::is_address(operand) {
+            if files.checksum.is_none() {
+                inputs.distrust(format!("what is at {}", operand.to_string_lossy()));
+            }
+            continue;
+        }
+        match &source {
+            Source::Context(context) => {
+                let from = add::Source::Context { root: &context.root, shown: &context.path, ignore: &context.ignore };
+                let digest = stage.build.fingerprint(&from, std::slice::from_ref(operand), &files.selection())?;
+                inputs.add(format!("{:?} of the context", operand.to_string_lossy()), digest.hex().as_bytes());
+            }
+            Source::Image(image) => inputs.add(
+                format!("the image that --from={} names", files.from.unwrap_or_default()),
+                image.found.id.as_str().as_bytes(),
+            ),
+            Source::Container(id) => inputs.distrust(format!("the container {id}")),
+        }
+    }
+    Ok(())
+}

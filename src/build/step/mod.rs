@@ -1,0 +1,180 @@
+//! The work of an instruction, one file for each that does some: a call of the verb's function in `container`.
+//!
+//! ```text
+//! Next: what stands in the file ─ instruction ─▶ run | copy (COPY, ADD) | WORKDIR's directory | nothing but settings ─▶ Done
+//! ```
+//!
+//! `inputs` answers, for the same instruction and without doing it, what its result depends on.
+
+mod copy;
+mod run;
+mod source;
+
+use super::cache::Inputs;
+use super::error::{Error, StepError};
+use super::event::{Event, Tell};
+use super::options::Options;
+use super::stage::Stage;
+use crate::container::workdir;
+use crate::dockerfile::instruction::{Instruction, Metadata};
+use crate::dockerfile::{self, Lookup, Span, Step};
+use crate::transport::copy::Platform;
+
+/// What comes next in a stage.
+pub(super) enum Next<'a> {
+    /// An instruction of the file.
+    Written(&'a Step),
+    /// A trigger of the base.
+    Trigger(Box<Step>),
+    /// `--label`
+    Labels(Vec<(String, String)>),
+}
+
+/// What a step has done.
+#[derive(Debug, Default)]
+pub(super) struct Done {
+    /// The words of its history entry.
+    pub(super) created_by: String,
+    /// Whether its files are a layer.
+    pub(super) files: bool,
+    /// Whether that layer is kept beside the container, with an entry of its own (`--link`).
+    pub(super) linked: bool,
+}
+
+/// Before the words of an instruction that runs nothing.
+const NO_OPERATION: &str = "/bin/sh -c #(nop) ";
+
+impl<'a> Next<'a> {
+    pub(super) fn written(step: &'a Step) -> Self {
+        Self::Written(step)
+    }
+
+    pub(super) fn trigger(text: &str) -> Result<Self, Error> {
+        match dockerfile::parse_trigger(text) {
+            Ok(step) => Ok(Self::Trigger(Box::new(step))),
+            Err(error) => {
+                Err(Error::Step { text: format!("ONBUILD {text}"), span: None, source: Box::new(StepError::Parse(error)) })
+            }
+        }
+    }
+
+    fn step(&self) -> Option<&Step> {
+        match self {
+            Self::Written(step) => Some(step),
+            Self::Trigger(step) => Some(step),
+            Self::Labels(_) => None,
+        }
+    }
+
+    pub(super) fn instruction(&self, lookup: Lookup<'_>) -> Result<Instruction, StepError> {
+        match self {
+            Self::Labels(labels) => Ok(Instruction::Metadata(Metadata::Label(labels.clone()))),
+            Self::Written(step) => Ok(step.instruction(lookup)?),
+            Self::Trigger(step) => Ok(step.instruction(lookup)?),
+        }
+    }
+
+    /// Its line in the file.
+    fn source(&self) -> String {
+        match self {
+            Self::Labels(labels) => {
+                let pairs: Vec<String> = labels.iter().map(|(key, value)| format!("{key:?}={value:?}")).collect();
+                format!("LABEL {}", pairs.join(" "))
+            }
+            Self::Written(step) => step.source().to_owned(),
+            Self::Trigger(step) => step.source().to_owned(),
+        }
+    }
+
+    /// The same for a person: of here-documents the first line of the first.
+    pub(super) fn shown(&self) -> String {
+        let first = self.step().and_then(|step| step.heredocs.first());
+        match first {
+            Some(heredoc) => format!("{} ({}...)", self.source(), heredoc.content().lines().next().unwrap_or_default()),
+            None => self.source(),
+        }
+    }
+
+    /// The same with all of the here-documents.
+    pub(super) fn written_text(&self) -> String {
+        let mut text = self.source();
+        for heredoc in self.step().map(|step| step.heredocs.as_slice()).unwrap_or_default() {
+            text.push('\n');
+            text.push_str(heredoc.content().trim());
+        }
+        text
+    }
+
+    /// What follows the keyword, flags included, with here-documents.
+    fn arguments(&self) -> String {
+        let text = self.written_text();
+        text.split_once([' ', '\t']).map_or(String::new(), |(_, arguments)| arguments.trim_start().to_owned())
+    }
+
+    /// Where it stands.
+    pub(super) fn span(&self) -> Option<Span> {
+        match self {
+            Self::Written(step) => Some(step.span()),
+            Self::Trigger(_) | Self::Labels(_) => None,
+        }
+    }
+}
+
+/// The step that `--label` adds.
+pub(super) fn labels<'a>(options: &Options<'_>) -> Option<Next<'a>> {
+    let labels = &options.image.labels;
+    (!labels.is_empty()).then(|| Next::Labels(labels.clone()))
+}
+
+/// `linux/arm64/v8`; a word alone is an architecture of Linux, or an operating system.
+pub(super) fn platform(text: &str) -> Platform {
+    let mut words = text.split('/').map(str::to_owned);
+    match (words.next().unwrap_or_default(), words.next()) {
+        (os, Some(architecture)) => Platform { os, architecture, variant: words.next().unwrap_or_default() },
+        (word, None) if matches!(word.as_str(), "linux" | "windows" | "darwin" | "freebsd") => {
+            Platform { os: word, ..Platform::of_this_machine() }
+        }
+        (word, None) => Platform { architecture: word, ..Platform::of_this_machine() },
+    }
+}
+
+/// Does the work.
+pub(super) fn work(
+    stage: &mut Stage<'_, '_>,
+    next: &Next<'_>,
+    instruction: &Instruction,
+    tell: Tell<'_>,
+) -> Result<Done, StepError> {
+    let settings = || Done { created_by: format!("{NO_OPERATION}{}", next.source()), ..Done::default() };
+    match instruction {
+        Instruction::Run(run) => run::take(stage, next, run, tell),
+        Instruction::Copy(copy) => copy::take(stage, next, &copy::Files::of_copy(copy), tell),
+        Instruction::Add(add) => copy::take(stage, next, &copy::Files::of_add(add)?, tell),
+        Instruction::Arg(_) => {
+            Ok(Done { created_by: format!("{NO_OPERATION}ARG {}", stage.scope.names().join(" ")), ..Done::default() })
+        }
+        Instruction::Metadata(Metadata::Workdir(_)) => {
+            let name = stage.container(tell)?;
+            let made = workdir::make(stage.build.store, &name, &mut |line| tell(Event::Notice(line)))?;
+            Ok(Done { files: made == workdir::Outcome::Made, ..settings() })
+        }
+        Instruction::Metadata(_) => Ok(settings()),
+    }
+}
+
+/// Adds what the result depends on, beside the image so far and the words of the instruction.
+pub(super) fn inputs(stage: &Stage<'_, '_>, instruction: &Instruction, inputs: &mut Inputs) -> Result<(), StepError> {
+    match instruction {
+        Instruction::Run(run) => run::inputs(stage, run, inputs),
+        Instruction::Copy(copy) => copy::inputs(stage, &copy::Files::of_copy(copy), inputs),
+        Instruction::Add(add) => copy::inputs(stage, &copy::Files::of_add(add)?, inputs),
+        Instruction::Arg(_) => {
+            for value in stage.scope.values(&|_| None) {
+                let (name, value) = value.split_once('=').unwrap_or((&value, ""));
+                inputs.add(format!("argument {name}"), value.as_bytes());
+            }
+            Ok(())
+        }
+        Instruction::Metadata(_) => Ok(()),
+    }
+}

@@ -1,0 +1,169 @@
+//! `RUN`
+
+use std::ffi::OsString;
+use std::sync::Arc;
+
+use super::source::Source;
+use super::{Done, Next};
+use crate::build::cache::Inputs;
+use crate::build::error::StepError;
+use crate::build::event::{Event, Tell};
+use crate::build::stage::Stage;
+use crate::container::add::{self, Selection, Wildcards};
+use crate::container::run::{self, Confidential, HistoryChoice, Named, StepFlags, TerminalChoice, Tree};
+use crate::dockerfile::instruction::Command;
+use crate::dockerfile::instruction::run::{Mount, Network, Run, RunForm, Security};
+
+/// The words before a text for the shell, unless the image has a `SHELL`.
+const SHELL: [&str; 2] = ["/bin/sh", "-c"];
+
+/// Does it.
+pub(super) fn take(stage: &mut Stage<'_, '_>, next: &Next<'_>, run: &Run, tell: Tell<'_>) -> Result<Done, StepError> {
+    let name = stage.container(tell)?;
+    let options = options(stage, run)?;
+    let conf = stage.build.options.run.conf;
+    let outcome = run::run(stage.build.store, &name, &options, conf, &mut |line| tell(Event::Notice(line)))?;
+    match outcome.status.code() {
+        0 => Ok(Done { created_by: created_by(stage, next), files: true, linked: false }),
+        status => Err(StepError::Status(status)),
+    }
+}
+
+/// The words of its history entry: arguments, the usual shell whatever `SHELL` says, and the text as written.
+fn created_by(stage: &Stage<'_, '_>, next: &Next<'_>) -> String {
+    let arguments = stage.scope.values(&|name| stage.draft.config.config.env(name).map(str::to_owned));
+    let text = next.arguments();
+    match arguments.len() {
+        0 => format!("/bin/sh -c {text}"),
+        count => format!("|{count} {} /bin/sh -c {text}", arguments.join(" ")),
+    }
+}
+
+fn options(stage: &Stage<'_, '_>, run: &Run) -> Result<run::Options, StepError> {
+    let build = &stage.build.options.run;
+    let mut mounts = build.mounts.clone();
+    let context = &stage.build.options.context.root;
+    mounts.context = Some(Arc::new(context.try_clone().map_err(|source| io("opening the build context", source))?));
+    let mut options = run::Options {
+        env: stage.scope.environment(&|name| stage.draft.config.config.env(name).map(str::to_owned)),
+        proxy: build.proxy.clone(),
+        terminal: TerminalChoice::Never,
+        streams: build.streams.clone(),
+        confinement: build.confinement.clone(),
+        mounts,
+        named: named(stage, run)?,
+        confidential: Confidential { secrets: build.secrets.clone(), agents: build.ssh.clone(), ..Confidential::default() },
+        registries: stage.build.options.fetch.registries.clone(),
+        subscriptions: build.subscriptions.clone(),
+        names: build.names.clone(),
+        history: HistoryChoice::Silent,
+        ..run::Options::default()
+    };
+    let texts: Vec<String> = run.mounts.iter().map(joined).collect();
+    let flags = StepFlags {
+        mounts: texts.iter().map(String::as_str).collect(),
+        network: run.network.map(|network| match network {
+            Network::Default => "default",
+            Network::None => "none",
+            Network::Host => "host",
+        }),
+        security: run.security.map(|security| match security {
+            Security::Sandbox => "sandbox",
+            Security::Insecure => "insecure",
+        }),
+        devices: run.devices.iter().map(String::as_str).collect(),
+    };
+    options.add_step(&flags, build.allowed).map_err(StepError::Word)?;
+    options.command = match &run.form {
+        RunForm::Command(command) => words(stage, command),
+        RunForm::Program(file) => vec![options.add_script(&file.name, file.content.clone().into_bytes())],
+    };
+    Ok(options)
+}
+
+fn words(stage: &Stage<'_, '_>, command: &Command) -> Vec<String> {
+    let shell = &stage.draft.config.config.shell;
+    match command {
+        Command::Exec(words) => words.clone(),
+        Command::Shell(text) if shell.is_empty() => SHELL.iter().map(ToString::to_string).chain([text.clone()]).collect(),
+        Command::Shell(text) => shell.iter().cloned().chain([text.clone()]).collect(),
+    }
+}
+
+/// A mount as one word again, with quotes where a value has a comma or quotes (RFC 4180).
+fn joined(mount: &Mount) -> String {
+    let option = |(name, value): &(String, Option<String>)| {
+        let word = value.as_ref().map_or_else(|| name.clone(), |value| format!("{name}={value}"));
+        match word.contains([',', '"', '\n']) {
+            true => format!("\"{}\"", word.replace('"', "\"\"")),
+            false => word,
+        }
+    };
+    mount.options.iter().map(option).collect::<Vec<_>>().join(",")
+}
+
+/// The value of an option of a mount by one of its names.
+fn option<'a>(mount: &'a Mount, names: &[&str]) -> Option<&'a str> {
+    mount.options.iter().rev().find(|(name, _)| names.contains(&name.as_str())).and_then(|(_, value)| value.as_deref())
+}
+
+fn named(stage: &Stage<'_, '_>, run: &Run) -> Result<Vec<Named>, StepError> {
+    let names = run.mounts.iter().filter_map(|mount| option(mount, &["from"])).filter(|name| !name.is_empty());
+    names
+        .map(|name| {
+            let tree = match stage.source(Some(name))? {
+                Source::Context(context) => {
+                    let root = context.root.try_clone().map_err(|source| io("opening a build context", source))?;
+                    Tree::Directory(Arc::new(root))
+                }
+                Source::Image(image) => Tree::Image(image.found.id.to_string()),
+                Source::Container(id) => Tree::Container(id.to_string()),
+            };
+            Ok(Named { name: name.to_owned(), tree })
+        })
+        .collect()
+}
+
+fn io(action: &str, source: std::io::Error) -> StepError {
+    StepError::Io { action: action.to_owned(), source }
+}
+
+/// What it depends on: the command, what the command sees of arguments, and what is mounted for it to read. Of secrets and agents the
+/// instruction names the ids.
+pub(super) fn inputs(stage: &Stage<'_, '_>, run: &Run, inputs: &mut Inputs) -> Result<(), StepError> {
+    let build = &stage.build.options.run;
+    if let RunForm::Command(command) = &run.form {
+        inputs.add("the shell", words(stage, command).join("\0").as_bytes());
+    }
+    for variable in stage.scope.environment(&|name| stage.draft.config.config.env(name).map(str::to_owned)) {
+        let (name, value) = variable.split_once('=').unwrap_or((&variable, ""));
+        inputs.add(format!("argument {name}"), value.as_bytes());
+    }
+    let confinement = &build.confinement;
+    let flags = (
+        (&confinement.cap_add, &confinement.cap_drop, &confinement.security, &confinement.groups),
+        (&confinement.namespaces.network, &build.mounts.requests, &build.mounts.devices, build.allowed),
+    );
+    inputs.add("the options of commands", format!("{flags:?}").as_bytes());
+    for mount in &run.mounts {
+        let kind = option(mount, &["type"]).unwrap_or("bind");
+        let from = option(mount, &["from"]).filter(|from| !from.is_empty());
+        if !(kind == "bind" || kind == "cache" && from.is_some()) {
+            continue;
+        }
+        match stage.source(from)? {
+            Source::Context(context) => {
+                let source = option(mount, &["source", "src"]).unwrap_or("/");
+                let selection = Selection { wildcards: Wildcards::Literal, ..Selection::default() };
+                // A mount shows what the ignore file leaves out of copies.
+                let place = add::Source::Context { root: &context.root, shown: &context.path, ignore: &[] };
+                let digest = stage.build.fingerprint(&place, &[OsString::from(source)], &selection)?;
+                inputs.add(format!("{source:?}, which is mounted"), digest.hex().as_bytes());
+            }
+            Source::Image(image) => inputs
+                .add(format!("the image that from={} names", from.unwrap_or_default()), image.found.id.as_str().as_bytes()),
+            Source::Container(id) => inputs.distrust(format!("the container {id}")),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,58 @@
+//! What `--from` and `from=` name: a context, an earlier stage, an image.
+
+use containers_storage::ContainerId;
+
+use crate::build::error::StepError;
+use crate::build::options::{Context, NamedContext};
+use crate::build::stage::{Build, Stage, Tree};
+use crate::container::pull::{self, Obtained};
+
+/// Where files are taken from.
+pub(super) enum Source<'a> {
+    /// A directory of the caller's.
+    Context(&'a Context),
+    /// An image of the store.
+    Image(Box<Obtained>),
+    /// The container of an earlier stage.
+    Container(ContainerId),
+}
+
+impl Stage<'_, '_> {
+    /// What `name` stands for; without a name the context of the build. An image of another place is pulled.
+    pub(super) fn source(&self, name: Option<&str>) -> Result<Source<'_>, StepError> {
+        let Some(name) = name.filter(|name| !name.is_empty()) else { return Ok(Source::Context(self.build.options.context)) };
+        match self.build.named_context(name) {
+            Some(NamedContext::Files(context)) => return Ok(Source::Context(context)),
+            Some(NamedContext::Image(image)) => return self.image(image),
+            None => {}
+        }
+        let Some(index) = self.build.plan.stage(name, self.index) else { return self.image(name) };
+        let built = self.earlier.get(index).and_then(Option::as_ref);
+        match built.map(|built| &built.tree) {
+            Some(Tree::Image(Some(image))) => Ok(Source::Image(Box::new(image.clone()))),
+            Some(Tree::Container(id)) => Ok(Source::Container(id.clone())),
+            Some(Tree::Image(None)) => Err(StepError::Word(format!("the stage {name:?} has no files"))),
+            None => Err(StepError::Word(format!("the stage {name:?} was not built, since nothing in the file named it"))),
+        }
+    }
+
+    fn image(&self, name: &str) -> Result<Source<'_>, StepError> {
+        let obtained = pull::obtain(self.build.store, name, &self.build.fetch(None)).map_err(Box::new)?;
+        Ok(Source::Image(Box::new(obtained)))
+    }
+}
+
+impl Build<'_> {
+    /// What `--build-context` says about a name.
+    pub(in crate::build) fn named_context(&self, name: &str) -> Option<&NamedContext> {
+        self.options.named_contexts.iter().rev().find(|(known, _)| known == name).map(|(_, context)| context)
+    }
+
+    /// The image that a name stands for by `--build-context`.
+    pub(in crate::build) fn image_context(&self, name: &str) -> Option<&str> {
+        match self.named_context(name) {
+            Some(NamedContext::Image(image)) => Some(image),
+            _ => None,
+        }
+    }
+}
