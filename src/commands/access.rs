@@ -12,6 +12,7 @@ use crate::container::pull::{Fetch, PullPolicy};
 use crate::golang::duration::parse_duration;
 use crate::http::{Proxies, Retry, Settings};
 use crate::transport::copy::{Existing, Platform, Signatures};
+use crate::transport::encryption::{Decryption, Encryption};
 use crate::transport::registry::{Network, TlsVerify};
 use crate::userns;
 
@@ -70,6 +71,43 @@ impl SignatureArgs {
             existing: existing(self.remove_signatures),
             sign_by: self.sign_by.as_deref().filter(|key| !key.is_empty()),
         }
+    }
+}
+
+/// Layers that are encrypted on their way.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(super) struct EncryptArgs {
+    /// Key that the image is encrypted for: jwe:FILE with a public key, or pgp:NAME (can be repeated)
+    #[arg(long, value_name = "KEY", value_delimiter = ',')]
+    encryption_key: Vec<String>,
+
+    /// Layer to encrypt, from 0, or from -1 backwards (can be repeated; default: all)
+    #[arg(long, value_name = "NUMBER", value_delimiter = ',', allow_negative_numbers = true)]
+    encrypt_layer: Vec<i64>,
+}
+
+impl EncryptArgs {
+    /// What was asked for, with the keys.
+    pub(super) fn read(&self) -> Result<Option<Encryption>, CommandError> {
+        if self.encryption_key.is_empty() && !self.encrypt_layer.is_empty() {
+            return Err(CommandError::usage("--encrypt-layer needs --encryption-key: nothing would be encrypted without"));
+        }
+        Ok(Encryption::read(&self.encryption_key, &self.encrypt_layer)?)
+    }
+}
+
+/// Layers that are decrypted on their way.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(super) struct DecryptArgs {
+    /// File with a key to decrypt the image, and its passphrase: FILE[:PASSPHRASE] (can be repeated)
+    #[arg(long, value_name = "KEY", value_delimiter = ',')]
+    decryption_key: Vec<String>,
+}
+
+impl DecryptArgs {
+    /// The keys.
+    pub(super) fn read(&self) -> Result<Option<Decryption>, CommandError> {
+        Ok(Decryption::read(&self.decryption_key)?)
     }
 }
 
@@ -199,6 +237,7 @@ pub(super) struct Images<'a> {
     registries: &'a Registries,
     platform: Option<Platform>,
     signatures: Signatures<'static>,
+    decryption: Option<Decryption>,
     trust: PolicyFile,
     temp_dir: PathBuf,
     network: Network,
@@ -217,6 +256,7 @@ impl<'a> Images<'a> {
             registries: ctx.registries()?,
             platform,
             signatures: Signatures::default(),
+            decryption: None,
             trust: policy_file(ctx)?,
             temp_dir: ctx.temp_dir(),
             network,
@@ -230,6 +270,12 @@ impl<'a> Images<'a> {
         self
     }
 
+    /// The same, with keys for layers that are encrypted.
+    pub(super) fn with_keys(mut self, keys: &DecryptArgs) -> Result<Self, CommandError> {
+        self.decryption = keys.read()?;
+        Ok(self)
+    }
+
     /// How they are obtained under a policy. Whoever names a platform wants to know whether there is something newer for it.
     pub(super) fn fetch(&self, policy: PullPolicy) -> Fetch<'_> {
         Fetch {
@@ -238,6 +284,7 @@ impl<'a> Images<'a> {
             platform: self.platform.as_ref(),
             trust: &self.trust,
             signatures: self.signatures,
+            decrypt: self.decryption.as_ref(),
             temp_dir: &self.temp_dir,
             network: &self.network,
             choose: choice::can_be_made().then_some(&choice::of_an_image),

@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::access::{self, RegistryArgs, RetryArgs};
+use super::access::{self, EncryptArgs, RegistryArgs, RetryArgs};
 use super::from::{format, write_id};
 use super::progress;
 use super::push::CompressionArgs;
@@ -16,6 +16,7 @@ use crate::container::commit::{self, Afterwards, Clock, Documents, Edit, Export,
 use crate::container::{find_image, push};
 use crate::image::{Change, Location, merge, setting};
 use crate::transport::copy::{Instances, LayerCompression, Platform, Signatures, Uncompressed};
+use crate::transport::encryption::Encryption;
 use crate::transport::registry::Network;
 
 /// Make an image from a working container
@@ -118,6 +119,9 @@ pub(crate) struct CommitArgs {
     #[arg(short = 'D', long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     disable_compression: Option<bool>,
 
+    #[command(flatten)]
+    encryption: EncryptArgs,
+
     /// Sign the image with this key of gpg
     #[arg(long, value_name = "FINGERPRINT")]
     sign_by: Option<String>,
@@ -140,6 +144,12 @@ pub(crate) fn commit(ctx: &Context, ui: &mut Ui, args: &CommitArgs) -> Result<Ex
         .filter(|text| !matches!(Location::parse(text), Ok(None | Some(Location::Storage(_)))));
     let retries = RetryArgs::default();
     let retries = if place.is_some() { retries.configured(ctx)? } else { retries };
+    let encryption = args.encryption.read()?;
+    if encryption.is_some() && place.is_none() {
+        return Err(CommandError::usage(
+            "images of the store are not encrypted: name another place for the image, as oci:DIR:NAME, or encrypt it with push",
+        ));
+    }
     let network = args.registry.network(ctx, &retries)?;
     let options = options(ctx, args)?;
     require_policy(ctx)?;
@@ -150,7 +160,7 @@ pub(crate) fn commit(ctx: &Context, ui: &mut Ui, args: &CommitArgs) -> Result<Ex
             }
             commit::commit(ctx.store()?, container, &options, &mut |line| ui.note(line))?
         }
-        Some(place) => export(ctx, ui, args, Target { place, network: &network }, &options)?,
+        Some(place) => export(ctx, ui, args, Target { place, network: &network, encrypt: encryption.as_ref() }, &options)?,
     };
     for warning in &outcome.warnings {
         ui.note(format!("warning: {warning}"));
@@ -169,6 +179,7 @@ pub(crate) fn commit(ctx: &Context, ui: &mut Ui, args: &CommitArgs) -> Result<Ex
 struct Target<'a> {
     place: &'a str,
     network: &'a Network,
+    encrypt: Option<&'a Encryption>,
 }
 
 /// Makes the image at another place than the store. Layers stay uncompressed unless something else was asked for, as with Buildah.
@@ -205,6 +216,7 @@ fn export(
         format: None,
         compression: LayerCompression { uncompressed, ..args.compression.resolve()? },
         signatures: Signatures { sign_by: sign_by(args), ..Signatures::default() },
+        encrypt: target.encrypt,
         list: push::Afterwards::Keep,
     };
     let progress = progress::reporter(args.quiet.into());

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::access::{Images, RegistryArgs, RetryArgs};
+use super::access::{DecryptArgs, Images, RegistryArgs, RetryArgs};
 use super::{CommandError, Context, Ui, args};
 use crate::container::add::{Appearance, Links, Selection, Verb, Wildcards};
 use crate::container::copy::{self, Layering, Options, Origin};
@@ -70,6 +70,9 @@ struct TransferArgs {
     /// Directory below which all sources are
     #[arg(long, value_name = "DIR", value_parser = args::path())]
     contextdir: Option<PathBuf>,
+
+    #[command(flatten)]
+    decryption: DecryptArgs,
 
     /// Leave out what matches this pattern (can be repeated)
     #[arg(long, value_name = "PATTERN", value_delimiter = ',')]
@@ -144,7 +147,7 @@ fn transfer(ctx: &Context, ui: &mut Ui, verb: Verb, args: &TransferArgs, parents
     let checksum = checksum.map_err(|error: fetch::Invalid| CommandError::usage(error.to_string()))?;
     let temp_dir = ctx.temp_dir();
     let fetch = fetch::Options { network: &network, checksum, temp_dir: &temp_dir };
-    let images = Images::new(ctx, None, args.quiet.into(), network.clone())?;
+    let images = Images::new(ctx, None, args.quiet.into(), network.clone())?.with_keys(&args.decryption)?;
     let history = args.add_history.unwrap_or_else(|| ctx.environment().engine_switch("HISTORY"));
     let options = Options {
         verb,

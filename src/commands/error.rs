@@ -11,7 +11,7 @@ use containers_storage::{driver, store};
 use super::ui::escape;
 use crate::container::pull::Missed;
 use crate::container::{self, mounted};
-use crate::transport::registry;
+use crate::transport::{self, registry};
 use crate::{http, userns};
 
 /// The exit status of every failure that carries none of its own.
@@ -235,6 +235,11 @@ fn hints_for(error: &(dyn Error + 'static)) -> Vec<String> {
                     missed.left
                 ));
             }
+        } else if let Some(transport::Error::Sealed { problem, .. }) = transport_error(cause) {
+            if problem.starts_with("missing private key") {
+                hints
+                    .push("--decryption-key FILE gives the private key of somebody whom the image is encrypted for".to_owned());
+            }
         } else if let Some(hint) = hint_for_settings(cause) {
             hints.push(hint.to_owned());
         } else if let Some(hint) = hint_for_registry(cause) {
@@ -246,6 +251,11 @@ fn hints_for(error: &(dyn Error + 'static)) -> Vec<String> {
         }
     }
     hints
+}
+
+/// The error of a copy, if it is one.
+fn transport_error<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a transport::Error> {
+    cause.downcast_ref().or_else(|| cause.downcast_ref::<Box<transport::Error>>().map(AsRef::as_ref))
 }
 
 /// What to do about the answer of a registry.

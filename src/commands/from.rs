@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::access::{Images, RegistryArgs, RetryArgs};
+use super::access::{DecryptArgs, Images, RegistryArgs, RetryArgs};
 use super::info::note_driver;
 use super::platform::PlatformArgs;
 use super::run_environment::{RunEnvironmentArgs, containers_conf};
@@ -28,6 +28,9 @@ pub(crate) struct FromArgs {
     /// Write the container's ID to this file
     #[arg(long, value_name = "FILE", value_parser = args::path())]
     cidfile: Option<PathBuf>,
+
+    #[command(flatten)]
+    decryption: DecryptArgs,
 
     /// Format that the container notes: oci or docker (what a commit writes is its own --format; default: oci)
     #[arg(short, long, value_name = "FORMAT")]
@@ -96,7 +99,7 @@ pub(crate) fn from(ctx: &Context, ui: &mut Ui, args: &FromArgs) -> Result<ExitCo
     let network = args.registry.network(ctx, &args.retries.or(&conf))?;
     let policy = pull_policy(args)?;
     wish.warning.into_iter().for_each(|warning| ui.note(format!("warning: {warning}")));
-    let images = Images::new(ctx, wish.platform, args.quiet.into(), network.clone())?;
+    let images = Images::new(ctx, wish.platform, args.quiet.into(), network.clone())?.with_keys(&args.decryption)?;
     let outcome = from::from(store, &options, &images.fetch(policy))?;
     outcome.notices.iter().for_each(|notice| ui.note(notice));
     outcome.warnings.iter().for_each(|warning| ui.note(format!("warning: {warning}")));

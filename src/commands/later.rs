@@ -73,7 +73,6 @@ impl Refusal {
 /// The topics of the table and what is said about each.
 pub const TOPICS: &[(&str, Refusal)] = &[
     ("build", coming("it builds no Dockerfile yet")),
-    ("encryption", coming("encrypted layers are not implemented yet")),
     ("sbom", coming("it runs no scanner yet; a file that a scanner wrote can be added with copy")),
     (
         "cw",

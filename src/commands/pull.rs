@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::access::{self, Images, RegistryArgs, RetryArgs};
+use super::access::{self, DecryptArgs, Images, RegistryArgs, RetryArgs};
 use super::platform::PlatformArgs;
 use super::run_environment::containers_conf;
 use super::{CommandError, Context, Ui};
@@ -34,6 +34,9 @@ pub(crate) struct PullArgs {
     #[arg(short, long)]
     quiet: bool,
 
+    #[command(flatten)]
+    decryption: DecryptArgs,
+
     /// Do not keep the signatures that the image has
     #[arg(long)]
     remove_signatures: bool,
@@ -62,7 +65,7 @@ pub(crate) fn pull(ctx: &Context, ui: &mut Ui, args: &PullArgs) -> Result<ExitCo
     // Each of the tags may be another image by now.
     let policy = if args.all_tags && policy == PullPolicy::Missing { PullPolicy::Always } else { policy };
     wish.warning.into_iter().for_each(|warning| ui.note(format!("warning: {warning}")));
-    let images = Images::new(ctx, wish.platform, args.quiet.into(), network)?;
+    let images = Images::new(ctx, wish.platform, args.quiet.into(), network)?.with_keys(&args.decryption)?;
     let images = images.with_signatures(access::existing(args.remove_signatures));
     let mut first = None;
     for name in &names {

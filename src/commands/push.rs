@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::access::{self, RegistryArgs, RetryArgs, SignatureArgs};
+use super::access::{self, EncryptArgs, RegistryArgs, RetryArgs, SignatureArgs};
 use super::from::write_id;
 use super::progress;
 use super::run_environment::containers_conf;
@@ -47,6 +47,9 @@ pub(crate) struct PushArgs {
     /// Be quiet about progress
     #[arg(short, long)]
     quiet: bool,
+
+    #[command(flatten)]
+    encryption: EncryptArgs,
 
     #[command(flatten)]
     signatures: SignatureArgs,
@@ -115,6 +118,7 @@ pub(crate) fn push(ctx: &Context, ui: &mut Ui, args: &PushArgs) -> Result<ExitCo
     let network = args.registry.network(ctx, &args.retries.or(&conf))?;
     // Also for a directory, which by itself would keep them as they are.
     let uncompressed = if args.disable_compression { Uncompressed::Keep } else { Uncompressed::Compress };
+    let encryption = args.encryption.read()?;
     let trust = access::policy_file(ctx)?;
     let temp_dir = ctx.temp_dir();
     let options = Options {
@@ -128,6 +132,7 @@ pub(crate) fn push(ctx: &Context, ui: &mut Ui, args: &PushArgs) -> Result<ExitCo
         format: args.format.as_deref().map(format).transpose()?,
         compression: LayerCompression { uncompressed, ..args.compression(&conf).resolve()? },
         signatures: args.signatures.resolve(),
+        encrypt: encryption.as_ref(),
         list: if args.rm { Afterwards::Remove } else { Afterwards::Keep },
     };
     let outcome = push::push(ctx.store()?, &options, progress::reporter(args.quiet.into()).as_ref())?;

@@ -29,6 +29,7 @@ use super::mounted;
 use crate::conf::{PolicyFile, Registries};
 use crate::image::{Location, location};
 use crate::transport::copy::{CopyOptions, Instances, LayerCompression, Platform, Signatures};
+use crate::transport::encryption::{Decryption, Sealing};
 use crate::transport::registry::Network;
 use crate::transport::{self, Means, Progress, Source};
 
@@ -45,6 +46,8 @@ pub struct Fetch<'a> {
     pub trust: &'a PolicyFile,
     /// What becomes of signatures.
     pub signatures: Signatures<'a>,
+    /// Keys for layers that are encrypted.
+    pub decrypt: Option<&'a Decryption>,
     /// For temporary files.
     pub temp_dir: &'a Path,
     /// How registries are reached.
@@ -203,6 +206,7 @@ fn copy(
         compression: LayerCompression::default(),
         policy: &trust,
         signatures: fetch.signatures,
+        sealing: Sealing { encrypt: None, decrypt: fetch.decrypt },
     };
     let outcome = transport::copy(source, destination, &options, fetch.progress).map_err(failed)?;
     let id: ImageId = outcome.image.ok_or_else(|| Error::Nothing { operand: operand.to_owned() })?;

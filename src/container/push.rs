@@ -14,6 +14,7 @@ use super::mounted;
 use crate::conf::{self, PolicyFile, Registries};
 use crate::image::{Format, Location, Reference, location, reference};
 use crate::transport::copy::{CopyOptions, Instances, LayerCompression, Signatures};
+use crate::transport::encryption::{Encryption, Sealing};
 use crate::transport::registry::Network;
 use crate::transport::storage::StoreSource;
 use crate::transport::{self, Means, Progress, Source};
@@ -41,6 +42,8 @@ pub struct Options<'a> {
     pub compression: LayerCompression,
     /// What becomes of signatures.
     pub signatures: Signatures<'a>,
+    /// For whom layers are encrypted.
+    pub encrypt: Option<&'a Encryption>,
     /// What becomes of a list.
     pub list: Afterwards,
 }
@@ -181,6 +184,7 @@ pub fn push<'s>(store: &'s Store, options: &Options<'s>, progress: &(dyn Fn(Prog
         compression: options.compression,
         policy: &trust,
         signatures: options.signatures,
+        sealing: Sealing { encrypt: options.encrypt, decrypt: None },
     };
     let outcome = transport::copy(source.as_ref(), destination, &copy_options, progress).map_err(failed)?;
     if options.list == Afterwards::Remove && is_list(&found.image) {

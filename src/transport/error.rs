@@ -164,6 +164,22 @@ pub enum Error {
     /// Two wishes that exclude each other.
     #[error("{0}")]
     Impossible(String),
+    /// A layer is encrypted, and cannot be read. Scripts look for the words.
+    #[error("decrypting layer {digest}: {problem}")]
+    Sealed {
+        /// The layer.
+        digest: Digest,
+        /// Why it cannot be read.
+        problem: String,
+    },
+    /// A layer could not be encrypted.
+    #[error("encrypting {place}: {problem}")]
+    Sealing {
+        /// The layer.
+        place: String,
+        /// What is wrong.
+        problem: String,
+    },
     /// An archive is not what it should be.
     #[error("{place}")]
     Archive {

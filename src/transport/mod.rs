@@ -11,7 +11,7 @@
 //! tarball          tarball:, read only                 tar_file, tar_writer   members of a tar, by name
 //! copy/            one image or all of an index         blob            streams that are verified as they pass
 //! compression/     gzip and zstd                        trust/         signatures, and what the policy asks of them
-//! error          stop            what ends all threads of a copy
+//! encryption/    layers under keys     error     stop            what ends all threads of a copy
 //! ```
 //!
 //! Invariants: documents are bytes first; what was not changed is copied byte for byte. Each blob is verified against the digest and
@@ -26,6 +26,7 @@ pub mod compression;
 pub mod copy;
 mod dir;
 mod docker_archive;
+pub mod encryption;
 mod error;
 mod files;
 mod oci;
@@ -188,6 +189,11 @@ pub trait Destination: Send + Sync {
 
     /// What it takes.
     fn accepts(&self) -> Accepts;
+
+    /// Whether layers may stay encrypted there. Where they are unpacked they cannot.
+    fn keeps_encrypted(&self) -> bool {
+        true
+    }
 
     /// Whether the layer is there already and need not be sent. The answer describes the blob that is there, which may be another
     /// one than was asked for where the destination does not keep the form (`LayerForm::Decompress`).

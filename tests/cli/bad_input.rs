@@ -70,7 +70,6 @@ fn what_comes_in_a_later_version_is_refused_by_name() {
         refused(&env, &[verb, "x"], &[verb]);
     }
     refused(&env, &["from", "docker-daemon:x:latest"], &["docker-daemon"]);
-    refused(&env, &["push", "--encryption-key", "jwe:key.pem", "x", "dir:y"], &["--encryption-key"]);
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod containers;
 mod copy;
 mod credentials;
 mod debian;
+mod encryption;
 mod from;
 #[path = "../harness/mod.rs"]
 mod harness;

@@ -56,7 +56,7 @@ fn what_cannot_be_pushed_is_refused_by_name() {
         (&["--compression-format", "zz", "box", "dir:x"], "\"zz\""),
         (&["--compression-level", "10", "box", "dir:x"], "level 10"),
         (&["--sign-by", "me", "box", "dir:x"], "Cannot determine canonical Docker reference"),
-        (&["--encryption-key", "k", "box", "dir:x"], "--encryption-key"),
+        (&["--encryption-key", "k", "box", "dir:x"], "Invalid recipient format"),
         (&[], "at least a source image ID must be specified"),
         (&["a", "b", "c"], "Only two arguments are necessary to push: source and destination"),
     ] {

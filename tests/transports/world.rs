@@ -86,6 +86,7 @@ impl World {
             compression: LayerCompression::default(),
             policy,
             signatures: transport::copy::Signatures::default(),
+            sealing: transport::encryption::Sealing::default(),
         }
     }
 

@@ -98,6 +98,7 @@ pub(crate) fn push(ctx: &Context, ui: &mut Ui, args: &PushArgs) -> Result<ExitCo
         format: args.format.as_deref().map(format).transpose()?,
         compression: LayerCompression { uncompressed: Uncompressed::AsDestination, ..compression },
         signatures: args.signatures.resolve(),
+        encrypt: None,
         list: if args.rm { Afterwards::Remove } else { Afterwards::Keep },
     };
     let outcome = verb::push(ctx.store()?, &options, progress::reporter(args.quiet.into()).as_ref())?;

@@ -122,6 +122,12 @@ impl Manifest {
                 // Where the old bytes could be had, the new ones cannot; nor are they what was embedded.
                 members.remove("urls");
                 members.remove("data");
+                if self.layers.get(at).is_some_and(|old| old.annotations != layer.annotations) {
+                    match layer.annotations.is_empty() {
+                        true => members.remove("annotations"),
+                        false => members.set("annotations", &layer.annotations)?,
+                    }
+                }
                 set_descriptor(members, &layer.media_type, &layer.digest, layer.size)
             }
             _ => Ok(()),

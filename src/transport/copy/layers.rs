@@ -1,9 +1,10 @@
 //! The way of each layer, several at once. The first failure ends the others.
 //!
 //! ```text
-//! source.blob ─► verified ─► [decompress] ─► [compress] ─► destination.put_layer
+//! source.blob ─► verified ─► [decrypt] ─► [decompress] ─► [compress] ─► [encrypt] ─► destination.put_layer
 //! ```
 
+use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -19,6 +20,7 @@ use super::{Moving, Progress};
 use crate::image::Manifest;
 use crate::image::manifest::{Descriptor, LayerType};
 use crate::transport::compression::{Algorithm, Compressor, Method, Share};
+use crate::transport::encryption::{Encryption, LayerSecret, Opened, Sealing, is_encrypted, without_keys};
 use crate::transport::stop::Stop;
 use crate::transport::{BlobId, BlobStream, Error, LayerForm, LayerRequest, blob};
 
@@ -28,6 +30,7 @@ const PIECE: usize = 256 << 10;
 /// Copies the layers of `manifest`; the answer is in their order.
 pub(super) fn copy(job: &Job<'_>, manifest: &Manifest, diff_ids: &[Digest]) -> Result<Vec<Copied>, Error> {
     let blobs = job.source.layers(manifest, diff_ids)?;
+    allows_encryption(job, blobs.len())?;
     announce(job, &blobs);
     let parallel = job.destination.accepts().parallel.min(blobs.len());
     let (next, stop) = (AtomicUsize::new(0), Stop::default());
@@ -70,6 +73,19 @@ pub(super) fn copy(job: &Job<'_>, manifest: &Manifest, diff_ids: &[Digest]) -> R
     Err(Error::Stream { action: "copying the layers of", place: job.source.name(), source })
 }
 
+/// Refuses encryption that cannot be had, before anything is moved.
+fn allows_encryption(job: &Job<'_>, count: usize) -> Result<(), Error> {
+    let Some(encrypt) = job.options.sealing.encrypt else { return Ok(()) };
+    if !job.destination.keeps_encrypted() {
+        let place = job.destination.name();
+        return Err(Error::Impossible(format!("{place} holds layers as they are used, and cannot hold encrypted ones")));
+    }
+    match encrypt.missing_layer(count) {
+        Some(layer) => Err(Error::Impossible(format!("there is no layer {layer} to encrypt: the image has {count}"))),
+        None => Ok(()),
+    }
+}
+
 /// Copies the layers of something that is no image, byte for byte.
 pub(super) fn copy_unchanged(job: &Job<'_>, manifest: &Manifest) -> Result<(), Error> {
     announce(job, &manifest.layers);
@@ -103,21 +119,44 @@ fn read<'a>(job: &'a Job<'_>, request: &LayerRequest<'a>, stop: &'a Stop) -> Res
     Ok(stream.watched(move |bytes| (job.progress)(Progress::Moved { layer, bytes })))
 }
 
-fn layer(job: &Job<'_>, request: &LayerRequest<'_>, stop: &Stop) -> Result<Copied, Error> {
-    let accepts = job.destination.accepts();
-    let told = LayerType::of(&request.blob.media_type);
-    let expected_action = told.map(|told| plan::action(magic(told), accepts.layers, &job.options.compression));
-    // A layer that is to be changed on the way is another one than what could be there already, but for a destination that
-    // changes all of them alike.
-    if (expected_action == Some(Action::Keep) || accepts.layers == LayerForm::Decompress)
-        && let Some(blob) = job.destination.has_layer(request)?
-    {
-        return Ok(skipped(job, request, blob));
+/// What becomes of the encryption of a layer.
+struct Seal<'a> {
+    /// It is encrypted, and stays so.
+    kept: bool,
+    /// It is decrypted.
+    opened: Option<Opened>,
+    /// It is encrypted.
+    encrypt: Option<&'a Encryption>,
+}
+
+impl<'a> Seal<'a> {
+    fn of(job: &Job<'a>, request: &LayerRequest<'_>) -> Result<Self, Error> {
+        let Sealing { encrypt, decrypt } = job.options.sealing;
+        let failed = |problem| Error::Sealed { digest: request.blob.digest.clone(), problem };
+        let sealed = is_encrypted(&request.blob.media_type);
+        let opened = match decrypt {
+            // Before anything is read, and whatever is there already: who has no key must not get the image by another's work.
+            Some(keys) if sealed => Some(keys.open(request.blob).map_err(failed)?),
+            None if sealed && !job.destination.keeps_encrypted() => {
+                return Err(failed("missing private key needed for decryption".to_owned()));
+            }
+            _ => None,
+        };
+        let kept = sealed && opened.is_none();
+        let encrypt = encrypt.filter(|encrypt| !kept && encrypt.applies_to(request.index, request.diff_ids.len()));
+        Ok(Self { kept, opened, encrypt })
     }
-    if let Some(Action::Compress(method)) = expected_action
-        && let Some(blob) = under_another_name(job, request, method)?
-    {
-        return Ok(skipped(job, request, blob));
+
+    /// Whether other bytes arrive than leave.
+    fn changes(&self) -> bool {
+        self.opened.is_some() || self.encrypt.is_some()
+    }
+}
+
+fn layer(job: &Job<'_>, request: &LayerRequest<'_>, stop: &Stop) -> Result<Copied, Error> {
+    let seal = Seal::of(job, request)?;
+    if let Some(there) = already_there(job, request, &seal)? {
+        return Ok(there);
     }
     (job.progress)(Progress::Blob(moving(request)));
     let retry = job.destination.retry();
@@ -126,7 +165,7 @@ fn layer(job: &Job<'_>, request: &LayerRequest<'_>, stop: &Stop) -> Result<Copie
         // What a source does not give is not asked for again here: it tried itself. A destination did not: its requests for a layer
         // are all of one attempt.
         let stream = read(job, request, stop)?;
-        let error = match send(job, request, stream) {
+        let error = match send(job, request, &seal, stream) {
             Ok(copied) => {
                 (job.progress)(Progress::Copied(moving(request)));
                 return Ok(copied);
@@ -143,10 +182,38 @@ fn layer(job: &Job<'_>, request: &LayerRequest<'_>, stop: &Stop) -> Result<Copie
     }
 }
 
+/// The layer at the destination that need not be sent.
+fn already_there(job: &Job<'_>, request: &LayerRequest<'_>, seal: &Seal<'_>) -> Result<Option<Copied>, Error> {
+    let accepts = job.destination.accepts();
+    // What a store has says nothing of the blob that comes out of an encrypted one, and its layers are one upon the other.
+    if seal.changes() || (job.options.sealing.decrypt.is_some() && !job.destination.keeps_encrypted()) {
+        return Ok(None);
+    }
+    let told = LayerType::of(&request.blob.media_type);
+    let expected_action = if seal.kept {
+        Some(Action::Keep)
+    } else {
+        told.map(|told| plan::action(magic(told), accepts.layers, &job.options.compression))
+    };
+    // A layer that is to be changed on the way is another one than what could be there already, but for a destination that
+    // changes all of them alike.
+    if (expected_action == Some(Action::Keep) || accepts.layers == LayerForm::Decompress)
+        && let Some(blob) = job.destination.has_layer(request)?
+    {
+        return Ok(Some(skipped(job, request, blob)));
+    }
+    if let Some(Action::Compress(method)) = expected_action
+        && let Some(blob) = under_another_name(job, request, method)?
+    {
+        return Ok(Some(skipped(job, request, blob)));
+    }
+    Ok(None)
+}
+
 fn skipped(job: &Job<'_>, request: &LayerRequest<'_>, blob: Descriptor) -> Copied {
     (job.progress)(Progress::Skipped(moving(request)));
     let kind = LayerType::of(&blob.media_type);
-    Copied { blob, kind }
+    Copied { blob, kind, encrypted: false, annotations: None }
 }
 
 /// The blob at the destination that a layer was compressed into before, here or where it came from: compressing it again would give
@@ -167,33 +234,78 @@ fn under_another_name(job: &Job<'_>, request: &LayerRequest<'_>, method: Method)
 }
 
 /// One attempt to move a layer.
-fn send(job: &Job<'_>, request: &LayerRequest<'_>, mut stream: BlobStream<'_>) -> Result<Copied, Error> {
+fn send(job: &Job<'_>, request: &LayerRequest<'_>, seal: &Seal<'_>, stream: BlobStream<'_>) -> Result<Copied, Error> {
+    if seal.kept {
+        let id = job.destination.put_layer(request, stream)?;
+        return Ok(Copied { blob: described(request, id), kind: None, encrypted: false, annotations: None });
+    }
+    let Some(opened) = &seal.opened else { return transform(job, request, seal, stream) };
+    let mut plain = opened.decrypting(stream);
+    let copied = transform(job, request, seal, BlobStream::unknown(Box::new(&mut plain)))?;
+    let failed = |error: io::Error| Error::Sealed { digest: request.blob.digest.clone(), problem: error.to_string() };
+    plain.finish().map_err(failed)?;
+    let annotations = copied.annotations.or_else(|| Some(without_keys(&request.blob.annotations)));
+    Ok(Copied { annotations, ..copied })
+}
+
+/// Moves a layer that is not encrypted.
+fn transform(job: &Job<'_>, request: &LayerRequest<'_>, seal: &Seal<'_>, mut stream: BlobStream<'_>) -> Result<Copied, Error> {
     let accepts = job.destination.accepts();
     let failed = |source| Error::Stream { action: "reading", place: place(job, request), source };
     // The bytes decide, not what the media type says of them.
     let found = stream.compression().map_err(failed)?;
+    let put = |stream: BlobStream<'_>| put(job, request, seal, stream);
     match plan::action(found, accepts.layers, &job.options.compression) {
-        Action::Keep => {
-            let id = job.destination.put_layer(request, stream)?;
-            Ok(Copied { blob: described(request, id), kind: kind(found) })
-        }
-        Action::Decompress => {
-            let id = decompress(job, request, stream, |plain| job.destination.put_layer(request, plain))?;
-            Ok(Copied { blob: described(request, id), kind: Some(LayerType::Plain) })
-        }
+        Action::Keep => Ok(put(stream)?.copied(request, kind(found))),
+        Action::Decompress => Ok(decompress(job, request, stream, put)?.copied(request, Some(LayerType::Plain))),
         Action::Compress(method) => {
             let at_once = accepts.parallel.min(request.diff_ids.len());
             let put = |plain: BlobStream<'_>| {
                 let compressed = Compressing::new(Box::new(plain), method, at_once).map_err(failed)?;
-                job.destination.put_layer(request, BlobStream::unknown(Box::new(compressed)))
+                put(BlobStream::unknown(Box::new(compressed)))
             };
-            let id = if found == Compression::None { put(stream)? } else { decompress(job, request, stream, put)? };
+            let arrived = if found == Compression::None { put(stream)? } else { decompress(job, request, stream, put)? };
             let kind = if method.algorithm() == Algorithm::Gzip { LayerType::Gzip } else { LayerType::Zstd };
-            let blob = described(request, id);
-            job.source.learned(request, &blob, kind);
-            Ok(Copied { blob, kind: Some(kind) })
+            let copied = arrived.copied(request, Some(kind));
+            if !copied.encrypted {
+                job.source.learned(request, &copied.blob, kind);
+            }
+            Ok(copied)
         }
     }
+}
+
+/// A layer at the destination.
+struct Arrived {
+    id: BlobId,
+    /// The annotations that it has for being encrypted.
+    sealed: Option<BTreeMap<String, String>>,
+}
+
+impl Arrived {
+    fn copied(self, request: &LayerRequest<'_>, kind: Option<LayerType>) -> Copied {
+        let blob = described(request, self.id);
+        let encrypted = self.sealed.is_some();
+        let annotations = self.sealed.map(|sealed| {
+            let mut all = without_keys(&request.blob.annotations);
+            all.extend(sealed);
+            all
+        });
+        Copied { blob, kind, encrypted, annotations }
+    }
+}
+
+/// Hands the layer to the destination, encrypted if that is wanted.
+fn put(job: &Job<'_>, request: &LayerRequest<'_>, seal: &Seal<'_>, stream: BlobStream<'_>) -> Result<Arrived, Error> {
+    let Some(encrypt) = seal.encrypt else {
+        return Ok(Arrived { id: job.destination.put_layer(request, stream)?, sealed: None });
+    };
+    let failed = |problem: String| Error::Sealing { place: place(job, request), problem };
+    let key = LayerSecret::random().map_err(|error| failed(error.to_string()))?;
+    let mut sealing = key.encrypting(stream);
+    let id = job.destination.put_layer(request, BlobStream::unknown(Box::new(&mut sealing)))?;
+    let sealed = encrypt.wrap(&key, sealing.finish()).map_err(failed)?;
+    Ok(Arrived { id, sealed: Some(sealed) })
 }
 
 fn place(job: &Job<'_>, request: &LayerRequest<'_>) -> String {
@@ -226,8 +338,8 @@ fn decompress(
     job: &Job<'_>,
     request: &LayerRequest<'_>,
     stream: BlobStream<'_>,
-    put: impl FnOnce(BlobStream<'_>) -> Result<BlobId, Error>,
-) -> Result<BlobId, Error> {
+    put: impl FnOnce(BlobStream<'_>) -> Result<Arrived, Error>,
+) -> Result<Arrived, Error> {
     let failed = |source| Error::Stream { action: "decompressing", place: place(job, request), source };
     let (mut input, expected) = stream.into_unverified();
     let mut plain = Decompressor::new(&mut input).map_err(failed)?;
@@ -235,12 +347,12 @@ fn decompress(
         Some(diff_id) => BlobStream::diff(Box::new(&mut plain), diff_id.clone()),
         None => BlobStream::unknown(Box::new(&mut plain)),
     };
-    let id = put(stream)?;
+    let arrived = put(stream)?;
     let read = plain.finish().map_err(failed)?;
     if let Some(expected) = expected {
         blob::verify(&expected, &BlobId { digest: read.digest, size: read.size }).map_err(failed)?;
     }
-    Ok(id)
+    Ok(arrived)
 }
 
 /// What is read from it is what was compressed of its input.

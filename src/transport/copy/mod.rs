@@ -20,6 +20,7 @@ use containers_storage::{Digest, ImageId};
 use self::job::Job;
 pub use self::variants::Variants;
 use super::compression::Method;
+use super::encryption::Sealing;
 use super::{BlobId, Destination, Error, InIndex, RawManifest, Source, blob, trust};
 use crate::conf::Policy;
 use crate::conf::policy::Requirement;
@@ -87,6 +88,8 @@ pub struct CopyOptions<'a> {
     pub policy: &'a Policy,
     /// What becomes of signatures.
     pub signatures: Signatures<'a>,
+    /// What becomes of encryption.
+    pub sealing: Sealing<'a>,
 }
 
 /// What becomes of signatures.

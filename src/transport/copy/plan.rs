@@ -1,5 +1,7 @@
 //! What becomes of layers and documents on the way. Pure.
 
+use std::collections::BTreeMap;
+
 use containers_storage::Digest;
 use containers_storage::archive::Compression;
 
@@ -8,6 +10,7 @@ use crate::image::manifest::index::Index;
 use crate::image::manifest::{self, Descriptor, LayerType};
 use crate::image::{Format, ImageConfig, Manifest};
 use crate::transport::compression::{Algorithm, Method};
+use crate::transport::encryption::encrypted_type;
 use crate::transport::{Accepts, Error, LayerForm};
 
 /// What becomes of one layer.
@@ -61,13 +64,20 @@ pub(super) struct Copied {
     pub(super) blob: Descriptor,
     /// Its compression.
     pub(super) kind: Option<LayerType>,
+    /// Whether it was encrypted on its way.
+    pub(super) encrypted: bool,
+    /// Its annotations, where they are no longer those of the source.
+    pub(super) annotations: Option<BTreeMap<String, String>>,
 }
 
 /// The format of the manifest at the destination.
 pub(super) fn format(own: Format, options: &CopyOptions<'_>, accepts: &Accepts, destination: &str) -> Result<Format, Error> {
+    // Only OCI has media types for encrypted layers; who wants them gets it, as with the other tools.
+    let encrypts = options.sealing.encrypt.is_some() && accepts.formats.contains(&Format::Oci);
     let zstd = options.compression.method.is_some_and(|method| method.algorithm() == Algorithm::Zstd)
         && accepts.layers != LayerForm::Decompress;
-    let wanted = options.format.unwrap_or(if accepts.formats.contains(&own) { own } else { preferred(accepts) });
+    let format = if encrypts { Some(Format::Oci) } else { options.format };
+    let wanted = format.unwrap_or(if accepts.formats.contains(&own) { own } else { preferred(accepts) });
     if !accepts.formats.contains(&wanted) {
         let name = if wanted == Format::Oci { "OCI" } else { "Docker v2s2" };
         return Err(Error::Impossible(format!("{destination} does not take manifests in the format {name}")));
@@ -178,9 +188,9 @@ fn descriptor(copied: &Copied, original: &Descriptor, from: Format, to: Format) 
         let media_type = if changed { &copied.blob.media_type } else { &original.media_type };
         Problem::Layer(media_type.clone(), to)
     })?;
-    let annotations = original.annotations.clone();
+    let annotations = copied.annotations.clone().unwrap_or_else(|| original.annotations.clone());
     Ok(Descriptor {
-        media_type: media_type.to_owned(),
+        media_type: if copied.encrypted { encrypted_type(media_type) } else { media_type.to_owned() },
         annotations,
         digest: copied.blob.digest.clone(),
         size: copied.blob.size,
@@ -239,6 +249,7 @@ mod tests {
             compression: LayerCompression { method: algorithm.and_then(method), ..LayerCompression::default() },
             policy: &policy,
             signatures: crate::transport::copy::Signatures::default(),
+            sealing: crate::transport::encryption::Sealing::default(),
         };
         let accepts =
             |formats: &'static [Format]| Accepts { formats, layers: LayerForm::Compress, indexes: false, parallel: 1 };

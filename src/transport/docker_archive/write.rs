@@ -83,6 +83,10 @@ impl Destination for DockerArchive {
         Accepts { formats: &[Format::Docker], layers: LayerForm::Decompress, indexes: false, parallel: 1 }
     }
 
+    fn keeps_encrypted(&self) -> bool {
+        false
+    }
+
     fn has_layer(&self, layer: &LayerRequest<'_>) -> Result<Option<Descriptor>, Error> {
         let state = self.state();
         let there = layer.diff_id().and_then(|diff_id| Some((diff_id, state.layers.get(diff_id)?)));

@@ -147,6 +147,10 @@ impl Destination for StoreDestination<'_> {
         Accepts { formats: &[Format::Oci, Format::Docker], layers: LayerForm::Preserve, indexes: false, parallel }
     }
 
+    fn keeps_encrypted(&self) -> bool {
+        false
+    }
+
     fn has_layer(&self, layer: &LayerRequest<'_>) -> Result<Option<Descriptor>, Error> {
         let diff_ids = layer.diff_ids.get(..=layer.index).unwrap_or_default();
         Ok(self.existing(diff_ids)?.map(|_| layer.blob.clone()))

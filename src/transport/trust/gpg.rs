@@ -22,17 +22,22 @@ const STATUS: &str = "[GNUPG:] ";
 const BAD: [&str; 8] = ["BADSIG", "ERRSIG", "EXPSIG", "EXPKEYSIG", "REVKEYSIG", "NODATA", "FAILURE", "UNEXPECTED"];
 
 /// A directory of ours for the files of one call.
-struct Scratch(PathBuf);
+pub(in crate::transport) struct Scratch(PathBuf);
 
 impl Scratch {
-    fn create() -> io::Result<Self> {
+    pub(in crate::transport) fn create() -> io::Result<Self> {
         let random = getrandom::u64().map_err(io::Error::other)?;
         let path = std::env::temp_dir().join(format!("coracle-gpg-{random:016x}"));
         DirBuilder::new().mode(0o700).create(&path)?;
         Ok(Self(path))
     }
 
-    fn put(&self, name: &str, bytes: &[u8]) -> io::Result<PathBuf> {
+    /// Its path.
+    pub(in crate::transport) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub(in crate::transport) fn put(&self, name: &str, bytes: &[u8]) -> io::Result<PathBuf> {
         let path = self.0.join(name);
         OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?.write_all(bytes)?;
         Ok(path)
@@ -100,7 +105,7 @@ pub(super) fn has_key(name: &str) -> Result<(), String> {
 }
 
 /// What it says for people, at last.
-fn words(said: &str) -> String {
+pub(in crate::transport) fn words(said: &str) -> String {
     said.lines().rfind(|line| !line.starts_with(STATUS)).unwrap_or("it said nothing").to_owned()
 }
 
@@ -153,7 +158,7 @@ fn running_agent() -> Option<rustix::process::Pid> {
 }
 
 /// What the program writes to stdout and stderr, and whether it succeeded. More than a signature may have is an error.
-fn run(mut command: Command, input: &[u8]) -> io::Result<(Vec<u8>, String, bool)> {
+pub(in crate::transport) fn run(mut command: Command, input: &[u8]) -> io::Result<(Vec<u8>, String, bool)> {
     let stdin = if input.is_empty() { Stdio::null() } else { Stdio::piped() };
     let mut child = command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let (to, out, err) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
@@ -192,7 +197,7 @@ fn end(child: &mut Child) {
     let _ = child.wait();
 }
 
-fn program(name: &str) -> Option<PathBuf> {
+pub(in crate::transport) fn program(name: &str) -> Option<PathBuf> {
     DIRECTORIES.iter().map(|dir| Path::new(dir).join(name)).find(|path| path.is_file())
 }
 

@@ -8,7 +8,7 @@
 //! Invariant: what is decided is decided about the bytes of the manifest that is copied: a signature counts only if it names their
 //! digest (known attacks A109). A failure to verify is never success.
 
-mod gpg;
+pub(super) mod gpg;
 mod identity;
 mod sigstore;
 
