@@ -41,6 +41,7 @@ pub mod spec;
 pub mod ssh;
 pub mod streams;
 pub mod users;
+mod volume_tree;
 
 use std::io;
 use std::path::PathBuf;
