@@ -10,9 +10,9 @@ use containers_storage::selinux::{self, Context};
 use rustix::fs::XattrFlags;
 use rustix::io::Errno;
 
+use super::Error;
 use super::mount_args::Relabel;
 use super::volume_tree::{self, DEPTH_LIMIT};
-use super::Error;
 
 /// What else keeps its label, as with Buildah; what is below may get others.
 const KEPT: &[&str] = &["/etc/passwd", "/etc/pki", "/etc/shadow"];

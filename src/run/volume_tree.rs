@@ -39,11 +39,7 @@ pub(super) fn path_of(handle: BorrowedFd<'_>) -> String {
 
 /// Calls `change` with a handle on each thing in the tree, `depth` directories deep at most. What is below comes first: a walk that was
 /// interrupted is begun anew by the next one, which looks at all.
-pub(super) fn walk(
-    handle: BorrowedFd<'_>,
-    depth: usize,
-    change: &dyn Fn(BorrowedFd<'_>) -> io::Result<()>,
-) -> io::Result<()> {
+pub(super) fn walk(handle: BorrowedFd<'_>, depth: usize, change: &dyn Fn(BorrowedFd<'_>) -> io::Result<()>) -> io::Result<()> {
     let depth = depth.checked_sub(1).ok_or(Errno::LOOP)?;
     let stat = rustix::fs::fstat(handle)?;
     if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
