@@ -31,6 +31,7 @@ pub mod network;
 mod network_program;
 pub mod oci;
 mod ownership;
+mod program;
 mod relabel;
 pub mod seccomp;
 pub mod secrets;

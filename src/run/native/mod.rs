@@ -50,6 +50,7 @@ pub(super) use targets::Shape;
 use super::etc_files::ExtraFile;
 use super::hooks::Runner;
 use super::network_program::Service;
+use super::ssh::Socket;
 use super::{Error, RootChange, Status};
 use crate::sys::seccomp::Instruction;
 
@@ -71,6 +72,7 @@ pub(super) struct Job<'a> {
     /// Sources of binds that were found below a directory handle, by target.
     pub sources: Vec<(PathBuf, OwnedFd)>,
     pub files: Vec<ExtraFile>,
+    pub sockets: Vec<Socket>,
     pub filter: Option<Vec<Instruction>>,
     pub root_change: RootChange,
     /// `Request::guards`
@@ -83,8 +85,8 @@ pub(super) struct Job<'a> {
     pub output: [BorrowedFd<'a>; 2],
     /// Files through which the process joins its control groups.
     pub groups: Vec<OwnedFd>,
-    /// A child of this process that is none of the container's.
-    pub guardian: Option<Pid>,
+    /// Children of this process that are none of the container's.
+    pub servants: Vec<Pid>,
     /// Run around the command.
     pub hooks: Option<&'a Runner<'a>>,
     /// Connects the network namespace that it is given; what it answers with ends the service when dropped.
@@ -134,7 +136,8 @@ pub(super) fn execute(job: Job<'_>, made: &mut Placeholders) -> Result<Status, E
     let Some(process) = job.spec.process() else { return Err(Error::Request("the specification has no process".into())) };
     let plan = match job.ground {
         Ground::Mounts => {
-            let plan = plan((job.rootfs.as_fd(), job.guards), job.spec, &job.sources, job.files.clone())?;
+            let (files, sockets) = (job.files.clone(), job.sockets.clone());
+            let plan = plan((job.rootfs.as_fd(), job.guards), job.spec, &job.sources, files, sockets)?;
             refuse_links(job.rootfs, &plan)?;
             make_targets(job.rootfs, &plan, made)?;
             plan
@@ -151,7 +154,7 @@ pub(super) fn execute(job: Job<'_>, made: &mut Placeholders) -> Result<Status, E
     }
     let (started, service) = start::start(&job, &plan, process, &signals)?;
     let status = watch(started.pid, &signals, started.console, started.output);
-    let spare: Vec<Pid> = service.iter().map(Service::pid).chain(job.guardian).collect();
+    let spare: Vec<Pid> = service.iter().map(Service::pid).chain(job.servants.iter().copied()).collect();
     if pid_is_shared {
         end_leftovers(&spare);
     }
