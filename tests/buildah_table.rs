@@ -83,7 +83,9 @@ fn shows_default(flag: &Arg, default: &str) -> bool {
     let help = flag.get_long_help().or(flag.get_help()).map(ToString::to_string).unwrap_or_default();
     let said = help.split_once("default: ").map(|(_, rest)| rest.split([')', ',', ';']).next().unwrap_or_default());
     // `inspect --type` is a container's unless there is none: then it goes on.
-    own == [default] || said == Some(default) || (default == "container" && said == Some("whichever is found"))
+    // `build` takes as many stages at a time as there are processors, where Buildah takes one.
+    let others = [("container", "whichever is found"), ("1", "the number of processors")];
+    own == [default] || said == Some(default) || others.iter().any(|(theirs, ours)| default == *theirs && said == Some(*ours))
 }
 
 /// How our flag differs from the table's letter, kind or default.

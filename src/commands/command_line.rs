@@ -257,7 +257,7 @@ fn push_flag(flag: &Arg, value: Option<OsString>, sorted: &mut Sorted) -> Result
         }
         (_, Some(value)) if flag.get_value_delimiter().is_some() => {
             for item in split_list(flag, &value)? {
-                push(Some(OsStr::new(&item)));
+                push(Some(&item));
             }
         }
         (_, value) => push(value.as_deref()),
@@ -307,9 +307,11 @@ fn spelling(flag: &Arg) -> String {
     }
 }
 
-fn split_list(flag: &Arg, value: &OsStr) -> Result<Vec<String>, CommandError> {
-    let value = value.to_string_lossy();
-    csv::record(&value)
+/// The items of a list. A value that is no text is one item, since it can only be a path.
+fn split_list(flag: &Arg, value: &OsStr) -> Result<Vec<OsString>, CommandError> {
+    let Some(value) = value.to_str() else { return Ok(vec![value.to_os_string()]) };
+    csv::record(value)
+        .map(|items| items.into_iter().map(OsString::from).collect())
         .map_err(|reason| CommandError::usage(format!("invalid argument {value:?} for \"{}\" flag: {reason}", spelling(flag))))
 }
 

@@ -4,6 +4,8 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use containers_storage::{Digest, ImageId};
+
 use super::access::{self, EncryptArgs, RegistryArgs, RetryArgs};
 use super::from::{format, write_id};
 use super::progress;
@@ -323,14 +325,28 @@ fn add_file(word: &str) -> Result<(PathBuf, PathBuf), CommandError> {
 
 /// The document of `--metadata-file`, with the members that `build` tools agree on.
 fn metadata(outcome: &Outcome) -> String {
-    let digest = outcome.digest.to_string();
+    let manifest = Described { digest: &outcome.digest, media_type: &outcome.media_type, size: outcome.manifest_size };
+    description(&outcome.id, &manifest, outcome.name.as_deref())
+}
+
+/// A manifest, as a descriptor has it.
+pub(super) struct Described<'m> {
+    pub(super) digest: &'m Digest,
+    pub(super) media_type: &'m str,
+    /// In bytes.
+    pub(super) size: u64,
+}
+
+/// The same for any image.
+pub(super) fn description(id: &ImageId, manifest: &Described<'_>, name: Option<&str>) -> String {
+    let digest = manifest.digest.to_string();
     let mut document = serde_json::json!({
-        "containerimage.config.digest": format!("sha256:{}", outcome.id),
-        "containerimage.descriptor": {"mediaType": outcome.media_type, "digest": digest, "size": outcome.manifest_size},
+        "containerimage.config.digest": format!("sha256:{id}"),
+        "containerimage.descriptor": {"mediaType": manifest.media_type, "digest": digest, "size": manifest.size},
         "containerimage.digest": digest,
     });
-    if let (Some(name), Some(members)) = (&outcome.name, document.as_object_mut()) {
-        members.insert("image.name".to_owned(), name.clone().into());
+    if let (Some(name), Some(members)) = (name, document.as_object_mut()) {
+        members.insert("image.name".to_owned(), name.into());
     }
     document.to_string()
 }

@@ -23,6 +23,8 @@ pub struct CommandError {
     kind: Kind,
     hints: Vec<String>,
     status: u8,
+    /// The part of a file that is to blame, several lines that can be printed as they are.
+    excerpt: Option<String>,
 }
 
 #[derive(Debug)]
@@ -42,22 +44,22 @@ enum Kind {
 impl CommandError {
     /// A wrong command line, in words.
     pub fn usage(text: impl Into<String>) -> Self {
-        Self { kind: Kind::Usage(text.into()), hints: Vec::new(), status: FAILURE }
+        Self { kind: Kind::Usage(text.into()), hints: Vec::new(), status: FAILURE, excerpt: None }
     }
 
     /// Leave with `status` and print nothing.
     pub fn status(status: u8) -> Self {
-        Self { kind: Kind::Status(status), hints: Vec::new(), status: FAILURE }
+        Self { kind: Kind::Status(status), hints: Vec::new(), status: FAILURE, excerpt: None }
     }
 
     /// Several failures of one command that went on after each, printed as Buildah's `rmi` does.
     pub fn several(errors: Vec<CommandError>) -> Self {
-        Self { kind: Kind::Several(errors), hints: Vec::new(), status: FAILURE }
+        Self { kind: Kind::Several(errors), hints: Vec::new(), status: FAILURE, excerpt: None }
     }
 
     /// The reader of stdout went away.
     pub(super) fn broken_pipe() -> Self {
-        Self { kind: Kind::BrokenPipe, hints: Vec::new(), status: FAILURE }
+        Self { kind: Kind::BrokenPipe, hints: Vec::new(), status: FAILURE, excerpt: None }
     }
 
     /// Adds a hint, if there is one.
@@ -74,6 +76,18 @@ impl CommandError {
         self
     }
 
+    /// Shows these lines below the error: the part of a file that is to blame. They must be escaped.
+    #[must_use]
+    pub fn showing(mut self, excerpt: Option<String>) -> Self {
+        self.excerpt = excerpt;
+        self
+    }
+
+    /// The part of a file that is to blame.
+    pub fn excerpt(&self) -> Option<&str> {
+        self.excerpt.as_deref()
+    }
+
     /// Says what was being done when this happened.
     #[must_use]
     pub fn context(self, doing: impl Into<String>) -> Self {
@@ -81,8 +95,9 @@ impl CommandError {
         match self.kind {
             Kind::BrokenPipe | Kind::Status(_) => self,
             kind => {
-                let inner = Self { kind, hints: Vec::new(), status: FAILURE };
-                Self { kind: Kind::Usage(format!("{}: {}", doing.into(), inner.text())), hints, status: self.status }
+                let inner = Self { kind, hints: Vec::new(), status: FAILURE, excerpt: None };
+                let kind = Kind::Usage(format!("{}: {}", doing.into(), inner.text()));
+                Self { kind, hints, status: self.status, excerpt: self.excerpt }
             }
         }
     }
@@ -151,7 +166,7 @@ impl CommandError {
 
 impl<E: Error + Send + Sync + 'static> From<E> for CommandError {
     fn from(error: E) -> Self {
-        Self { kind: Kind::Failed(Box::new(error)), hints: Vec::new(), status: FAILURE }
+        Self { kind: Kind::Failed(Box::new(error)), hints: Vec::new(), status: FAILURE, excerpt: None }
     }
 }
 

@@ -6,13 +6,13 @@ use std::process::ExitCode;
 use super::access::{DecryptArgs, Images, RegistryArgs, RetryArgs};
 use super::info::note_driver;
 use super::platform::PlatformArgs;
+use super::pull_policy::PullArgs;
 use super::run_environment::{RunEnvironmentArgs, containers_conf};
 use super::user_namespace::UserNamespaceArgs;
 use super::{CommandError, Context, Ui, args};
 use crate::container::fetch;
 use crate::container::from;
 use crate::container::on_build;
-use crate::container::pull::PullPolicy;
 use crate::image::Format;
 
 /// Make a working container from an image
@@ -40,17 +40,8 @@ pub(crate) struct FromArgs {
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
 
-    /// When to ask a registry: missing, never, newer or always, which no value means, too (default: missing)
-    #[arg(long, value_name = "POLICY", num_args = 0..=1, require_equals = true, default_missing_value = "always")]
-    pull: Option<String>,
-
-    /// The same as --pull=always
-    #[arg(long, hide = true)]
-    pull_always: bool,
-
-    /// The same as --pull=never
-    #[arg(long, hide = true)]
-    pull_never: bool,
+    #[command(flatten)]
+    pull: PullArgs,
 
     /// Be quiet about progress
     #[arg(short, long)]
@@ -97,7 +88,7 @@ pub(crate) fn from(ctx: &Context, ui: &mut Ui, args: &FromArgs) -> Result<ExitCo
     // Said once, with the first container of a store; `info` says it again.
     let is_first = !store.containers_dir().exists();
     let network = args.registry.network(ctx, &args.retries.or(&conf))?;
-    let policy = pull_policy(args)?;
+    let policy = args.pull.resolve()?;
     wish.warning.into_iter().for_each(|warning| ui.note(format!("warning: {warning}")));
     let images = Images::new(ctx, wish.platform, args.quiet.into(), network.clone())?.with_keys(&args.decryption)?;
     let outcome = from::from(store, &options, &images.fetch(policy))?;
@@ -137,14 +128,4 @@ pub(super) fn format(ctx: &Context, given: Option<&str>) -> Result<Format, Comma
 /// Files with an ID end without a newline: scripts read them whole.
 pub(super) fn write_id(path: &std::path::Path, id: &str) -> Result<(), CommandError> {
     std::fs::write(path, id).map_err(|error| CommandError::from(error).context(format!("writing {path:?}")))
-}
-
-fn pull_policy(args: &FromArgs) -> Result<PullPolicy, CommandError> {
-    match (args.pull.as_deref(), args.pull_always, args.pull_never) {
-        (None, false, false) => Ok(PullPolicy::Missing),
-        (Some(word), false, false) => Ok(word.parse()?),
-        (None, true, false) => Ok(PullPolicy::Always),
-        (None, false, true) => Ok(PullPolicy::Never),
-        _ => Err(CommandError::usage("can only set one of 'pull' or 'pull-always' or 'pull-never'")),
-    }
 }

@@ -72,7 +72,13 @@ impl Refusal {
 
 /// The topics of the table and what is said about each.
 pub const TOPICS: &[(&str, Refusal)] = &[
-    ("build", coming("it builds no Dockerfile yet")),
+    (
+        "all-platforms",
+        coming("it does not look up the platforms of base images yet; name those that are wanted with --platform"),
+    ),
+    ("build-cache", coming("steps are kept in the store only and not sent elsewhere yet")),
+    ("save-stages", coming("stages before the last are not kept as images of their own yet; build one with --target")),
+    ("source-policy", coming("it reads no source policies yet; name images by their digests")),
     ("sbom", coming("it runs no scanner yet; a file that a scanner wrote can be added with copy")),
     (
         "cw",
@@ -183,7 +189,7 @@ mod tests {
     #[test]
     fn refusals_say_why_and_what_to_do() {
         let text = |refusal: Option<Refusal>| refusal.map(|refusal| refusal.error("it").text()).unwrap_or_default();
-        assert!(text(verb("build")).starts_with("it is not available in this version of coracle: it builds no Dockerfile"));
+        assert!(text(flag("build", "cache-to")).starts_with("it is not available in this version of coracle: steps are kept"));
         assert!(text(flag("commit", "cw")).starts_with("it is not part of coracle: "));
         assert!(verb("source").is_some_and(|refusal| !refusal.error("source").hints().is_empty()));
         assert_eq!((verb("frobnicate"), flag("commit", "frobnicate"), short_flag("commit", 'Z')), (None, None, None));

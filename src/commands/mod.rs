@@ -28,6 +28,7 @@ mod template_table;
 pub mod ui;
 mod verbs;
 
+mod build;
 mod check;
 mod choice;
 mod commit;
@@ -52,6 +53,7 @@ mod password;
 mod platform;
 mod prune;
 mod pull;
+mod pull_policy;
 mod push;
 mod rename;
 mod rm;

@@ -54,6 +54,21 @@ impl PlatformArgs {
     }
 }
 
+impl PlatformArgs {
+    /// All platforms that were asked for, each once; none for this machine.
+    pub(super) fn all(&self) -> Result<Vec<Platform>, CommandError> {
+        let mut all: Vec<Platform> = Vec::new();
+        for word in &self.platform {
+            let one = Self { platform: vec![word.clone()], ..self.clone() }.resolve()?;
+            all.extend(one.platform.filter(|platform| !all.contains(platform)));
+        }
+        if self.platform.is_empty() {
+            all.extend(self.resolve()?.platform);
+        }
+        Ok(all)
+    }
+}
+
 /// `OS/ARCH[/VARIANT]`, or `local` for this machine.
 fn parse(word: &str, machine: Platform) -> Result<Platform, CommandError> {
     if word == "local" {

@@ -208,7 +208,7 @@ fn confinement(ctx: &Context, args: &RunArgs) -> Result<Confinement, CommandErro
 }
 
 /// What mounts.conf lists, or the file in its place.
-fn subscriptions(ctx: &Context) -> Result<Vec<Subscription>, CommandError> {
+pub(super) fn subscriptions(ctx: &Context) -> Result<Vec<Subscription>, CommandError> {
     let environment = conf_environment(ctx, ctx.store()?.conf().rootless);
     Ok(conf::mounts::load(&environment, ctx.global().default_mounts_file.as_deref())?)
 }

@@ -23,7 +23,7 @@ use crate::run::{capabilities, security};
 
 /// What later runs of the container get.
 #[derive(Debug, Clone, Default, clap::Args)]
-#[command(next_help_heading = "Flags for later runs")]
+#[command(next_help_heading = "Flags for runs")]
 pub(super) struct RunEnvironmentArgs {
     #[command(flatten)]
     capabilities: CapabilityArgs,
@@ -204,6 +204,22 @@ fn hooks_dirs(given: &[PathBuf], conf: &ContainersConf) -> Result<Vec<String>, C
 }
 
 impl RunEnvironmentArgs {
+    /// The value of `--network`.
+    pub(super) fn network(&self) -> Option<&str> {
+        self.namespaces.network.as_deref()
+    }
+
+    /// Whether `--add-host` was given.
+    pub(super) fn adds_hosts(&self) -> bool {
+        !self.add_host.is_empty()
+    }
+
+    /// The first flag about DNS that was given.
+    pub(super) fn dns_flag(&self) -> Option<&'static str> {
+        let flags = [("dns", &self.dns), ("dns-option", &self.dns_option), ("dns-search", &self.dns_search)];
+        flags.into_iter().find(|(_, words)| !words.is_empty()).map(|(flag, _)| flag)
+    }
+
     fn check_dns(&self) -> Result<(), CommandError> {
         if !self.dns.iter().any(|server| server.eq_ignore_ascii_case("none")) {
             return Ok(());

@@ -117,6 +117,22 @@ impl Ui {
         let _ = io::stderr().write_all(text.as_bytes());
     }
 
+    /// Standard output as a file, for data of any length. What was written before is handed over first.
+    pub(super) fn handle(&mut self) -> Result<std::fs::File, CommandError> {
+        use std::os::fd::AsFd as _;
+        if crate::sys::stdio::stdout_was_closed() {
+            return Err(write_error(io::Error::from_raw_os_error(libc::EBADF)));
+        }
+        if self.stdout_is_terminal() {
+            return Err(CommandError::usage(
+                "an archive is not written to a terminal: redirect standard output, or name a file",
+            ));
+        }
+        self.finish()?;
+        let own = io::stdout().as_fd().try_clone_to_owned().map_err(write_error)?;
+        Ok(std::fs::File::from(own))
+    }
+
     /// Whether stdout is a terminal.
     pub fn stdout_is_terminal(&self) -> bool {
         io::stdout().is_terminal()
@@ -135,6 +151,7 @@ impl Ui {
         let _ = self.out.flush();
         let hints = error.hints();
         let mut text = format!("Error: {}\n", error.text());
+        text.push_str(error.excerpt().unwrap_or_default());
         if !hints.is_empty() {
             // A list of failures ends with an empty line, which would tear the hints off.
             text.truncate(text.trim_end().len());

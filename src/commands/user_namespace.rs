@@ -11,7 +11,7 @@ use crate::userns::subid;
 
 /// The user namespace of later runs.
 #[derive(Debug, Clone, Default, clap::Args)]
-#[command(next_help_heading = "Flags for later runs")]
+#[command(next_help_heading = "Flags for runs")]
 pub(super) struct UserNamespaceArgs {
     /// User namespace: host, private, auto or keep-id for one with owners of its own, or the path of one
     #[arg(long, value_name = "NAMESPACE")]

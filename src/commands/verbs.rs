@@ -8,8 +8,8 @@ use clap::{ArgMatches, Args, FromArgMatches};
 
 use super::{CommandError, Context, Ui};
 use super::{
-    check, commit, completion, config, containers, copy, diff, from, help, images, info, inspect, login, logout, manifest,
-    mount, prune, pull, push, rename, rm, rmi, run, tag, umount, unshare, version,
+    build, check, commit, completion, config, containers, copy, diff, from, help, images, info, inspect, login, logout,
+    manifest, mount, prune, pull, push, rename, rm, rmi, run, tag, umount, unshare, version,
 };
 
 /// The heading under which `--help` lists a verb.
@@ -108,6 +108,7 @@ macro_rules! verb {
 
 /// All verbs, in the order of `--help`.
 pub static VERBS: &[Verb] = &[
+    verb!("build" ["bud", "build-using-dockerfile"], Image, Mixed, "[CONTEXT]", build::BuildArgs => build::build),
     verb!("images", Image, FlagsFirst, "[IMAGE]", images::ImagesArgs => images::images),
     verb!("inspect", Image, FlagsFirst, "CONTAINER|IMAGE", inspect::InspectArgs => inspect::inspect),
     verb!("diff", Image, FlagsFirst, "CONTAINER|IMAGE", diff::DiffArgs => diff::diff),

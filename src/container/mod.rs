@@ -9,6 +9,7 @@ pub mod commit;
 pub mod config;
 pub mod copy;
 pub mod diff;
+pub mod export;
 pub mod fetch;
 pub mod find_image;
 pub mod from;

@@ -31,7 +31,6 @@ pub mod network;
 mod network_program;
 pub mod oci;
 mod ownership;
-mod program;
 mod relabel;
 pub mod seccomp;
 pub mod secrets;
@@ -42,7 +41,6 @@ pub mod spec;
 pub mod ssh;
 pub mod streams;
 pub mod users;
-mod volume_tree;
 
 use std::io;
 use std::path::PathBuf;

@@ -90,6 +90,7 @@
 //! | A127 | other_users: `locks_are_files_and_not_links` |
 //! | A143–A146 | output; registry_bytes: `words_of_a_server_…`, also A147 |
 
+mod build_contexts;
 mod chroot;
 #[path = "../harness/mod.rs"]
 mod harness;

@@ -1,6 +1,10 @@
 //! The verbs through the binary, one module each: stdout, stderr and status as a user sees them.
 
 mod bad_input;
+mod build_contexts;
+mod build_files;
+mod build_flags;
+mod build_outputs;
 mod commit;
 mod completion;
 mod config;

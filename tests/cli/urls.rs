@@ -188,14 +188,14 @@ fn a_server_of_ones_own_authority_is_trusted_where_that_is_said() {
     assert_eq!(stat(&env, &container, "verified"), stat(&env, &container, "unverified"));
 }
 
-/// Python's web server with git's own program behind it.
-struct Git {
+/// Python's web server on the working directory, with git's own program behind `/cgi-bin/git` for what is in `repos`.
+pub(super) struct Git {
     child: Child,
-    port: u16,
+    pub(super) port: u16,
 }
 
 impl Git {
-    fn start(env: &TestEnv) -> Self {
+    pub(super) fn start(env: &TestEnv) -> Self {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = listener.local_addr().expect("its port").port();
         drop(listener);

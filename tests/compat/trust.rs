@@ -68,7 +68,8 @@ fn the_same_images_are_trusted() {
         return;
     }
     let env = TestEnv::new();
-    env.small_image();
+    env.write("f", "content\n");
+    env.shell("c=$(coracle from scratch); coracle copy -q $c f /f; coracle commit -q --rm $c one >/dev/null").success();
     for (at, policy) in policies().iter().enumerate() {
         let text = format!(r#"{{"default":[{{"type":"reject"}}],"transports":{{"dir":{{"":{policy}}}}}}}"#);
         env.write(&format!("policy{at}"), text.replace("PWD", &env.work().display().to_string()));
@@ -137,7 +138,8 @@ fn the_same_images_of_a_registry_are_trusted() {
         return;
     }
     let (env, registry) = (TestEnv::new(), Registry::plain());
-    env.small_image();
+    env.write("f", "content\n");
+    env.shell("c=$(coracle from scratch); coracle copy -q $c f /f; coracle commit -q --rm $c one >/dev/null").success();
     for (at, policy) in registry_policies().iter().enumerate() {
         let text = format!(r#"{{"default":[{{"type":"reject"}}],"transports":{{"docker":{policy}}}}}"#);
         let text = text.replace("PWD", &env.work().display().to_string()).replace("REG", &registry.host());

@@ -1,0 +1,223 @@
+//! `coracle build`: an image from a Dockerfile.
+//!
+//! ```text
+//! flags ─▶ groups (one file each) ─▶ build::Options ─▶ build::build ─ Event ─▶ report
+//! operand, -f, --build-context ─▶ build::context::prepare ─▶ Inputs
+//! ```
+
+mod answer;
+mod image;
+mod input;
+mod layering;
+mod output;
+mod processes;
+mod report;
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::process::ExitCode;
+
+use containers_storage::Digest;
+
+use self::output::Destination;
+use self::report::{Reporter, Style};
+use super::access::{DecryptArgs, Images, RegistryArgs, RetryArgs};
+use super::commit::{Described, description};
+use super::error::FAILURE;
+use super::from::write_id;
+use super::platform::PlatformArgs;
+use super::pull_policy::PullArgs;
+use super::run_environment::containers_conf;
+use super::{CommandError, Context, Ui, args};
+use crate::build::context::{self, Request};
+use crate::build::{self, Options};
+use crate::container::export;
+use crate::container::{fetch, find_image};
+use crate::dockerfile;
+use crate::image::manifest::Document;
+use crate::transport::copy::Platform;
+
+/// Build an image from a Dockerfile
+///
+/// The context is a directory, a tar archive (- for one on standard input), or the address of an archive or of a git repository
+/// (https://....git[#REF[:DIR]]). Without -f its Containerfile or Dockerfile is built. Prints the image's ID after the progress.
+#[derive(Debug, clap::Args)]
+pub(crate) struct BuildArgs {
+    /// Context
+    #[arg(value_name = "CONTEXT")]
+    operands: Vec<OsString>,
+
+    #[command(flatten)]
+    input: input::InputArgs,
+
+    #[command(flatten)]
+    image: image::ImageArgs,
+
+    /// Write the files of the image, too: DIR, type=local,dest=DIR, type=tar,dest=FILE, or - for a tar archive (can be repeated)
+    #[arg(short, long, value_name = "OUTPUT")]
+    output: Vec<String>,
+
+    #[command(flatten)]
+    answer: answer::AnswerArgs,
+
+    #[command(flatten)]
+    platform: PlatformArgs,
+
+    #[command(flatten)]
+    pull: PullArgs,
+
+    #[command(flatten)]
+    registry: RegistryArgs,
+
+    #[command(flatten)]
+    retries: RetryArgs,
+
+    #[command(flatten)]
+    decryption: DecryptArgs,
+
+    #[command(flatten)]
+    layering: layering::LayeringArgs,
+
+    #[command(flatten)]
+    processes: processes::ProcessArgs,
+
+    /// Accepted for scripts: layers in the store are never compressed (default: true)
+    #[arg(short = 'D', long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    disable_compression: Option<bool>,
+}
+
+/// What is the same for all platforms.
+struct Job<'j> {
+    ctx: &'j Context,
+    args: &'j BuildArgs,
+    options: Options<'j>,
+    outputs: &'j [Destination],
+    style: Style,
+}
+
+pub(crate) fn build(ctx: &Context, ui: &mut Ui, args: &BuildArgs) -> Result<ExitCode, CommandError> {
+    args::at_most(1, &args.operands)?;
+    let platforms = args.platform.all()?;
+    args.answer.check(platforms.len())?;
+    let outputs: Vec<Destination> = args.output.iter().map(|word| output::parse(word)).collect::<Result<_, _>>()?;
+    let style = if outputs.contains(&Destination::Stdout) { Style::Quiet } else { args.answer.style()? };
+    let (selection, image, layering) = (args.input.selection(ctx)?, args.image.resolve(ctx)?, args.layering.resolve(ctx)?);
+    let policy = args.pull.resolve()?;
+    let conf = containers_conf(ctx, ctx.store()?.conf().rootless)?;
+    let run = args.processes.resolve(ctx, &conf)?;
+    let network = args.registry.network(ctx, &args.retries.or(&conf))?;
+    let temp_dir = ctx.temp_dir();
+    let fetch = fetch::Options { network: &network, checksum: None, temp_dir: &temp_dir };
+    let inputs = context::prepare(&Request {
+        operand: args.operands.first().cloned(),
+        files: &args.input.files(),
+        ignore_file: args::given(&args.input.ignorefile),
+        named: &args.input.contexts()?,
+        cpp_flags: &args.input.cpp_flags(ctx)?,
+        fetch: &fetch,
+    })?;
+    inputs.warnings.iter().for_each(|warning| ui.note(format!("warning: {warning}")));
+    args.answer.begin_log()?;
+    let several = platforms.len() > 1;
+    let platforms = if platforms.is_empty() { vec![None] } else { platforms.into_iter().map(Some).collect() };
+    for platform in platforms {
+        let images =
+            Images::new(ctx, platform.clone(), (style == Style::Quiet).into(), network.clone())?.with_keys(&args.decryption)?;
+        let mut options = Options {
+            texts: inputs.texts.clone(),
+            context: &inputs.context,
+            named_contexts: &inputs.named,
+            selection: selection.clone(),
+            layering: layering.clone(),
+            image: image.clone(),
+            run: run.clone(),
+            fetch: images.fetch(policy),
+        };
+        options.selection.platform.clone_from(&platform);
+        let job = Job { ctx, args, options, outputs: &outputs, style };
+        job.one(ui, platform.as_ref().filter(|_| several))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Job<'_> {
+    /// Builds one image; `platform` is what it is for, if there are several.
+    fn one(&self, ui: &mut Ui, platform: Option<&Platform>) -> Result<(), CommandError> {
+        let wanted = self.options.selection.platform.clone().unwrap_or_else(Platform::of_this_machine);
+        let redirected = self.args.answer.redirect(ui, &wanted)?;
+        let done = self.build(ui, platform).and_then(|id| self.hand_over(ui, &id));
+        if let Some(redirected) = redirected {
+            redirected.end(ui)?;
+        }
+        done
+    }
+
+    fn build(&self, ui: &mut Ui, platform: Option<&Platform>) -> Result<String, CommandError> {
+        let hides_ids = self.args.answer.writes_id();
+        let mut reporter = Reporter { ui, style: self.style, platform: platform.cloned(), hides_ids, failure: None };
+        let outcome = build::build(self.ctx.store()?, &self.options, &mut |event| reporter.tell(&event));
+        match (outcome, reporter.failure) {
+            (Err(error), _) => Err(self.failed(error)),
+            (Ok(_), Some(failure)) => Err(failure),
+            (Ok(outcome), None) => Ok(outcome.image.to_string()),
+        }
+    }
+
+    /// Says where in its file the reason of a failure stands, and what may help.
+    fn failed(&self, error: build::Error) -> CommandError {
+        let place = error.span().and_then(|span| {
+            let text = self.options.texts.get(span.file)?;
+            Some(dockerfile::render::render(&text.name, &text.text, span))
+        });
+        let (status, hint) = (error.exit_status().unwrap_or(FAILURE), error.hint());
+        let failure = CommandError::from(error).with_status(status).hinting(hint).showing(place);
+        let wanted = self.options.selection.platform.as_ref();
+        let is_foreign = wanted.is_some_and(|platform| platform.architecture != Platform::of_this_machine().architecture);
+        let hint = (is_foreign && failure.errno() == Some(libc::ENOEXEC)).then(|| {
+            "programs of another processor run where the kernel has a binfmt_misc handler for them (package qemu-user-static)"
+        });
+        failure.hinting(hint.map(str::to_owned))
+    }
+
+    /// Writes what was asked for beside the image, and its ID.
+    fn hand_over(&self, ui: &mut Ui, id: &str) -> Result<(), CommandError> {
+        for destination in self.outputs {
+            self.export(ui, id, destination)?;
+        }
+        if let Some(path) = self.args.answer.metadata_file() {
+            write_id(path, &self.description(id)?)?;
+        }
+        self.args.answer.write_id(id)?;
+        if self.outputs.contains(&Destination::Stdout) || self.args.answer.writes_id() {
+            return Ok(());
+        }
+        ui.data(id)
+    }
+
+    /// The document of `--metadata-file`.
+    fn description(&self, id: &str) -> Result<String, CommandError> {
+        let (store, machine) = (self.ctx.store()?, Platform::of_this_machine());
+        let found = find_image::find_one(store, self.ctx.registries()?, id, &machine)?;
+        let manifest = store.image_data(&found.image, "manifest")?;
+        let media_type = match Document::parse(&manifest, None)? {
+            Document::Image(manifest) => manifest.media_type().to_owned(),
+            Document::Index(_) => String::new(),
+        };
+        let described = Described { digest: &Digest::of(&manifest), media_type: &media_type, size: manifest.len() as u64 };
+        Ok(description(&found.id, &described, found.image.names.first().map(String::as_str)))
+    }
+
+    fn export(&self, ui: &mut Ui, id: &str, destination: &Destination) -> Result<(), CommandError> {
+        let (store, registries) = (self.ctx.store()?, self.ctx.registries()?);
+        let writing = |mut file: &File| export::export(store, registries, id, export::Destination::Tar(&mut file));
+        match destination {
+            Destination::Directory(path) => export::export(store, registries, id, export::Destination::Directory(path))?,
+            Destination::Stdout => writing(&ui.handle()?)?,
+            Destination::Tar(path) => {
+                let opening = |error| CommandError::from(error).context(format!("open {}", path.display()));
+                writing(&File::create(path).map_err(opening)?)?;
+            }
+        }
+        Ok(())
+    }
+}

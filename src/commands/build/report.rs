@@ -1,0 +1,123 @@
+//! What happens in a build, in words for people or for programs (inventory 1.2.2).
+//!
+//! ```text
+//!                 standard output                               standard error
+//! usual           STEP, -->, COMMIT, tags, what RUN prints      warnings, what RUN prints
+//! plain           the same                                      and why a step did not come from the cache
+//! json            what RUN prints                               one object a line
+//! quiet           what RUN prints, if it is not quiet itself    warnings
+//! ```
+
+use serde_json::{Value, json};
+
+use crate::build::{Event, StagePlace};
+use crate::commands::{CommandError, Ui};
+use crate::transport::copy::Platform;
+
+/// How progress is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Style {
+    /// As Buildah does.
+    Usual,
+    /// The same, and why a step did not come from the cache.
+    Explained,
+    /// For programs.
+    Json,
+    /// Not at all.
+    Quiet,
+}
+
+/// Tells a person what happens.
+pub(super) struct Reporter<'u> {
+    pub(super) ui: &'u mut Ui,
+    pub(super) style: Style,
+    /// One of several platforms, which each line of a step names.
+    pub(super) platform: Option<Platform>,
+    /// The ID goes to a file, and is printed nowhere.
+    pub(super) hides_ids: bool,
+    /// What could not be printed: the build goes on, and ends with this.
+    pub(super) failure: Option<CommandError>,
+}
+
+impl Reporter<'_> {
+    /// Tells of one event.
+    pub(super) fn tell(&mut self, event: &Event) {
+        let told = match self.style {
+            Style::Json => {
+                Ui::progress(document(event, self.platform.as_ref()));
+                Ok(())
+            }
+            style => self.say(event, style),
+        };
+        if let Err(error) = told {
+            self.failure.get_or_insert(error);
+        }
+    }
+
+    fn say(&mut self, event: &Event, style: Style) -> Result<(), CommandError> {
+        if let Event::Warning(text) | Event::Notice(text) = event {
+            // In order with what goes to standard output.
+            self.ui.finish()?;
+            self.ui.note(text);
+            return Ok(());
+        }
+        if style == Style::Quiet {
+            return Ok(());
+        }
+        let line = match event {
+            Event::Step { stage, number, of, text } => format!("{}STEP {number}/{of}: {text}", self.prefix(*stage)),
+            Event::Cached { image } => format!("--> Using cache {image}"),
+            Event::Missed(reason) if style == Style::Explained => {
+                self.ui.finish()?;
+                self.ui.note(format!("--> Not from the cache: {reason}"));
+                return Ok(());
+            }
+            Event::Made { .. } if self.hides_ids => return Ok(()),
+            Event::Made { image } => format!("--> {}", image.get(..12).unwrap_or(image)),
+            Event::Commit { stage, name: Some(name) } => format!("{}COMMIT {name}", self.prefix(*stage)),
+            Event::Commit { stage, name: None } => format!("{}COMMIT", self.prefix(*stage)),
+            Event::UnusedArguments(names) => {
+                format!("[Warning] one or more build args were not consumed: [{}]", names.join(" "))
+            }
+            Event::Tagged(name) if self.platform.is_none() => format!("Successfully tagged {name}"),
+            Event::Missed(_) | Event::Tagged(_) | Event::Warning(_) | Event::Notice(_) => return Ok(()),
+        };
+        self.ui.data(line)?;
+        // What RUN prints comes after it.
+        self.ui.finish()
+    }
+
+    fn prefix(&self, stage: StagePlace) -> String {
+        let platform = self.platform.as_ref().map(|platform| format!("[{}] ", shown(platform))).unwrap_or_default();
+        if stage.of > 1 { format!("{platform}[{}/{}] ", stage.number, stage.of) } else { platform }
+    }
+}
+
+/// `OS/ARCH[/VARIANT]`
+pub(super) fn shown(platform: &Platform) -> String {
+    let Platform { os, architecture, variant } = platform;
+    if variant.is_empty() { format!("{os}/{architecture}") } else { format!("{os}/{architecture}/{variant}") }
+}
+
+/// An event as one line of JSON. The members of each kind are listed in coracle-build.1.
+fn document(event: &Event, platform: Option<&Platform>) -> String {
+    let mut document = match event {
+        Event::Step { stage, number, of, text } => {
+            json!({"event": "step", "stage": stage.number, "stages": stage.of, "step": number, "steps": of, "text": text})
+        }
+        Event::Cached { image } => json!({"event": "cached", "image": image}),
+        Event::Missed(reason) => json!({"event": "missed", "reason": reason.to_string()}),
+        Event::Made { image } => json!({"event": "image", "image": image}),
+        Event::Commit { stage, name } => {
+            json!({"event": "commit", "stage": stage.number, "stages": stage.of, "name": name})
+        }
+        Event::Warning(text) => json!({"event": "warning", "text": text}),
+        Event::Notice(text) => json!({"event": "notice", "text": text}),
+        Event::UnusedArguments(names) => json!({"event": "unused-arguments", "names": names}),
+        Event::Tagged(name) => json!({"event": "tagged", "name": name}),
+    };
+    if let (Some(platform), Value::Object(members)) = (platform, &mut document) {
+        members.insert("platform".to_owned(), shown(platform).into());
+    }
+    document.to_string()
+}

@@ -1,0 +1,180 @@
+//! `build`: what its flags and variables mean, and which are refused together.
+
+use crate::harness::{TestEnv, skip_without};
+
+#[track_caller]
+fn refusal(env: &TestEnv, arguments: &[&str]) -> String {
+    env.run(["build"].iter().chain(arguments)).failure(125)
+}
+
+/// The words are Debian's Buildah's; where it has the flag it is asked as well.
+#[test]
+fn contradictions_are_refused_in_buildahs_words() {
+    let env = TestEnv::new();
+    env.write("ctx/Dockerfile", "FROM scratch\nLABEL a=b\n");
+    let same: [(&[&str], &str); 15] = [
+        (&["--dns", "1.1.1.1", "--network", "none"], "the --dns option cannot be used with --network=none"),
+        (&["--dns-option", "a", "--network", "none"], "the --dns-option option cannot be used with --network=none"),
+        (&["--dns-search", "a", "--network", "none"], "the --dns-search option cannot be used with --network=none"),
+        (&["--logsplit"], "cannot use --logsplit without --logfile"),
+        (&["--platform", "linux/amd64", "--os", "linux"], "invalid --platform may not be used with --os, --arch, or --variant"),
+        (
+            &["--platform", "linux/amd64,linux/arm64", "--iidfile", "x"],
+            "building multiple images, but iidfile \"x\" can only be used to store one image ID",
+        ),
+        (&["--cache-ttl", "0", "--no-cache=false"], "cannot use --cache-ttl with duration as 0 and --no-cache=false"),
+        (&["--cache-ttl", "x"], "unable to parse value provided \"x\" as --cache-ttl: time: invalid duration \"x\""),
+        (&["--network", "none", "--isolation", "chroot"], "cannot set --network other than host with --isolation chroot"),
+        (&["--no-hosts", "--add-host", "a:1.1.1.1"], "--no-hosts and --add-host conflict, can not be used together"),
+        (&["--jobs", "-1"], "building: invalid value for jobs.  It must be a positive integer"),
+        (&["--rm=false"], "'rm' and 'force-rm' can only be set with either 'layers' or 'no-cache'"),
+        (&["--force-rm"], "'rm' and 'force-rm' can only be set with either 'layers' or 'no-cache'"),
+        (&["--pull", "--pull-never"], "can only set one of 'pull' or 'pull-always' or 'pull-never'"),
+        (&["--format", "foo"], "unrecognized image type \"foo\""),
+    ];
+    let newer: [(&[&str], &str); 12] = [
+        (&["-t", "a", "--manifest", "a"], "the same name must not be specified for both '--tag' and '--manifest'"),
+        (&["--timestamp", "1", "--source-date-epoch", "2"], "timestamp and source-date-epoch would be ambiguous"),
+        (&["--iidfile", "x", "--iidfile-raw", "y"], "--iidfile and --iidfile-raw cannot be used together"),
+        (
+            &["--platform", "linux/amd64,linux/arm64", "--metadata-file", "x"],
+            "building multiple images, but metadata file \"x\"",
+        ),
+        (&["--pull="], "unrecognized pull policy \"\""),
+        (&["--pull=foo"], "unrecognized pull policy \"foo\""),
+        (&["--progress", "foo"], "invalid progress mode \"foo\""),
+        (&["--allow", "foo"], "invalid entitlement \"foo\""),
+        (&["--keep-failed", "--force-rm", "--layers"], "--keep-failed and --force-rm cannot be used together"),
+        (&["-o", "type=foo,dest=x"], "invalid type \"foo\""),
+        (&["--mount", "type=secret,id=x"], "secrets and agents are for the RUN that mounts them"),
+        (&["--cache-to", "x"], "flag --cache-to of \"coracle build\" is not available in this version of coracle"),
+    ];
+    let buildah = !skip_without(&["buildah"]);
+    for (arguments, words) in same {
+        let said = refusal(&env, &[arguments, &["ctx"]].concat());
+        assert!(said.contains(words), "{arguments:?}: {said}");
+        if buildah {
+            let output = env.tool("buildah", [&["bud", "--isolation", "chroot"], arguments, &["ctx"]].concat());
+            assert!(output.failure(125).contains(words), "{arguments:?}: {output}");
+        }
+    }
+    for (arguments, words) in newer {
+        let said = refusal(&env, &[arguments, &["ctx"]].concat());
+        assert!(said.contains(words), "{arguments:?}: {said}");
+    }
+}
+
+#[test]
+fn secrets_and_agents_are_checked_before_anything_is_built() {
+    let mut env = TestEnv::new();
+    env.write("ctx/Dockerfile", "FROM scratch\nLABEL a=b\n");
+    env.write("file", "x");
+    let absolute = |name: &str| env.work().join(name).display().to_string();
+    let missing = format!("could not parse secrets: stat {}: no such file or directory", absolute("nosuch"));
+    for (arguments, words) in [
+        (["--secret", "foo"], "incorrect secret flag format: should be --secret id=foo,src=bar[,env=ENV,type=file|env]"),
+        (["--secret", "src=file"], "incorrect secret flag format"),
+        (["--secret", "id=a,type=x"], "invalid secret type, must be file or env"),
+        (["--secret", "id=a,src=nosuch"], missing.as_str()),
+        (["--secret", "id=nosuch"], missing.as_str()),
+        (["--ssh", "default"], "$SSH_AUTH_SOCK not set"),
+        (["--ssh", "a=ctx"], "is a directory"),
+    ] {
+        let said = refusal(&env, &[arguments[0], arguments[1], "ctx"]);
+        assert!(said.to_lowercase().contains(&words.to_lowercase()), "{arguments:?}: {said}");
+    }
+    env.set("nosuch", "value");
+    for arguments in
+        [["--secret", "id=nosuch"], ["--secret", "id=a,env=nosuch"], ["--secret", "id=a,src=file"], ["--ssh", "a=file"]]
+    {
+        env.ok(["build", "-q", arguments[0], arguments[1], "ctx"]);
+    }
+}
+
+/// What the labels of the image are.
+#[track_caller]
+fn labels(env: &TestEnv, arguments: &[&str]) -> String {
+    env.ok(["build", "-q", "-t", "labelled", "--identity-label=false"].iter().chain(arguments).chain(&["ctx"]));
+    env.ok(["inspect", "--format", "{{range $k, $v := .OCIv1.Config.Labels}}{{$k}}={{$v}} {{end}}", "labelled"])
+}
+
+#[test]
+fn arguments_come_from_files_flags_and_the_environment() {
+    let mut env = TestEnv::new();
+    env.write("ctx/Dockerfile", "FROM scratch\nARG A=a B=b C=c\nLABEL A=$A B=$B C=$C\n");
+    env.write("args", "# a comment\nA=file\n\nB=with = sign\n");
+    env.write("more", "A=more\nC\n");
+    env.set("C", "environment");
+    assert_eq!(labels(&env, &[]), "A=a B=b C=c ");
+    assert_eq!(labels(&env, &["--build-arg", "A=1", "--build-arg", "C"]), "A=1 B=b C=environment ");
+    assert_eq!(labels(&env, &["--build-arg-file", "args"]), "A=file B=with = sign C=c ");
+    let all = ["--build-arg", "B=flag", "--build-arg-file", "args", "--build-arg-file", "more"];
+    assert_eq!(labels(&env, &all), "A=more B=flag C=environment ");
+    // A variable that is not set takes an earlier value away.
+    env.set("NOSUCH", "");
+    assert_eq!(labels(&env, &["--build-arg", "A=1", "--build-arg", "A"]), "A=a B=b C=c ");
+    assert!(refusal(&env, &["--build-arg-file", "nosuch", "ctx"]).contains("reading build-arg-file \"nosuch\""));
+}
+
+#[test]
+fn flags_change_the_documents_of_the_image() {
+    let mut env = TestEnv::new();
+    env.write("ctx/Dockerfile", "FROM scratch\nENV A=1 B=2\nLABEL own=1\n");
+    env.set("HERE", "value");
+    let flags = ["--label", "a=b", "--label", "empty", "--env", "C=3", "--env", "HERE", "--env", "NOT_HERE", "--unsetenv", "B"];
+    let image = ["--annotation", "note=x", "--os-version", "9", "--timestamp", "5", "--format", "oci", "-t", "made"];
+    env.ok(["build", "-q"].iter().chain(&flags).chain(&image).chain(&["ctx"]));
+    let show = |template: &str| env.ok(["inspect", "--format", template, "made"]);
+    assert_eq!(show("{{range $k, $v := .OCIv1.Config.Labels}}{{$k}}={{$v}} {{end}}"), "a=b empty= own=1 ");
+    let variables = show("{{.OCIv1.Config.Env}}");
+    assert!(variables.contains("A=1") && variables.contains("C=3") && variables.contains("HERE=value"), "{variables}");
+    assert!(!variables.contains("B=2") && !variables.contains("NOT_HERE"), "{variables}");
+    assert!(show("{{.Manifest}}").contains("\"note\":\"x\""), "{}", show("{{.Manifest}}"));
+    assert!(show("{{.OCIv1.Created}}").starts_with("1970-01-01"), "{}", show("{{.OCIv1.Created}}"));
+    // What stands on an image that has labels.
+    env.write("on/Dockerfile", "FROM made\nLABEL more=1\n");
+    let on = |flags: &[&str]| {
+        env.ok(["build", "-q", "-t", "on", "--identity-label=false"].iter().chain(flags).chain(&["on"]));
+        env.ok(["inspect", "--format", "{{range $k, $v := .OCIv1.Config.Labels}}{{$k}}={{$v}} {{end}}", "on"])
+    };
+    assert_eq!(on(&[]), "a=b empty= more=1 own=1 ");
+    assert_eq!(on(&["--unsetlabel", "a,own"]), "empty= more=1 ");
+    assert_eq!(on(&["--inherit-labels=false"]), "more=1 ");
+}
+
+#[test]
+fn variables_of_the_environment_are_defaults() {
+    let mut env = TestEnv::new();
+    env.write("ctx/Dockerfile", "FROM scratch\nCOPY Dockerfile /\n");
+    let kind = |env: &TestEnv| {
+        env.ok(["build", "-q", "-t", "made", "ctx"]);
+        env.ok(["inspect", "--format", "{{.OCIv1.Created}} {{.Manifest}}", "made"])
+    };
+    env.set("BUILDAH_FORMAT", "docker");
+    assert!(kind(&env).contains("application/vnd.docker.distribution.manifest.v2+json"));
+    env.set("CORACLE_FORMAT", "oci");
+    assert!(kind(&env).contains("application/vnd.oci.image.manifest.v1+json"));
+    env.set("SOURCE_DATE_EPOCH", "5");
+    assert!(kind(&env).starts_with("1970-01-01"));
+    let output = env.run(["build", "ctx"]).success();
+    assert!(!output.contains("Using cache"), "{output}");
+    env.set("BUILDAH_LAYERS", "true");
+    env.ok(["build", "ctx"]);
+    let output = env.run(["build", "ctx"]).success();
+    assert!(output.contains("--> Using cache "), "{output}");
+    for arguments in [["build", "--layers=false", "ctx"], ["build", "--no-cache", "ctx"], ["build", "--cache-ttl=0", "ctx"]] {
+        let output = env.run(arguments).success();
+        assert!(!output.contains("Using cache"), "{arguments:?}: {output}");
+    }
+}
+
+#[test]
+fn the_verb_has_other_names_and_takes_flags_after_the_context() {
+    let env = TestEnv::new();
+    env.write("ctx/Dockerfile", "FROM scratch\nLABEL a=b\n");
+    for verb in ["build", "bud", "build-using-dockerfile"] {
+        let id =
+            env.ok([verb, "ctx", "-q", "--timestamp=1", "--compress", "--disable-content-trust", "--loglevel=3", "-D=false"]);
+        assert_eq!(id, env.ok(["build", "-q", "--timestamp=1", "ctx"]));
+    }
+}

@@ -1,0 +1,163 @@
+//! `build`: what it prints and writes.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use crate::harness::TestEnv;
+
+fn context(env: &TestEnv) {
+    env.write("ctx/Dockerfile", "FROM scratch AS first\nCOPY file /d/file\nFROM scratch\nCOPY --from=first /d /e\n");
+    env.write("ctx/file", "content\n");
+}
+
+#[test]
+fn standard_output_has_the_steps_and_the_id() {
+    let env = TestEnv::new();
+    context(&env);
+    let image = env.run(["build", "-t", "app", "-t", "other:1", "ctx"]).success();
+    let id = image.lines().last().expect("an ID").to_owned();
+    let short = &id[..12];
+    let want = format!(
+        "[1/2] STEP 1/2: FROM scratch AS first
+[1/2] STEP 2/2: COPY file /d/file
+[2/2] STEP 1/2: FROM scratch
+[2/2] STEP 2/2: COPY --from=first /d /e
+[2/2] COMMIT app
+--> {short}
+Successfully tagged localhost/app:latest
+Successfully tagged localhost/other:1
+{id}"
+    );
+    let lines = |text: &str| {
+        text.lines().filter(|line| !line.starts_with("--> ") || line.contains(short)).collect::<Vec<_>>().join("\n")
+    };
+    assert_eq!(lines(&image), want);
+    let again = env.run(["build", "-q", "ctx"]).success();
+    assert_eq!(again.len(), 64, "{again}");
+}
+
+#[test]
+fn ids_and_descriptions_go_to_files() {
+    let env = TestEnv::new();
+    context(&env);
+    let read = |name: &str| fs::read_to_string(env.work().join(name)).expect(name);
+    let id = env.ok(["build", "-q", "--timestamp=1", "ctx"]);
+    let output =
+        env.run(["build", "--timestamp=1", "--iidfile", "id", "--metadata-file", "meta", "-t", "named", "ctx"]).success();
+    assert_eq!(read("id"), format!("sha256:{id}"));
+    assert!(!output.contains(&id[..12]), "{output}");
+    let meta: serde_json::Value = serde_json::from_str(&read("meta")).expect("JSON");
+    assert_eq!(meta["containerimage.config.digest"], format!("sha256:{id}"));
+    let digest = env.ok(["inspect", "--format", "{{.FromImageDigest}}", "named"]);
+    assert_eq!(meta["containerimage.digest"], digest.as_str());
+    assert_eq!(meta["containerimage.descriptor"]["digest"], digest.as_str());
+    assert_eq!(meta["containerimage.descriptor"]["mediaType"], "application/vnd.oci.image.manifest.v1+json");
+    assert!(meta["containerimage.descriptor"]["size"].as_u64().is_some_and(|size| size > 100), "{meta}");
+    assert_eq!(env.ok(["build", "-q", "--timestamp=1", "--raw-iidfile", "raw", "ctx"]), "");
+    assert_eq!(read("raw"), id);
+    let said = env.run(["build", "-q", "--iidfile", "/nosuch/x", "ctx"]).failure(125);
+    assert!(said.contains("failed to write image ID to file \"/nosuch/x\": open /nosuch/x: "), "{said}");
+}
+
+#[test]
+fn the_files_of_an_image_are_written_out() {
+    let env = TestEnv::new();
+    context(&env);
+    env.busybox("busybox");
+    env.write(
+        "setuid/Dockerfile",
+        "FROM busybox\nRUN mkdir /s && cp /bin/busybox /s/p && chmod 6755 /s/p && ln -s /etc/passwd /s/l && chown 5:6 /s/l\n",
+    );
+    let id = env.ok(["build", "-q", "--timestamp=1", "-o", "out", "-o", "type=tar,dest=out.tar", "ctx"]);
+    assert_eq!(id.len(), 64);
+    assert_eq!(fs::read_to_string(env.work().join("out/e/file")).expect("the file"), "content\n");
+    let owner = env.shell("stat -c %U:%G out/e/file; id -un; id -gn").success();
+    let mut lines = owner.lines();
+    assert_eq!(lines.next(), Some(format!("{}:{}", lines.next().unwrap(), lines.next().unwrap()).as_str()));
+    assert_eq!(env.shell("tar tf out.tar").success(), "e/\ne/file");
+    // On standard output there is nothing else.
+    let piped = env.run(["build", "--timestamp=1", "-o", "-", "ctx"]);
+    piped.success();
+    assert_eq!(piped.stdout, fs::read(env.work().join("out.tar")).expect("the archive"));
+    // What is there stays or is replaced, and nobody gets rights that were another's.
+    env.write("out2/keep", "k");
+    env.write("out2/s/p", "old");
+    env.ok(["build", "-q", "-o", "type=local,dest=out2", "setuid"]);
+    let mode = fs::metadata(env.work().join("out2/s/p")).expect("the program").permissions().mode() & 0o7777;
+    assert_eq!((mode, env.work().join("out2/keep").exists()), (0o755, true));
+    // An image without files.
+    env.write("none/Dockerfile", "FROM scratch\nLABEL a=b\n");
+    env.ok(["build", "-q", "-o", "empty", "-o", "type=tar,dest=empty.tar", "none"]);
+    assert_eq!(fs::read_dir(env.work().join("empty")).expect("a directory").count(), 0);
+    assert_eq!(env.shell("tar tf empty.tar").success(), "");
+    env.assert_store_is_clean();
+}
+
+#[test]
+fn a_log_gets_all_that_is_said() {
+    let env = TestEnv::new();
+    env.busybox("busybox");
+    env.write("ctx/Dockerfile", "FROM busybox\nRUN echo out; echo err >&2\n");
+    env.write("log", "of an earlier build\n");
+    let output = env.run(["build", "--network", "host", "--logfile", "log", "ctx"]);
+    output.success();
+    assert_eq!((output.out().as_str(), output.err().as_str()), ("", ""));
+    let log = fs::read_to_string(env.work().join("log")).expect("the log");
+    let at = |text: &str| log.lines().position(|line| line == text).unwrap_or_else(|| panic!("{text:?} is not in {log}"));
+    assert!(at("STEP 2/2: RUN echo out; echo err >&2") < at("out") && at("out") < at("COMMIT"), "{log}");
+    assert!(at("err") < at("COMMIT") && !log.contains("earlier"), "{log}");
+    // A failure is said where the caller sees it.
+    env.write("ctx/Dockerfile", "FROM busybox\nRUN false\n");
+    let said = env.run(["build", "--network", "host", "--logfile", "log", "ctx"]).failure(1);
+    assert!(said.starts_with("Error: "), "{said}");
+    let said = env.run(["build", "--logfile", "/nosuch/x", "ctx"]).failure(125);
+    assert!(said.contains("open /nosuch/x"), "{said}");
+}
+
+#[test]
+fn programs_get_one_object_a_line() {
+    let env = TestEnv::new();
+    env.write("ctx/Dockerfile", "FROM scratch\nARG X=1\nCOPY Dockerfile /\n");
+    let arguments = ["build", "--progress=json", "--layers", "--build-arg", "Y=1", "-t", "app", "ctx"];
+    let output = env.run(arguments);
+    let id = output.success();
+    assert_eq!(id.len(), 64, "{output}");
+    let events =
+        |text: &str| -> Vec<serde_json::Value> { text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect() };
+    let all = events(&output.err());
+    let of = |kind: &str| all.iter().filter(|event| event["event"] == kind).collect::<Vec<_>>();
+    let steps: Vec<_> = of("step").iter().map(|event| event["text"].as_str().unwrap_or_default().to_owned()).collect();
+    assert_eq!(steps, ["FROM scratch", "ARG X=1", "COPY Dockerfile /"]);
+    assert_eq!(of("step")[2]["step"], 3);
+    assert_eq!(of("step")[2]["steps"], 3);
+    assert_eq!(of("tagged")[0]["name"], "localhost/app:latest");
+    assert_eq!(of("unused-arguments")[0]["names"][0], "Y");
+    assert!(of("image").iter().any(|event| event["image"] == id.as_str()));
+    let again = env.run(arguments);
+    again.success();
+    assert!(events(&again.err()).iter().any(|event| event["event"] == "cached"), "{again}");
+}
+
+#[test]
+fn each_platform_is_built_and_listed() {
+    let env = TestEnv::new();
+    env.write("ctx/Dockerfile", "FROM scratch\nARG TARGETPLATFORM\nLABEL platform=$TARGETPLATFORM\nCOPY Dockerfile /\n");
+    let arguments =
+        ["build", "--platform", "linux/amd64,linux/arm64", "--manifest", "list", "--logfile", "log", "--logsplit", "ctx"];
+    assert_eq!(env.run(arguments).success(), "");
+    for architecture in ["amd64", "arm64"] {
+        let log = fs::read_to_string(env.work().join(format!("log_linux_{architecture}"))).expect("a log");
+        assert!(log.starts_with(&format!("[linux/{architecture}] STEP 1/4: FROM scratch\n")), "{log}");
+        assert!(log.trim_end().lines().last().is_some_and(|line| line.len() == 64), "{log}");
+    }
+    let list: serde_json::Value = serde_json::from_str(&env.ok(["manifest", "inspect", "list"])).expect("JSON");
+    let platforms: Vec<_> =
+        list["manifests"].as_array().expect("a list").iter().map(|image| image["platform"]["architecture"].clone()).collect();
+    assert_eq!(platforms, ["amd64", "arm64"]);
+    let ids = env.run(["build", "-q", "--platform", "linux/amd64", "--platform", "linux/arm64", "-t", "last", "ctx"]).success();
+    assert_eq!(ids.lines().count(), 2, "{ids}");
+    assert_eq!(
+        env.ok(["inspect", "--format", "{{.OCIv1.Architecture}} {{index .OCIv1.Config.Labels \"platform\"}}", "last"]),
+        "arm64 linux/arm64"
+    );
+}
