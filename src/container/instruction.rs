@@ -43,7 +43,8 @@ pub fn changes(instruction: &Metadata, shell: &[String]) -> Vec<Change> {
     }
 }
 
-fn words(command: &Command, shell: &[String]) -> Vec<String> {
+/// The words of a command line: a text goes to `shell`, the image's SHELL (may be empty).
+pub(super) fn words(command: &Command, shell: &[String]) -> Vec<String> {
     match command {
         Command::Exec(words) => words.clone(),
         Command::Shell(text) if shell.is_empty() => SHELL.iter().map(ToString::to_string).chain([text.clone()]).collect(),

@@ -12,7 +12,9 @@ use super::add::{Appearance, Selection, Verb};
 use super::run::{self, HistoryChoice};
 use super::{WorkingContainer, copy, fetch, instruction, state};
 use crate::conf::ContainersConf;
-use crate::dockerfile::ParseError;
+use crate::dockerfile::instruction::copy::{Files, Source};
+use crate::dockerfile::instruction::run::{Network, Run, RunForm};
+use crate::dockerfile::{Instruction, ParseError, parse_trigger};
 use crate::image::Change;
 
 /// Why a trigger failed. The container stays as it was before it.
@@ -29,11 +31,21 @@ pub enum Error {
         /// What is wrong with it.
         source: ParseError,
     },
-    /// The trigger has flags, which only a build understands.
-    #[error("ONBUILD {trigger:?}: flags are not supported here")]
-    Flags {
+    /// The trigger needs what only a build has.
+    #[error("ONBUILD {trigger:?}: {what} needs a build; `from` can not follow it")]
+    OnlyBuild {
         /// The trigger.
         trigger: String,
+        /// What of it.
+        what: &'static str,
+    },
+    /// Its `--checksum` is none.
+    #[error("ONBUILD {trigger:?}")]
+    Checksum {
+        /// The trigger.
+        trigger: String,
+        /// What is wrong with it.
+        source: fetch::Invalid,
     },
     /// Its command could not be run.
     #[error("ONBUILD {trigger:?}")]
@@ -72,16 +84,35 @@ pub struct Means<'a> {
 
 /// Executes one `trigger` in the container `name`. `note` is given lines for the person.
 pub fn execute(store: &Store, name: &str, trigger: &str, means: &Means<'_>, note: &mut dyn FnMut(String)) -> Result<(), Error> {
-    let conf = means.conf;
-    let (keyword, rest) = trigger.trim().split_once(char::is_whitespace).unwrap_or((trigger.trim(), ""));
-    match keyword.to_ascii_uppercase().as_str() {
-        "RUN" => execute_run(store, name, trigger, rest.trim(), conf, note),
-        "COPY" => execute_copy(store, name, trigger, (Verb::Copy, rest), means, note),
-        "ADD" => execute_copy(store, name, trigger, (Verb::Add, rest), means, note),
-        _ => WorkingContainer::edit(store, name, |container| {
-            let changed = instruction::apply(&mut container.state_mut().draft, trigger);
-            let warnings = changed.map_err(|source| Error::Parse { trigger: trigger.to_owned(), source })?;
-            warnings.iter().for_each(|warning| note(format!("warning: {warning}")));
+    let wrong = |source| Error::Parse { trigger: trigger.to_owned(), source };
+    let step = parse_trigger(trigger).map_err(wrong)?;
+    let (instruction, shell) = {
+        let container = WorkingContainer::open(store, name)?;
+        let config = &container.state().draft.config.config;
+        let instruction = step.instruction(&|name| config.env(name).map(str::to_owned)).map_err(wrong)?;
+        (instruction, config.shell.clone())
+    };
+    let task = Task { store, name, trigger };
+    match instruction {
+        Instruction::Run(run) => task.run(run, &shell, means.conf, note),
+        Instruction::Copy(copy) => {
+            task.refuse(copy.from.is_some(), "--from")?;
+            task.copy(Verb::Copy, copy.files, copy.parents, means.fetch.clone(), note)
+        }
+        Instruction::Add(add) => {
+            task.refuse(add.unpack.is_some(), "--unpack")?;
+            task.refuse(add.keep_git_dir.is_some(), "--keep-git-dir")?;
+            let checksum = add.checksum.map(|text| text.parse()).transpose();
+            let checksum = checksum.map_err(|source| Error::Checksum { trigger: trigger.to_owned(), source })?;
+            let fetch = fetch::Options { checksum, ..means.fetch.clone() };
+            task.copy(Verb::Add, add.files, false, fetch, note)
+        }
+        Instruction::Arg(_) => Err(task.only_build("ARG")),
+        Instruction::Metadata(metadata) => WorkingContainer::edit(store, name, |container| {
+            for change in instruction::changes(&metadata, &shell) {
+                let warnings = container.state_mut().draft.apply(&change);
+                warnings.into_iter().for_each(|warning| note(format!("warning: {warning}")));
+            }
             Ok(())
         }),
     }
@@ -95,66 +126,80 @@ pub fn clear(store: &Store, name: &str) -> Result<(), state::Error> {
     })
 }
 
-fn execute_run(
-    store: &Store,
-    name: &str,
-    trigger: &str,
-    text: &str,
-    conf: &ContainersConf,
-    note: &mut dyn FnMut(String),
-) -> Result<(), Error> {
-    refuse_flags(trigger, text)?;
-    let container = WorkingContainer::open(store, name)?;
-    let command = match serde_json::from_str::<Vec<String>>(text) {
-        Ok(words) if !words.is_empty() => words,
-        _ => match container.state().draft.config.config.shell.as_slice() {
-            [] => vec!["/bin/sh".to_owned(), "-c".to_owned(), text.to_owned()],
-            shell => shell.iter().cloned().chain([text.to_owned()]).collect(),
-        },
-    };
-    let options = run::Options { command, ..run::Options::default() };
-    let failed = |source| Error::Run { trigger: trigger.to_owned(), source: Box::new(source) };
-    match run::run(store, name, &options, conf, note).map_err(failed)?.status.code() {
-        0 => Ok(()),
-        status => Err(Error::Status { trigger: trigger.to_owned(), status }),
+/// A trigger at work.
+struct Task<'a> {
+    store: &'a Store,
+    name: &'a str,
+    trigger: &'a str,
+}
+
+impl Task<'_> {
+    fn run(&self, run: Run, shell: &[String], conf: &ContainersConf, note: &mut dyn FnMut(String)) -> Result<(), Error> {
+        self.refuse(!run.mounts.is_empty(), "--mount")?;
+        self.refuse(run.security.is_some(), "--security")?;
+        self.refuse(!run.devices.is_empty(), "--device")?;
+        let RunForm::Command(command) = run.form else { return Err(self.only_build("a here-document that is a program")) };
+        let network = match run.network {
+            Some(Network::None) => Some("none".to_owned()),
+            Some(Network::Host) => Some("host".to_owned()),
+            Some(Network::Default) | None => None,
+        };
+        let namespaces = run::NamespaceWords { network, ..run::NamespaceWords::default() };
+        let options = run::Options {
+            command: instruction::words(&command, shell),
+            confinement: run::Confinement { namespaces, ..run::Confinement::default() },
+            ..run::Options::default()
+        };
+        let failed = |source| Error::Run { trigger: self.trigger.to_owned(), source: Box::new(source) };
+        match run::run(self.store, self.name, &options, conf, note).map_err(failed)?.status.code() {
+            0 => Ok(()),
+            status => Err(Error::Status { trigger: self.trigger.to_owned(), status }),
+        }
     }
-}
 
-fn execute_copy(
-    store: &Store,
-    name: &str,
-    trigger: &str,
-    (verb, rest): (Verb, &str),
-    means: &Means<'_>,
-    note: &mut dyn FnMut(String),
-) -> Result<(), Error> {
-    refuse_flags(trigger, rest)?;
-    let words: Vec<&str> = rest.split_whitespace().collect();
-    let (sources, destination) = match words.as_slice() {
-        [sources @ .., destination] if !sources.is_empty() => (sources, Some(PathBuf::from(destination))),
-        sources => (sources, None),
-    };
-    let options = copy::Options {
-        verb,
-        sources: sources.iter().map(OsString::from).collect(),
-        destination,
-        origin: copy::Origin::Host(None),
-        selection: Selection::default(),
-        appearance: Appearance::default(),
-        layering: copy::Layering::Container,
-        history: HistoryChoice::Silent,
-        fetch: means.fetch.clone(),
-        inline: Vec::new(),
-    };
-    let failed = |source| Error::Copy { trigger: trigger.to_owned(), source: Box::new(source) };
-    let outcome = copy::copy(store, name, &options, note).map_err(failed)?;
-    outcome.warnings.iter().for_each(|warning| note(format!("warning: {warning}")));
-    Ok(())
-}
+    fn copy(
+        &self,
+        verb: Verb,
+        files: Files,
+        parents: bool,
+        fetch: fetch::Options<'_>,
+        note: &mut dyn FnMut(String),
+    ) -> Result<(), Error> {
+        let mut inline = Vec::new();
+        let source = |source| match source {
+            Source::Path(path) => OsString::from(path),
+            Source::File(file) => {
+                // What stands where a path would: no path is like it.
+                let operand = OsString::from(format!("<<{}\0", inline.len()));
+                let content = file.content.into_bytes();
+                inline.push(copy::Inline { operand: operand.clone(), name: file.name, content });
+                operand
+            }
+        };
+        let sources = files.sources.into_iter().map(source).collect();
+        let options = copy::Options {
+            verb,
+            sources,
+            destination: Some(PathBuf::from(files.destination)),
+            origin: copy::Origin::Host(None),
+            selection: Selection { exclude: files.exclude, parents, ..Selection::default() },
+            appearance: Appearance { chown: files.owner, chmod: files.mode, timestamp: None },
+            layering: if files.link == Some(true) { copy::Layering::Linked } else { copy::Layering::Container },
+            history: HistoryChoice::Silent,
+            fetch,
+            inline,
+        };
+        let failed = |source| Error::Copy { trigger: self.trigger.to_owned(), source: Box::new(source) };
+        let outcome = copy::copy(self.store, self.name, &options, note).map_err(failed)?;
+        outcome.warnings.iter().for_each(|warning| note(format!("warning: {warning}")));
+        Ok(())
+    }
 
-fn refuse_flags(trigger: &str, rest: &str) -> Result<(), Error> {
-    match rest.trim_start().starts_with("--") {
-        true => Err(Error::Flags { trigger: trigger.to_owned() }),
-        false => Ok(()),
+    fn refuse(&self, is_given: bool, what: &'static str) -> Result<(), Error> {
+        if is_given { Err(self.only_build(what)) } else { Ok(()) }
+    }
+
+    fn only_build(&self, what: &'static str) -> Error {
+        Error::OnlyBuild { trigger: self.trigger.to_owned(), what }
     }
 }

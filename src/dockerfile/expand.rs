@@ -3,14 +3,16 @@
 //! The rules are the Dockerfile reference's ("Environment replacement"): single quotes keep everything, double quotes keep all but
 //! `$` and the escape character before `"`, `$` and itself. Nothing is replaced twice, and both the result and the work are bounded.
 
-use super::pattern::{Budget, Pattern, Place, Reach, Spent};
+use super::pattern::{Budget, Pattern, Place, Reach, Spent, Where};
 
 /// The most bytes that a word may become: 2 MiB, as a line.
 pub const MAX_VALUE: usize = super::MAX_LINE;
 /// The deepest `${a:-${b:-…}}`.
 const MAX_DEPTH: usize = 64;
-/// How many bytes of values may be looked at for one word, and how many characters may be compared with patterns.
-const MAX_WORK: usize = 8 * MAX_VALUE;
+/// How many bytes of values may be looked at for one word.
+const MAX_LOOKED_AT: usize = 8 * MAX_VALUE;
+/// How often a character may be compared with a place of a pattern for one word.
+const MAX_STEPS: usize = 4 << 20;
 
 /// Why a word has no value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -87,7 +89,10 @@ struct Expander<'a> {
     depth: usize,
     /// The most bytes of the result.
     limit: usize,
-    work: Budget,
+    /// What is left of [`MAX_LOOKED_AT`].
+    bytes: Budget,
+    /// What is left of [`MAX_STEPS`].
+    steps: Budget,
 }
 
 impl<'a> Expander<'a> {
@@ -97,7 +102,7 @@ impl<'a> Expander<'a> {
             // A here-document may be longer than a line; what variables add to it may not.
             Quotes::Plain => MAX_VALUE.max(text.len().saturating_mul(2)),
         };
-        Self { rest: text, escape, quotes, lookup, depth: 0, limit, work: Budget(MAX_WORK) }
+        Self { rest: text, escape, quotes, lookup, depth: 0, limit, bytes: Budget(MAX_LOOKED_AT), steps: Budget(MAX_STEPS) }
     }
 
     fn next(&mut self) -> Option<char> {
@@ -200,7 +205,7 @@ impl<'a> Expander<'a> {
     /// What a variable stands for.
     fn value(&mut self, name: &str) -> Result<Option<String>, Error> {
         let value = self.lookup.and_then(|lookup| lookup(name));
-        self.work.take(value.as_ref().map_or(0, String::len))?;
+        self.bytes.take(value.as_ref().map_or(0, String::len))?;
         Ok(value)
     }
 
@@ -271,57 +276,27 @@ impl<'a> Expander<'a> {
             reach = Reach::Longest;
         }
         let (pattern, _) = self.pattern(&['}'])?;
-        if side == '#' {
-            let taken = pattern.prefix(value.chars(), reach, &mut self.work)?;
-            return Ok(value.chars().skip(taken.unwrap_or_default()).collect());
-        }
-        let taken = pattern.reversed().prefix(value.chars().rev(), reach, &mut self.work)?;
-        let kept = value.char_indices().rev().nth(taken.unwrap_or_default().wrapping_sub(1)).map_or(value.len(), |(at, _)| at);
-        Ok(value.get(..kept).unwrap_or_default().to_owned())
+        let kept = match side {
+            '#' => pattern.without_prefix(&value, reach, &mut self.steps)?,
+            _ => pattern.without_suffix(&value, reach, &mut self.steps)?,
+        };
+        Ok(kept.to_owned())
     }
 
     /// `/p/r`, `//p/r`, `/#p/r`, `/%p/r`: the first, every, the leading or the trailing match replaced, each the longest.
     fn replaced(&mut self, value: &str) -> Result<String, Error> {
-        let place = self.rest.chars().next().filter(|c| matches!(c, '/' | '#' | '%'));
-        if place.is_some() {
+        let place = match self.rest.chars().next() {
+            Some('/') => Where::Every,
+            Some('#') => Where::Start,
+            Some('%') => Where::End,
+            _ => Where::First,
+        };
+        if place != Where::First {
             self.next();
         }
         let (pattern, end) = self.pattern(&['/', '}'])?;
         let with = if end == '/' { self.until(Some('}'))? } else { String::new() };
-        let text: Vec<char> = value.chars().collect();
-        if pattern.len() == 0 {
-            return Ok(value.to_owned());
-        }
-        if place == Some('%') {
-            let taken = pattern.reversed().prefix(text.iter().rev().copied(), Reach::Longest, &mut self.work)?;
-            let kept = taken.map_or(text.len(), |taken| text.len() - taken);
-            let with = if taken.is_some() { with.as_str() } else { "" };
-            return Ok(text.iter().take(kept).copied().chain(with.chars()).collect());
-        }
-        let mut out = String::new();
-        let mut at = 0;
-        while let Some(rest) = text.get(at..).filter(|rest| !rest.is_empty()) {
-            match pattern.prefix(rest.iter().copied(), Reach::Longest, &mut self.work)?.filter(|taken| *taken > 0) {
-                Some(taken) => {
-                    out.push_str(&with);
-                    at += taken;
-                    if place != Some('/') {
-                        break;
-                    }
-                }
-                // What a leading star could not reach from here can't be reached from further on.
-                None if place == Some('#') || pattern.starts_with_star() => break,
-                None => {
-                    out.extend(rest.first());
-                    at += 1;
-                }
-            }
-            if out.len() > self.limit {
-                return Err(Error::TooLarge);
-            }
-        }
-        out.extend(text.iter().skip(at));
-        Ok(out)
+        Ok(pattern.replace(value, &with, place, &mut self.steps)?)
     }
 }
 
@@ -417,7 +392,7 @@ mod tests {
             "${L//y*z/x}",
             &format!("${{L##{}z}}", "*y".repeat(20)),
             &"${X:+}".repeat(10),
-            "${L//yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyz/x}",
+            "${L//y?yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyz/x}", "${L//y/xx}",
         ] {
             assert!(expand(word, '\\', &long) == Err(Error::TooLarge), "{word:?}");
         }

@@ -26,6 +26,19 @@ pub(super) enum Reach {
     Longest,
 }
 
+/// Which matches are replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Where {
+    /// The first one.
+    First,
+    /// Each.
+    Every,
+    /// The one at the start, if there is one.
+    Start,
+    /// The one at the end, if there is one.
+    End,
+}
+
 /// The budget is used up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Spent;
@@ -54,18 +67,85 @@ impl Pattern {
         self.0.len()
     }
 
-    pub(super) fn starts_with_star(&self) -> bool {
-        self.0.first() == Some(&Place::Star)
+    /// The only text that matches, if there is only one.
+    fn literal(&self) -> Option<String> {
+        let one = |place: &Place| if let Place::One(one) = place { Some(*one) } else { None };
+        self.0.iter().map(one).collect()
     }
 
-    /// The same, from its end to its start.
-    pub(super) fn reversed(mut self) -> Self {
-        self.0.reverse();
-        self
+    fn reversed(&self) -> Self {
+        Self(self.0.iter().rev().copied().collect())
+    }
+
+    /// `value` without the match at its start.
+    pub(super) fn without_prefix<'v>(&self, value: &'v str, reach: Reach, budget: &mut Budget) -> Result<&'v str, Spent> {
+        if let Some(literal) = self.literal() {
+            return Ok(value.strip_prefix(&literal).unwrap_or(value));
+        }
+        let taken = self.prefix(value.chars(), reach, budget)?.unwrap_or_default();
+        let kept = value.char_indices().nth(taken).map_or(value.len(), |(at, _)| at);
+        Ok(value.get(kept..).unwrap_or_default())
+    }
+
+    /// `value` without the match at its end.
+    pub(super) fn without_suffix<'v>(&self, value: &'v str, reach: Reach, budget: &mut Budget) -> Result<&'v str, Spent> {
+        if let Some(literal) = self.literal() {
+            return Ok(value.strip_suffix(&literal).unwrap_or(value));
+        }
+        let taken = self.reversed().prefix(value.chars().rev(), reach, budget)?.unwrap_or_default();
+        let first = taken.checked_sub(1).and_then(|last| value.char_indices().rev().nth(last));
+        Ok(value.get(..first.map_or(value.len(), |(at, _)| at)).unwrap_or_default())
+    }
+
+    /// `value` with the longest matches replaced by `with`. A match of nothing is none.
+    pub(super) fn replace(&self, value: &str, with: &str, place: Where, budget: &mut Budget) -> Result<String, Spent> {
+        match (place, self.literal()) {
+            (_, Some(literal)) if literal.is_empty() => Ok(value.to_owned()),
+            (Where::First, Some(literal)) => Ok(value.replacen(&literal, with, 1)),
+            (Where::Every, Some(literal)) => {
+                budget.take(value.matches(&literal).count().saturating_mul(with.len()))?;
+                Ok(value.replace(&literal, with))
+            }
+            (Where::Start, _) => match self.without_prefix(value, Reach::Longest, budget)? {
+                kept if kept.len() < value.len() => Ok([with, kept].concat()),
+                _ => Ok(value.to_owned()),
+            },
+            (Where::End, _) => match self.without_suffix(value, Reach::Longest, budget)? {
+                kept if kept.len() < value.len() => Ok([kept, with].concat()),
+                _ => Ok(value.to_owned()),
+            },
+            (Where::First | Where::Every, None) => self.replace_inside(value, with, place, budget),
+        }
+    }
+
+    fn replace_inside(&self, value: &str, with: &str, place: Where, budget: &mut Budget) -> Result<String, Spent> {
+        let mut out = String::new();
+        let mut rest = value;
+        while let Some(first) = rest.chars().next() {
+            budget.take(1)?;
+            match self.prefix(rest.chars(), Reach::Longest, budget)?.filter(|taken| *taken > 0) {
+                Some(taken) => {
+                    budget.take(with.len())?;
+                    out.push_str(with);
+                    rest = rest.char_indices().nth(taken).and_then(|(at, _)| rest.get(at..)).unwrap_or_default();
+                    if place == Where::First {
+                        break;
+                    }
+                }
+                // What a leading star could not reach from here can't be reached from further on.
+                None if self.0.first() == Some(&Place::Star) => break,
+                None => {
+                    out.push(first);
+                    rest = rest.get(first.len_utf8()..).unwrap_or_default();
+                }
+            }
+        }
+        out.push_str(rest);
+        Ok(out)
     }
 
     /// How many characters at the start of `text` match; `None` if not even none do.
-    pub(super) fn prefix(
+    fn prefix(
         &self,
         text: impl Iterator<Item = char>,
         reach: Reach,

@@ -146,8 +146,10 @@ fn quoted_field(text: &str) -> Result<(String, Option<&str>), String> {
 }
 
 fn form(arguments: &Arguments<'_>) -> Result<RunForm, ParseError> {
-    let Command::Shell(mut text) = cmd::command(arguments)? else {
-        return Ok(RunForm::Command(cmd::command(arguments)?));
+    let mut text = match cmd::command(arguments)? {
+        Command::Exec(words) if words.is_empty() => return Err(arguments.error("requires at least one argument")),
+        command @ Command::Exec(_) => return Ok(RunForm::Command(command)),
+        Command::Shell(text) => text,
     };
     match arguments.heredocs {
         [] => Ok(RunForm::Command(Command::Shell(text))),
