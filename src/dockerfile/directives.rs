@@ -59,3 +59,49 @@ fn directive(line: &str) -> Option<(&str, &str)> {
     let is_name = name.starts_with(|c: char| c.is_ascii_alphabetic()) && name.chars().all(|c| c.is_ascii_alphanumeric());
     (is_name && !value.is_empty()).then_some((name, value))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Directives {
+        Directives::read(text, 0).expect("directives that can be followed")
+    }
+
+    #[test]
+    fn directives_are_read_at_the_top_only() {
+        let cases = [
+            ("# escape=`\n", '`'),
+            ("#escape=`", '`'),
+            ("#  ESCAPE  =  `  \r\nFROM x", '`'),
+            ("# syntax=docker/dockerfile:1\n# escape=`\n", '`'),
+            ("# check=skip=all\n# escape = \\\n", '\\'),
+            ("# a comment\n# escape=`\n", '\\'),
+            ("\n# escape=`\n", '\\'),
+            ("# other=x\n# escape=`\n", '\\'),
+            ("FROM x\n# escape=`\n", '\\'),
+            ("# escape\n# escape=`\n", '\\'),
+            ("# escape=\n", '\\'),
+            ("", '\\'),
+        ];
+        for (text, escape) in cases {
+            assert_eq!(read(text).escape, escape, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_frontends_and_checks_are_told_is_kept() {
+        let found = read("# syntax = docker/dockerfile:1 \n# check=skip=JSONArgsRecommended;error=true\nFROM x");
+        assert_eq!(found.syntax.as_deref(), Some("docker/dockerfile:1"));
+        assert_eq!(found.check.as_deref(), Some("skip=JSONArgsRecommended;error=true"));
+    }
+
+    #[test]
+    fn an_escape_that_is_none_is_an_error_with_its_place() {
+        let error = Directives::read("# syntax=a\n# escape=%\n", 3).unwrap_err();
+        assert_eq!(error.span, Span { file: 3, start: 11, end: 21 });
+        assert_eq!(error.to_string(), "invalid escape token \"%\": it has to be \\ or `");
+        let error = Directives::read("# escape=`\n# escape=`\n", 0).unwrap_err();
+        assert_eq!(error.to_string(), "only one escape parser directive can be used");
+    }
+}

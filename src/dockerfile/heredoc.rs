@@ -59,10 +59,6 @@ impl Heredoc {
 
     /// The documents that the words of an instruction's arguments announce, in their order, each with its word.
     pub(super) fn all_announced(arguments: &str) -> Vec<(Self, &str)> {
-        // Looking at each word costs; most lines have no such sign.
-        if !arguments.contains("<<") {
-            return Vec::new();
-        }
         split_words(arguments, '\\').into_iter().filter_map(|word| Some((Self::announced(word)?, word))).collect()
     }
 
@@ -90,4 +86,55 @@ fn unquoted(word: &str) -> Option<String> {
         }
     }
     quote.is_none().then_some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_that_announce() {
+        let cases = [
+            ("<<EOF", Some(("EOF", Expansion::Variables, Tabs::Keep))),
+            ("<<-EOF", Some(("EOF", Expansion::Variables, Tabs::Strip))),
+            ("<<'EOF'", Some(("EOF", Expansion::Nothing, Tabs::Keep))),
+            ("<<-\"E O F\"", Some(("E O F", Expansion::Nothing, Tabs::Strip))),
+            ("<<\\EOF", Some(("EOF", Expansion::Nothing, Tabs::Keep))),
+            ("<<E\"O\"F", Some(("EOF", Expansion::Nothing, Tabs::Keep))),
+            ("3<<EOF", Some(("EOF", Expansion::Variables, Tabs::Keep))),
+            ("<<a.txt", Some(("a.txt", Expansion::Variables, Tabs::Keep))),
+            ("<<\"\"", Some(("", Expansion::Nothing, Tabs::Keep))),
+            ("<<", None),
+            ("<<-", None),
+            ("<<<EOF", None),
+            ("<EOF", None),
+            ("x<<EOF", None),
+            ("<<'EOF", None),
+        ];
+        for (word, expected) in cases {
+            let found = Heredoc::announced(word);
+            let found = found.as_ref().map(|heredoc| (heredoc.name.as_str(), heredoc.expansion, heredoc.tabs));
+            assert_eq!(found, expected, "{word:?}");
+        }
+    }
+
+    #[test]
+    fn words_in_quotes_do_not_announce() {
+        let names = |arguments: &str| -> Vec<String> {
+            Heredoc::all_announced(arguments).into_iter().map(|(heredoc, _)| heredoc.name).collect()
+        };
+        assert_eq!(names("cat <<A 3<<B > x"), ["A", "B"]);
+        assert_eq!(names("echo \"a <<A\" 'b <<B' \\<<C"), Vec::<String>::new());
+        assert_eq!(names("echo $((1<<2)) <<A"), ["A"]);
+    }
+
+    #[test]
+    fn tabs_go_and_blanks_stay() {
+        let mut heredoc = Heredoc::announced("<<-E").expect("announced");
+        heredoc.text = "\t\ta\n \tb\n\t\n".to_owned();
+        assert_eq!(heredoc.content(), "a\n \tb\n\n");
+        assert!(heredoc.is_ended_by("\tE\r\n") && heredoc.is_ended_by("E") && !heredoc.is_ended_by(" E") && !heredoc.is_ended_by("E "));
+        let keep = Heredoc::announced("<<E").expect("announced");
+        assert!(!keep.is_ended_by("\tE"));
+    }
 }

@@ -99,7 +99,10 @@ impl Keyword {
 
     /// The keyword that `word` is, in any case.
     pub(super) fn find(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|keyword| keyword.name().eq_ignore_ascii_case(word))
+        // Most words differ in length or in the first letter already; files of a million lines are read, too.
+        let first = word.bytes().next()?.to_ascii_uppercase();
+        let may = |name: &str| name.len() == word.len() && name.as_bytes().first() == Some(&first);
+        Self::ALL.into_iter().find(|keyword| may(keyword.name()) && keyword.name().eq_ignore_ascii_case(word))
     }
 
     /// The keyword that `word` was probably meant to be.

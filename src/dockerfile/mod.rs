@@ -19,6 +19,8 @@ pub mod expand;
 mod file;
 mod flags;
 mod heredoc;
+#[cfg(test)]
+mod hostile;
 pub mod instruction;
 mod keyword;
 mod lines;

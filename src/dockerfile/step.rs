@@ -98,7 +98,8 @@ impl Step {
             let Some(trigger) = Keyword::find(word) else { return Vec::new() };
             (keyword, arguments) = (trigger, rest.trim());
         }
-        if !keyword.takes_heredocs() || serde_json::from_str::<Vec<String>>(split_flags(arguments).1).is_ok() {
+        let may = keyword.takes_heredocs() && arguments.contains("<<");
+        if !may || serde_json::from_str::<Vec<String>>(split_flags(arguments).1).is_ok() {
             return Vec::new();
         }
         Heredoc::all_announced(arguments)

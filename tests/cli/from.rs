@@ -97,21 +97,42 @@ fn triggers_of_the_base_are_executed_once() {
     env.busybox("base");
     env.write("hello", "hello\n");
     let container = env.ok(["from", "--format", "docker", "base"]);
-    for trigger in ["RUN echo ran > /ran", "ENV TRIGGERED=yes", "COPY hello /hello"] {
+    for trigger in ["RUN --network=none echo ran > /ran", "ENV TRIGGERED=yes", "COPY --chmod=0640 [\"hello\", \"/$TRIGGERED\"]"] {
         env.ok(["config", "--onbuild", trigger, &container]);
     }
     env.ok(["commit", "--format", "docker", "--rm", &container, "parent"]);
     let output = env.run(["from", "parent"]);
-    insta::assert_snapshot!(output, @r"
+    insta::assert_snapshot!(output, @r#"
     parent-working-container
     ------- stderr -------
-    STEP 1: RUN echo ran > /ran
+    STEP 1: RUN --network=none echo ran > /ran
     STEP 2: ENV TRIGGERED=yes
-    STEP 3: COPY hello /hello
-    ");
-    let seen = env.ok(["run", "parent-working-container", "--", "sh", "-c", "cat /ran /hello; echo $TRIGGERED"]);
-    assert_eq!(seen, "ran\nhello\nyes");
+    STEP 3: COPY --chmod=0640 ["hello", "/$TRIGGERED"]
+    "#);
+    let seen = env.ok(["run", "parent-working-container", "--", "sh", "-c", "cat /ran /yes; stat -c %a /yes; echo $TRIGGERED"]);
+    assert_eq!(seen, "ran\nhello\n640\nyes");
     assert_eq!(env.ok(["inspect", "--format", "{{len .Docker.Config.OnBuild}}", "parent-working-container"]), "0");
+}
+
+#[test]
+fn triggers_that_need_a_build_are_refused_with_their_reason() {
+    let env = TestEnv::new();
+    let cases = [
+        ("COPY --from=builder a /a", "ONBUILD \"COPY --from=builder a /a\": --from needs a build; `from` can not follow it"),
+        ("RUN --mount=type=cache,target=/c true", "--mount needs a build; `from` can not follow it"),
+        ("ARG X=1", "ARG needs a build; `from` can not follow it"),
+        ("FROM x", "FROM isn't allowed as an ONBUILD trigger"),
+        ("ONBUILD RUN x", "`ONBUILD ONBUILD` isn't allowed"),
+        ("FOO x", "Unknown instruction: \"FOO\""),
+        ("RUN x\nRUN y", "an ONBUILD trigger has to be one instruction"),
+    ];
+    for (number, (trigger, problem)) in cases.into_iter().enumerate() {
+        let (container, parent) = (env.ok(["from", "scratch"]), format!("parent{number}"));
+        env.ok(["config", "--onbuild", trigger, &container]);
+        env.ok(["commit", "--format", "docker", "--rm", &container, &parent]);
+        let error = env.run(["from", &parent]).failure(125);
+        assert!(error.contains(problem), "{trigger:?}: {error}");
+    }
 }
 
 #[test]

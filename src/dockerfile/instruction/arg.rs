@@ -11,3 +11,27 @@ pub(super) fn parse(arguments: &Arguments<'_>) -> Result<Instruction, ParseError
     };
     Ok(Instruction::Arg(words.into_iter().map(argument).collect::<Result<_, _>>()?))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::parsed;
+    use super::*;
+
+    #[test]
+    fn forms() {
+        let cases = [
+            ("ARG a", &[("a", None)][..]),
+            ("ARG a=b c d=", &[("a", Some("b")), ("c", None), ("d", Some(""))]),
+            ("ARG a=$A b=\"x y\" c='$A'", &[("a", Some("1")), ("b", Some("x y")), ("c", Some("$A"))]),
+            ("ARG a=1 b=$a", &[("a", Some("1")), ("b", Some(""))]),
+            ("ARG a=b=c", &[("a", Some("b=c"))]),
+        ];
+        for (text, arguments) in cases {
+            let arguments = arguments.iter().map(|(name, value)| ((*name).to_owned(), value.map(str::to_owned))).collect();
+            assert_eq!(parsed(text), Ok(Instruction::Arg(arguments)), "{text:?}");
+        }
+        assert_eq!(parsed("ARG"), Err("ARG requires at least one argument".into()));
+        assert_eq!(parsed("ARG =x"), Err("ARG names can not be blank".into()));
+        assert_eq!(parsed("ARG a=${A?x}${N?gone}"), Err("ARG \"${A?x}${N?gone}\": N: gone".into()));
+    }
+}

@@ -101,3 +101,87 @@ fn file(arguments: &Arguments<'_>, heredoc: &Heredoc, part: &str) -> Result<File
     let content = content.map_err(|error| arguments.error_at(part, format!("{}: {error}", cut(&heredoc.name))))?;
     Ok(File { name: heredoc.name.clone(), content })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::parsed;
+    use super::*;
+
+    fn copy(text: &str) -> Result<Copy, String> {
+        match parsed(text)? {
+            Instruction::Copy(copy) => Ok(copy),
+            other => panic!("{text:?} is {other:?}"),
+        }
+    }
+
+    /// The sources, a here-document as its name and content.
+    fn sources(text: &str) -> Vec<String> {
+        let source = |source| match source {
+            Source::Path(path) => path,
+            Source::File(file) => format!("{}={}", file.name, file.content),
+        };
+        copy(text).expect(text).files.sources.into_iter().map(source).collect()
+    }
+
+    #[test]
+    fn sources_and_a_destination() {
+        let cases = [
+            ("COPY a b", &["a"][..], "b"),
+            ("COPY a  b\tc/ /d/", &["a", "b", "c/"], "/d/"),
+            ("COPY $A x$A /$A", &["1", "x1"], "/1"),
+            (r#"COPY ["a b", "$A", "c d"]"#, &["a b", "1"], "c d"),
+            ("COPY a\\ b c", &["a", "b"], "c"),
+            ("COPY \"a\" 'b'", &["a"], "b"),
+            ("COPY [a] b", &["[a]"], "b"),
+            ("COPY ${N:-x} /", &["x"], "/"),
+        ];
+        for (text, expected, destination) in cases {
+            assert_eq!(sources(text), expected, "{text:?}");
+            assert_eq!(copy(text).map(|copy| copy.files.destination), Ok(destination.to_owned()), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn files_in_the_text() {
+        assert_eq!(sources("COPY <<a.txt /\nx $A \\$A '$A' \\n\na.txt\n"), ["a.txt=x 1 $A '1' \\n\n"]);
+        assert_eq!(sources("COPY <<'E' /\nx $A \\$A\nE\n"), ["E=x $A \\$A\n"]);
+        assert_eq!(sources("COPY <<-E f <<F /\n\t$A\n\tE\n\tb\nF\n"), ["E=1\n", "f", "F=\tb\n"]);
+        assert_eq!(sources("COPY <<\"a b\" /\nx\na b\n"), ["a b=x\n"]);
+        assert_eq!(sources("COPY --chmod=600 <<E /\nE\n"), ["E="]);
+    }
+
+    #[test]
+    fn flags() {
+        let found = copy("COPY --from=s$A --chown=u:$A --chmod=u+x --link --parents --exclude=*.o --exclude=$A a b").expect("a COPY");
+        assert_eq!((found.from.as_deref(), found.parents), (Some("s1"), true));
+        let files = found.files;
+        assert_eq!((files.owner.as_deref(), files.mode.as_deref(), files.link), (Some("u:1"), Some("u+x"), Some(true)));
+        assert_eq!(files.exclude, ["*.o", "1"]);
+        assert_eq!(copy("COPY --link=false a b").map(|copy| copy.files.link), Ok(Some(false)));
+        assert_eq!(copy("COPY a b").map(|copy| copy.files.link), Ok(None));
+        assert_eq!(sources("COPY -- --a b"), ["--a"]);
+    }
+
+    #[test]
+    fn errors() {
+        let cases = [
+            ("COPY", "COPY requires at least two arguments: what to copy, and where to"),
+            ("COPY []", "COPY requires at least two arguments: what to copy, and where to"),
+            ("COPY a", "COPY requires at least two arguments, but only one was provided: the destination is missing"),
+            ("COPY a $N", "COPY has an empty destination"),
+            ("COPY a \"\"", "COPY has an empty destination"),
+            ("COPY [\"a\", 1]", "COPY when using JSON array syntax, arrays must be comprised of strings only"),
+            ("COPY --form=x a b", "COPY has an unknown flag: --form"),
+            ("COPY --checksum=x a b", "COPY has an unknown flag: --checksum"),
+            ("COPY --link=yes a b", "COPY --link expects true or false, not \"yes\""),
+            ("COPY --from=a --from=b a b", "COPY --from is given more than once"),
+            ("COPY --parents --parents a b", "COPY --parents is given more than once"),
+            ("COPY a <<E\nE\n", "COPY can not have a here-document as its destination"),
+            ("COPY <<E /\n${\nE\n", "COPY E: syntax error: bad substitution: missing or bad name in ${…}"),
+            ("COPY ${a b c", "COPY \"${a\": syntax error: missing '}' in ${…}"),
+        ];
+        for (text, error) in cases {
+            assert_eq!(copy(text), Err(error.to_owned()), "{text:?}");
+        }
+    }
+}

@@ -70,3 +70,60 @@ fn image_and_name<'a>(arguments: &Arguments<'a>) -> Result<(&'a str, Option<&'a 
         _ => Err(arguments.error("requires either one argument, or three: FROM <source> [AS <name>]")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::parse;
+    use super::*;
+
+    fn from(text: &str) -> Result<From, String> {
+        parse(text).map(|mut file| file.stages.swap_remove(0).from).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn forms() {
+        let cases = [
+            ("FROM a", "a", None, None),
+            ("from a as b", "a", Some("b"), None),
+            ("FROM a AS 1x.B", "a", Some("1x.B"), None),
+            ("FROM --platform=linux/$A a AS b", "a", Some("b"), Some("linux/$A")),
+            ("FROM docker://a:1@sha256:00", "docker://a:1@sha256:00", None, None),
+            ("FROM \\\n a \\\n as b", "a", Some("b"), None),
+        ];
+        for (text, image, name, platform) in cases {
+            let found = from(text).expect(text);
+            assert_eq!((found.image.as_str(), found.name.as_deref(), found.platform.as_deref()), (image, name, platform), "{text:?}");
+        }
+        assert_eq!(from("FROM --after=x a").expect("a FROM").after.as_deref(), Some("x"));
+    }
+
+    #[test]
+    fn variables_are_replaced_when_they_are_known() {
+        let lookup = |name: &str| (name == "V").then(|| "7".to_owned());
+        let base = |text: &str| from(text).expect(text).base(&lookup).map_err(|error| error.to_string());
+        let found = base("FROM --platform=$P ${N:-deb}ian:${V} AS $V").expect("a base");
+        assert_eq!(found, Base { image: "debian:7".into(), platform: None, after: None });
+        assert_eq!(from("FROM a AS $V").expect("a FROM").name.as_deref(), Some("$V"));
+        assert_eq!(base("FROM --platform=linux/$V a").expect("a base").platform.as_deref(), Some("linux/7"));
+        assert_eq!(base("FROM $N"), Err("FROM base name ($N) should not be blank".to_owned()));
+    }
+
+    #[test]
+    fn errors() {
+        let cases = [
+            ("FROM", "FROM requires either one argument, or three"),
+            ("FROM a b", "FROM requires either one argument, or three"),
+            ("FROM a AS", "FROM requires either one argument, or three"),
+            ("FROM a IS b", "FROM requires either one argument, or three"),
+            ("FROM a AS b c", "FROM requires either one argument, or three"),
+            ("FROM ''", "FROM names no image"),
+            ("FROM --plattform=x a", "FROM has an unknown flag: --plattform"),
+            ("FROM --platform a", "FROM --platform needs a value"),
+            ("FROM ${a", "FROM \"${a\": syntax error: missing '}'"),
+        ];
+        for (text, problem) in cases {
+            let error = from(text).unwrap_err();
+            assert!(error.starts_with(problem), "{text:?}: {error}");
+        }
+    }
+}

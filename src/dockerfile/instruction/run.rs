@@ -174,3 +174,104 @@ fn alone(heredoc: &Heredoc) -> RunForm {
         RunForm::Command(Command::Shell(content))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::parsed;
+    use super::*;
+
+    fn run(text: &str) -> Result<Run, String> {
+        match parsed(text)? {
+            Instruction::Run(run) => Ok(run),
+            other => panic!("{text:?} is {other:?}"),
+        }
+    }
+
+    fn shell(text: &str) -> RunForm {
+        RunForm::Command(Command::Shell(text.to_owned()))
+    }
+
+    #[test]
+    fn forms() {
+        let program = |name: &str, content: &str| RunForm::Program(File { name: name.into(), content: content.into() });
+        let cases = [
+            ("RUN a  $A 'b'", shell("a  $A 'b'")),
+            ("RUN a && \\\n    b", shell("a &&     b")),
+            (r#"RUN ["a","$A"]"#, RunForm::Command(Command::Exec(vec!["a".into(), "$A".into()]))),
+            ("RUN ['a']", shell("['a']")),
+            ("RUN [ 1 -eq 1 ] && x", shell("[ 1 -eq 1 ] && x")),
+            ("RUN <<E\na\n# $A\nE\n", shell("a\n# $A\n")),
+            ("RUN <<-E\n\ta\n\tE\n", shell("a\n")),
+            ("RUN <<'E'\na\nE\n", shell("a\n")),
+            ("RUN <<E\nE\n", shell("")),
+            ("RUN <<E\n#!/bin/x\ny\nE\n", program("E", "#!/bin/x\ny\n")),
+            ("RUN cat <<E > f\na\nE\n", shell("cat <<E > f\na\nE")),
+            ("RUN cat <<-A <<'B'\n\ta\nA\nb\nB\n", shell("cat <<-A <<'B'\n\ta\nA\nb\nB")),
+            ("RUN echo '<<E'", shell("echo '<<E'")),
+            ("RUN --network=none <<E\na\nE", shell("a\n")),
+        ];
+        for (text, form) in cases {
+            assert_eq!(run(text).map(|run| run.form), Ok(form), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn flags() {
+        let found = run("RUN --mount=type=cache,target=/c --network=none --mount=type=tmpfs,target=/t --security=insecure --device=v/c=$A x");
+        let found = found.expect("a RUN");
+        assert_eq!(found.mounts.len(), 2);
+        assert_eq!((found.network, found.security), (Some(Network::None), Some(Security::Insecure)));
+        assert_eq!((found.devices, found.form), (vec!["v/c=1".to_owned()], shell("x")));
+        assert_eq!(run("RUN --network=${N:-host} x").map(|run| run.network), Ok(Some(Network::Host)));
+    }
+
+    #[test]
+    fn options_of_mounts() {
+        let cases = [
+            ("type=cache,target=/c$A,ro", &[("type", Some("cache")), ("target", Some("/c1")), ("ro", None)][..]),
+            ("TYPE=bind,Source=/A", &[("type", Some("bind")), ("source", Some("/A"))]),
+            ("'\"source=a,b\",target=/x'", &[("source", Some("a,b")), ("target", Some("/x"))]),
+            ("'\"a=\"\"q\"\"\"'", &[("a", Some("q"))]),
+            ("id=$E", &[("id", Some("x,rw"))]),
+            ("type=tmpfs,$E", &[("type", Some("tmpfs")), ("x", None), ("rw", None)]),
+            ("a=b=c,", &[("a", Some("b=c"))]),
+            ("", &[]),
+        ];
+        let lookup = |name: &str| match name {
+            "A" => Some("1".to_owned()),
+            "E" => Some("x,rw".to_owned()),
+            _ => None,
+        };
+        for (text, options) in cases {
+            let step = crate::dockerfile::file::first_step(&format!("RUN --mount={text} x")).expect(text);
+            let Ok(Instruction::Run(run)) = step.instruction(&lookup) else { panic!("{text:?}") };
+            let found: Vec<_> = run.mounts[0].options.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect();
+            assert_eq!(found, options, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn errors() {
+        let cases = [
+            ("RUN", "RUN requires at least one argument"),
+            ("RUN []", "RUN requires at least one argument"),
+            ("RUN --network=none", "RUN requires at least one argument"),
+            ("RUN [1]", "RUN when using JSON array syntax, arrays must be comprised of strings only"),
+            ("RUN --mnt=x y", "RUN has an unknown flag: --mnt"),
+            ("RUN --mount x", "RUN --mount needs a value: --mount=…"),
+            ("RUN --network=bridge x", "RUN --network=bridge is unknown: it can be default, none, host"),
+            ("RUN --network= x", "RUN --network= is unknown: it can be default, none, host"),
+            ("RUN --network=$A x", "RUN --network=1 is unknown: it can be default, none, host"),
+            ("RUN --security=Insecure x", "RUN --security=Insecure is unknown: it can be sandbox, insecure"),
+            ("RUN --network=none --network=host x", "RUN --network is given more than once"),
+            ("RUN --mount='\"a' x", "RUN --mount has a quote without its end"),
+            ("RUN --mount='\"a\"b' x", "RUN --mount has text behind a quoted option"),
+            ("RUN --mount=a=${ x", "RUN \"${\": syntax error: missing '}' in ${…}"),
+            ("RUN <<E\na\n", "unterminated heredoc: no line \"E\" follows"),
+            ("RUN cat <<A <<B\nA\n", "unterminated heredoc: no line \"B\" follows"),
+        ];
+        for (text, error) in cases {
+            assert_eq!(run(text), Err(error.to_owned()), "{text:?}");
+        }
+    }
+}
