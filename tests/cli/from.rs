@@ -97,18 +97,18 @@ fn triggers_of_the_base_are_executed_once() {
     env.busybox("base");
     env.write("hello", "hello\n");
     let container = env.ok(["from", "--format", "docker", "base"]);
-    for trigger in ["RUN --network=none echo ran > /ran", "ENV TRIGGERED=yes", "COPY --chmod=0640 [\"hello\", \"/$TRIGGERED\"]"] {
+    for trigger in ["RUN --network=none echo ran > /ran", "ENV TRIGGERED=yes", "COPY --chmod=0640 hello /$TRIGGERED"] {
         env.ok(["config", "--onbuild", trigger, &container]);
     }
     env.ok(["commit", "--format", "docker", "--rm", &container, "parent"]);
     let output = env.run(["from", "parent"]);
-    insta::assert_snapshot!(output, @r#"
+    insta::assert_snapshot!(output, @r"
     parent-working-container
     ------- stderr -------
     STEP 1: RUN --network=none echo ran > /ran
     STEP 2: ENV TRIGGERED=yes
-    STEP 3: COPY --chmod=0640 ["hello", "/$TRIGGERED"]
-    "#);
+    STEP 3: COPY --chmod=0640 hello /$TRIGGERED
+    ");
     let seen = env.ok(["run", "parent-working-container", "--", "sh", "-c", "cat /ran /yes; stat -c %a /yes; echo $TRIGGERED"]);
     assert_eq!(seen, "ran\nhello\n640\nyes");
     assert_eq!(env.ok(["inspect", "--format", "{{len .Docker.Config.OnBuild}}", "parent-working-container"]), "0");
@@ -119,7 +119,7 @@ fn triggers_that_need_a_build_are_refused_with_their_reason() {
     let env = TestEnv::new();
     let cases = [
         ("COPY --from=builder a /a", "ONBUILD \"COPY --from=builder a /a\": --from needs a build; `from` can not follow it"),
-        ("RUN --mount=type=cache,target=/c true", "--mount needs a build; `from` can not follow it"),
+        ("RUN --mount=target=/c true", "--mount needs a build; `from` can not follow it"),
         ("ARG X=1", "ARG needs a build; `from` can not follow it"),
         ("FROM x", "FROM isn't allowed as an ONBUILD trigger"),
         ("ONBUILD RUN x", "`ONBUILD ONBUILD` isn't allowed"),
