@@ -109,7 +109,7 @@ pub(crate) fn from(ctx: &Context, ui: &mut Ui, args: &FromArgs) -> Result<ExitCo
     let means = on_build::Means { conf: &conf, fetch };
     for (step, trigger) in outcome.on_build.iter().enumerate() {
         if !args.quiet {
-            ui.note(format!("STEP {}: {trigger}", step + 1));
+            ui.note(format!("STEP {}: {}", step + 1, trigger.lines().next().unwrap_or_default()));
         }
         on_build::execute(store, id, trigger, &means, &mut |line| ui.note(line))?;
     }

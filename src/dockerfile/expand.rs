@@ -392,7 +392,8 @@ mod tests {
             "${L//y*z/x}",
             &format!("${{L##{}z}}", "*y".repeat(20)),
             &"${X:+}".repeat(10),
-            "${L//y?yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyz/x}", "${L//y/xx}",
+            "${L//y?yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyz/x}",
+            "${L//y/xx}",
         ] {
             assert!(expand(word, '\\', &long) == Err(Error::TooLarge), "{word:?}");
         }

@@ -164,7 +164,8 @@ mod tests {
 
     #[test]
     fn stages_and_heading_arguments() {
-        let file = parse("# syntax=x\nARG V=1\nARG W\n\nFROM a:$V AS one\nRUN x\nFROM scratch\nCOPY --from=one a /\nCMD b\n").expect("a file");
+        let file = parse("# syntax=x\nARG V=1\nARG W\n\nFROM a:$V AS one\nRUN x\nFROM scratch\nCOPY --from=one a /\nCMD b\n")
+            .expect("a file");
         assert_eq!(file.directives.syntax.as_deref(), Some("x"));
         assert_eq!(file.args.iter().map(Step::source).collect::<Vec<_>>(), ["ARG V=1", "ARG W"]);
         assert_eq!(stages(&file), [vec!["FROM a:$V AS one", "RUN x"], vec!["FROM scratch", "COPY --from=one a /", "CMD b"]]);
@@ -209,7 +210,8 @@ mod tests {
 
     #[test]
     fn what_a_variable_decides_waits_for_it() {
-        let file = parse("FROM a\nSTOPSIGNAL $A\nRUN --network=$A x\nCOPY a $A\nENV $A=b\nARG x=${A:?needed}\n").expect("a file");
+        let file =
+            parse("FROM a\nSTOPSIGNAL $A\nRUN --network=$A x\nCOPY a $A\nENV $A=b\nARG x=${A:?needed}\n").expect("a file");
         for step in &file.stages[0].steps {
             assert!(step.instruction(&|_| None).is_err(), "{}", step.source());
         }

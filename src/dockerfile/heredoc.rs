@@ -133,7 +133,12 @@ mod tests {
         let mut heredoc = Heredoc::announced("<<-E").expect("announced");
         heredoc.text = "\t\ta\n \tb\n\t\n".to_owned();
         assert_eq!(heredoc.content(), "a\n \tb\n\n");
-        assert!(heredoc.is_ended_by("\tE\r\n") && heredoc.is_ended_by("E") && !heredoc.is_ended_by(" E") && !heredoc.is_ended_by("E "));
+        assert!(
+            heredoc.is_ended_by("\tE\r\n")
+                && heredoc.is_ended_by("E")
+                && !heredoc.is_ended_by(" E")
+                && !heredoc.is_ended_by("E ")
+        );
         let keep = Heredoc::announced("<<E").expect("announced");
         assert!(!keep.is_ended_by("\tE"));
     }

@@ -75,7 +75,11 @@ impl<'a> Lines<'a> {
             let (body, continues) = self.without_continuation(body);
             let line = match &mut open {
                 None => {
-                    let span = Span { file: self.file, start: start + (physical.len() - physical.trim_start_matches(is_blank).len()), end: 0 };
+                    let span = Span {
+                        file: self.file,
+                        start: start + (physical.len() - physical.trim_start_matches(is_blank).len()),
+                        end: 0,
+                    };
                     open.insert(Line { text: body.to_owned(), span, parts: Vec::new() })
                 }
                 Some(line) => {

@@ -145,12 +145,7 @@ impl Pattern {
     }
 
     /// How many characters at the start of `text` match; `None` if not even none do.
-    fn prefix(
-        &self,
-        text: impl Iterator<Item = char>,
-        reach: Reach,
-        budget: &mut Budget,
-    ) -> Result<Option<usize>, Spent> {
+    fn prefix(&self, text: impl Iterator<Item = char>, reach: Reach, budget: &mut Budget) -> Result<Option<usize>, Spent> {
         let end = self.0.len();
         // The places that may be next, in rising order.
         let (mut live, mut next) = (Vec::new(), Vec::new());

@@ -100,7 +100,8 @@ fn triggers_of_the_base_are_executed_once() {
     for trigger in ["RUN --network=none echo ran > /ran", "ENV TRIGGERED=yes", "COPY --chmod=0640 hello /$TRIGGERED"] {
         env.ok(["config", "--onbuild", trigger, &container]);
     }
-    env.ok(["commit", "--format", "docker", "--rm", &container, "parent"]);
+    let here = "ONBUILD COPY <<-E /here\n\tis $TRIGGERED\n\tE";
+    env.ok(["commit", "--format", "docker", "--rm", "--change", here, &container, "parent"]);
     let output = env.run(["from", "parent"]);
     insta::assert_snapshot!(output, @r"
     parent-working-container
@@ -108,9 +109,10 @@ fn triggers_of_the_base_are_executed_once() {
     STEP 1: RUN --network=none echo ran > /ran
     STEP 2: ENV TRIGGERED=yes
     STEP 3: COPY --chmod=0640 hello /$TRIGGERED
+    STEP 4: COPY <<-E /here
     ");
-    let seen = env.ok(["run", "parent-working-container", "--", "sh", "-c", "cat /ran /yes; stat -c %a /yes; echo $TRIGGERED"]);
-    assert_eq!(seen, "ran\nhello\n640\nyes");
+    let seen = env.ok(["run", "parent-working-container", "--", "sh", "-c", "cat /ran /yes /here; stat -c %a /yes"]);
+    assert_eq!(seen, "ran\nhello\nis yes\n640");
     assert_eq!(env.ok(["inspect", "--format", "{{len .Docker.Config.OnBuild}}", "parent-working-container"]), "0");
 }
 

@@ -152,7 +152,8 @@ mod tests {
 
     #[test]
     fn flags() {
-        let found = copy("COPY --from=s$A --chown=u:$A --chmod=u+x --link --parents --exclude=*.o --exclude=$A a b").expect("a COPY");
+        let found =
+            copy("COPY --from=s$A --chown=u:$A --chmod=u+x --link --parents --exclude=*.o --exclude=$A a b").expect("a COPY");
         assert_eq!((found.from.as_deref(), found.parents), (Some("s1"), true));
         let files = found.files;
         assert_eq!((files.owner.as_deref(), files.mode.as_deref(), files.link), (Some("u:1"), Some("u+x"), Some(true)));

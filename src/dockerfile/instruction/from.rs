@@ -92,7 +92,11 @@ mod tests {
         ];
         for (text, image, name, platform) in cases {
             let found = from(text).expect(text);
-            assert_eq!((found.image.as_str(), found.name.as_deref(), found.platform.as_deref()), (image, name, platform), "{text:?}");
+            assert_eq!(
+                (found.image.as_str(), found.name.as_deref(), found.platform.as_deref()),
+                (image, name, platform),
+                "{text:?}"
+            );
         }
         assert_eq!(from("FROM --after=x a").expect("a FROM").after.as_deref(), Some("x"));
     }

@@ -217,7 +217,9 @@ mod tests {
 
     #[test]
     fn flags() {
-        let found = run("RUN --mount=type=cache,target=/c --network=none --mount=type=tmpfs,target=/t --security=insecure --device=v/c=$A x");
+        let found = run(
+            "RUN --mount=type=cache,target=/c --network=none --mount=type=tmpfs,target=/t --security=insecure --device=v/c=$A x",
+        );
         let found = found.expect("a RUN");
         assert_eq!(found.mounts.len(), 2);
         assert_eq!((found.network, found.security), (Some(Network::None), Some(Security::Insecure)));
