@@ -16,8 +16,9 @@ import socket
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
+
+from measuring import measured, store_flags
 
 TOOLS = ("coracle", "buildah", "podman", "skopeo")
 # A name of hexadecimal digits: Buildah makes image names of paths, and not every path is one.
@@ -28,10 +29,6 @@ STORE = (f"{HOME}/root", f"{HOME}/run")
 PULLED = []
 
 
-def store_flags(root, run_root):
-    return ["--root", root, "--runroot", run_root, "--storage-driver", "overlay"]
-
-
 def coracle(*words):
     """One command of ours that is not measured; its stdout."""
     done = subprocess.run(["coracle", *store_flags(*STORE), *words], capture_output=True, text=True)
@@ -40,23 +37,8 @@ def coracle(*words):
     return done.stdout.strip()
 
 
-def measured(argv):
-    """Seconds, seconds of CPU, and MiB of one command."""
-    with tempfile.TemporaryFile() as errors:
-        null = [(os.POSIX_SPAWN_OPEN, fd, "/dev/null", os.O_RDWR, 0) for fd in (0, 1)]
-        start = time.perf_counter()
-        pid = os.posix_spawnp(argv[0], argv, os.environ, file_actions=[*null, (os.POSIX_SPAWN_DUP2, errors.fileno(), 2)])
-        _, status, usage = os.wait4(pid, 0)
-        took = time.perf_counter() - start
-        if status:
-            errors.seek(0)
-            raise RuntimeError(f"{' '.join(argv)}: {errors.read().decode().strip()}")
-    # The usage is that of the process and of all children that it waited for; of memory it is that of the largest.
-    return took, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
-
-
 # What a process is charged with that has none of its own: before it was another program it was this one.
-FLOOR = measured(["true"])[2]
+FLOOR = measured(["true"]).mebibytes
 
 
 class Registry:

@@ -17,16 +17,17 @@ import shutil
 import statistics
 import subprocess
 import sys
-import tempfile
 import threading
 import time
+
+from measuring import measured, store_flags
 
 TOOLS = ("coracle", "buildah")
 QUICK = sys.argv[1:] == ["quick"]
 # A name of hexadecimal digits: Buildah makes image names of paths, and not every path is one.
 HOME = f"/var/tmp/coracle-bench-{secrets.token_hex(4)}"
 os.mkdir(HOME, 0o700)
-STORE = ["--root", f"{HOME}/root", "--runroot", f"{HOME}/run", "--storage-driver", "overlay"]
+STORE = store_flags(f"{HOME}/root", f"{HOME}/run")
 
 
 def run(tool, *words, check=True):
@@ -38,17 +39,8 @@ def run(tool, *words, check=True):
 
 
 def spawned(argv):
-    """Milliseconds from start to end of one process. posix_spawn, since subprocess itself takes more than a fast verb does."""
-    with tempfile.TemporaryFile() as errors:
-        null = [(os.POSIX_SPAWN_OPEN, fd, "/dev/null", os.O_RDWR, 0) for fd in (0, 1)]
-        start = time.perf_counter()
-        pid = os.posix_spawnp(argv[0], argv, os.environ, file_actions=[*null, (os.POSIX_SPAWN_DUP2, errors.fileno(), 2)])
-        _, status = os.waitpid(pid, 0)
-        took = (time.perf_counter() - start) * 1000
-        if status:
-            errors.seek(0)
-            raise RuntimeError(f"{' '.join(argv)}: {errors.read().decode()}")
-    return took
+    """Milliseconds from start to end of one process."""
+    return measured(argv).seconds * 1000
 
 
 def timed(tool, *words):

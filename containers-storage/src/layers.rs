@@ -222,6 +222,15 @@ impl LayerContent {
     }
 }
 
+/// What lies below a layer, and how large it is with all that.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Stack {
+    /// The layer directly below.
+    pub parent: Option<LayerId>,
+    /// Bytes of its tar and of those of all layers below it.
+    pub bytes: i64,
+}
+
 /// The layers as they were when the table was read.
 #[derive(Debug, Default)]
 pub struct Layers {
@@ -262,6 +271,11 @@ impl Layers {
         self.records.places().into_iter().map(|place| self.records.parse(place)).collect()
     }
 
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.records.places().len()
+    }
+
     /// The layer that `text` stands for: ID, then name, then unique prefix of an ID.
     pub fn resolve(&self, text: &str) -> Result<Option<Layer>, Error> {
         let by_id = self.records.find(text);
@@ -293,12 +307,16 @@ impl Layers {
 
     /// The layer below the layer with this ID, read without parsing the rest of the record. None where there is none, or no such layer.
     pub fn parent(&self, id: &LayerId) -> Option<LayerId> {
-        Brief::read(self.records.raw(self.indexed(id.as_str())?), &BriefKeys::new()).parent.parse().ok()
+        self.parent_by(&BriefKeys::new(), id)
     }
 
-    /// For each of `tops` the bytes of its tar and those of all layers below it. A layer whose size is unknown counts as nothing, and so
-    /// does what cannot be found, or a loop: damage that `check` reports.
-    pub fn stack_sizes<'a>(&self, tops: impl Iterator<Item = &'a LayerId>) -> HashMap<LayerId, i64> {
+    fn parent_by(&self, keys: &BriefKeys, id: &LayerId) -> Option<LayerId> {
+        Brief::read(self.records.raw(self.indexed(id.as_str())?), keys).parent.parse().ok()
+    }
+
+    /// What lies below each of `tops`, read without parsing whole records. A layer whose size is unknown counts as nothing, and so does what
+    /// cannot be found, or a loop: damage that `check` reports.
+    pub fn stacks<'a>(&self, tops: impl Iterator<Item = &'a LayerId>) -> HashMap<LayerId, Stack> {
         let (index, keys) = (self.index(), BriefKeys::new());
         let mut sums: Vec<Option<i64>> = vec![None; index.places.len()];
         let mut stack = Vec::new();
@@ -322,7 +340,8 @@ impl Layers {
             }
             below
         };
-        tops.map(|top| (top.clone(), sum_of(top.as_str()))).collect()
+        let mut stack = |top: &LayerId| Stack { parent: self.parent_by(&keys, top), bytes: sum_of(top.as_str()) };
+        tops.map(|top| (top.clone(), stack(top))).collect()
     }
 
     /// The layers of an image from `top` down to the base, `top` first. A missing parent or a loop is an error.
@@ -460,8 +479,10 @@ mod tests {
         let l = layers(&format!(
             r#"[{{"id":"{a}",{sized}:5}},{{"id":"{b}","parent":"{a}","diff-size":70}},{{"id":"{c}","parent":"{b}",{sized}:10}},{{"id":"{d}","parent":"{e}",{sized}:1}},{{"id":"{e}","parent":"{d}",{sized}:2}}]"#
         ));
-        let sizes = l.stack_sizes([&c, &a, &b, &d, &id('f')].into_iter());
-        assert_eq!([&a, &b, &c, &d, &id('f')].map(|top| sizes[top]), [5, 5, 15, 3, 0]);
+        let tops = [&a, &b, &c, &d, &id('f')];
+        let stacks = l.stacks(tops.into_iter());
+        assert_eq!(tops.map(|top| stacks[top].bytes), [5, 5, 15, 3, 0]);
+        assert_eq!(tops.map(|top| stacks[top].parent.as_ref()), [None, Some(&a), Some(&b), Some(&e), None]);
     }
 
     #[test]

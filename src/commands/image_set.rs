@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use containers_storage::containers::Container;
 use containers_storage::images::{Images, Listed};
-use containers_storage::layers::Layers;
+use containers_storage::layers::Stack;
 use containers_storage::store::Store;
 use containers_storage::{ContainerId, ImageId, LayerId};
 use jiff::Timestamp;
@@ -24,12 +24,11 @@ pub(super) struct ImageSet<'a> {
     store: &'a Store,
     table: Images,
     images: Vec<Listed>,
-    layers: OnceCell<Layers>,
+    stacks: OnceCell<HashMap<LayerId, Stack>>,
     /// Images by their top layer, and by the layer below that.
     near: OnceCell<HashMap<LayerId, Vec<ImageId>>>,
     containers: OnceCell<Vec<Container>>,
     configs: RefCell<HashMap<ImageId, Rc<ImageConfig>>>,
-    sizes: OnceCell<HashMap<LayerId, i64>>,
 }
 
 impl<'a> ImageSet<'a> {
@@ -40,11 +39,10 @@ impl<'a> ImageSet<'a> {
             store,
             images: table.listed()?,
             table,
-            layers: OnceCell::new(),
+            stacks: OnceCell::new(),
             near: OnceCell::new(),
             containers: OnceCell::new(),
             configs: RefCell::default(),
-            sizes: OnceCell::new(),
         })
     }
 
@@ -77,20 +75,19 @@ impl<'a> ImageSet<'a> {
         }
     }
 
-    fn layers(&self) -> Result<&Layers, CommandError> {
-        if self.layers.get().is_none() {
-            let layers = self.store.layers()?;
-            return Ok(self.layers.get_or_init(|| layers));
+    /// What lies below the images. Looked up for all at once: that is one look at each layer, however many images share it.
+    fn stacks(&self) -> Result<&HashMap<LayerId, Stack>, CommandError> {
+        if let Some(stacks) = self.stacks.get() {
+            return Ok(stacks);
         }
-        self.layers.get().ok_or_else(|| CommandError::usage("the layers are not read"))
+        let stacks = self.store.stacks(self.images.iter().flat_map(tops))?;
+        Ok(self.stacks.get_or_init(|| stacks))
     }
 
     /// Bytes of the image: its layers' tars, shared or not, and its documents. A layer of unknown size counts as nothing.
     pub(super) fn size(&self, image: &Listed) -> Result<i64, CommandError> {
-        let layers = self.layers()?;
-        // Summed for all images at once: that is one look at each layer, however many images share it.
-        let sizes = self.sizes.get_or_init(|| layers.stack_sizes(self.images.iter().flat_map(tops)));
-        Ok(tops(image).fold(image.data_size, |sum, top| sum.saturating_add(sizes.get(top).copied().unwrap_or(0))))
+        let stacks = self.stacks()?;
+        Ok(tops(image).fold(image.data_size, |sum, top| sum.saturating_add(stacks.get(top).map_or(0, |stack| stack.bytes))))
     }
 
     /// When the image was made. An unreadable time counts as 1970.
@@ -128,8 +125,8 @@ impl<'a> ImageSet<'a> {
     /// The images that were made on top of `image`.
     pub(super) fn children(&self, image: &Listed) -> Result<Vec<&Listed>, CommandError> {
         let Some(top) = &image.layer else { return Ok(Vec::new()) };
-        let layers = self.layers()?;
-        let near = self.near.get_or_init(|| near(&self.images, layers));
+        let stacks = self.stacks()?;
+        let near = self.near.get_or_init(|| near(&self.images, stacks));
         let ids = near.get(top).into_iter().flatten().filter(|id| **id != image.id);
         let others = ids.filter_map(|id| self.get(id));
         Ok(others.filter(|other| continues(&self.config(image), &self.config(other))).collect())
@@ -154,7 +151,7 @@ impl<'a> ImageSet<'a> {
     /// Whether the top layer of `image` is `below` or lies directly on it.
     fn is_one_above(&self, image: &Listed, below: &LayerId) -> Result<bool, CommandError> {
         let Some(top) = &image.layer else { return Ok(false) };
-        Ok(top == below || self.layers()?.parent(top).as_ref() == Some(below))
+        Ok(top == below || self.stacks()?.get(top).is_some_and(|stack| stack.parent.as_ref() == Some(below)))
     }
 
     /// Unnamed and nothing made on top of it: of use to nobody.
@@ -183,18 +180,19 @@ impl<'a> ImageSet<'a> {
 }
 
 /// For each layer the images that end with it or with one directly upon it.
-fn near(images: &[Listed], layers: &Layers) -> HashMap<LayerId, Vec<ImageId>> {
+fn near(images: &[Listed], stacks: &HashMap<LayerId, Stack>) -> HashMap<LayerId, Vec<ImageId>> {
     let mut near: HashMap<LayerId, Vec<ImageId>> = HashMap::new();
     for image in images {
-        for layer in image.layer.iter().cloned().chain(image.layer.as_ref().and_then(|top| layers.parent(top))) {
-            near.entry(layer).or_default().push(image.id.clone());
+        let below = image.layer.as_ref().and_then(|top| stacks.get(top)?.parent.as_ref());
+        for layer in image.layer.iter().chain(below) {
+            near.entry(layer.clone()).or_default().push(image.id.clone());
         }
     }
     near
 }
 
 /// The layers on top of an image: its own, and copies of it with other owners.
-fn tops(image: &Listed) -> impl Iterator<Item = &LayerId> {
+fn tops(image: &Listed) -> impl Iterator<Item = &LayerId> + Clone {
     image.layer.iter().chain(&image.mapped_layers)
 }
 

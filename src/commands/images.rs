@@ -209,7 +209,8 @@ fn print_table(
     }
     for &Chosen { image, created } in chosen {
         let (id, size) = (shown_id(image, args), human::size(set.size(image)?));
-        let (ago, digest) = (made_ago(created, now), digest_of(image));
+        let ago = made_ago(created, now);
+        let digest = if args.digests { digest_of(image) } else { String::new() };
         let history = if args.history { set.names_history(image)? } else { Vec::new() };
         for (name, tag) in name_tag_pairs(&image.names) {
             let former = if args.history { former_names(&history, &name, &tag) } else { String::new() };

@@ -419,19 +419,21 @@ fn is_domain(text: &str) -> bool {
 
 /// Runs of lower-case letters and digits with `.`, `_`, `__` or dashes between them.
 fn is_path_component(text: &str) -> bool {
-    let alphanumeric = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
-    let mut separators = text.split(|c: char| c.is_ascii() && alphanumeric(c as u8)).peekable();
-    // Splitting at letters leaves the separators; at both ends they must be empty.
-    let mut first = true;
-    while let Some(separator) = separators.next() {
-        let outside = first || separators.peek().is_none();
-        let between = matches!(separator, "" | "." | "_" | "__") || separator.bytes().all(|b| b == b'-');
-        if (outside && !separator.is_empty()) || !between {
-            return false;
+    let alphanumeric = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let mut rest = text.as_bytes();
+    loop {
+        let word = rest.iter().take_while(|b| alphanumeric(b)).count();
+        rest = &rest[word..];
+        let (separator, after) = rest.split_at(rest.iter().take_while(|b| !alphanumeric(b)).count());
+        match (word, separator) {
+            (0, _) => return false,
+            (_, b"") => return true,
+            (_, b"." | b"_" | b"__") => {}
+            _ if separator.iter().all(|b| *b == b'-') => {}
+            _ => return false,
         }
-        first = false;
+        rest = after;
     }
-    !text.is_empty()
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use containers_storage::Root;
 use nix::sys::resource::{Resource, getrlimit};
+use nix::unistd::Pid;
 use oci_spec::runtime::Spec;
 
 use super::cgroups::{self, Group};
@@ -17,6 +18,7 @@ use super::native::Ground;
 use super::network::Connection;
 use super::network_program::Service;
 use super::spec::{self, Facts};
+use super::ssh::{self, Relay, Socket};
 use super::{
     Error, Isolation, ProcessUser, Request, Status, Terminal, chroot, lsm, native, network, network_program, oci, ownership,
     seccomp, sources,
@@ -48,13 +50,12 @@ struct Prepared {
     locks: Vec<File>,
     /// Standard input, where it is not the caller's.
     input: Option<OwnedFd>,
+    /// Where agents are asked, and who passes the questions on.
+    agents: Vec<(Socket, Relay)>,
 }
 
 impl Prepared {
     fn new(rootfs: &Root, request: &Request) -> Result<Self, Error> {
-        if let Some(agent) = request.mounts.agents.first() {
-            return Err(Error::Request(format!("an SSH agent at {:?} is not supported yet", agent.target)));
-        }
         let connection = network::connect(&request.namespaces.network, &request.namespaces.network_programs)?;
         let capabilities = request.security.capabilities.resolve().map_err(Error::Request)?;
         let pinned = sources::pin(rootfs, request)?;
@@ -99,7 +100,17 @@ impl Prepared {
             files.extend(secret.as_file()?);
         }
         let input = request.process.streams.input.open().map_err(|source| Error::prepare("standard input", source))?;
-        Ok(Self { spec, connection, sources: pinned.handles, files, locks: pinned.locks, input })
+        let agents = request.mounts.agents.iter().map(ssh::forward).collect::<Result<_, _>>()?;
+        Ok(Self { spec, connection, sources: pinned.handles, files, locks: pinned.locks, input, agents })
+    }
+
+    fn sockets(&self) -> Vec<Socket> {
+        self.agents.iter().map(|(socket, _)| socket.clone()).collect()
+    }
+
+    /// Processes of ours that serve the command.
+    fn servants(&self) -> Vec<Pid> {
+        self.agents.iter().flat_map(|(_, relay)| relay.processes()).collect()
     }
 
     /// The network was not asked for: its abstract sockets are none of the command's business, where the kernel can say so.
@@ -130,6 +141,8 @@ fn run_native(rootfs: &Root, request: &Request, made: &mut native::Placeholders)
         rootfs,
         scope_abstract_sockets: prepared.scopes_abstract_sockets(),
         spec: &prepared.spec,
+        sockets: prepared.sockets(),
+        servants: prepared.servants(),
         sources: prepared.sources,
         files: prepared.files,
         filter,
@@ -138,13 +151,12 @@ fn run_native(rootfs: &Root, request: &Request, made: &mut native::Placeholders)
         keep_groups: request.process.user.keep_groups,
         input: prepared.input,
         output: request.process.streams.output.descriptors(),
-        guardian: None,
         groups: groups.map_err(|source| Error::prepare("the control group", source))?.unwrap_or_default(),
         network: matches!(prepared.connection, Connection::Helper(_)).then_some(&serve),
     };
     let status = native::execute(job, made);
     hooks.iter().filter(|_| had_hooks(&status)).for_each(Runner::stopped);
-    drop(prepared.locks);
+    drop((prepared.locks, prepared.agents));
     status
 }
 
@@ -195,7 +207,8 @@ fn run_plain(rootfs: &Root, request: &Request, made: &mut native::Placeholders) 
         input: prepared.input,
         output: request.process.streams.output.descriptors(),
         groups: groups.map_err(|source| Error::prepare("the control group", source))?.unwrap_or_default(),
-        guardian: Some(guardian.pid()),
+        sockets: Vec::new(),
+        servants: vec![guardian.pid()],
         network: None,
     };
     let status = native::execute(job, made);
@@ -238,6 +251,8 @@ fn run_external(
     let job = oci::Job {
         rootfs,
         scope_abstract_sockets: prepared.scopes_abstract_sockets(),
+        sockets: prepared.sockets(),
+        servants: prepared.servants(),
         spec: prepared.spec,
         sources: prepared.sources,
         files: prepared.files,
@@ -251,7 +266,7 @@ fn run_external(
         network: matches!(prepared.connection, Connection::Helper(_)).then_some(&serve),
     };
     let status = oci::execute(job, options, made);
-    drop(prepared.locks);
+    drop((prepared.locks, prepared.agents));
     status
 }
 

@@ -31,6 +31,7 @@ pub mod network;
 mod network_program;
 pub mod oci;
 mod ownership;
+mod program;
 mod relabel;
 pub mod seccomp;
 pub mod secrets;
@@ -41,6 +42,7 @@ pub mod spec;
 pub mod ssh;
 pub mod streams;
 pub mod users;
+mod volume_tree;
 
 use std::io;
 use std::path::PathBuf;

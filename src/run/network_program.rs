@@ -3,21 +3,19 @@
 //! Invariant: it gets the namespace by descriptor, an empty environment, no descriptor but its own, and can gain no privilege;
 //! the host's loopback is not reachable through it (CVE-2021-20199) unless its options say so.
 
-use std::ffi::CString;
 use std::io::{self, Read, Seek};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
-use rustix::fs::{CWD, MemfdFlags, Mode, OFlags};
+use rustix::fs::MemfdFlags;
 use rustix::pipe::PipeFlags;
 
 use super::Error;
 use super::network::{HelperProgram, Shape};
+use super::program::{self, FIRST, Launch, null};
 use super::slirp::Slirp;
-use crate::sys;
 
 /// A running helper; dropping it ends it.
 #[derive(Debug)]
@@ -168,52 +166,19 @@ fn pasta_arguments(words: &[String]) -> Vec<String> {
     arguments
 }
 
-/// The number in the helper of the first descriptor that it is given.
-const FIRST: i32 = 3;
-
-fn null() -> io::Result<OwnedFd> {
-    Ok(rustix::fs::openat(CWD, "/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?)
-}
-
 /// Starts the program with `kept` as its descriptors from `FIRST` on, and `stderr`.
 fn spawn(program: &HelperProgram, arguments: &[String], kept: &[&OwnedFd], stderr: &OwnedFd) -> io::Result<Pid> {
-    let path = CString::new(program.path.as_os_str().as_bytes())?;
-    let mut words = vec![path.clone()];
-    for argument in arguments {
-        words.push(CString::new(argument.as_str())?);
-    }
     let null = null()?;
-    let unneeded = null.try_clone()?;
-    sys::fork::fork_alone(unneeded.as_fd(), || match confine_and_execute(&path, &words, kept, (&null, stderr)) {
-        Ok(never) => match never {},
-        Err(_) => 127,
+    program::spawn(&Launch {
+        path: &program.path,
+        arguments,
+        environment: &[],
+        directory: None,
+        stdin: null.as_fd(),
+        stdout: null.as_fd(),
+        stderr: stderr.as_fd(),
+        kept,
     })
-}
-
-fn confine_and_execute(
-    path: &CString,
-    words: &[CString],
-    kept: &[&OwnedFd],
-    (null, stderr): (&OwnedFd, &OwnedFd),
-) -> io::Result<std::convert::Infallible> {
-    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
-    rustix::thread::set_no_new_privs(true)?;
-    // A signal for the command, from the terminal, is not one for its network.
-    rustix::process::setsid()?;
-    nix::sys::signal::SigSet::empty().thread_set_mask()?;
-    sys::signals::restore_sigpipe()?;
-    rustix::process::chdir("/")?;
-    rustix::stdio::dup2_stdin(null)?;
-    rustix::stdio::dup2_stdout(null)?;
-    rustix::stdio::dup2_stderr(stderr)?;
-    sys::descriptors::close_on_exec_from(3)?;
-    // First out of the way: one of them may have the number that another one gets.
-    let above = FIRST + i32::try_from(kept.len()).unwrap_or(0);
-    let copies = kept.iter().map(|file| rustix::io::fcntl_dupfd_cloexec(file, above)).collect::<Result<Vec<_>, _>>()?;
-    for (number, copy) in (FIRST..).zip(&copies) {
-        sys::descriptors::duplicate_to(copy.as_fd(), number)?;
-    }
-    nix::unistd::execve(path, words, &[] as &[CString]).map_err(io::Error::from)
 }
 
 #[cfg(test)]

@@ -1,51 +1,19 @@
-//! `:U` of a volume: its files are given to the command's user before it is mounted; and the walk to where labels are set (`relabel`).
+//! `:U` of a volume: its files are given to the command's user before it is mounted; and the way to where labels are set (`relabel`).
 //!
-//! Invariant: the walk goes by handle, changes links themselves and never what they name (CVE-2021-43816's class); a directory
-//! that the system or the caller's whole home lives in is refused.
+//! Invariant: a directory that the system or the caller's whole home lives in is refused; links are given away themselves (`volume_tree`).
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, Uid};
-use rustix::io::Errno;
+use rustix::fs::{AtFlags, Gid, Uid};
 
 use super::mount_args::{MountKind, MountRequest, Source};
 use super::spec::lexically_clean;
-use super::{Error, ProcessUser, relabel};
+use super::{Error, ProcessUser, relabel, volume_tree};
 
-/// Directories that are never given away, nor what is directly in the first one.
-const REFUSED: &[&str] = &[
-    "/bin",
-    "/boot",
-    "/dev",
-    "/etc",
-    "/home",
-    "/lib",
-    "/lib32",
-    "/lib64",
-    "/media",
-    "/mnt",
-    "/opt",
-    "/proc",
-    "/root",
-    "/run",
-    "/sbin",
-    "/srv",
-    "/sys",
-    "/tmp",
-    "/usr",
-    "/var",
-    "/var/lib",
-    "/var/log",
-    "/var/tmp",
-    "/usr/bin",
-    "/usr/lib",
-    "/usr/local",
-];
-
-/// Directories below a volume.
-const DEPTH_LIMIT: usize = 1024;
+/// What is in these is the system's as well.
+const SYSTEM_TREES: &[&str] = &["/etc", "/usr", "/bin", "/sbin", "/lib", "/boot", "/dev", "/proc", "/sys"];
 
 /// Does what the options of `requests` ask for. `pinned` has their sources, by target; `label` is the SELinux label of the container's files.
 pub(super) fn prepare(
@@ -72,7 +40,7 @@ pub(super) fn prepare(
         }
         if chown {
             refuse_system_directory(handle, &source)?;
-            give(handle.as_fd(), user, DEPTH_LIMIT).map_err(failed)?;
+            give(handle.as_fd(), user).map_err(failed)?;
         }
     }
     Ok(())
@@ -87,40 +55,21 @@ fn described(source: &Source) -> PathBuf {
 /// By the name that the kernel has for the handle, so that a link to `/etc` is `/etc`.
 fn refuse_system_directory(handle: &OwnedFd, source: &Path) -> Result<(), Error> {
     let failed = |error: io::Error| Error::prepare(format!("the volume {source:?}"), error);
-    let path = relabel::name_of(handle.as_fd()).map_err(failed)?;
+    let path = volume_tree::name_of(handle.as_fd()).map_err(failed)?;
     let home = std::env::var_os("HOME").map(PathBuf::from);
-    let system =
-        path == Path::new("/") || REFUSED.iter().any(|refused| path == Path::new(refused)) || home.as_deref() == Some(&path);
-    let inside =
-        ["/etc", "/usr", "/bin", "/sbin", "/lib", "/boot", "/dev", "/proc", "/sys"].iter().any(|dir| path.starts_with(dir));
+    let system = volume_tree::is_system_directory(&path) || home.as_deref() == Some(&path);
+    let inside = SYSTEM_TREES.iter().any(|tree| path.starts_with(tree));
     if system || inside {
         return Err(Error::Request(format!("volume {source:?}: the owner of {path:?} is not changed: the system lives there")));
     }
     Ok(())
 }
 
-fn give(handle: BorrowedFd<'_>, user: &ProcessUser, depth: usize) -> io::Result<()> {
-    let depth = depth.checked_sub(1).ok_or(Errno::LOOP)?;
-    let stat = rustix::fs::fstat(handle)?;
-    if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let directory = rustix::fs::openat(handle, ".", flags, Mode::empty())?;
-        for entry in Dir::read_from(&directory)? {
-            let entry = entry?;
-            let name = entry.file_name();
-            if name == c"." || name == c".." {
-                continue;
-            }
-            match rustix::fs::openat(&directory, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()) {
-                Ok(child) => give(child.as_fd(), user, depth)?,
-                // Gone since the directory was read.
-                Err(Errno::NOENT) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-    }
+fn give(handle: BorrowedFd<'_>, user: &ProcessUser) -> io::Result<()> {
     let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
-    Ok(rustix::fs::chownat(handle, "", Some(uid), Some(gid), AtFlags::EMPTY_PATH)?)
+    volume_tree::walk(handle, volume_tree::DEPTH_LIMIT, &|handle| {
+        Ok(rustix::fs::chownat(handle, "", Some(uid), Some(gid), AtFlags::EMPTY_PATH)?)
+    })
 }
 
 #[cfg(test)]
@@ -128,7 +77,7 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::{MetadataExt, symlink};
 
-    use rustix::fs::CWD;
+    use rustix::fs::{CWD, Mode, OFlags};
 
     use super::*;
 

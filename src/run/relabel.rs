@@ -1,58 +1,26 @@
 //! `:z` and `:Z` of a volume: its files get the SELinux label of the container's, for all containers or for this one.
 //!
-//! Invariant: the walk goes by handle and labels links themselves, never what they name; directories that the system or somebody's whole
-//! home lives in are refused by the name that the kernel has for the handle, whatever it was called (known attack A17).
+//! Invariant: directories that the system or somebody's whole home lives in are refused; links are labelled themselves (`volume_tree`).
 
-use std::ffi::OsString;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::os::unix::ffi::OsStringExt;
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
 use containers_storage::selinux::{self, Context};
-use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, XattrFlags};
+use rustix::fs::XattrFlags;
 use rustix::io::Errno;
 
 use super::Error;
 use super::mount_args::Relabel;
+use super::volume_tree::{self, DEPTH_LIMIT};
 
-/// Directories, and files, that keep their labels; what is below them may get others.
-const REFUSED: &[&str] = &[
-    "/",
-    "/bin",
-    "/boot",
-    "/dev",
-    "/etc",
-    "/etc/passwd",
-    "/etc/pki",
-    "/etc/shadow",
-    "/home",
-    "/lib",
-    "/lib64",
-    "/media",
-    "/mnt",
-    "/opt",
-    "/proc",
-    "/root",
-    "/run",
-    "/sbin",
-    "/srv",
-    "/sys",
-    "/tmp",
-    "/usr",
-    "/var",
-    "/var/lib",
-    "/var/log",
-    "/var/tmp",
-];
-
-/// Directories below a volume.
-const DEPTH_LIMIT: usize = 1024;
+/// What else keeps its label, as with Buildah; what is below may get others.
+const KEPT: &[&str] = &["/etc/passwd", "/etc/pki", "/etc/shadow"];
 
 /// Labels the volume that `handle` stands for, and everything below it, for a container whose own files have the label `own`.
 pub(super) fn volume(handle: BorrowedFd<'_>, source: &Path, how: Relabel, own: &str) -> Result<(), Error> {
     let failed = |error: io::Error| Error::prepare(format!("the SELinux label of volume {source:?}"), error);
-    refuse(&name_of(handle).map_err(failed)?)?;
+    refuse(&volume_tree::name_of(handle).map_err(failed)?)?;
     let label = match how {
         Relabel::Private => own.to_owned(),
         // Without categories it is every container's.
@@ -69,22 +37,13 @@ pub(super) fn volume(handle: BorrowedFd<'_>, source: &Path, how: Relabel, own: &
     }
 }
 
-/// By the name that the kernel has for the handle.
-pub(super) fn name_of(handle: BorrowedFd<'_>) -> io::Result<PathBuf> {
-    let name = rustix::fs::readlinkat(CWD, by_handle(handle), Vec::new())?;
-    Ok(PathBuf::from(OsString::from_vec(name.into_bytes())))
-}
-
-fn by_handle(handle: BorrowedFd<'_>) -> String {
-    format!("/proc/self/fd/{}", handle.as_raw_fd())
-}
-
 fn refuse(path: &Path) -> Result<(), Error> {
     let home = std::env::var_os("HOME").map(PathBuf::from);
     // Of who called sudo(8): for root it is a home like any other.
     let caller = std::env::var("SUDO_USER").ok().and_then(|name| nix::unistd::User::from_name(&name).ok().flatten());
     let homes = home.into_iter().chain(caller.map(|user| user.dir));
-    if REFUSED.iter().any(|refused| path == Path::new(refused)) || homes.into_iter().any(|home| path == home) {
+    let keeps = volume_tree::is_system_directory(path) || KEPT.iter().any(|kept| path == Path::new(kept));
+    if keeps || homes.into_iter().any(|home| path == home) {
         return Err(Error::Request(format!("SELinux relabeling of {} is not allowed", path.display())));
     }
     Ok(())
@@ -97,33 +56,13 @@ struct Attribute<'a> {
 }
 
 impl Attribute<'_> {
-    /// What is below comes first: a walk that was interrupted is begun anew by the next one, which looks at all.
     fn give(&self, handle: BorrowedFd<'_>, depth: usize) -> io::Result<()> {
-        let depth = depth.checked_sub(1).ok_or(Errno::LOOP)?;
-        let stat = rustix::fs::fstat(handle)?;
-        if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
-            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let directory = rustix::fs::openat(handle, ".", flags, Mode::empty())?;
-            for entry in Dir::read_from(&directory)? {
-                let entry = entry?;
-                let name = entry.file_name();
-                if name == c"." || name == c".." {
-                    continue;
-                }
-                match rustix::fs::openat(&directory, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()) {
-                    Ok(child) => self.give(child.as_fd(), depth)?,
-                    // Gone since the directory was read.
-                    Err(Errno::NOENT) => {}
-                    Err(error) => return Err(error.into()),
-                }
-            }
-        }
-        self.set(handle)
+        volume_tree::walk(handle, depth, &|handle| self.set(handle))
     }
 
     /// A handle that is only a place takes no attribute itself (open(2), O_PATH).
     fn set(&self, handle: BorrowedFd<'_>) -> io::Result<()> {
-        let path = by_handle(handle);
+        let path = volume_tree::path_of(handle);
         let mut present = vec![0; self.value.len() + 2];
         let length = rustix::fs::getxattr(&path, self.name, &mut present);
         let present = length.ok().and_then(|length| present.get(..length));
@@ -141,7 +80,10 @@ impl Attribute<'_> {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::os::fd::AsFd;
     use std::os::unix::fs::{MetadataExt, symlink};
+
+    use rustix::fs::{CWD, Mode, OFlags};
 
     use super::*;
 

@@ -32,15 +32,21 @@ fn helper(env: &TestEnv, name: &str) -> PathBuf {
     dir
 }
 
-#[test]
-fn helpers_keep_give_and_forget_logins() {
+/// The image `box`, a registry that wants a login, and the directory of the helper `x`.
+fn world() -> Option<(TestEnv, Registry, PathBuf)> {
     if skip_without(&[PROGRAM]) {
-        return;
+        return None;
     }
     let (mut env, registry) = (TestEnv::new(), Registry::with_login());
     env.busybox("box");
     let dir = helper(&env, "x");
-    env.set("PATH", &format!("{}:/usr/bin:/bin", dir.display()));
+    env.put_in_path(&dir);
+    Some((env, registry, dir))
+}
+
+#[test]
+fn helpers_keep_give_and_forget_logins() {
+    let Some((env, registry, dir)) = world() else { return };
     let (host, name) = (registry.host(), registry.name("ns/box"));
     let settings = format!("{{\"credHelpers\":{{\"{host}\":\"x\"}},\"other\":1}}");
     let file = env.write("auth.json", &settings).to_string_lossy().into_owned();
@@ -68,13 +74,7 @@ fn helpers_keep_give_and_forget_logins() {
 /// `credential-helpers` of registries.conf.
 #[test]
 fn registries_conf_says_who_has_logins_and_in_which_order() {
-    if skip_without(&[PROGRAM]) {
-        return;
-    }
-    let (mut env, registry) = (TestEnv::new(), Registry::with_login());
-    env.busybox("box");
-    let dir = helper(&env, "x");
-    env.set("PATH", &format!("{}:/usr/bin:/bin", dir.display()));
+    let Some((env, registry, _)) = world() else { return };
     let (host, name) = (registry.host(), registry.name("ns/box"));
     let helpers =
         |list: &str| drop(env.write_home(".config/containers/registries.conf", format!("credential-helpers = [{list}]\n")));

@@ -1,15 +1,10 @@
 //! Signatures of images at a registry: beside it (lookaside) and in it (sigstore attachments); skopeo and podman with ours, we with theirs.
 
 use crate::harness::registry::{PROGRAM, Proxy, Registry, body, status};
-use crate::harness::{TestEnv, skip_without};
+use crate::harness::{SIGNER, TestEnv, skip_without};
 
-/// A key `a@test`, a registry `R` whose signatures are in `$PWD/look`, and the image `one`. `policy REQUIREMENTS` writes policy.json.
+/// After `SIGNER`: a registry `R` whose signatures are in `$PWD/look`, and the image `one`. `policy REQUIREMENTS` writes policy.json.
 const WORLD: &str = r#"
-export GNUPGHOME=$PWD/gnupg; mkdir -p -m 700 gnupg
-trap 'gpgconf --kill all' EXIT
-[ -e a.gpg ] || gpg --batch --quiet --passphrase '' --quick-generate-key a@test ed25519 sign never 2>/dev/null
-gpg --export a@test >a.gpg
-fingerprint=$(gpg --batch --with-colons --list-keys a@test 2>/dev/null | awk -F: '/^fpr/ { print $10; exit }')
 tls=--tls-verify=false
 conf=$HOME/.config/containers
 settings() { mkdir -p $conf/registries.d; printf 'docker:\n  %s: {%s}\n' $R "$1" >$conf/registries.d/test.yaml; }
@@ -27,13 +22,12 @@ fn world() -> Option<(TestEnv, Registry)> {
         return None;
     }
     let env = TestEnv::new();
-    env.write("f", "content\n");
-    env.shell("c=$(coracle from scratch); coracle copy -q $c f /f; coracle commit -q --rm $c one >/dev/null").success();
+    env.small_image();
     Some((env, Registry::plain()))
 }
 
 fn script(env: &TestEnv, host: &str, text: &str) -> String {
-    env.shell(&format!("R={host}\n{WORLD}\n{text}")).success()
+    env.shell(&format!("R={host}\n{SIGNER}\n{WORLD}\n{text}")).success()
 }
 
 #[test]

@@ -2,24 +2,15 @@
 
 use std::fs;
 
-use crate::harness::{TestEnv, skip_without};
+use crate::harness::{SIGNER, TestEnv, skip_without};
 
-/// A key `a@test` and the image `one`.
-const WORLD: &str = r#"
-export GNUPGHOME=$PWD/gnupg; mkdir -p -m 700 gnupg
-trap 'gpgconf --kill all' EXIT
-[ -e a.gpg ] || gpg --batch --quiet --passphrase '' --quick-generate-key a@test ed25519 sign never 2>/dev/null
-gpg --export a@test >a.gpg
-fingerprint=$(gpg --batch --with-colons --list-keys a@test 2>/dev/null | awk -F: '/^fpr/ { print $10; exit }')
-"#;
-
+/// An environment with the image `one`.
 fn world() -> Option<TestEnv> {
     if skip_without(&["skopeo", "gpg", "gpgv"]) {
         return None;
     }
     let env = TestEnv::new();
-    env.write("f", "content\n");
-    env.shell("c=$(coracle from scratch); coracle copy -q $c f /f; coracle commit -q --rm $c one >/dev/null").success();
+    env.small_image();
     Some(env)
 }
 
@@ -38,7 +29,7 @@ fn policy(env: &TestEnv, name: &str) {
 fn what_lacks_a_signature_is_refused_with_the_reason() {
     let Some(env) = world() else { return };
     policy(&env, "q.example/one:1");
-    let script = |rest: &str| env.shell(&format!("{WORLD}\n{rest}"));
+    let script = |rest: &str| env.shell(&format!("{SIGNER}\n{rest}"));
     script("coracle push -q -D one dir:d").success();
     let pull = ["--signature-policy", "policy.json", "pull", "-q", "dir:d"];
     insta::assert_snapshot!(env.run(pull), @r#"
@@ -70,7 +61,7 @@ fn signatures_are_kept_in_the_store_and_copied_on() {
     let Some(env) = world() else { return };
     policy(&env, "q.example/one:1");
     let output = env.shell(&format!(
-        "{WORLD}
+        "{SIGNER}
          coracle push -q -D one dir:d; skopeo standalone-sign d/manifest.json q.example/one:1 $fingerprint -o d/signature-1 >/dev/null
          coracle rmi one >/dev/null; coracle --signature-policy policy.json pull -q dir:d >id; coracle tag $(cat id) kept
          coracle push -q kept dir:again; cmp d/signature-1 again/signature-1; cmp d/manifest.json again/manifest.json
@@ -88,7 +79,7 @@ fn signatures_are_kept_in_the_store_and_copied_on() {
 fn a_signed_image_does_not_change_on_its_way() {
     let Some(env) = world() else { return };
     env.shell(&format!(
-        "{WORLD}
+        "{SIGNER}
          coracle push -q -D one dir:d; skopeo standalone-sign d/manifest.json q.example/one:1 $fingerprint -o d/signature-1 >/dev/null
          coracle pull -q dir:d >id; coracle tag $(cat id) signed"
     ))
@@ -115,7 +106,7 @@ fn a_signed_image_does_not_change_on_its_way() {
 fn other_tools_verify_what_sign_by_makes() {
     let Some(env) = world() else { return };
     let output = env.shell(&format!(
-        "{WORLD}
+        "{SIGNER}
          c=$(coracle from one); coracle config --label a=b $c; coracle commit -q --sign-by a@test $c signed:1 >/dev/null
          skopeo --insecure-policy copy -q containers-storage:localhost/signed:1 dir:d
          skopeo standalone-verify d/manifest.json localhost/signed:1 $fingerprint d/signature-1 | cut -d, -f1
@@ -135,7 +126,7 @@ fn other_tools_verify_what_sign_by_makes() {
 #[test]
 fn a_signature_that_cannot_be_made_is_said() {
     let Some(env) = world() else { return };
-    let script = |rest: &str| env.shell(&format!("{WORLD}\n{rest}"));
+    let script = |rest: &str| env.shell(&format!("{SIGNER}\n{rest}"));
     let unknown = script("coracle push -q --sign-by nobody@test one containers-storage:two");
     assert!(unknown.failure(125).contains("signing the image with the key \"nobody@test\""), "{unknown}");
     let nameless = script("coracle push -q --sign-by a@test one dir:out");
@@ -150,7 +141,7 @@ fn a_signature_that_cannot_be_made_is_said() {
 #[test]
 fn an_image_that_cannot_be_signed_is_not_made() {
     let Some(env) = world() else { return };
-    let script = |rest: &str| env.shell(&format!("{WORLD}\n{rest}"));
+    let script = |rest: &str| env.shell(&format!("{SIGNER}\n{rest}"));
     env.ok(["from", "--name", "c", "one"]);
     env.write("g", "more\n");
     env.ok(["copy", "-q", "c", "g", "/g"]);

@@ -17,13 +17,7 @@ fn world() -> Option<(TestEnv, Registry)> {
         return None;
     }
     let env = TestEnv::new();
-    env.busybox("localhost/one:latest");
-    env.write("f", "content\n");
-    env.shell(
-        "c=$(coracle from scratch); coracle copy -q $c f /f; coracle config --arch arm64 --variant v8 $c
-         coracle commit -q --rm --format docker $c localhost/two:latest >/dev/null",
-    )
-    .success();
+    env.images_of_two_machines();
     Some((env, Registry::plain()))
 }
 

@@ -68,8 +68,7 @@ fn the_same_images_are_trusted() {
         return;
     }
     let env = TestEnv::new();
-    env.write("f", "content\n");
-    env.shell("c=$(coracle from scratch); coracle copy -q $c f /f; coracle commit -q --rm $c one >/dev/null").success();
+    env.small_image();
     for (at, policy) in policies().iter().enumerate() {
         let text = format!(r#"{{"default":[{{"type":"reject"}}],"transports":{{"dir":{{"":{policy}}}}}}}"#);
         env.write(&format!("policy{at}"), text.replace("PWD", &env.work().display().to_string()));
@@ -138,8 +137,7 @@ fn the_same_images_of_a_registry_are_trusted() {
         return;
     }
     let (env, registry) = (TestEnv::new(), Registry::plain());
-    env.write("f", "content\n");
-    env.shell("c=$(coracle from scratch); coracle copy -q $c f /f; coracle commit -q --rm $c one >/dev/null").success();
+    env.small_image();
     for (at, policy) in registry_policies().iter().enumerate() {
         let text = format!(r#"{{"default":[{{"type":"reject"}}],"transports":{{"docker":{policy}}}}}"#);
         let text = text.replace("PWD", &env.work().display().to_string()).replace("REG", &registry.host());

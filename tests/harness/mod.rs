@@ -24,6 +24,15 @@ pub use render::CommandOutput;
 #[allow(unused_imports)]
 pub use user::{TestUser, am_root, binary, busybox_tar, test_user};
 
+/// The start of a script that signs: a key `a@test` in a keyring of its own, its `$fingerprint`, and `a.gpg` to verify with.
+pub const SIGNER: &str = r#"
+export GNUPGHOME=$PWD/gnupg; mkdir -p -m 700 gnupg
+trap 'gpgconf --kill all' EXIT
+[ -e a.gpg ] || gpg --batch --quiet --passphrase '' --quick-generate-key a@test ed25519 sign never 2>/dev/null
+gpg --export a@test >a.gpg
+fingerprint=$(gpg --batch --with-colons --list-keys a@test 2>/dev/null | awk -F: '/^fpr/ { print $10; exit }')
+"#;
+
 /// A private home, store and working directory. All of it is removed when the value is dropped.
 pub struct TestEnv {
     dir: tempfile::TempDir,
@@ -92,6 +101,11 @@ impl TestEnv {
         self.path("home/.local/share/containers/storage")
     }
 
+    /// Puts a directory of programs before all others in the PATH of every later command.
+    pub fn put_in_path(&mut self, dir: &Path) {
+        self.set("PATH", &format!("{}:/usr/bin:/bin", dir.display()));
+    }
+
     /// Sets an environment variable for every later command.
     pub fn set(&mut self, name: &str, value: &str) {
         self.variables.retain(|(known, _)| known != name);
@@ -158,6 +172,23 @@ impl TestEnv {
         let mut command = self.command("/bin/sh");
         command.args(["-euc", script]);
         self.output(command, b"")
+    }
+
+    /// Makes the image `one` of a single small file.
+    pub fn small_image(&self) {
+        self.write("f", "content\n");
+        self.shell("c=$(coracle from scratch); coracle copy -q $c f /f; coracle commit -q --rm $c one >/dev/null").success();
+    }
+
+    /// Makes two images for lists: `one` for this machine, `two` for arm64 in Docker's format.
+    pub fn images_of_two_machines(&self) {
+        self.busybox("localhost/one:latest");
+        self.write("f", "content\n");
+        self.shell(
+            "c=$(coracle from scratch); coracle copy -q $c f /f; coracle config --arch arm64 --variant v8 $c
+             coracle commit -q --rm --format docker $c localhost/two:latest >/dev/null",
+        )
+        .success();
     }
 
     /// Runs a script where root can make no namespace and mount nothing, as in an ordinary container: without CAP_SYS_ADMIN, and

@@ -9,6 +9,7 @@
 //! blobs    compressed layers, for push
 //!                                       unclaimed layers that no image names yet
 //! mount_points   mounts that stay        reserve   room for deletions on a full disk
+//! stacks   what lists ask about layers
 //! ```
 //!
 //! Invariant: what a record names exists before the record is visible, and is removed after it. What may be left over in between is
@@ -24,6 +25,7 @@ mod mount_points;
 mod paths;
 mod pending;
 mod reserve;
+mod stacks;
 mod tables;
 mod trash;
 mod unclaimed;
@@ -57,6 +59,29 @@ use crate::table::records::{Origin, Records};
 
 /// Big data beyond this is refused: manifests and configs have some kilobytes.
 const MAX_BIG_DATA: u64 = 64 << 20;
+
+const STABLE_LAYERS: &[&str] = &["layers.json"];
+
+/// Tables of layers in one directory, under one lock.
+struct TablesOf {
+    dir: PathBuf,
+    names: &'static [&'static str],
+    origin: Origin,
+}
+
+impl TablesOf {
+    fn lock_path(&self) -> PathBuf {
+        self.dir.join("layers.lock")
+    }
+
+    /// The lock that the tables of a read-only store are read under; those of this store are locked together.
+    fn lock_if_additional(&self) -> Result<Option<std::fs::File>, Error> {
+        match self.origin {
+            Origin::Additional => Ok(Lock::acquire_additional(&self.lock_path())?),
+            _ => Ok(None),
+        }
+    }
+}
 
 /// An open store. Cheap to open: nothing is read or made until it is needed.
 #[derive(Debug)]
@@ -206,21 +231,25 @@ impl Store {
         })
     }
 
+    /// Every table of layers, in the order in which they count.
+    fn tables_of_layers(&self) -> Vec<TablesOf> {
+        let tables = |dir, names, origin| TablesOf { dir, names, origin };
+        let mut all = vec![tables(self.layers_dir(), STABLE_LAYERS, Origin::Stable)];
+        all.extend(self.layers_dir_apart().map(|dir| tables(dir, STABLE_LAYERS, Origin::Apart)));
+        // Both are under the lock of the layers; new records go to the first.
+        let volatile = self.in_use_first([self.layers_dir(), self.layers_run_dir()]);
+        all.extend(volatile.into_iter().map(|dir| tables(dir, &["volatile-layers.json"], Origin::Volatile)));
+        let others = self.conf.additional_image_stores.iter().map(|store| self.conf.driver.part(store, "layers"));
+        all.extend(others.map(|dir| tables(dir, &["layers.json", "volatile-layers.json"], Origin::Additional)));
+        all
+    }
+
     fn load_layers(&self) -> Result<Layers, Error> {
         let mut records = Records::kept_in(&self.tables);
-        records.add(self.tables.read(&self.layers_dir().join("layers.json"))?, Origin::Stable);
-        if let Some(dir) = self.layers_dir_apart() {
-            records.add(self.tables.read(&dir.join("layers.json"))?, Origin::Apart);
-        }
-        // Both are under the lock of the layers; new records go to the first.
-        for dir in self.in_use_first([self.layers_dir(), self.layers_run_dir()]) {
-            records.add(self.tables.read(&dir.join("volatile-layers.json"))?, Origin::Volatile);
-        }
-        for store in &self.conf.additional_image_stores {
-            let dir = self.conf.driver.part(store, "layers");
-            let _lock = Lock::acquire_additional(&dir.join("layers.lock"))?;
-            for name in ["layers.json", "volatile-layers.json"] {
-                records.add(self.tables.read(&dir.join(name))?, Origin::Additional);
+        for tables in self.tables_of_layers() {
+            let _lock = tables.lock_if_additional()?;
+            for name in tables.names {
+                records.add(self.tables.read(&tables.dir.join(name))?, tables.origin);
             }
         }
         Ok(Layers::new(records))

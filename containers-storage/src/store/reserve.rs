@@ -106,6 +106,11 @@ impl Store {
         }
     }
 
+    /// Whether what only saves time may be written: there is room for far more than it takes.
+    pub(super) fn has_room_to_spare(&self) -> bool {
+        has_room_for(&self.conf.graph_root, self.reserve_size().saturating_mul(2))
+    }
+
     /// Whether there was a reserve.
     fn give_up_reserve(&self) -> bool {
         let gone = std::fs::remove_file(self.reserve()).is_ok();
@@ -120,7 +125,8 @@ impl Store {
     fn give_up_the_rebuildable(&self) -> bool {
         let blobs = std::fs::read_dir(self.blobs_dir()).into_iter().flatten().flatten();
         let blobs = blobs.filter(|blob| std::fs::remove_file(blob.path()).is_ok()).count();
+        let noted = std::fs::remove_file(self.stacks_note()).is_ok();
         let dead = self.collect_dead().unwrap_or_default();
-        blobs + dead.removed > 0
+        noted || blobs + dead.removed > 0
     }
 }

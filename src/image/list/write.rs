@@ -20,37 +20,22 @@ struct DockerList<'a> {
     manifests: Entries<DockerEntry<'a>>,
 }
 
+/// An OCI index, and what `manifest inspect` shows: Docker's entries with what the OCI's have beyond them.
 #[derive(Serialize)]
-struct OciIndex<'a> {
+struct OciIndex<'a, E> {
     #[serde(rename = "schemaVersion")]
     schema_version: u32,
     #[serde(rename = "mediaType")]
     media_type: &'static str,
     #[serde(rename = "artifactType", skip_serializing_if = "str::is_empty")]
     artifact_type: &'a str,
-    manifests: Entries<OciEntry<'a>>,
+    manifests: Entries<E>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    subject: Option<OciEntry<'a>>,
+    subject: Option<E>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     annotations: &'a BTreeMap<String, String>,
     #[serde(flatten)]
     rest: &'a Map<String, Value>,
-}
-
-/// What `manifest inspect` shows: Docker's form with what the OCI's has beyond it.
-#[derive(Serialize)]
-struct Inspection<'a> {
-    #[serde(rename = "schemaVersion")]
-    schema_version: u32,
-    #[serde(rename = "mediaType")]
-    media_type: &'static str,
-    #[serde(rename = "artifactType", skip_serializing_if = "str::is_empty")]
-    artifact_type: &'a str,
-    manifests: Entries<ShownEntry<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    subject: Option<ShownEntry<'a>>,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    annotations: &'a BTreeMap<String, String>,
 }
 
 /// Entries; none is `null`, as Go writes a slice that nothing was put into.
@@ -154,13 +139,15 @@ impl List {
 
     /// What `manifest inspect` shows, with four blanks a level. `files` names those that an artifact was made of.
     pub fn to_inspection(&self, files: &dyn Fn(&Digest) -> Vec<String>) -> Vec<u8> {
-        let shown = Inspection {
+        let shown = OciIndex {
             schema_version: 2,
             media_type: if self.preferred_kind() == Kind::Oci { OCI_INDEX } else { DOCKER_LIST },
             artifact_type: &self.artifact_type,
             manifests: Entries(self.entries.iter().map(|entry| ShownEntry::of(entry, files(&entry.digest))).collect()),
             subject: self.subject.as_ref().map(|entry| ShownEntry::of(entry, Vec::new())),
             annotations: &self.annotations,
+            // As with Buildah, what is not known is not shown.
+            rest: &Map::new(),
         };
         json::to_vec_indented(&shown, "    ").unwrap_or_default()
     }

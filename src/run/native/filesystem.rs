@@ -14,7 +14,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use containers_storage::{Root, selinux};
-use rustix::fs::{CWD, Gid, Mode, OFlags, Uid, XattrFlags};
+use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, Uid, XattrFlags};
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags};
 
@@ -81,6 +81,10 @@ impl Tree {
             Source::Tree(tree) => tree.as_fd(),
             Source::File(index) => {
                 made = self.generated(plan, *index)?;
+                made.as_fd()
+            }
+            Source::Socket(index) => {
+                made = self.socket(plan, *index)?;
                 made.as_fd()
             }
             Source::Discarding(lower, label) => {
@@ -159,6 +163,24 @@ impl Tree {
             mount_attr::set_attributes(mount.as_fd(), Reach::Mount, Attributes { set, ..Attributes::default() })?;
         }
         Ok(mount)
+    }
+
+    /// The socket of an agent, which this process begins to listen at.
+    fn socket(&self, plan: &Plan, index: usize) -> io::Result<OwnedFd> {
+        let socket = plan.sockets.get(index).ok_or(Errno::NOENT)?;
+        let name = format!("socket-{index}");
+        // The staging directory covers `/proc`; a socket gets its name by a path only (unix(7)).
+        socket.bind(&format!("/proc/{name}"))?;
+        let Place { uid, gid, .. } = socket.place;
+        rustix::fs::chownat(
+            &self.staging,
+            &name,
+            Some(Uid::from_raw(uid)),
+            Some(Gid::from_raw(gid)),
+            AtFlags::SYMLINK_NOFOLLOW,
+        )?;
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+        Ok(rustix::mount::open_tree(&self.staging, name, flags)?)
     }
 
     /// The trampoline (`sys::trampoline`), on a read-only mount of its own: what can be opened through `/proc/self/exe` cannot be

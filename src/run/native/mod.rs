@@ -22,11 +22,11 @@ mod plain;
 mod plan;
 mod privileges;
 mod report;
+mod start;
 mod supervise;
 mod targets;
 mod terminal;
 
-use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -34,19 +34,14 @@ use std::path::{Path, PathBuf};
 use containers_storage::Root;
 use nix::sched::CloneFlags;
 use nix::unistd::Pid;
-use oci_spec::runtime::{Process, Spec};
+use oci_spec::runtime::Spec;
 use rustix::mount::MountAttrFlags;
-use rustix::pipe::PipeFlags;
-
-use child::Inheritance;
-use hand_over::descriptor_channel;
-use report::{Kind, Report};
 
 // What the other engines share with this one.
 pub(super) use filesystem::{attach, discarding, private_tmpfs};
 pub(super) use hand_over::receive_descriptor;
 pub(super) use id_maps::of as id_maps_of;
-pub(super) use output::{Output, Reader, Streams};
+pub(super) use output::{Output, Reader};
 pub(super) use plan::{DEVICES, Plan, PlannedMount, Source, can_mount, plan};
 pub(super) use privileges::give;
 pub(super) use supervise::{Signals, end_leftovers, watch};
@@ -55,8 +50,8 @@ pub(super) use targets::Shape;
 use super::etc_files::ExtraFile;
 use super::hooks::Runner;
 use super::network_program::Service;
+use super::ssh::Socket;
 use super::{Error, RootChange, Status};
-use crate::conf::hooks::Stage;
 use crate::sys::seccomp::Instruction;
 
 /// What the process stands on.
@@ -77,6 +72,7 @@ pub(super) struct Job<'a> {
     /// Sources of binds that were found below a directory handle, by target.
     pub sources: Vec<(PathBuf, OwnedFd)>,
     pub files: Vec<ExtraFile>,
+    pub sockets: Vec<Socket>,
     pub filter: Option<Vec<Instruction>>,
     pub root_change: RootChange,
     /// `Request::guards`
@@ -89,8 +85,8 @@ pub(super) struct Job<'a> {
     pub output: [BorrowedFd<'a>; 2],
     /// Files through which the process joins its control groups.
     pub groups: Vec<OwnedFd>,
-    /// A child of this process that is none of the container's.
-    pub guardian: Option<Pid>,
+    /// Children of this process that are none of the container's.
+    pub servants: Vec<Pid>,
     /// Run around the command.
     pub hooks: Option<&'a Runner<'a>>,
     /// Connects the network namespace that it is given; what it answers with ends the service when dropped.
@@ -140,7 +136,8 @@ pub(super) fn execute(job: Job<'_>, made: &mut Placeholders) -> Result<Status, E
     let Some(process) = job.spec.process() else { return Err(Error::Request("the specification has no process".into())) };
     let plan = match job.ground {
         Ground::Mounts => {
-            let plan = plan((job.rootfs.as_fd(), job.guards), job.spec, &job.sources, job.files.clone())?;
+            let (files, sockets) = (job.files.clone(), job.sockets.clone());
+            let plan = plan((job.rootfs.as_fd(), job.guards), job.spec, &job.sources, files, sockets)?;
             refuse_links(job.rootfs, &plan)?;
             make_targets(job.rootfs, &plan, made)?;
             plan
@@ -155,9 +152,9 @@ pub(super) fn execute(job: Job<'_>, made: &mut Placeholders) -> Result<Status, E
             hide()?;
         }
     }
-    let (started, service) = start(&job, &plan, process, &signals)?;
+    let (started, service) = start::start(&job, &plan, process, &signals)?;
     let status = watch(started.pid, &signals, started.console, started.output);
-    let spare: Vec<Pid> = service.iter().map(Service::pid).chain(job.guardian).collect();
+    let spare: Vec<Pid> = service.iter().map(Service::pid).chain(job.servants.iter().copied()).collect();
     if pid_is_shared {
         end_leftovers(&spare);
     }
@@ -165,146 +162,6 @@ pub(super) fn execute(job: Job<'_>, made: &mut Placeholders) -> Result<Status, E
         supervise::end(started.pid);
         Error::prepare("waiting for the command", source)
     })
-}
-
-struct Started {
-    pid: Pid,
-    console: Option<OwnedFd>,
-    output: Streams,
-}
-
-/// Forks, sees the child through its set-up, and answers when the command runs.
-fn start(job: &Job<'_>, plan: &Plan, process: &Process, signals: &Signals) -> Result<(Started, Option<Service>), Error> {
-    let failed = |source: io::Error| Error::prepare("starting a process", source);
-    let pipe = || rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(|errno| failed(errno.into()));
-    let (report_read, report_write) = pipe()?;
-    let waits = job.network.is_some() || job.hooks.is_some();
-    let link = waits.then(descriptor_channel).transpose().map_err(failed)?;
-    let (link_outer, link_inner) = link.unzip();
-    let console = process.terminal().unwrap_or(false).then(descriptor_channel).transpose().map_err(failed)?;
-    let (console_outer, console_inner) = console.unzip();
-    let output = match process.terminal() {
-        Some(true) => Output::default(),
-        _ => {
-            let (maps, label) = (id_maps::of(job.spec), super::lsm::pipe_label(job.spec)?);
-            let reader = Reader { user: process.user(), maps: &maps, label, has_input: job.input.is_some() };
-            Output::for_user(&reader, job.output).map_err(failed)?
-        }
-    };
-    let inheritance = Inheritance {
-        plan,
-        ground: job.ground,
-        spec: job.spec,
-        process,
-        root_change: job.root_change,
-        filter: job.filter.as_deref(),
-        scope_abstract_sockets: job.scope_abstract_sockets,
-        keep_groups: job.keep_groups,
-        input: job.input.as_ref(),
-        groups: &job.groups,
-        console: console_inner.as_ref(),
-        output: &output,
-        report: report_write.as_fd(),
-        network: link_inner.as_ref(),
-        hooks: job.hooks,
-    };
-    let gate = plan.new.contains(CloneFlags::CLONE_NEWUSER).then(pipe).transpose()?;
-    let (gate_read, gate_write) = gate.unzip();
-    let pid = in_pid_namespace(plan.pid.as_ref(), || {
-        // The process enters a new namespace of control groups when it is in the group that is to be its top.
-        joined::fork_into(plan.user.as_ref(), plan.new - CloneFlags::CLONE_NEWCGROUP, || {
-            let mapped = gate_read.as_ref().map_or(Ok(()), id_maps::await_maps);
-            match mapped.and_then(|()| child::become_container(&inheritance)) {
-                Ok(never) => match never {},
-                Err(report) => {
-                    // Nobody is left to tell if the pipe is broken.
-                    let _ = report.send(&mut File::from(report_write.try_clone().unwrap_or_else(|_| std::process::abort())));
-                    1
-                }
-            }
-        })
-    })
-    .map_err(|source| match plan.user {
-        Some(_) => Error::JoinUser { source },
-        None => failed(source),
-    })?;
-    drop(report_write);
-    drop(gate_read);
-    if plan.user.is_some() {
-        let checked = joined::check(pid, job.spec);
-        let hidden = checked.and_then(|()| if plan.new.contains(CloneFlags::CLONE_NEWPID) { Ok(()) } else { hide() });
-        hidden.inspect_err(|_| supervise::end(pid))?;
-    }
-    if let Some(gate) = gate_write {
-        let written = id_maps::write(pid, job.spec, gate);
-        // Not before: who hides, hides its children too, and with them the files that the maps are written to.
-        let hidden = written.and_then(|()| if plan.new.contains(CloneFlags::CLONE_NEWPID) { Ok(()) } else { hide() });
-        hidden.inspect_err(|_| supervise::end(pid))?;
-    }
-    let mut output = output.into_streams();
-    drop(console_inner);
-    drop(link_inner);
-    let connected = connect(job, pid, plan.new, link_outer);
-    let answer = connected.and_then(|service| {
-        supervise::await_answer(report_read.as_fd(), signals).map_err(failed)?;
-        let console = attend(job, report_read, console_outer)?;
-        job.hooks.iter().for_each(|hooks| hooks.started(pid));
-        Ok((Started { pid, console, output: std::mem::take(&mut output) }, service))
-    });
-    if answer.is_err() {
-        supervise::end(pid);
-    }
-    answer
-}
-
-/// Connects the child's network namespace, if it is one that has to be, and runs the hooks that want the namespaces.
-///
-/// The program that serves it finds it through this process, which may hide only after that. The command still waits.
-fn connect(job: &Job<'_>, pid: Pid, new: CloneFlags, link: Option<OwnedFd>) -> Result<Option<Service>, Error> {
-    let failed = |source: io::Error| Error::prepare("connecting the network", source);
-    let Some(link) = link else { return Ok(None) };
-    // Without a descriptor the child has failed, and its report says why.
-    let Some(namespace) = receive_descriptor(link.as_fd()).map_err(failed)? else { return Ok(None) };
-    let service = job.network.map(|serve| serve(namespace)).transpose()?.flatten();
-    job.hooks.map(|hooks| hooks.before(pid)).transpose()?;
-    if !new.contains(CloneFlags::CLONE_NEWPID) {
-        hide()?;
-    }
-    rustix::io::write(&link, b"r").map_err(|errno| failed(errno.into()))?;
-    Ok(service)
-}
-
-/// The parent's side of the set-up: the other end of the terminal, if there is one.
-fn attend(job: &Job<'_>, report: OwnedFd, console: Option<OwnedFd>) -> Result<Option<OwnedFd>, Error> {
-    let failed = |source: io::Error| Error::prepare("starting a process", source);
-    if let Some(report) = Report::receive(&mut File::from(report)).map_err(failed)? {
-        let process = job.spec.process().as_ref();
-        let explained =
-            process.filter(|_| report.text.is_empty()).map(|process| command::explain(job.rootfs, process, &report));
-        return Err(start_error(explained.unwrap_or(report)));
-    }
-    Ok(console.map(|socket| receive_descriptor(socket.as_fd())).transpose().map_err(failed)?.flatten())
-}
-
-fn start_error(report: Report) -> Error {
-    let source = report.source();
-    let (name, detail) = match report.text.split_once('\0') {
-        Some((name, detail)) => (name.to_string(), detail.to_string()),
-        None => (report.text.clone(), String::new()),
-    };
-    match report.kind {
-        Kind::Setup => Error::Start { step: name, source },
-        Kind::NotFound => Error::CommandNotFound(name),
-        Kind::NotExecutable => Error::NotExecutable { name, source },
-        Kind::NoInterpreter => Error::NoInterpreter { name, interpreter: detail },
-        Kind::ForeignMachine => Error::ForeignMachine { name, machine: detail },
-        Kind::WorkingDirectory => Error::WorkingDirectory { path: PathBuf::from(name), source },
-        Kind::Hook => {
-            let (stage, words) = detail.split_once('\0').unwrap_or_default();
-            let stage = [Stage::CreateContainer, Stage::StartContainer].into_iter().find(|known| known.name() == stage);
-            Error::Hook { path: PathBuf::from(name), stage: stage.map_or("", Stage::name), words: words.to_owned() }
-        }
-    }
 }
 
 /// Where the kernel's own trees go must not be a link: masks and parameters would land beside them (CVE-2019-19921).
@@ -343,14 +200,4 @@ fn hide() -> Result<(), Error> {
 pub(super) fn adopt_orphans() -> Result<(), Error> {
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
         .map_err(|errno| Error::prepare("adopting orphans", errno.into()))
-}
-
-/// Calls `fork` so that its child is created in the pid namespace `namespace`.
-fn in_pid_namespace(namespace: Option<&OwnedFd>, fork: impl FnOnce() -> io::Result<Pid>) -> io::Result<Pid> {
-    let Some(namespace) = namespace else { return fork() };
-    let own = File::open("/proc/self/ns/pid")?;
-    nix::sched::setns(namespace, CloneFlags::CLONE_NEWPID)?;
-    let pid = fork();
-    nix::sched::setns(&own, CloneFlags::CLONE_NEWPID)?;
-    pid
 }

@@ -19,6 +19,7 @@ use super::options::{self, Parsed};
 use super::targets::Shape;
 use crate::run::Error;
 use crate::run::etc_files::ExtraFile;
+use crate::run::ssh::Socket;
 use crate::sys::mount_attr::{self, Attributes, Reach};
 use crate::userns::Shifter;
 
@@ -45,6 +46,8 @@ pub(in crate::run) struct Plan {
     pub devices: Vec<(&'static str, OwnedFd)>,
     /// Generated files: content and where it goes.
     pub files: Vec<ExtraFile>,
+    /// Sockets of agents.
+    pub sockets: Vec<Socket>,
     /// The SELinux label of what is mounted anew.
     pub label: Option<String>,
 }
@@ -69,6 +72,8 @@ pub(in crate::run) enum Source {
     Discarding(OwnedFd, Option<String>),
     /// The generated file of this index.
     File(usize),
+    /// The socket of this index.
+    Socket(usize),
 }
 
 impl Plan {
@@ -97,8 +102,8 @@ fn can_make_file_systems() -> bool {
 /// For a process that gets no mounts.
 pub(super) fn bare(rootfs: BorrowedFd<'_>) -> Result<Plan, Error> {
     let rootfs = rootfs.try_clone_to_owned().map_err(|source| Error::prepare("the root file system", source))?;
-    let (join, mounts, devices, files) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    Ok(Plan { new: CloneFlags::empty(), join, user: None, pid: None, rootfs, mounts, devices, files, label: None })
+    let (join, mounts, devices, files, sockets) = (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    Ok(Plan { new: CloneFlags::empty(), join, user: None, pid: None, rootfs, mounts, devices, files, sockets, label: None })
 }
 
 /// Pins what `spec` names. The copy of the root file system's mount goes without its guards.
@@ -107,6 +112,7 @@ pub(in crate::run) fn plan(
     spec: &Spec,
     sources: &[(PathBuf, OwnedFd)],
     files: Vec<ExtraFile>,
+    sockets: Vec<Socket>,
 ) -> Result<Plan, Error> {
     let attributes = Attributes { clear: guards.bits().into(), propagation: libc::MS_PRIVATE, ..Attributes::default() };
     let rootfs = detached(rootfs, Reach::Mount, attributes).map_err(|source| Error::prepare("the root file system", source))?;
@@ -120,6 +126,10 @@ pub(in crate::run) fn plan(
             let options = Parsed::default();
             mounts.push(PlannedMount { target: file.target.clone(), shape: Shape::File, source: Source::File(index), options });
         }
+    }
+    for (index, socket) in sockets.iter().enumerate() {
+        let (target, options) = (socket.target.clone(), Parsed::default());
+        mounts.push(PlannedMount { target, shape: Shape::File, source: Source::Socket(index), options });
     }
     mounts.sort_by_key(|mount| mount.target.components().count());
     let (mut new, mut join, mut user, mut pid) = (CloneFlags::empty(), Vec::new(), None, None);
@@ -142,7 +152,7 @@ pub(in crate::run) fn plan(
         return Err(Error::Request("a user namespace and a pid namespace of others are not joined both at once".into()));
     }
     let label = spec.linux().as_ref().and_then(|linux| linux.mount_label().clone()).filter(|label| !label.is_empty());
-    Ok(Plan { new, join, user, pid, rootfs, mounts, devices: devices()?, files, label })
+    Ok(Plan { new, join, user, pid, rootfs, mounts, devices: devices()?, files, sockets, label })
 }
 
 fn clone_flag(typ: LinuxNamespaceType) -> Result<CloneFlags, Error> {

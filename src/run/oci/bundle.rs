@@ -122,6 +122,12 @@ impl Bundle {
                 self.write(&name, &file.content, mode)?;
                 self.give(self.handle(), &name, (uid, gid), AtFlags::SYMLINK_NOFOLLOW)?;
             }
+            Source::Socket(index) => {
+                let socket = plan.sockets.get(*index).ok_or(rustix::io::Errno::NOENT)?;
+                socket.bind(&format!("/proc/self/fd/{}/{name}", self.handle.as_raw_fd()))?;
+                let Place { uid, gid, .. } = socket.place;
+                self.give(self.handle(), &name, (uid, gid), AtFlags::SYMLINK_NOFOLLOW)?;
+            }
             Source::Tree(tree) => {
                 self.attach(&name, planned.shape, tree.as_fd())?;
                 if planned.options.reach == Reach::Tree {

@@ -28,6 +28,8 @@ use super::etc_files::ExtraFile;
 use super::guardian::Guardian;
 use super::native::{self, Output, Placeholders, Signals};
 use super::network_program::Service;
+use super::program::{SYSTEM_DIRS, is_program};
+use super::ssh::Socket;
 use super::{Error, RootChange, Status, hooks, lsm};
 use crate::userns;
 use bundle::Bundle;
@@ -53,10 +55,6 @@ pub struct Options {
 /// Runtimes in the order of preference, as the other tools have it.
 const USUAL: [&str; 3] = ["crun", "runc", "youki"];
 
-/// Where they are looked for: never in `PATH` (known attack A124).
-const SYSTEM_DIRS: [&str; 7] =
-    ["/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin", "/sbin", "/bin", "/run/current-system/sw/bin"];
-
 impl Options {
     /// The program.
     pub fn find(&self) -> Result<PathBuf, Error> {
@@ -79,11 +77,6 @@ impl Options {
         let usual = SYSTEM_DIRS.iter().map(|dir| Path::new(dir).join(name));
         configured.chain(usual).find(|path| is_program(path))
     }
-}
-
-fn is_program(path: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt;
-    std::fs::metadata(path).is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0)
 }
 
 /// Whether both versions of control groups are mounted, which crun refuses.
@@ -113,11 +106,14 @@ pub(super) struct Job<'a> {
     /// Sources of binds that were found below a directory handle, by target.
     pub sources: Vec<(PathBuf, OwnedFd)>,
     pub files: Vec<ExtraFile>,
+    pub sockets: Vec<Socket>,
     pub cgroups: &'a cgroups::Options,
     pub hooks: &'a hooks::Options,
     pub root_change: RootChange,
     /// `Request::guards`
     pub guards: MountAttrFlags,
+    /// Children of this process that are none of the container's.
+    pub servants: Vec<Pid>,
     pub scope_abstract_sockets: bool,
     pub keep_groups: bool,
     /// Standard input, where it is not the caller's.
@@ -132,7 +128,7 @@ pub(super) struct Job<'a> {
 pub(super) fn execute(mut job: Job<'_>, options: &Options, made: &mut Placeholders) -> Result<Status, Error> {
     let path = options.find()?;
     adapt(&mut job, options, &path)?;
-    let plan = native::plan((job.rootfs.as_fd(), job.guards), &job.spec, &job.sources, job.files.clone())?;
+    let plan = native::plan((job.rootfs.as_fd(), job.guards), &job.spec, &job.sources, job.files.clone(), job.sockets.clone())?;
     native::refuse_links(job.rootfs, &plan)?;
     let cwd = working_directory(&job, &plan)?;
     native::make_targets(job.rootfs, &plan, made)?;
@@ -165,7 +161,8 @@ pub(super) fn execute(mut job: Job<'_>, options: &Options, made: &mut Placeholde
     };
     let status = supervise(&program, create, job.network, &signals);
     program.delete();
-    native::end_leftovers(&[guardian.pid()]);
+    let spare: Vec<Pid> = job.servants.iter().copied().chain([guardian.pid()]).collect();
+    native::end_leftovers(&spare);
     guardian.dismiss();
     status
 }

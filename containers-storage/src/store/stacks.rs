@@ -1,0 +1,250 @@
+//! What lists of images ask about layers, noted for the next list: `<graph root>/coracle/stacks`.
+//!
+//! ```text
+//! coracle stacks 1
+//! file <device> <inode> <length> <modified> <changed> "<path>"      each table of layers; "none" for one that is not there
+//! stamp <128 hex digits> "<path>"                                   the last write under each of their locks
+//! <ID> <ID of the layer below, or -> <bytes of both and all below>  one line for each image's top layer
+//! end
+//! ```
+//!
+//! To look at thousands of layers takes longer than all the rest of a list. The note stands for the tables as long as what it says of
+//! them is true: every tool stamps the lock before it changes a table, and replaces tables by renaming. A table that was changed in the last
+//! moments is not noted, so that a change within one tick of the clock, by an editor that knows nothing of stamps, cannot go unseen.
+//!
+//! Invariant: an answer is what the tables give. Deleting the note costs time only; one that is torn, damaged or another version's is none.
+//! Must not: be made where it saves nothing (small stores, read-only ones), or on a disk that is nearly full.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use super::{Error, Store};
+use crate::LayerId;
+use crate::digest::hex;
+use crate::layers::Stack;
+use crate::lock::{Access, Rank, make_private_dir};
+use crate::table::read_limited;
+use crate::temp_dir::TempDir;
+
+/// With fewer layers the tables themselves are read as quickly.
+const MANY_LAYERS: usize = 256;
+/// How long a table must have been left alone before it is noted. Longer than the coarsest clock of a file system (2 s, FAT).
+const SETTLED: Duration = Duration::from_secs(3);
+/// A longer note is none: 100,000 images have 14 MB.
+const MAX_BYTES: u64 = 64 << 20;
+const NO_PARENT: &str = "-";
+
+impl Store {
+    /// What lies below each of `tops`, as [`Layers::stacks`](crate::layers::Layers::stacks).
+    pub fn stacks<'a>(&self, tops: impl Iterator<Item = &'a LayerId> + Clone) -> Result<HashMap<LayerId, Stack>, Error> {
+        let lock = self.lock(Rank::Layers, Access::Shared)?;
+        // Taken before the tables are read: should one of a read-only store change in between, the note is out of date when it is made.
+        let state = self.state_of_layers()?;
+        if let Some(noted) = self.noted_stacks(&state.text, tops.clone()) {
+            return Ok(noted);
+        }
+        let layers = self.load_layers()?;
+        drop(lock);
+        let stacks = layers.stacks(tops);
+        if state.is_settled && layers.count() >= MANY_LAYERS {
+            // A note saves time, and is worth no failure.
+            let _ = self.note_stacks(state.text, &stacks);
+        }
+        Ok(stacks)
+    }
+
+    pub(super) fn stacks_note(&self) -> PathBuf {
+        self.private_dir().join("stacks")
+    }
+
+    fn state_of_layers(&self) -> Result<State, Error> {
+        let mut state = State { text: "coracle stacks 1\n".to_owned(), is_settled: true };
+        let now = SystemTime::now();
+        for tables in self.tables_of_layers() {
+            let _lock = tables.lock_if_additional()?;
+            tables.names.iter().for_each(|name| state.add_table(&tables.dir.join(name), now));
+            state.add_stamp(&tables.lock_path());
+        }
+        Ok(state)
+    }
+
+    fn noted_stacks<'a>(&self, state: &str, mut tops: impl Iterator<Item = &'a LayerId>) -> Option<HashMap<LayerId, Stack>> {
+        let text = String::from_utf8(read_limited(&self.stacks_note(), MAX_BYTES).ok()?).ok()?;
+        let lines = text.strip_prefix(state)?.strip_suffix("end\n")?;
+        let stacks: HashMap<LayerId, Stack> = lines.lines().map(read_line).collect::<Option<_>>()?;
+        tops.all(|top| stacks.contains_key(top)).then_some(stacks)
+    }
+
+    fn note_stacks(&self, state: String, stacks: &HashMap<LayerId, Stack>) -> io::Result<()> {
+        let mut text = state;
+        for (id, stack) in stacks {
+            let parent = stack.parent.as_ref().map_or(NO_PARENT, LayerId::as_str);
+            let _ = writeln!(text, "{id} {parent} {}", stack.bytes);
+        }
+        text.push_str("end\n");
+        if self.is_read_only() || !self.has_room_to_spare() {
+            return Ok(());
+        }
+        // A temporary directory, so that nothing stays of a process that is killed meanwhile.
+        let dir = TempDir::create(&self.temp_dirs_outside_home())?;
+        let file = dir.path().join("note");
+        std::fs::write(&file, &text)?;
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600))?;
+        make_private_dir(&self.private_dir())?;
+        std::fs::rename(&file, self.stacks_note())
+    }
+}
+
+fn read_line(line: &str) -> Option<(LayerId, Stack)> {
+    let (id, rest) = line.split_once(' ')?;
+    let (parent, bytes) = rest.split_once(' ')?;
+    let parent = if parent == NO_PARENT { None } else { Some(parent.parse().ok()?) };
+    Some((id.parse().ok()?, Stack { parent, bytes: bytes.parse().ok()? }))
+}
+
+/// What the tables of layers are like now.
+struct State {
+    text: String,
+    /// Whether no table was changed in the last moments.
+    is_settled: bool,
+}
+
+impl State {
+    fn add_table(&mut self, path: &Path, now: SystemTime) {
+        let Ok(stat) = rustix::fs::stat(path) else {
+            let _ = writeln!(self.text, "file none {path:?}");
+            return;
+        };
+        let (device, inode, length) = (stat.st_dev, stat.st_ino, stat.st_size);
+        let (modified, changed) = ((stat.st_mtime, stat.st_mtime_nsec), (stat.st_ctime, stat.st_ctime_nsec));
+        let _ = writeln!(self.text, "file {device} {inode} {length} {modified:?} {changed:?} {path:?}");
+        let changed_at = u64::try_from(stat.st_ctime).ok().map(|seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
+        // A time that is still to come is no reason to trust it.
+        let age = changed_at.and_then(|at| now.duration_since(at).ok());
+        self.is_settled &= age.is_some_and(|age| age >= SETTLED);
+    }
+
+    fn add_stamp(&mut self, lock: &Path) {
+        let stamp = read_limited(lock, 4096).unwrap_or_default();
+        let _ = writeln!(self.text, "stamp {} {lock:?}", hex(&stamp));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conf::Conf;
+    use crate::id_map;
+    use crate::table::{Durability, replace_file};
+
+    fn id(number: usize) -> LayerId {
+        format!("{number:064x}").parse().unwrap()
+    }
+
+    /// A store of `count` layers, each of `size` bytes upon the one before.
+    fn store(dir: &Path, count: usize, size: i64) -> Store {
+        let store = Store::open(Conf::at(&dir.join("g"), &dir.join("r"), id_map::is_rootless())).unwrap();
+        make_private_dir(&store.layers_dir()).unwrap();
+        replace_file(&store.layers_dir().join("layers.json"), table(count, size).as_bytes(), Durability::Volatile).unwrap();
+        store
+    }
+
+    fn table(count: usize, size: i64) -> String {
+        let parent = |number: usize| if number == 0 { String::new() } else { id(number - 1).to_string() };
+        let record = |number| {
+            let (id, parent) = (id(number), parent(number));
+            format!(r#"{{"id":"{id}","parent":"{parent}","diff-digest":"sha256:{id}","diff-size":{size}}}"#)
+        };
+        format!("[{}]", (0..count).map(record).collect::<Vec<_>>().join(","))
+    }
+
+    /// Notes what nobody could have read from the tables.
+    fn note(store: &Store, top: &LayerId) {
+        let stack = Stack { parent: None, bytes: -1 };
+        store.note_stacks(store.state_of_layers().unwrap().text, &HashMap::from([(top.clone(), stack)])).unwrap();
+        assert_eq!(bytes(store, top), -1, "the note answers");
+    }
+
+    fn bytes(store: &Store, top: &LayerId) -> i64 {
+        store.stacks([top].into_iter()).unwrap()[top].bytes
+    }
+
+    /// The clock of a file system goes on in steps.
+    fn let_the_clock_go_on() {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+
+    #[test]
+    fn a_note_answers_until_somebody_changes_a_table() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, top) = (store(dir.path(), 3, 5), id(2));
+        let path = store.layers_dir().join("layers.json");
+        assert_eq!(store.stacks([&top].into_iter()).unwrap()[&top], Stack { parent: Some(id(1)), bytes: 15 });
+
+        note(&store, &top);
+        replace_file(&path, table(3, 6).as_bytes(), Durability::Volatile).unwrap();
+        assert_eq!(bytes(&store, &top), 18, "by a file of the same length in its place");
+
+        note(&store, &top);
+        let_the_clock_go_on();
+        let modified = std::fs::metadata(&path).unwrap().modified().unwrap();
+        std::fs::write(&path, table(3, 7)).unwrap();
+        std::fs::File::options().write(true).open(&path).unwrap().set_modified(modified).unwrap();
+        assert_eq!(bytes(&store, &top), 21, "in the file itself, with its length and time");
+
+        note(&store, &top);
+        store.lock(Rank::Layers, Access::Exclusive).unwrap().stamp().unwrap();
+        assert_eq!(bytes(&store, &top), 21, "with nothing but the stamp to tell");
+
+        note(&store, &top);
+        replace_file(&store.layers_dir().join("volatile-layers.json"), b"[]", Durability::Volatile).unwrap();
+        assert_eq!(bytes(&store, &top), 21, "by another table");
+
+        note(&store, &top);
+        assert_eq!(store.stacks([&top, &id(1)].into_iter()).unwrap()[&id(1)].bytes, 14, "or when more is asked than it says");
+    }
+
+    #[test]
+    fn a_damaged_note_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, top) = (store(dir.path(), 2, 5), id(1));
+        note(&store, &top);
+        let path = store.stacks_note();
+        let whole = std::fs::read_to_string(&path).unwrap();
+        let damaged = [
+            whole.trim_end().to_owned(),
+            whole[..whole.len() / 2].to_owned(),
+            whole.replace(" -1\n", " \n"),
+            whole.replace(" - -1\n", " ../x -1\n"),
+            whole.replace("stacks 1", "stacks 2"),
+            "\0".repeat(whole.len()),
+            String::new(),
+        ];
+        for text in damaged {
+            std::fs::write(&path, &text).unwrap();
+            assert_eq!(bytes(&store, &top), 10, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn it_is_made_for_large_tables_that_were_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, top) = (store(dir.path(), MANY_LAYERS, 1), id(MANY_LAYERS - 1));
+        assert_eq!(bytes(&store, &top), 256);
+        assert!(!store.stacks_note().exists(), "the table was changed a moment ago");
+        let mut state = State { text: String::new(), is_settled: true };
+        let table = store.layers_dir().join("layers.json");
+        state.add_table(&table, SystemTime::now() + SETTLED + Duration::from_secs(1));
+        assert!(state.is_settled);
+        state.add_table(&table, SystemTime::UNIX_EPOCH);
+        assert!(!state.is_settled, "by a clock that was set back");
+
+        std::thread::sleep(SETTLED + Duration::from_secs(1));
+        assert_eq!((bytes(&store, &top), store.stacks_note().exists()), (256, true));
+        assert_eq!(bytes(&store, &top), 256, "from the note");
+    }
+}
