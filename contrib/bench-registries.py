@@ -10,7 +10,6 @@ push again.
 import itertools
 import os
 import random
-import secrets
 import shutil
 import socket
 import statistics
@@ -19,22 +18,17 @@ import sys
 import time
 
 from measuring import measured, store_flags
+from sidebyside import HOME, STORE, forget, run
 
 TOOLS = ("coracle", "buildah", "podman", "skopeo")
-# A name of hexadecimal digits: Buildah makes image names of paths, and not every path is one.
-HOME = f"/var/tmp/coracle-bench-{secrets.token_hex(4)}"
-os.mkdir(HOME, 0o700)
-STORE = (f"{HOME}/root", f"{HOME}/run")
+ROOTS = (f"{HOME}/root", f"{HOME}/run")
 # Stores that were pulled into. ext4 creates files many times slower right after others were deleted, so that all stay to the end.
 PULLED = []
 
 
 def coracle(*words):
     """One command of ours that is not measured; its stdout."""
-    done = subprocess.run(["coracle", *store_flags(*STORE), *words], capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(f"coracle {' '.join(words)} failed with {done.returncode}:\n{done.stderr}")
-    return done.stdout.strip()
+    return run("coracle", *words)
 
 
 # What a process is charged with that has none of its own: before it was another program it was this one.
@@ -95,13 +89,12 @@ def pull(tool, name, again):
 
 def push(tool, image, name, compression):
     """The command that pushes an image of the store that all have."""
-    flags = store_flags(*STORE)
     if tool == "skopeo":
-        stored = f"containers-storage:[overlay@{STORE[0]}+{STORE[1]}]localhost/{image}:latest"
+        stored = f"containers-storage:[overlay@{ROOTS[0]}+{ROOTS[1]}]localhost/{image}:latest"
         given = ["--dest-compress-format", compression, "--format", "oci"] if compression == "zstd" else []
         return [tool, "copy", "-q", "--dest-tls-verify=false", *given, stored, f"docker://{name}"]
     given = ["--compression-format", compression, "--format", "oci"] if compression == "zstd" else []
-    return [tool, *flags, "push", "-q", "--tls-verify=false", *given, f"localhost/{image}", name]
+    return [tool, *STORE, "push", "-q", "--tls-verify=false", *given, f"localhost/{image}", name]
 
 
 def new_store(_tool):
@@ -112,7 +105,7 @@ def new_store(_tool):
 def forget_pushes(tool):
     """What tools remember of blobs that they sent somewhere."""
     data = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
-    for path in (f"{data}/containers/cache/blob-info-cache-v1.boltdb", f"{STORE[0]}/coracle/compressed"):
+    for path in (f"{data}/containers/cache/blob-info-cache-v1.boltdb", f"{ROOTS[0]}/coracle/compressed"):
         if os.path.exists(path):
             os.remove(path)
     registry.forget()
@@ -233,7 +226,5 @@ finally:
     registry.stop()
     if shutil.which("podman"):
         # Ends the process that podman leaves behind.
-        subprocess.run(["podman", *store_flags(*STORE), "system", "migrate"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    places = itertools.chain(STORE, *PULLED)
-    subprocess.run(["coracle", *store_flags(*STORE), "unshare", "rm", "-rf", *places], stderr=subprocess.DEVNULL)
-    shutil.rmtree(HOME, ignore_errors=True)
+        subprocess.run(["podman", *STORE, "system", "migrate"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    forget(*itertools.chain(ROOTS, *PULLED))

@@ -11,73 +11,13 @@ import hashlib
 import itertools
 import json
 import os
-import random
-import secrets
 import shutil
 import statistics
-import subprocess
 import sys
 import threading
 import time
 
-from measuring import measured, store_flags
-
-TOOLS = ("coracle", "buildah")
-QUICK = sys.argv[1:] == ["quick"]
-# A name of hexadecimal digits: Buildah makes image names of paths, and not every path is one.
-HOME = f"/var/tmp/coracle-bench-{secrets.token_hex(4)}"
-os.mkdir(HOME, 0o700)
-STORE = store_flags(f"{HOME}/root", f"{HOME}/run")
-
-
-def run(tool, *words, check=True):
-    """One command; its stdout without the final newline."""
-    done = subprocess.run([tool, *STORE, *words], capture_output=True, text=True)
-    if check and done.returncode:
-        sys.exit(f"{tool} {' '.join(words)} failed with {done.returncode}:\n{done.stderr}")
-    return done.stdout.strip()
-
-
-def spawned(argv):
-    """Milliseconds from start to end of one process."""
-    return measured(argv).seconds * 1000
-
-
-def timed(tool, *words):
-    """Milliseconds that one command takes."""
-    return spawned([tool, *STORE, *words])
-
-
-class Row:
-    """One line of the table: what to prepare (returns the words of the timed command), what to clean up, and who can do it here."""
-
-    def __init__(self, label, prepare, clean=None, rounds=15, tools=TOOLS):
-        self.label, self.prepare, self.clean, self.tools = label, prepare, clean, tools
-        self.rounds = max(2, rounds // 4) if QUICK else rounds
-        # The first round only warms the caches; a row of few, long rounds has had that from its preparation.
-        self.warming = 1 if rounds > 5 else 0
-
-    def measure(self):
-        """Medians in milliseconds by tool; None where the tool can't do it here."""
-        times = {tool: [] for tool in TOOLS}
-        broken = set(TOOLS) - set(self.tools)
-        for turn in range(self.warming + self.rounds):
-            for tool in random.sample(TOOLS, len(TOOLS)):
-                if tool in broken:
-                    continue
-                words = self.prepare(tool)
-                try:
-                    took = timed(tool, *words)
-                except RuntimeError as error:
-                    print(f"# {self.label}: {error}", file=sys.stderr)
-                    broken.add(tool)
-                    continue
-                if turn >= self.warming:
-                    times[tool].append(took)
-                if self.clean:
-                    self.clean(tool)
-        return {tool: statistics.median(t) if t and tool not in broken else None for tool, t in times.items()}
-
+from sidebyside import HOME, QUICK, STORE, TOOLS, Row, forget, isolation, make_busybox, many_small_files, one_big_file, remove_tree, run, settled, spawned, table
 
 state = {}
 
@@ -92,20 +32,6 @@ def drop(_tool):
     if "c" in state:
         run("coracle", "rm", state.pop("c"), check=False)
     run("coracle", "rmi", "-f", "out", check=False)
-
-
-def isolation(tool):
-    """Debian's runtimes refuse some machines' cgroups; then Buildah is measured with its fastest isolation, chroot."""
-    if tool == "coracle":
-        return []
-    if "isolation" not in state:
-        c = run("coracle", "from", "base")
-        works = subprocess.run(["buildah", *STORE, "run", "--runtime", "runc", "--network", "host", c, "true"], capture_output=True)
-        run("coracle", "rm", c)
-        state["isolation"] = ["--runtime", "runc"] if works.returncode == 0 else ["--isolation", "chroot"]
-        if works.returncode:
-            print("# buildah run: runc refuses this machine's cgroups, measured with --isolation chroot (no pid, ipc or network namespace)", file=sys.stderr)
-    return state["isolation"]
 
 
 def run_rows():
@@ -158,34 +84,6 @@ def commit_small(image, rm):
     c = container(image)
     run("coracle", "copy", "-q", c, f"{HOME}/one", "/one")
     return ["commit", "-q", *(["--rm"] if rm else []), c, "out"]
-
-
-def table(title, rows):
-    print(f"\n### {title}\n\n| work | coracle | buildah | ratio |\n|---|---|---|---|", flush=True)
-    for row in rows:
-        found = row.measure()
-        ours, theirs = found["coracle"], found["buildah"]
-        cell = lambda ms: "-" if ms is None else f"{ms:.1f} ms" if ms < 1000 else f"{ms / 1000:.2f} s"
-        ratio = f"{theirs / ours:.1f} ×" if ours and theirs else "-"
-        print(f"| {row.label} | {cell(ours)} | {cell(theirs)} | {ratio} |", flush=True)
-
-
-def make_base():
-    root = f"{HOME}/busybox"
-    if not os.path.exists(root):
-        os.makedirs(f"{root}/bin")
-        busybox = shutil.which("busybox") or "/bin/busybox"
-        shutil.copy(busybox, f"{root}/bin/busybox")
-        for applet in ("sh", "true", "ls", "cat"):
-            os.symlink("busybox", f"{root}/bin/{applet}")
-    with open(f"{HOME}/one", "w") as file:
-        file.write("one small file\n")
-    c = run("coracle", "from", "scratch")
-    run("coracle", "copy", "-q", c, root, "/")
-    run("coracle", "config", "--env", "PATH=/bin", c)
-    run("coracle", "commit", "-q", "--rm", c, "base")
-    for number in range(4):
-        commit_variant(f"other{number}", "base")
 
 
 def commit_variant(name, base):
@@ -284,6 +182,14 @@ def floors(path):
         beside.append(seconds(digest, lambda: shutil.copyfile(path, f"{path}.copy")))
         os.remove(f"{path}.copy")
     print(f"\nSHA-256 of the file takes {alone:.2f} s; copying it beside that {statistics.median(beside):.2f} s.", flush=True)
+
+
+def make_base():
+    make_busybox("base")
+    with open(f"{HOME}/one", "w") as file:
+        file.write("one small file\n")
+    for number in range(4):
+        commit_variant(f"other{number}", "base")
 
 
 def main():
@@ -400,19 +306,8 @@ def make_layered(name, layers, size):
         previous = name
 
 
-def remove_tree(path):
-    """Removes a file, a directory or a store, whose files belong to other ids."""
-    if os.path.isdir(path):
-        subprocess.run(["coracle", *STORE, "unshare", "rm", "-rf", path], check=True)
-    elif os.path.exists(path):
-        os.remove(path)
-
-
 def big_file():
-    big = f"{HOME}/big"
-    with open(big, "wb") as file:
-        for _ in range(1024):
-            file.write(os.urandom(1 << 20))
+    big = one_big_file()
     table("one file of 1 GiB", content_rows(big, drop))
     floors(big)
     os.remove(big)
@@ -421,13 +316,7 @@ def big_file():
 def many_files():
     """Comes last and deletes nothing: ext4 creates files ten times slower for minutes after many were deleted, and would charge
     whoever comes next for it."""
-    many = f"{HOME}/many"
-    for directory in range(200):
-        os.makedirs(f"{many}/{directory}")
-        for number in range(100):
-            with open(f"{many}/{directory}/{number}", "wb") as file:
-                file.write(os.urandom(9750))
-    table("20,000 files of 195 MB", content_rows(many, None))
+    table("20,000 files of 195 MB", content_rows(many_small_files(), None))
 
 
 def content_rows(source, clean):
@@ -436,17 +325,7 @@ def content_rows(source, clean):
     yield Row("commit --rm", settled(copied(source, ["commit", "-q", "--rm", "{}", "out"])), clean, 3)
 
 
-def settled(prepare):
-    """The preparation, with nothing left to be written to the disk."""
-    def prepare_and_sync(tool):
-        words = prepare(tool)
-        os.sync()
-        return words
-    return prepare_and_sync
-
-
 try:
     main()
 finally:
-    subprocess.run(["coracle", *STORE, "unshare", "rm", "-rf", f"{HOME}/root", f"{HOME}/run", f"{HOME}/root-vfs", f"{HOME}/run-vfs"], stderr=subprocess.DEVNULL)
-    shutil.rmtree(HOME, ignore_errors=True)
+    forget(*(f"{HOME}/{name}" for name in ("root", "run", "root-vfs", "run-vfs")))

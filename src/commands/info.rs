@@ -11,11 +11,14 @@ use containers_storage::store::Store;
 use nix::sys::utsname::UtsName;
 
 use crate::container::machine::{self, Machine, Rung};
+use crate::run;
 use crate::template::Value;
 use crate::template::value::HtmlEscape;
 use crate::userns;
 
 use super::inspect::parse_format;
+use super::run::cache_dir;
+use super::run_environment::containers_conf;
 use super::{CommandError, Context, Ui, args};
 use crate::golang::goarch;
 
@@ -41,7 +44,8 @@ pub(crate) fn info(ctx: &Context, ui: &mut Ui, args: &InfoArgs) -> Result<ExitCo
     let template = args.format.as_deref().filter(|format| !format.is_empty()).map(parse_format).transpose()?;
     let store = ctx.store()?;
     let machine = machine::probe(&store.conf().graph_root)?;
-    let mut document = map([("host", host()), ("store", store_section(store)?), ("coracle", coracle(store.conf(), &machine))]);
+    let mut document =
+        map([("host", host()), ("store", store_section(store)?), ("coracle", coracle(ctx, store.conf(), &machine)?)]);
     if let (Value::Map(sections), true) = (&mut document, args.details || ctx.global().debug) {
         sections.insert("debug".to_owned(), debug());
     }
@@ -192,7 +196,10 @@ fn file_system(magic: rustix::fs::FsWord) -> String {
     NAMES.iter().find(|(number, _)| *number == magic).map_or_else(|| "<unknown>".to_owned(), |(_, name)| (*name).to_owned())
 }
 
-fn coracle(conf: &Conf, machine: &Machine) -> Value {
+fn coracle(ctx: &Context, conf: &Conf, machine: &Machine) -> Result<Value, CommandError> {
+    let caches = cache_dir(ctx, &containers_conf(ctx, conf.rootless)?)?;
+    // A directory that is not used is no reason to say nothing about the rest; the run that needs it says what is wrong.
+    let stock = run::stock_of_caches(&caches).unwrap_or_default();
     let means = match machine.rung {
         Rung::NativeOverlay | Rung::NoOverlay if conf.driver == DriverKind::Vfs => {
             "whole trees without a mount (vfs), with all ids"
@@ -205,7 +212,9 @@ fn coracle(conf: &Conf, machine: &Machine) -> Value {
         Rung::NoNamespace if conf.driver == DriverKind::Vfs => "whole trees without a mount (vfs), with one owner: no run",
         Rung::NoNamespace => "no user namespace: no run, copy or commit (the driver vfs has all but run)",
     };
-    map([
+    Ok(map([
+        ("cacheMountDirectory", caches.to_string_lossy().into_owned().into()),
+        ("cacheMounts", i64::try_from(stock.number).unwrap_or(i64::MAX).into()),
         ("driver", conf.driver.name().into()),
         ("driverConfigured", conf.driver_is_explicit.into()),
         ("files", conf.files.iter().map(|file| file.to_string_lossy().into_owned()).collect::<Vec<_>>().into()),
@@ -214,7 +223,7 @@ fn coracle(conf: &Conf, machine: &Machine) -> Value {
         ("rung", (machine.rung as i64).into()),
         ("version", env!("CARGO_PKG_VERSION").into()),
         ("why", machine.why.clone().into()),
-    ])
+    ]))
 }
 
 fn debug() -> Value {

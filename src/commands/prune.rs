@@ -47,7 +47,11 @@ pub(crate) fn prune(ctx: &Context, ui: &mut Ui, args: &PruneArgs) -> Result<Exit
         Err(error) => log::warn!("files of other ids are not collected: {error}"),
     }
     let caches = cache_dir(ctx, &conf)?;
-    crate::run::empty_caches(&caches).map_err(|error| CommandError::from(error).context(format!("emptying {caches:?}")))?;
+    let emptied = crate::run::empty_caches(&caches);
+    let emptied = emptied.map_err(|error| CommandError::from(error).context(format!("emptying {caches:?}")))?;
+    if emptied.in_use > 0 {
+        ui.note(format!("{} cache mounts are in use and stay", emptied.in_use));
+    }
     for finding in check::repair(store)?.findings {
         if finding.repairable {
             log::info!("removed {}", finding.text);

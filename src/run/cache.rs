@@ -3,12 +3,17 @@
 //! ```text
 //! <temporary directory>/buildah-cache-<uid>/     mode 0700, the caller's: Buildah's place, so that both share them
 //!     <16 digits of the hash of "name:uid:gid">/     mounted
-//!     buildah-cache-lockfiles/<the same>/buildah-cache-lockfile     sharing=locked
+//!     <the same>-1/ …                                for who found it in use (sharing=private)
+//!     buildah-cache-lockfiles/<the same>/buildah-cache-lockfile
 //! ```
 //!
 //! Invariant: a name is hashed and never a path (CVE-2024-9675); the parent is in a directory where others may write, so that it is
 //! used only if it is a directory of the caller's that nobody else may write to (known attack A126); locks lie beside the data
-//! they guard (A127); a new directory has its owner and mode before it has its name.
+//! they guard (A127); a new directory has its owner, its mode and its first content before it has its name.
+
+mod lock;
+mod seed;
+mod stock;
 
 use std::fs::File;
 use std::io;
@@ -17,70 +22,111 @@ use std::path::Path;
 
 use containers_storage::private::Unfit;
 use containers_storage::{Digest, Root};
-use nix::fcntl::FcntlArg;
-use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, RenameFlags, Uid};
+use rustix::fs::{CWD, Gid, Mode, OFlags, RenameFlags, Uid};
 use rustix::io::Errno;
 
-use super::mount_args::{Cache, MountRequest, Sharing};
+use self::lock::{Claim, claim};
+use super::mount_args::{Cache, MountKind, MountRequest, Sharing};
 use super::namespaces::User;
 use super::spec::lexically_clean;
-use super::{Error, MountOptions};
+use super::{Error, MountOptions, NamedRoot};
 
-const LOCK_DIRECTORY: &str = "buildah-cache-lockfiles";
-const LOCK_NAME: &str = "buildah-cache-lockfile";
+pub use stock::{Emptied, Stock, empty, stock};
 
-/// A handle on what is mounted for `cache`; the directory is made if it is missing. The lock, if one is asked for, is waited for
-/// and added to `locks`.
-pub(super) fn open(
-    options: &MountOptions,
-    user: &User,
-    mount: &MountRequest,
-    cache: &Cache,
-    locks: &mut Vec<File>,
-) -> Result<OwnedFd, Error> {
+/// The directories of the caches that a run was given, and what keeps others from them.
+#[derive(Debug, Default)]
+pub(super) struct Opened {
+    /// In the order of the requests for caches.
+    pub directories: Vec<OwnedFd>,
+    /// Held until the command has ended.
+    pub locks: Vec<File>,
+}
+
+/// One of the caches that a run asks for.
+struct Wanted<'a> {
+    key: String,
+    mount: &'a MountRequest,
+    cache: &'a Cache,
+    seed: Option<&'a NamedRoot>,
+}
+
+/// Handles on what is mounted for the caches among the requests; directories are made where they are missing. Locks are waited for, in the
+/// same order by every run, so that none waits for the other for ever.
+pub(super) fn open(options: &MountOptions, user: &User) -> Result<Opened, Error> {
+    let mut wanted = Vec::new();
+    for mount in &options.requests {
+        let MountKind::Cache(cache) = &mount.kind else { continue };
+        let seed = cache.from.as_ref().map(|name| {
+            let known = options.roots.iter().find(|root| root.name == *name);
+            known.ok_or_else(|| Error::Request(format!("no stage or additional build context found with name {name}")))
+        });
+        let seed = seed.transpose()?;
+        wanted.push(Wanted { key: key(cache, &mount.target, seed), mount, cache, seed });
+    }
+    let Some(first) = wanted.first() else { return Ok(Opened::default()) };
     let Some(parent) = &options.cache_dir else {
-        return Err(Error::Request(format!("the cache for {:?} has no directory to be in", mount.target)));
+        return Err(Error::Request(format!("the cache for {:?} has no directory to be in", first.mount.target)));
     };
     let failed = |source: io::Error| Error::prepare(format!("the cache directory {parent:?}"), source);
-    if cache.from.is_some() || cache.sharing == Sharing::Private {
-        return Err(Error::Request(format!(
-            "the cache for {:?}: from= and sharing=private are not supported yet",
-            mount.target
-        )));
-    }
-    let key = key(cache, &mount.target);
     let own = open_parent(parent).map_err(failed)?;
-    let owner = user.owner(cache.uid, cache.gid).map_err(Error::Request)?;
-    let directory = open_or_make(&own, &key, owner, cache.mode).map_err(failed)?;
-    if cache.sharing == Sharing::Locked {
-        locks.push(lock(&own, &key).map_err(failed)?);
+    let claims = claims(&own, &wanted).map_err(failed)?;
+    let mut opened = Opened::default();
+    for one in &wanted {
+        let claim = claims.iter().find(|claim| claim.key == one.key);
+        let name = claim.map_or(&one.key, |claim| &claim.name);
+        opened.directories.push(directory(&own, name, one, user)?);
     }
+    opened.locks = claims.into_iter().map(|claim| claim.file).collect();
+    Ok(opened)
+}
+
+/// One lock for each of the caches, the strictest one that it is asked for with.
+fn claims(own: &OwnedFd, wanted: &[Wanted<'_>]) -> io::Result<Vec<Claim>> {
+    let strictness = |sharing: Sharing| match sharing {
+        Sharing::Shared => 0,
+        Sharing::Private => 1,
+        Sharing::Locked => 2,
+    };
+    let mut keys: Vec<(&str, Sharing)> = wanted.iter().map(|one| (one.key.as_str(), one.cache.sharing)).collect();
+    keys.sort_by_key(|(key, sharing)| (*key, std::cmp::Reverse(strictness(*sharing))));
+    keys.dedup_by_key(|(key, _)| *key);
+    keys.into_iter().map(|(key, sharing)| claim(own, key, sharing)).collect()
+}
+
+fn directory(own: &OwnedFd, name: &str, wanted: &Wanted<'_>, user: &User) -> Result<OwnedFd, Error> {
+    let cache = wanted.cache;
+    let failed = |source: io::Error| Error::prepare(format!("the cache for {:?}", wanted.mount.target), source);
+    let owner = user.owner(cache.uid, cache.gid).map_err(Error::Request)?;
+    if let Some(seed) = wanted.seed {
+        let begin = |directory: &OwnedFd| seed::copy(&seed.root, &cache.source, directory, user);
+        return open_or_make(own, name, begin).map_err(|source| {
+            Error::prepare(
+                format!("a new cache for {:?} from {:?} of {:?}", wanted.mount.target, cache.source, seed.name),
+                source,
+            )
+        });
+    }
+    let begin = |directory: &OwnedFd| {
+        rustix::fs::fchown(directory, Some(Uid::from_raw(owner.0)), Some(Gid::from_raw(owner.1)))?;
+        Ok(rustix::fs::fchmod(directory, Mode::from_raw_mode(cache.mode))?)
+    };
+    let directory = open_or_make(own, name, begin).map_err(failed)?;
     if cache.source.as_os_str().is_empty() {
         return Ok(directory);
     }
     let below = Root::from(directory).resolve(&cache.source);
-    below.map_err(|source| Error::prepare(format!("{:?} of the cache for {:?}", cache.source, mount.target), source))
+    below.map_err(|source| Error::prepare(format!("{:?} of the cache for {:?}", cache.source, wanted.mount.target), source))
 }
 
-/// Removes all caches in `parent`. The locks stay: a process may hold one of them, or wait for it.
-pub fn empty(parent: &Path) -> io::Result<()> {
-    let own = match rustix::fs::openat(CWD, parent, DIRECTORY, Mode::empty()) {
-        Err(Errno::NOENT) => return Ok(()),
-        opened => checked(opened?)?,
-    };
-    let root = Root::from(own);
-    for entry in root.read_dir(Path::new("."))? {
-        if entry.name != LOCK_DIRECTORY {
-            root.remove_all(Path::new(&entry.name))?;
-        }
-    }
-    Ok(())
-}
-
-fn key(cache: &Cache, target: &Path) -> String {
+fn key(cache: &Cache, target: &Path, seed: Option<&NamedRoot>) -> String {
     let target = lexically_clean(target);
     let name = cache.id.as_deref().map_or_else(|| target.to_string_lossy(), Into::into);
-    let digest = Digest::of(format!("{name}:{}:{}", cache.uid, cache.gid).as_bytes()).to_string();
+    let mut text = format!("{name}:{}:{}", cache.uid, cache.gid);
+    if let Some(seed) = seed {
+        // What began as something else is another cache.
+        text.push_str(&format!(":{}\0{}\0{}", seed.name, seed.identity, cache.source.display()));
+    }
+    let digest = Digest::of(text.as_bytes()).to_string();
     digest.trim_start_matches("sha256:").chars().take(16).collect()
 }
 
@@ -114,50 +160,29 @@ fn checked(directory: OwnedFd) -> io::Result<OwnedFd> {
     Ok(directory)
 }
 
-fn open_or_make(parent: &OwnedFd, key: &str, (uid, gid): (u32, u32), mode: u32) -> io::Result<OwnedFd> {
-    match rustix::fs::openat(parent, key, DIRECTORY, Mode::empty()) {
+/// What begins with this is being made, and then has the name of the cache and a number; no cache has such a name.
+const UNFINISHED: &str = ".new-";
+
+/// The directory `name`; `begin` gives a new one what it is to have.
+fn open_or_make(parent: &OwnedFd, name: &str, begin: impl FnOnce(&OwnedFd) -> io::Result<()>) -> io::Result<OwnedFd> {
+    match rustix::fs::openat(parent, name, DIRECTORY, Mode::empty()) {
         Err(Errno::NOENT) => {}
         opened => return Ok(opened?),
     }
-    let beside = format!(".new-{}-{key}", std::process::id());
+    let number = getrandom::u64().map_err(io::Error::other)?;
+    let beside = format!("{UNFINISHED}{name}-{number:016x}");
     rustix::fs::mkdirat(parent, &beside, Mode::RWXU)?;
-    let named = (|| {
-        let directory = rustix::fs::openat(parent, &beside, DIRECTORY, Mode::empty())?;
-        rustix::fs::fchown(&directory, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
-        rustix::fs::fchmod(&directory, Mode::from_raw_mode(mode))?;
-        rustix::fs::renameat_with(parent, &beside, parent, key, RenameFlags::NOREPLACE)
-    })();
+    let named = rustix::fs::openat(parent, &beside, DIRECTORY, Mode::empty()).map_err(io::Error::from).and_then(|directory| {
+        begin(&directory)?;
+        Ok(rustix::fs::renameat_with(parent, &beside, parent, name, RenameFlags::NOREPLACE)?)
+    });
     if named.is_err() {
-        // Another process was faster, or the owner is not mapped; an empty directory is all that could stay.
-        let _ = rustix::fs::unlinkat(parent, &beside, AtFlags::REMOVEDIR);
+        // Another process was faster, or there is nothing to begin with. What stays is removed by prune.
+        let _ = parent.try_clone().and_then(|parent| Root::from(parent).remove_all(Path::new(&beside)));
     }
     match named {
-        Ok(()) | Err(Errno::EXIST) => Ok(rustix::fs::openat(parent, key, DIRECTORY, Mode::empty())?),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// Waits for the lock of the cache `key`; it is free again when the file is closed.
-fn lock(parent: &OwnedFd, key: &str) -> io::Result<File> {
-    let step = |parent: &OwnedFd, name: &str| -> io::Result<OwnedFd> {
-        match rustix::fs::mkdirat(parent, name, Mode::RWXU) {
-            Ok(()) | Err(Errno::EXIST) => Ok(rustix::fs::openat(parent, name, DIRECTORY, Mode::empty())?),
-            Err(error) => Err(error.into()),
-        }
-    };
-    let directory = step(&step(parent, LOCK_DIRECTORY)?, key)?;
-    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = File::from(rustix::fs::openat(directory, LOCK_NAME, flags, Mode::RUSR | Mode::WUSR)?);
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{LOCK_NAME:?} is no regular file")));
-    }
-    let whole = libc::flock { l_type: libc::F_WRLCK as libc::c_short, l_whence: 0, l_start: 0, l_len: 0, l_pid: 0 };
-    loop {
-        match nix::fcntl::fcntl(&file, FcntlArg::F_OFD_SETLKW(&whole)) {
-            Ok(_) => return Ok(file),
-            Err(nix::Error::EINTR) => {}
-            Err(error) => return Err(error.into()),
-        }
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(rustix::fs::openat(parent, name, DIRECTORY, Mode::empty())?),
     }
 }
 
@@ -167,15 +192,17 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::run::mount_args::MountKind;
 
     fn opened(parent: &Path, words: &str) -> Result<(OwnedFd, Vec<File>), Error> {
         let owner = format!("uid={},gid={}", rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
         let mount = MountRequest::parse_mount(&format!("type=cache,{owner},{words}")).unwrap();
-        let MountKind::Cache(cache) = &mount.kind else { panic!("{mount:?}") };
-        let options = MountOptions { cache_dir: Some(parent.to_owned()), ..MountOptions::default() };
-        let mut locks = Vec::new();
-        open(&options, &User::Same, &mount, cache, &mut locks).map(|directory| (directory, locks))
+        opened_with(parent, mount, Vec::new())
+    }
+
+    fn opened_with(parent: &Path, mount: MountRequest, roots: Vec<NamedRoot>) -> Result<(OwnedFd, Vec<File>), Error> {
+        let cache_dir = Some(parent.to_owned());
+        let options = MountOptions { requests: vec![mount], cache_dir, roots, ..MountOptions::default() };
+        open(&options, &User::Same).map(|mut opened| (opened.directories.remove(0), opened.locks))
     }
 
     fn inode(handle: &OwnedFd) -> u64 {
@@ -194,8 +221,9 @@ mod tests {
             seen.push(inode(&handle));
         }
         let names: Vec<_> = std::fs::read_dir(&parent).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-        assert_eq!(names.len(), 5, "{names:?}");
-        assert!(names.iter().all(|name| name.len() == 16), "{names:?}");
+        assert_eq!(names.len(), 6, "{names:?}");
+        let is_expected = |name: &&std::ffi::OsString| name.len() == 16 || **name == *lock::LOCK_DIRECTORY;
+        assert!(names.iter().all(|name| is_expected(&name)), "{names:?}");
         assert_eq!(inode(&opened(&parent, "id=/etc,dst=/other").unwrap().0), seen[1], "the name decides, not the target");
         assert_eq!(std::fs::metadata(&parent).unwrap().mode() & 0o777, 0o700);
     }
@@ -241,15 +269,108 @@ mod tests {
     fn a_locked_cache_makes_the_next_one_wait() {
         let dir = tempfile::tempdir().unwrap();
         let parent = dir.path().join("cache");
-        let (_, locks) = opened(&parent, "dst=/c,sharing=locked").unwrap();
-        opened(&parent, "dst=/c").unwrap();
-        let second = {
-            let parent = parent.clone();
-            std::thread::spawn(move || opened(&parent, "dst=/c,sharing=locked").map(|_| std::time::Instant::now()).unwrap())
+        for second in ["locked", "shared"] {
+            let (_, locks) = opened(&parent, "dst=/c,sharing=locked").unwrap();
+            opened(&parent, "dst=/other,sharing=locked").unwrap();
+            let second = {
+                let (parent, words) = (parent.clone(), format!("dst=/c,sharing={second}"));
+                std::thread::spawn(move || opened(&parent, &words).map(|_| std::time::Instant::now()).unwrap())
+            };
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            let released = std::time::Instant::now();
+            drop(locks);
+            assert!(second.join().unwrap() >= released);
+        }
+    }
+
+    #[test]
+    fn those_who_share_a_cache_do_not_wait_for_each_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let parent = dir.path().join("cache");
+        let (one, _lock) = opened(&parent, "dst=/c").unwrap();
+        let (other, _lock) = opened(&parent, "dst=/c,sharing=shared").unwrap();
+        assert_eq!(inode(&one), inode(&other));
+    }
+
+    #[test]
+    fn whoever_finds_a_private_cache_in_use_gets_another_one_and_the_same_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let parent = dir.path().join("cache");
+        let private = || opened(&parent, "dst=/c,sharing=private").unwrap();
+        let ((first, lock), (second, _lock)) = (private(), private());
+        assert_ne!(inode(&first), inode(&second));
+        drop(lock);
+        assert_eq!(inode(&private().0), inode(&first));
+        let (shared, _lock) = opened(&parent, "dst=/c").unwrap();
+        assert_eq!(inode(&shared), inode(&first));
+        assert!(![inode(&first), inode(&second)].contains(&inode(&private().0)), "one that nobody shares");
+    }
+
+    #[test]
+    fn one_run_may_ask_for_a_cache_twice() {
+        let dir = tempfile::tempdir().unwrap();
+        let mount = |words: &str| {
+            let owner = format!("uid={},gid={}", rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+            MountRequest::parse_mount(&format!("type=cache,id=x,{owner},{words}")).unwrap()
         };
-        std::thread::sleep(std::time::Duration::from_millis(50));
-        let released = std::time::Instant::now();
-        drop(locks);
-        assert!(second.join().unwrap() >= released);
+        let requests = ["dst=/a,sharing=locked", "dst=/b", "dst=/c,sharing=private"].map(mount).to_vec();
+        let options = MountOptions { requests, cache_dir: Some(dir.path().join("cache")), ..MountOptions::default() };
+        let opened = open(&options, &User::Same).unwrap();
+        assert_eq!((opened.directories.len(), opened.locks.len()), (3, 1));
+    }
+
+    #[test]
+    fn a_new_cache_begins_with_a_copy_that_is_made_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let parent = dir.path().join("cache");
+        let seed = dir.path().join("seed");
+        std::fs::create_dir_all(seed.join("d/e")).unwrap();
+        std::fs::write(seed.join("d/e/f"), "first").unwrap();
+        std::fs::set_permissions(seed.join("d"), std::fs::Permissions::from_mode(0o711)).unwrap();
+        symlink(dir.path(), seed.join("out")).unwrap();
+        let cache = |words: &str, identity: &str| {
+            let mount = MountRequest::parse_mount(&format!("type=cache,dst=/c,from=s,{words}")).unwrap();
+            let root = std::sync::Arc::new(Root::open(&seed).unwrap());
+            let named = NamedRoot { name: "s".into(), identity: identity.into(), root };
+            opened_with(&parent, mount, vec![named])
+        };
+        let content = |handle: &OwnedFd| Root::from(handle.try_clone().unwrap()).read_file(Path::new("e/f"), 9).unwrap();
+        let (first, _) = cache("src=/d", "1").unwrap();
+        assert_eq!((content(&first), rustix::fs::fstat(&first).unwrap().st_mode & 0o777), (b"first".to_vec(), 0o711));
+        std::fs::write(seed.join("d/e/f"), "second").unwrap();
+        assert_eq!(content(&cache("src=/d", "1").unwrap().0), b"first", "it is not copied again");
+        assert_eq!(content(&cache("src=/d", "2").unwrap().0), b"second", "of something else");
+        for source in ["src=out", "src=missing", "src=d/e/f"] {
+            assert!(cache(source, "1").is_err(), "{source}");
+        }
+        let mount = MountRequest::parse_mount("type=cache,dst=/c,from=unknown").unwrap();
+        assert!(
+            opened_with(&parent, mount, Vec::new()).unwrap_err().to_string().contains("no stage or additional build context")
+        );
+        let names = std::fs::read_dir(&parent).unwrap().map(|entry| entry.unwrap().file_name());
+        assert!(names.into_iter().all(|name| !name.to_string_lossy().starts_with('.')), "something unfinished stays");
+    }
+
+    #[test]
+    fn emptying_leaves_what_is_in_use() {
+        let dir = tempfile::tempdir().unwrap();
+        let parent = dir.path().join("cache");
+        assert_eq!(stock(&parent).unwrap(), Stock { number: 0 });
+        let (used, _lock) = opened(&parent, "dst=/used").unwrap();
+        opened(&parent, "dst=/unused").unwrap();
+        let beside = |name: &str| std::fs::create_dir(parent.join(name)).unwrap();
+        let entries = std::fs::read_dir(&parent).unwrap().map(Result::unwrap);
+        let found = entries.into_iter().find(|entry| entry.metadata().unwrap().ino() == inode(&used)).unwrap();
+        let used_name = found.file_name().into_string().unwrap();
+        beside(&format!("{UNFINISHED}{used_name}-0123456789abcdef"));
+        beside(&format!("{UNFINISHED}0123456789abcdef-0123456789abcdef"));
+        assert_eq!(stock(&parent).unwrap(), Stock { number: 2 });
+        assert_eq!(empty(&parent).unwrap(), Emptied { removed: 1, in_use: 1 });
+        let mut left: Vec<_> =
+            std::fs::read_dir(&parent).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        left.sort();
+        let mut kept = vec![format!("{UNFINISHED}{used_name}-0123456789abcdef"), used_name, lock::LOCK_DIRECTORY.to_owned()];
+        kept.sort();
+        assert_eq!(left, kept);
     }
 }

@@ -51,7 +51,7 @@ use std::sync::Arc;
 use containers_storage::{Root, selinux};
 use rustix::mount::MountAttrFlags;
 
-pub use cache::empty as empty_caches;
+pub use cache::{Emptied, Stock, empty as empty_caches, stock as stock_of_caches};
 pub use isolation::Isolation;
 pub use streams::Streams;
 pub use users::ProcessUser;

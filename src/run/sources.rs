@@ -10,12 +10,13 @@ use std::path::{Path, PathBuf};
 
 use containers_storage::Root;
 use rustix::fs::{CWD, FileType, Mode, OFlags};
-use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
+use rustix::io::Errno;
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags};
 
 use super::etc_files::ExtraFile;
 use super::mount_args::{Bind, MountKind, MountRequest, Source, Writes};
 use super::spec::lexically_clean;
-use super::{Error, Request, cache};
+use super::{Error, Request, cache, volume_tree};
 
 /// More of a file is not copied into memory for a process that may write to its copy.
 const COPY_LIMIT: u64 = 32 << 20;
@@ -34,14 +35,15 @@ pub(super) struct Pinned {
 /// Looks up every source of `request`.
 pub(super) fn pin(rootfs: &Root, request: &Request) -> Result<Pinned, Error> {
     let mut pinned = Pinned::default();
+    let opened = cache::open(&request.mounts, &request.namespaces.user)?;
+    pinned.locks = opened.locks;
+    let mut caches = opened.directories.into_iter();
     for mount in &request.mounts.requests {
         let target = lexically_clean(&mount.target);
         match &mount.kind {
             MountKind::Tmpfs { .. } => {}
             MountKind::Bind(bind) => pin_bind(rootfs, request, mount, bind, &mut pinned)?,
-            MountKind::Cache(wanted) => pinned
-                .handles
-                .push((target, cache::open(&request.mounts, &request.namespaces.user, mount, wanted, &mut pinned.locks)?)),
+            MountKind::Cache(_) => pinned.handles.extend(caches.next().map(|directory| (target, directory))),
         }
     }
     Ok(pinned)
@@ -98,7 +100,7 @@ fn look_up(rootfs: &Root, request: &Request, bind: &Bind) -> Result<OwnedFd, Loo
     let refused = |text: String| LookUp::Refused(Error::Request(text));
     match (&bind.source, &request.mounts.context) {
         (Source::Rootfs(path), _) => Ok(below(rootfs, path)?),
-        (Source::Context(path), Some(context)) => Ok(below(context, path)?),
+        (Source::Context(path), Some(context)) => Ok(below(&here(context)?, path)?),
         (Source::Context(path), None) if path.as_os_str().is_empty() => Err(refused("must set volume source".to_owned())),
         (Source::Host(path) | Source::Context(path), _) if path.is_absolute() => Ok(host(path, bind.no_follow)?),
         (Source::Host(path) | Source::Context(path), _) => {
@@ -107,9 +109,26 @@ fn look_up(rootfs: &Root, request: &Request, bind: &Bind) -> Result<OwnedFd, Loo
         (Source::Named { name, path }, _) => {
             let named = request.mounts.roots.iter().find(|known| known.name == *name);
             let named = named.ok_or_else(|| refused(format!("image {name:?} is not mounted")))?;
-            Ok(below(&named.root, path)?)
+            Ok(below(&here(&named.root)?, path)?)
         }
     }
+}
+
+/// `root` as this mount namespace has it. A handle from before this process entered its own stands for a mount of the former one, and
+/// nothing can be bound from there; the directory has the same name here, and is looked at before it is taken for the same.
+fn here(root: &Root) -> io::Result<Root> {
+    let own = root.resolve(Path::new("."))?;
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    match rustix::mount::open_tree(&own, "", flags) {
+        Err(Errno::INVAL) => {}
+        _ => return Ok(Root::from(own)),
+    }
+    let again = host(&volume_tree::name_of(own.as_fd())?, true)?;
+    let [one, other] = [rustix::fs::fstat(&own)?, rustix::fs::fstat(&again)?];
+    if (one.st_dev, one.st_ino) != (other.st_dev, other.st_ino) {
+        return Err(io::Error::new(io::ErrorKind::NotFound, "the directory has been moved or replaced since it was opened"));
+    }
+    Ok(Root::from(again))
 }
 
 fn host(path: &Path, no_follow: bool) -> io::Result<OwnedFd> {

@@ -66,5 +66,6 @@ def describe(image):
     shutil.rmtree(out)
 
 
-for name in sys.argv[1:]:
-    describe(name)
+if __name__ == "__main__":
+    for name in sys.argv[1:]:
+        describe(name)

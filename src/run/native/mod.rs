@@ -38,6 +38,7 @@ use oci_spec::runtime::Spec;
 use rustix::mount::MountAttrFlags;
 
 // What the other engines share with this one.
+pub(super) use copy_up::copy_tree;
 pub(super) use filesystem::{attach, discarding, private_tmpfs};
 pub(super) use hand_over::receive_descriptor;
 pub(super) use id_maps::of as id_maps_of;
