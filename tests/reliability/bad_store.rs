@@ -118,6 +118,25 @@ fn on_a_full_disk_everything_can_be_pruned_at_once() {
 }
 
 #[test]
+fn on_a_full_disk_a_build_ends_in_one_error_and_the_next_one_goes_through() {
+    let mut env = TestEnv::new();
+    env.write("context/big", vec![b'x'; 11 << 20]);
+    env.write("context/Dockerfile", "FROM top\nLABEL a=b\nCOPY big /big\n");
+    let out = on_a_small_disk(
+        &mut env,
+        r#"for mode in --layers --layers=false; do
+            c rm -a > /dev/null
+            if c build -q $mode -t built context 2> error; then echo "the build went through"; exit 1; fi
+            cat error; c check; c containers -q
+        done
+        c rmi --prune > /dev/null; : > context/big
+        c build -q -t built context > /dev/null; c check"#,
+    );
+    assert_eq!(out.lines().filter(|line| line.starts_with("Error: ")).count(), 2, "{out}");
+    assert!(out.lines().all(|line| line.starts_with("Error: ") == line.contains("o space left on device")), "{out}");
+}
+
+#[test]
 fn without_a_reserve_a_full_disk_still_lets_a_container_go() {
     let mut env = TestEnv::new();
     let out = on_a_small_disk(

@@ -10,7 +10,7 @@ use crate::harness::registry::{PROGRAM, Registry};
 use crate::harness::{TestEnv, have};
 use crate::{Dice, stress_time};
 
-const VERBS: [&str; 15] = [
+const VERBS: [&str; 17] = [
     "from",
     "run",
     "copy",
@@ -21,6 +21,8 @@ const VERBS: [&str; 15] = [
     "commit --manifest",
     "commit linked",
     "commit elsewhere",
+    "build",
+    "build --layers",
     "pull",
     "rm",
     "rmi",
@@ -28,6 +30,10 @@ const VERBS: [&str; 15] = [
     "pull from a registry",
     "push to a registry",
 ];
+
+/// Stages, steps that change files and others, and a step that is never the same, so that no build is cached as a whole.
+const DOCKERFILE: &str = "FROM busybox AS first\nRUN mkdir /made && date +%N > /made/first\nENV A=1\nCOPY file /made/file\n\
+    FROM busybox\nARG ROUND\nRUN echo $ROUND > /round\nCOPY --from=first /made /made\nRUN rm /etc/group && cat /made/file > /end\n";
 
 /// The words of one verb on a prepared container and image; `remote` is what an image is called at a registry.
 fn words(verb: &str, container: &str, remote: &str) -> Vec<String> {
@@ -41,6 +47,8 @@ fn words(verb: &str, container: &str, remote: &str) -> Vec<String> {
         "commit --add-file" => vec!["commit", "-q", "--add-file", "tree/0/0:/added", container, "committed"],
         "commit --manifest" => vec!["commit", "-q", "--manifest", "list", container, "committed"],
         "commit elsewhere" => vec!["commit", "-q", container, "oci:elsewhere"],
+        "build" => vec!["build", "-q", "-t", "built", "context"],
+        "build --layers" => vec!["build", "-q", "--layers", "-t", "built", "context"],
         "pull" => vec!["pull", "-q", "oci:source:pulled"],
         "pull from a registry" => vec!["pull", "-q", "--tls-verify=false", remote],
         "push to a registry" => vec!["push", "-q", "--tls-verify=false", "victim", remote],
@@ -79,6 +87,8 @@ fn kill_and_look(driver: &str) {
     for number in 0..40 {
         env.write(&format!("tree/{}/{number}", number % 5), vec![b'x'; 20_000]);
     }
+    env.write("context/Dockerfile", DOCKERFILE);
+    env.write("context/file", "a file");
     let kept = env.ok(["from", "--name", "kept", "busybox"]);
     env.ok(["run", &kept, "--", "sh", "-c", "echo kept > /kept"]);
 
@@ -146,6 +156,14 @@ fn kill_and_look(driver: &str) {
             env.ok(["check", "--repair"]);
             assert_eq!(env.ok(["images", "-q", "--filter", "dangling=true"]), "", "{context}: an image without a name stays");
         }
+        if verb.starts_with("build") {
+            // The next one goes through, whatever this one left for it.
+            let mut again = words.clone();
+            again.insert(1, format!("--build-arg=ROUND={rounds}"));
+            env.ok(&again);
+            let built = env.ok(["from", "built"]);
+            assert_eq!(env.inside(&built, "cat /round /end"), format!("{rounds}\na file"), "{context}");
+        }
         if verb.starts_with("pull") {
             // Whole, or not there; and it can be had again.
             let place = if verb == "pull" { "oci:source:pulled" } else { &remote };
@@ -166,6 +184,7 @@ fn kill_and_look(driver: &str) {
             }
         }
         env.run(["rmi", "-f", "committed"]);
+        env.run(["rmi", "-f", "built"]);
         env.run(["rmi", "-f", "victim"]);
         env.run(["rmi", "-f", "list"]);
     }

@@ -6,6 +6,7 @@
 mod harness;
 
 mod bad_store;
+mod hostile_builds;
 mod kill;
 mod load;
 

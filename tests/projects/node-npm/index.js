@@ -1,0 +1,1 @@
+console.log("two days:", require("ms")("2 days"));

@@ -1,0 +1,1 @@
+pub fn shout(text: &str) -> String { format!("{text}!") }
