@@ -69,22 +69,22 @@ pub enum Error {
 pub enum StepError {
     /// It cannot be read with the variables as they are.
     #[error("{0}")]
-    Parse(#[from] ParseError),
+    Parse(#[from] Box<ParseError>),
     /// The command ended with another status than 0. Scripts look for the words.
     #[error("while running runtime: exit status {0}")]
     Status(u8),
     /// The command could not be run.
     #[error("{0}")]
-    Run(#[from] run::Error),
+    Run(#[from] Box<run::Error>),
     /// Files could not be copied.
     #[error("{0}")]
-    Copy(#[from] copy::Error),
+    Copy(#[from] Box<copy::Error>),
     /// Files could not be looked at.
     #[error("{0}")]
-    Look(#[from] add::Error),
+    Look(#[from] Box<add::Error>),
     /// The working directory could not be made.
     #[error("{0}")]
-    Workdir(#[from] workdir::Error),
+    Workdir(#[from] Box<workdir::Error>),
     /// An image cannot be had.
     #[error("{0}")]
     Pull(#[from] Box<pull::Error>),
@@ -93,7 +93,7 @@ pub enum StepError {
     From(#[from] Box<from::Error>),
     /// The container's settings could not be changed.
     #[error("{0}")]
-    State(#[from] state::Error),
+    State(#[from] Box<state::Error>),
     /// There is no image of the step.
     #[error("{0}")]
     Commit(#[from] Box<commit::Error>),
@@ -102,7 +102,7 @@ pub enum StepError {
     Remove(#[from] Box<remove::Error>),
     /// The store could not be read or changed.
     #[error("{0}")]
-    Store(#[from] store::Error),
+    Store(#[from] Box<store::Error>),
     /// Something of the host, for the step.
     #[error("{action}")]
     Io {
@@ -136,7 +136,10 @@ impl Error {
         match self {
             Self::Step { source, .. } => match source.as_ref() {
                 StepError::Status(status) => Some(*status),
-                StepError::Run(run::Error::Run(error)) => Some(error.exit_code()),
+                StepError::Run(error) => match error.as_ref() {
+                    run::Error::Run(error) => Some(error.exit_code()),
+                    _ => None,
+                },
                 _ => None,
             },
             _ => None,
@@ -148,8 +151,11 @@ impl Error {
         let parse = match self {
             Self::Parse(error) | Self::Plan(plan::Error::Parse(error)) => Some(error),
             Self::Step { source, .. } => match source.as_ref() {
-                StepError::Parse(error) => Some(error),
-                StepError::Run(run::Error::Run(error)) => return error.hint(),
+                StepError::Parse(error) => Some(error.as_ref()),
+                StepError::Run(error) => match error.as_ref() {
+                    run::Error::Run(error) => return error.hint(),
+                    _ => None,
+                },
                 _ => None,
             },
             _ => None,
@@ -161,5 +167,23 @@ impl Error {
             }
             _ => None,
         }
+    }
+}
+
+impl From<store::Error> for StepError {
+    fn from(error: store::Error) -> Self {
+        Self::Store(Box::new(error))
+    }
+}
+
+impl From<state::Error> for StepError {
+    fn from(error: state::Error) -> Self {
+        Self::State(Box::new(error))
+    }
+}
+
+impl From<ParseError> for StepError {
+    fn from(error: ParseError) -> Self {
+        Self::Parse(Box::new(error))
     }
 }

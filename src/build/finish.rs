@@ -39,7 +39,7 @@ fn edits(image: &ImageOptions) -> Vec<Edit> {
 /// The options of a build that show in the image of a step, as text. Those of the last step show in the image that was asked for.
 pub(super) fn fingerprint(options: &Options<'_>, is_last: bool) -> String {
     let image = &options.image;
-    let last = is_last.then(|| (&image.annotations, &image.unset, &image.os_version, &image.os_features));
+    let last = is_last.then_some((&image.annotations, &image.unset, &image.os_version, &image.os_features));
     let layers = (!is_last).then_some(&image.layer_labels);
     format!(
         "{:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?}",

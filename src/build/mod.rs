@@ -160,6 +160,7 @@ impl Build<'_> {
         selection: &Selection,
     ) -> Result<Digest, StepError> {
         let Some(cache) = &self.cache else { return Ok(Digest::of(b"")) };
-        Ok(add::fingerprint(source, operands, selection, &mut *cache.files().borrow_mut())?)
+        let digest = add::fingerprint(source, operands, selection, &mut *cache.files().borrow_mut());
+        Ok(digest.map_err(Box::new)?)
     }
 }

@@ -54,7 +54,7 @@ pub(super) struct Built<'h> {
 #[derive(Debug, Clone)]
 pub(super) enum Tree {
     /// In an image; none for nothing.
-    Image(Option<Obtained>),
+    Image(Option<Box<Obtained>>),
     /// In a working container.
     Container(ContainerId),
 }
@@ -153,7 +153,7 @@ impl<'b, 'h> Stage<'b, 'h> {
                     return Err(StepError::Word("the stage it is made on has no image".to_owned()));
                 };
                 let (scope, draft, lineage) = (base.scope.clone(), base.draft.clone(), base.lineage.clone());
-                Self { scope, draft, lineage, ground: ground.clone(), is_own: true, ..new }
+                Self { scope, draft, lineage, ground: ground.as_deref().cloned(), is_own: true, ..new }
             }
             Base::Other(name) => {
                 let platform = planned.platform.as_deref().map(step::platform);
@@ -415,7 +415,7 @@ impl<'b, 'h> Stage<'b, 'h> {
         }
         let tree = match &self.container {
             Some(id) => Tree::Container(id.clone()),
-            None => Tree::Image(self.ground.clone()),
+            None => Tree::Image(self.ground.clone().map(Box::new)),
         };
         Ok(Built { tree, scope: self.scope.clone(), draft: self.draft.clone(), lineage: self.lineage.clone() })
     }

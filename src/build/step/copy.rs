@@ -106,7 +106,8 @@ pub(super) fn take(stage: &mut Stage<'_, '_>, next: &Next<'_>, files: &Files<'_>
             temp_dir: options.fetch.temp_dir,
         },
     };
-    let outcome = copy::copy(stage.build.store, &name, &how, &mut |line| tell(Event::Notice(line)))?;
+    let outcome = copy::copy(stage.build.store, &name, &how, &mut |line| tell(Event::Notice(line)));
+    let outcome = outcome.map_err(Box::new)?;
     outcome.warnings.iter().for_each(|warning| tell(Event::Warning(warning.clone())));
     let created_by = format!("{NO_OPERATION}{} {} in {} ", files.keyword(), copy::summary(&outcome), last_word(&next.source()));
     Ok(Done { created_by, files: true, linked: is_linked })

@@ -53,7 +53,7 @@ impl<'a> Next<'a> {
         match dockerfile::parse_trigger(text) {
             Ok(step) => Ok(Self::Trigger(Box::new(step))),
             Err(error) => {
-                Err(Error::Step { text: format!("ONBUILD {text}"), span: None, source: Box::new(StepError::Parse(error)) })
+                Err(Error::Step { text: format!("ONBUILD {text}"), span: None, source: Box::new(error.into()) })
             }
         }
     }
@@ -155,7 +155,8 @@ pub(super) fn work(
         }
         Instruction::Metadata(Metadata::Workdir(_)) => {
             let name = stage.container(tell)?;
-            let made = workdir::make(stage.build.store, &name, &mut |line| tell(Event::Notice(line)))?;
+            let made = workdir::make(stage.build.store, &name, &mut |line| tell(Event::Notice(line)));
+            let made = made.map_err(Box::new)?;
             Ok(Done { files: made == workdir::Outcome::Made, ..settings() })
         }
         Instruction::Metadata(_) => Ok(settings()),

@@ -22,7 +22,8 @@ pub(super) fn take(stage: &mut Stage<'_, '_>, next: &Next<'_>, run: &Run, tell: 
     let name = stage.container(tell)?;
     let options = options(stage, run)?;
     let conf = stage.build.options.run.conf;
-    let outcome = run::run(stage.build.store, &name, &options, conf, &mut |line| tell(Event::Notice(line)))?;
+    let outcome = run::run(stage.build.store, &name, &options, conf, &mut |line| tell(Event::Notice(line)));
+    let outcome = outcome.map_err(Box::new)?;
     match outcome.status.code() {
         0 => Ok(Done { created_by: created_by(stage, next), files: true, linked: false }),
         status => Err(StepError::Status(status)),

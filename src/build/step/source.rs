@@ -29,7 +29,7 @@ impl Stage<'_, '_> {
         let Some(index) = self.build.plan.stage(name, self.index) else { return self.image(name) };
         let built = self.earlier.get(index).and_then(Option::as_ref);
         match built.map(|built| &built.tree) {
-            Some(Tree::Image(Some(image))) => Ok(Source::Image(Box::new(image.clone()))),
+            Some(Tree::Image(Some(image))) => Ok(Source::Image(image.clone())),
             Some(Tree::Container(id)) => Ok(Source::Container(id.clone())),
             Some(Tree::Image(None)) => Err(StepError::Word(format!("the stage {name:?} has no files"))),
             None => Err(StepError::Word(format!("the stage {name:?} was not built, since nothing in the file named it"))),
