@@ -120,6 +120,13 @@ pub struct Scope<'h> {
     shown: BTreeSet<String>,
 }
 
+/// The same without the heading, for another process.
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+pub struct Declared {
+    declared: BTreeMap<String, Option<String>>,
+    shown: BTreeSet<String>,
+}
+
 impl<'h> Scope<'h> {
     /// That of a stage on an image.
     pub fn new(heading: &'h Heading) -> Self {
@@ -130,6 +137,16 @@ impl<'h> Scope<'h> {
             }
         }
         Self { heading, declared, shown: BTreeSet::new() }
+    }
+
+    /// That which another process told.
+    pub fn of(heading: &'h Heading, told: Declared) -> Self {
+        Self { heading, declared: told.declared, shown: told.shown }
+    }
+
+    /// For another process.
+    pub fn declared(&self) -> Declared {
+        Declared { declared: self.declared.clone(), shown: self.shown.clone() }
     }
 
     /// An ARG of the stage. Answers with its value.

@@ -54,6 +54,12 @@ pub enum Error {
         /// What failed.
         source: store::Error,
     },
+    /// A stage that another process built failed.
+    #[error("{}", .0.text)]
+    Remote(Remote),
+    /// A signal asked for the end.
+    #[error("the build was interrupted by signal {0}")]
+    Interrupted(i32),
     /// A process that builds a stage came to an end without saying why.
     #[error("the process that builds stage {stage} ended: {how}")]
     Process {
@@ -62,6 +68,19 @@ pub enum Error {
         /// How.
         how: String,
     },
+}
+
+/// Why a stage failed, as another process told it.
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+pub struct Remote {
+    /// The error and its causes.
+    pub text: String,
+    /// File, start and end of the place.
+    pub span: Option<(usize, usize, usize)>,
+    /// As `Error::exit_status`.
+    pub status: Option<u8>,
+    /// As `Error::hint`.
+    pub hint: Option<String>,
 }
 
 /// Why an instruction failed.
@@ -127,6 +146,7 @@ impl Error {
                 _ => *span,
             },
             Self::Base { span, .. } => Some(*span),
+            Self::Remote(error) => error.span.map(|(file, start, end)| Span { file, start, end }),
             _ => None,
         }
     }
@@ -142,6 +162,9 @@ impl Error {
                 },
                 _ => None,
             },
+            Self::Remote(error) => error.status,
+            // What the shell shows for a process that the signal ended.
+            Self::Interrupted(signal) => u8::try_from(128 + signal).ok(),
             _ => None,
         }
     }
@@ -162,6 +185,7 @@ impl Error {
         };
         match (self, parse) {
             (_, Some(error)) => error.hint(),
+            (Self::Remote(error), None) => error.hint.clone(),
             (Self::Plan(plan::Error::Forward { name, .. } | plan::Error::Circle { name, .. }), None) => {
                 Some(format!("an image of that name is meant by its whole name, as docker.io/library/{name}"))
             }

@@ -43,6 +43,28 @@ pub enum Event {
     UnusedArguments(Vec<String>),
     /// The image has this name.
     Tagged(String),
+    /// A line that a command printed, where stages are built at the same time.
+    Output {
+        /// In which stage.
+        stage: StagePlace,
+        /// Where it printed it.
+        stream: OutputStream,
+        /// Without its end.
+        line: String,
+    },
+    /// A stage has a working container now. For the build itself.
+    ContainerMade(String),
+    /// It has none any more. For the build itself.
+    ContainerGone,
+}
+
+/// Where a command prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum OutputStream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
 }
 
 /// Which stage of how many.

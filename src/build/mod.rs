@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! texts ──dockerfile::parse──▶ stages ──plan──▶ what the target needs, and in which order      (args: what variables stand for)
-//!                                                │
+//!                                                │ workers: each stage in a process, several at a time
 //!                            stage: one step after the other ──step/<instruction>──▶ container::{from, run, copy, config, commit}
 //!                                                │
 //!                            cache: has a step with the same inputs been taken already? ──▶ the image it left
@@ -23,22 +23,24 @@ pub mod options;
 mod plan;
 mod stage;
 mod step;
+mod wire;
+mod workers;
 
-use std::collections::BTreeSet;
+use std::cell::RefCell;
 use std::ffi::OsString;
 
 use containers_storage::store::Store;
-use containers_storage::{ContainerId, Digest, ImageId};
+use containers_storage::{Digest, ImageId};
 
 pub use self::error::{Error, StepError};
-pub use self::event::{Event, Missed, StagePlace, Tell};
+pub use self::event::{Event, Missed, OutputStream, StagePlace, Tell};
 pub use self::options::Options;
 pub use self::plan::Error as PlanError;
 
 use self::args::{BuiltIn, Heading};
 use self::cache::Cache;
 use self::options::Leftovers;
-use self::stage::{Build, Built, Tree};
+use self::stage::{Build, Tree};
 use crate::container::add::{self, Selection};
 use crate::container::commit::Clock;
 use crate::container::remove;
@@ -63,14 +65,9 @@ pub fn build(store: &Store, options: &Options<'_>, tell: Tell<'_>) -> Result<Out
     let is_context = |name: &str| options.named_contexts.iter().any(|(known, _)| known == name);
     let plan = plan::plan(&file, &heading, &options.selection, &is_context)?;
     let cache = (options.layering.layers == options::Layers::Step).then(|| Cache::of(store));
-    let build = Build { store, options, file: &file, plan: &plan, heading: &heading, cache };
-    let outcome = stages(&build, tell);
-    if let Some(cache) = &build.cache
-        && let Err(error) = cache.files().borrow_mut().save()
-    {
-        log::debug!("digests of files are not kept: {error}");
-    }
-    let image = outcome?;
+    let streams = RefCell::new(options.run.streams.clone());
+    let build = Build { store, options, file: &file, plan: &plan, heading: &heading, cache, streams };
+    let image = stages(&build, tell)?;
     let unused = heading.unused();
     if !unused.is_empty() {
         tell(Event::UnusedArguments(unused));
@@ -103,55 +100,45 @@ fn heading(file: &Dockerfile, options: &Options<'_>) -> Result<Heading, Error> {
     Ok(heading)
 }
 
-/// Builds the stages in their order, and takes away what only they needed.
+/// Builds the stages, and takes away what only they needed.
 fn stages(build: &Build<'_>, tell: Tell<'_>) -> Result<ImageId, Error> {
-    let mut passing = Vec::new();
-    let mut containers = Vec::new();
-    let built = each_stage(build, (&mut passing, &mut containers), tell);
-    for id in &containers {
-        if let Err(error) = remove::remove(build.store, id.as_str()) {
-            tell(Event::Warning(error.to_string()));
-        }
-    }
-    for id in &passing {
-        let released = build.store.release_image(id).and_then(|mut deleted| deleted.finish());
-        if let Err(error) = released {
-            tell(Event::Warning(format!("removing the image {} of a stage: {error}", id.short())));
-        }
-    }
-    built
-}
-
-fn each_stage(
-    build: &Build<'_>,
-    (passing, containers): (&mut Vec<ImageId>, &mut Vec<ContainerId>),
-    tell: Tell<'_>,
-) -> Result<ImageId, Error> {
-    let keep = build.options.layering.containers == Leftovers::Keep;
-    let mut done: Vec<Option<Built<'_>>> = vec![None; build.plan.stages.len()];
-    let needed: BTreeSet<usize> = (0..build.plan.stages.len()).filter(|index| build.plan.stages[*index].is_needed).collect();
-    for index in needed {
-        let built = build.stage(index, &done, tell)?;
+    let (mut done, outcome) = workers::build_all(build, tell);
+    let target = done.pop().flatten();
+    let keeps = build.options.layering.containers == Leftovers::Keep;
+    for built in done.iter().flatten() {
         match &built.tree {
-            Tree::Container(id) if !keep => containers.push(id.clone()),
-            Tree::Image(Some(image)) if image.found.image.names.is_empty() && !build.with_layers() => {
-                passing.push(image.found.id.clone());
+            Tree::Container(id) if !keeps => {
+                if let Err(error) = remove::remove(build.store, id.as_str()) {
+                    tell(Event::Warning(error.to_string()));
+                }
             }
-            _ => {}
+            Tree::Image(Some(image)) if built.is_passing => {
+                let id = &image.found.id;
+                let released = build.store.release_image(id).and_then(|mut deleted| deleted.finish());
+                if let Err(error) = released {
+                    tell(Event::Warning(format!("removing the image {} of a stage: {error}", id.short())));
+                }
+            }
+            Tree::Container(_) | Tree::Image(_) => {}
         }
-        done[index] = Some(built);
     }
-    let target = done.pop().flatten().map(|built| built.tree);
-    match target {
-        Some(Tree::Image(Some(image))) => {
-            passing.retain(|id| *id != image.found.id);
-            Ok(image.found.id)
-        }
+    outcome?;
+    match target.map(|built| built.tree) {
+        Some(Tree::Image(Some(image))) => Ok(image.found.id),
         _ => Err(Error::Commit(Box::new(StepError::Word("the stage has no image".to_owned())))),
     }
 }
 
 impl Build<'_> {
+    /// Keeps the digests of files that were read.
+    fn save_digests(&self) {
+        if let Some(cache) = &self.cache
+            && let Err(error) = cache.files().borrow_mut().save()
+        {
+            log::debug!("digests of files are not kept: {error}");
+        }
+    }
+
     /// What a copy would bring, as one digest.
     pub(in crate::build) fn fingerprint(
         &self,

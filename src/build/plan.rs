@@ -133,6 +133,22 @@ impl Names {
 }
 
 impl Plan {
+    /// The stages that are built, in an order in which they can be.
+    pub fn needed(&self) -> impl Iterator<Item = usize> {
+        self.stages.iter().enumerate().filter(|(_, stage)| stage.is_needed).map(|(index, _)| index)
+    }
+
+    /// Whether each stage needs the one before it, so that no two can be built at the same time.
+    pub fn is_chain(&self) -> bool {
+        let mut depths = vec![0_usize; self.stages.len()];
+        let (mut count, mut deepest) = (0, 0);
+        for index in self.needed() {
+            depths[index] = 1 + self.stages[index].needs.iter().map(|need| depths[*need]).max().unwrap_or(0);
+            (count, deepest) = (count + 1, deepest.max(depths[index]));
+        }
+        count == deepest
+    }
+
     /// The stage before `index` that `name` stands for.
     pub fn stage(&self, name: &str, index: usize) -> Option<usize> {
         self.names.before(name, index)

@@ -10,6 +10,8 @@
 //!
 //! Invariant: `draft` is what the image would be now, in memory; the container, where there is one, has been told all of it but `pending`.
 
+use std::cell::RefCell;
+
 use containers_storage::ContainerId;
 use containers_storage::store::Store;
 
@@ -29,6 +31,7 @@ use crate::dockerfile::instruction::{Instruction, Metadata};
 use crate::dockerfile::{Dockerfile, Stage as Written};
 use crate::image::config::History;
 use crate::image::{Change, Draft, ImageConfig};
+use crate::run::Streams;
 
 /// What all stages of a build have in common.
 pub(super) struct Build<'a> {
@@ -38,12 +41,16 @@ pub(super) struct Build<'a> {
     pub(super) plan: &'a Plan,
     pub(super) heading: &'a Heading,
     pub(super) cache: Option<Cache>,
+    /// Where standard descriptors of commands lead: in a process of a stage elsewhere than in others.
+    pub(super) streams: RefCell<Streams>,
 }
 
 /// A stage that was built.
 #[derive(Debug, Clone)]
 pub(super) struct Built<'h> {
     pub(super) tree: Tree,
+    /// Whether the image is only for this build.
+    pub(super) is_passing: bool,
     pub(super) scope: Scope<'h>,
     pub(super) draft: Draft,
     /// The variables of the annotations that name the base.
@@ -335,6 +342,7 @@ impl<'b, 'h> Stage<'b, 'h> {
             None => {
                 let made = self.make_container()?;
                 made.notices.iter().for_each(|notice| tell(Event::Notice(notice.to_string())));
+                tell(Event::ContainerMade(made.id.to_string()));
                 self.container = Some(made.id.clone());
                 if self.is_own {
                     self.pending.splice(0..0, self.lineage.iter().cloned());
@@ -406,18 +414,20 @@ impl<'b, 'h> Stage<'b, 'h> {
     /// The stage's result, after its last step.
     fn end(&mut self, steps: usize, tell: Tell<'_>) -> Result<Built<'h>, StepError> {
         let is_target = self.build.is_target(self.index);
+        let mut is_passing = false;
         if is_target {
             finish::target(self, steps, tell)?;
         } else if self.build.with_layers() {
             self.drop_container()?;
         } else if self.build.plan.stages[self.index].is_base && steps > 0 {
             finish::passing(self, tell)?;
+            is_passing = true;
         }
         let tree = match &self.container {
             Some(id) => Tree::Container(id.clone()),
             None => Tree::Image(self.ground.clone().map(Box::new)),
         };
-        Ok(Built { tree, scope: self.scope.clone(), draft: self.draft.clone(), lineage: self.lineage.clone() })
+        Ok(Built { tree, is_passing, scope: self.scope.clone(), draft: self.draft.clone(), lineage: self.lineage.clone() })
     }
 
     /// After a failure. What cannot be removed now is found by `containers`.

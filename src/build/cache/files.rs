@@ -1,7 +1,7 @@
 //! Digests of files that were read once: as long as the kernel says the same of a file, it is not read again.
 //!
 //! One file of fixed records, little endian: device, inode, size, time of modification, time of change (8 bytes each), digest (32).
-//! Read when it is first asked, written at the end if something came new; of two builds that write it the last one wins.
+//! Read when it is first asked, written at the end if something came new; what others wrote meanwhile is kept.
 //!
 //! Invariant: a file that changed shortly before it was read may change again without another time of change, so that it is not
 //! remembered (the resolution of times is that of the kernel's clock tick).
@@ -50,7 +50,15 @@ impl FileDigests {
             return Ok(());
         }
         let path = self.path.clone();
-        replace(&path, &serialise(self.known()))
+        // Another stage, or build, may have written it meanwhile.
+        let others = std::fs::read(&path).ok().and_then(|bytes| parse(&bytes)).unwrap_or_default();
+        let known = self.known();
+        if known.len() + others.len() <= MOST {
+            for (file, digest) in others {
+                known.entry(file).or_insert(digest);
+            }
+        }
+        replace(&path, &serialise(known))
     }
 }
 

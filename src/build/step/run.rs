@@ -49,7 +49,7 @@ fn options(stage: &Stage<'_, '_>, run: &Run) -> Result<run::Options, StepError> 
         env: stage.scope.environment(&|name| stage.draft.config.config.env(name).map(str::to_owned)),
         proxy: build.proxy.clone(),
         terminal: TerminalChoice::Never,
-        streams: build.streams.clone(),
+        streams: stage.build.streams.borrow().clone(),
         confinement: build.confinement.clone(),
         mounts,
         named: named(stage, run)?,

@@ -1,0 +1,171 @@
+//! What a process that builds a stage says to the one that waits for it: events, each of which is answered before the stage goes on, and at
+//! last what was built or why not. A message is its length (4 bytes, little endian) and as many bytes of JSON.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read, Write};
+
+use serde::{Deserialize, Serialize};
+
+use super::args::{self, Scope};
+use super::error::{Error, Remote, StepError};
+use super::event::Event;
+use super::stage::{Build, Built, Tree};
+use crate::image::{Change, Draft, ImageConfig};
+
+/// No message is longer: an image's config has 4 MiB at most.
+const LONGEST: u32 = 64 << 20;
+/// The answer to an event.
+const HEARD: [u8; 1] = [1];
+
+/// One message.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Message {
+    /// Something happens.
+    Event(Event),
+    /// The stage is built.
+    Built(Box<Report>),
+    /// It is not.
+    Failed(Box<Remote>),
+}
+
+/// `Built`, as another process can read it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Report {
+    image: Option<String>,
+    container: Option<String>,
+    is_passing: bool,
+    scope: args::Declared,
+    config: String,
+    annotations: BTreeMap<String, String>,
+    lineage: Vec<(String, String)>,
+}
+
+impl Report {
+    /// Of a stage that was built here.
+    pub(super) fn of(built: &Built<'_>) -> Self {
+        let (image, container) = match &built.tree {
+            Tree::Image(image) => (image.as_ref().map(|image| image.found.id.to_string()), None),
+            Tree::Container(id) => (None, Some(id.to_string())),
+        };
+        let pair = |change: &Change| match change {
+            Change::SetAnnotation { key, value } => Some((key.clone(), value.clone())),
+            _ => None,
+        };
+        Self {
+            image,
+            container,
+            is_passing: built.is_passing,
+            scope: built.scope.declared(),
+            config: String::from_utf8_lossy(&built.draft.config.to_docker()).into_owned(),
+            annotations: built.draft.annotations.clone(),
+            lineage: built.lineage.iter().filter_map(pair).collect(),
+        }
+    }
+
+    /// The stage that another process built.
+    pub(super) fn into_built<'h>(self, build: &Build<'h>) -> Result<Built<'h>, StepError> {
+        if let (Some(id), true) = (self.image.as_ref().and_then(|id| id.parse().ok()), self.is_passing) {
+            build.store.adopt_image(&id)?;
+        }
+        let damaged = |what: &str| StepError::Word(format!("the process that built the stage told no {what}"));
+        let tree = match (self.image, self.container) {
+            (Some(id), _) => {
+                let id = id.parse().map_err(|_| damaged("image"))?;
+                Tree::Image(Some(Box::new(build.found(&id)?)))
+            }
+            (None, Some(id)) => Tree::Container(id.parse().map_err(|_| damaged("container"))?),
+            (None, None) => Tree::Image(None),
+        };
+        let config = ImageConfig::parse(self.config.as_bytes()).map_err(|_| damaged("configuration"))?;
+        let draft = Draft {
+            format: build.options.image.format,
+            config,
+            annotations: self.annotations,
+            ..Draft::default()
+        };
+        let set = |(key, value)| Change::SetAnnotation { key, value };
+        Ok(Built {
+            tree,
+            is_passing: self.is_passing,
+            scope: Scope::of(build.heading, self.scope),
+            draft,
+            lineage: self.lineage.into_iter().map(set).collect(),
+        })
+    }
+}
+
+/// Why a stage was not built, for another process.
+pub(super) fn failure(error: &Error) -> Remote {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        let words = error.to_string();
+        // A cause that is in its parent's words already is not repeated.
+        if !text.ends_with(&words) {
+            text = format!("{text}: {words}");
+        }
+        cause = error.source();
+    }
+    let span = error.span().map(|span| (span.file, span.start, span.end));
+    Remote { text, span, status: error.exit_status(), hint: error.hint() }
+}
+
+/// Says it.
+pub(super) fn send(to: &mut File, message: &Message) -> io::Result<()> {
+    let text = serde_json::to_vec(message)?;
+    let length = u32::try_from(text.len()).ok().filter(|length| *length <= LONGEST);
+    let length = length.ok_or_else(|| io::Error::from(io::ErrorKind::FileTooLarge))?;
+    let mut bytes = length.to_le_bytes().to_vec();
+    bytes.extend_from_slice(&text);
+    to.write_all(&bytes)
+}
+
+/// Waits until it was heard.
+pub(super) fn await_answer(from: &mut File) -> io::Result<()> {
+    from.read_exact(&mut [0; 1])
+}
+
+/// Says that an event was heard. Whoever is gone does not wait for it.
+pub(super) fn answer(to: &mut File) {
+    let _ = to.write_all(&HEARD);
+}
+
+/// The next message; `None` when nobody is left who could say one.
+pub(super) fn receive(from: &mut File) -> io::Result<Option<Message>> {
+    let mut length = [0; 4];
+    match from.read_exact(&mut length) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+        other => other?,
+    }
+    let length = u32::from_le_bytes(length);
+    if length > LONGEST {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    let mut text = Vec::new();
+    from.take(u64::from(length)).read_to_end(&mut text)?;
+    match serde_json::from_slice(&text) {
+        Ok(message) => Ok(Some(message)),
+        // It ended in the middle.
+        Err(_) if text.len() < length as usize => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_arrive_as_they_were_sent_and_an_end_is_an_end() {
+        let (read, write) = rustix::pipe::pipe().unwrap();
+        let (mut read, mut write) = (File::from(read), File::from(write));
+        send(&mut write, &Message::Event(Event::Warning("a\nb".into()))).unwrap();
+        write.write_all(&[9, 0, 0, 0, b'"']).unwrap();
+        drop(write);
+        let Some(Message::Event(event)) = receive(&mut read).unwrap() else { panic!("no event") };
+        assert_eq!(event, Event::Warning("a\nb".into()));
+        assert!(receive(&mut read).unwrap().is_none(), "it was cut off");
+        assert!(receive(&mut read).unwrap().is_none());
+    }
+}
