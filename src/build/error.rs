@@ -55,8 +55,14 @@ pub enum Error {
         source: store::Error,
     },
     /// A stage that another process built failed.
-    #[error("{}", .0.text)]
-    Remote(Remote),
+    #[error("{}", .error.text)]
+    Remote {
+        /// What it told.
+        error: Box<Remote>,
+        /// The kernel's answer at the root of it, whose words the text ends with.
+        #[source]
+        cause: Option<std::io::Error>,
+    },
     /// A signal asked for the end.
     #[error("the build was interrupted by signal {0}")]
     Interrupted(i32),
@@ -75,12 +81,14 @@ pub enum Error {
 pub struct Remote {
     /// The error and its causes.
     pub text: String,
+    /// What may help.
+    pub hints: Vec<String>,
     /// File, start and end of the place.
     pub span: Option<(usize, usize, usize)>,
     /// As `Error::exit_status`.
     pub status: Option<u8>,
-    /// As `Error::hint`.
-    pub hint: Option<String>,
+    /// The kernel's answer at the root of it.
+    pub errno: Option<i32>,
 }
 
 /// Why an instruction failed.
@@ -146,7 +154,7 @@ impl Error {
                 _ => *span,
             },
             Self::Base { span, .. } => Some(*span),
-            Self::Remote(error) => error.span.map(|(file, start, end)| Span { file, start, end }),
+            Self::Remote { error, .. } => error.span.map(|(file, start, end)| Span { file, start, end }),
             _ => None,
         }
     }
@@ -162,35 +170,33 @@ impl Error {
                 },
                 _ => None,
             },
-            Self::Remote(error) => error.status,
+            Self::Remote { error, .. } => error.status,
             // What the shell shows for a process that the signal ended.
             Self::Interrupted(signal) => u8::try_from(128 + signal).ok(),
             _ => None,
         }
     }
 
-    /// What may help.
-    pub fn hint(&self) -> Option<String> {
-        let parse = match self {
-            Self::Parse(error) | Self::Plan(plan::Error::Parse(error)) => Some(error),
-            Self::Step { source, .. } => match source.as_ref() {
-                StepError::Parse(error) => Some(error.as_ref()),
-                StepError::Run(error) => match error.as_ref() {
-                    run::Error::Run(error) => return error.hint(),
-                    _ => None,
-                },
+    /// What may help, a line each.
+    pub fn hints(&self) -> Vec<String> {
+        let step = match self {
+            Self::Remote { error, .. } => return error.hints.clone(),
+            Self::Plan(plan::Error::Forward { name, .. } | plan::Error::Circle { name, .. }) => {
+                return vec![format!("an image of that name is meant by its whole name, as docker.io/library/{name}")];
+            }
+            Self::Parse(error) | Self::Plan(plan::Error::Parse(error)) => return error.hint().into_iter().collect(),
+            Self::Step { source, .. } | Self::Base { source, .. } => source.as_ref(),
+            _ => return Vec::new(),
+        };
+        let hint = match step {
+            StepError::Parse(error) => error.hint(),
+            StepError::Run(error) => match error.as_ref() {
+                run::Error::Run(error) => error.hint(),
                 _ => None,
             },
             _ => None,
         };
-        match (self, parse) {
-            (_, Some(error)) => error.hint(),
-            (Self::Remote(error), None) => error.hint.clone(),
-            (Self::Plan(plan::Error::Forward { name, .. } | plan::Error::Circle { name, .. }), None) => {
-                Some(format!("an image of that name is meant by its whole name, as docker.io/library/{name}"))
-            }
-            _ => None,
-        }
+        hint.into_iter().collect()
     }
 }
 

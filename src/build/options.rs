@@ -37,6 +37,19 @@ pub struct Options<'a> {
     pub run: RunOptions<'a>,
     /// How base images and images of `--from` are obtained.
     pub fetch: Fetch<'a>,
+    /// How an error is told: in one line, and what may help. It is asked in the process in which a stage failed.
+    pub explain: fn(&(dyn std::error::Error + 'static)) -> Explained,
+}
+
+/// An error in words.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Explained {
+    /// With its causes.
+    pub text: String,
+    /// A line each.
+    pub hints: Vec<String>,
+    /// The kernel's answer at the root of it.
+    pub errno: Option<i32>,
 }
 
 /// A Dockerfile.

@@ -78,12 +78,7 @@ impl Report {
             (None, None) => Tree::Image(None),
         };
         let config = ImageConfig::parse(self.config.as_bytes()).map_err(|_| damaged("configuration"))?;
-        let draft = Draft {
-            format: build.options.image.format,
-            config,
-            annotations: self.annotations,
-            ..Draft::default()
-        };
+        let draft = Draft { format: build.options.image.format, config, annotations: self.annotations, ..Draft::default() };
         let set = |(key, value)| Change::SetAnnotation { key, value };
         Ok(Built {
             tree,
@@ -96,19 +91,11 @@ impl Report {
 }
 
 /// Why a stage was not built, for another process.
-pub(super) fn failure(error: &Error) -> Remote {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        let words = error.to_string();
-        // A cause that is in its parent's words already is not repeated.
-        if !text.ends_with(&words) {
-            text = format!("{text}: {words}");
-        }
-        cause = error.source();
-    }
+pub(super) fn failure(build: &Build<'_>, error: &Error) -> Remote {
+    let explained = (build.options.explain)(error);
+    let hints = explained.hints.into_iter().chain(error.hints()).collect();
     let span = error.span().map(|span| (span.file, span.start, span.end));
-    Remote { text, span, status: error.exit_status(), hint: error.hint() }
+    Remote { text: explained.text, hints, span, status: error.exit_status(), errno: explained.errno }
 }
 
 /// Says it.

@@ -245,7 +245,8 @@ impl<'b, 'h> Workers<'b, 'h> {
             }
             Some(Message::Failed(error)) => {
                 worker.container = None;
-                worker.outcome = Some(Err(Error::Remote(*error)));
+                let cause = error.errno.map(io::Error::from_raw_os_error);
+                worker.outcome = Some(Err(Error::Remote { error, cause }));
                 Ok(None)
             }
             None => Ok(Some(self.ended(at, tell))),
@@ -316,7 +317,7 @@ fn work(build: &Build<'_>, index: usize, done: &[Option<Built<'_>>], (to, heard)
     build.save_digests();
     let last = match &outcome {
         Ok(built) => Message::Built(Box::new(Report::of(built))),
-        Err(error) => Message::Failed(Box::new(wire::failure(error))),
+        Err(error) => Message::Failed(Box::new(wire::failure(build, error))),
     };
     i32::from(wire::send(to, &last).is_err() || outcome.is_err())
 }
@@ -354,7 +355,8 @@ impl Lines {
             let count = self.from.read(&mut chunk)?;
             self.is_open = count > 0;
             self.rest.extend_from_slice(chunk.get(..count).unwrap_or_default());
-            while let Some(end) = self.rest.iter().position(|byte| *byte == b'\n').or((self.rest.len() > LINE).then_some(LINE)) {
+            while let Some(end) = self.rest.iter().position(|byte| *byte == b'\n').or((self.rest.len() > LINE).then_some(LINE))
+            {
                 let line: Vec<u8> = self.rest.drain(..=end.min(self.rest.len() - 1)).collect();
                 give(text(&line));
             }

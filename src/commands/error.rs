@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use containers_storage::{driver, store};
 
 use super::ui::escape;
+use crate::build::options::Explained;
 use crate::container::pull::Missed;
 use crate::container::{self, mounted};
 use crate::transport::{self, registry};
@@ -190,6 +191,11 @@ fn chain(error: &(dyn Error + 'static)) -> String {
         }
     }
     line
+}
+
+/// An error in words, for whoever has to tell of it elsewhere.
+pub(super) fn explained(error: &(dyn Error + 'static)) -> Explained {
+    Explained { text: chain(error), hints: hints_for(error), errno: causes(error).find_map(errno_of) }
 }
 
 /// What several registries said, one in each line as the other tools have it.

@@ -107,7 +107,11 @@ pub(super) fn take(stage: &mut Stage<'_, '_>, next: &Next<'_>, files: &Files<'_>
         },
     };
     let outcome = copy::copy(stage.build.store, &name, &how, &mut |line| tell(Event::Notice(line)));
-    let outcome = outcome.map_err(Box::new)?;
+    // The container is nobody's business.
+    let outcome = outcome.map_err(|error| match error {
+        copy::Error::Add { source, .. } => StepError::Look(Box::new(source)),
+        error => StepError::Copy(Box::new(error)),
+    })?;
     outcome.warnings.iter().for_each(|warning| tell(Event::Warning(warning.clone())));
     let created_by = format!("{NO_OPERATION}{} {} in {} ", files.keyword(), copy::summary(&outcome), last_word(&next.source()));
     Ok(Done { created_by, files: true, linked: is_linked })

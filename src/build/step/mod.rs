@@ -52,9 +52,7 @@ impl<'a> Next<'a> {
     pub(super) fn trigger(text: &str) -> Result<Self, Error> {
         match dockerfile::parse_trigger(text) {
             Ok(step) => Ok(Self::Trigger(Box::new(step))),
-            Err(error) => {
-                Err(Error::Step { text: format!("ONBUILD {text}"), span: None, source: Box::new(error.into()) })
-            }
+            Err(error) => Err(Error::Step { text: format!("ONBUILD {text}"), span: None, source: Box::new(error.into()) }),
         }
     }
 

@@ -132,6 +132,7 @@ pub(crate) fn build(ctx: &Context, ui: &mut Ui, args: &BuildArgs) -> Result<Exit
             image: image.clone(),
             run: run.clone(),
             fetch: images.fetch(policy),
+            explain: super::error::explained,
         };
         options.selection.platform.clone_from(&platform);
         let job = Job { ctx, args, options, outputs: &outputs, style };
@@ -169,8 +170,9 @@ impl Job<'_> {
             let text = self.options.texts.get(span.file)?;
             Some(dockerfile::render::render(&text.name, &text.text, span))
         });
-        let (status, hint) = (error.exit_status().unwrap_or(FAILURE), error.hint());
-        let failure = CommandError::from(error).with_status(status).hinting(hint).showing(place);
+        let (status, hints) = (error.exit_status().unwrap_or(FAILURE), error.hints());
+        let failure = CommandError::from(error).with_status(status).showing(place);
+        let failure = hints.into_iter().fold(failure, |failure, hint| failure.hinting(Some(hint)));
         let wanted = self.options.selection.platform.as_ref();
         let is_foreign = wanted.is_some_and(|platform| platform.architecture != Platform::of_this_machine().architecture);
         let hint = (is_foreign && failure.errno() == Some(libc::ENOEXEC)).then(|| {

@@ -10,7 +10,7 @@
 
 use serde_json::{Value, json};
 
-use crate::build::{Event, StagePlace};
+use crate::build::{Event, OutputStream, StagePlace};
 use crate::commands::{CommandError, Ui};
 use crate::transport::copy::Platform;
 
@@ -61,6 +61,9 @@ impl Reporter<'_> {
             self.ui.note(text);
             return Ok(());
         }
+        if let Event::Output { stage, stream, line } = event {
+            return self.output(*stage, *stream, line);
+        }
         if style == Style::Quiet {
             return Ok(());
         }
@@ -81,10 +84,28 @@ impl Reporter<'_> {
             }
             Event::Tagged(name) if self.platform.is_none() => format!("Successfully tagged {name}"),
             Event::Missed(_) | Event::Tagged(_) | Event::Warning(_) | Event::Notice(_) => return Ok(()),
+            Event::Output { .. } | Event::ContainerMade(_) | Event::ContainerGone => return Ok(()),
         };
         self.ui.data(line)?;
         // What RUN prints comes after it.
         self.ui.finish()
+    }
+
+    /// What a command printed while stages are built at the same time: each line says of which stage it is.
+    fn output(&mut self, stage: StagePlace, stream: OutputStream, line: &str) -> Result<(), CommandError> {
+        let line = format!("{}{line}\n", self.prefix(stage));
+        match stream {
+            OutputStream::Stdout => {
+                self.ui.exact(line.as_bytes())?;
+                self.ui.finish()
+            }
+            OutputStream::Stderr => {
+                self.ui.finish()?;
+                // As the command wrote it, like what it prints on its own.
+                Ui::draw(&line);
+                Ok(())
+            }
+        }
     }
 
     fn prefix(&self, stage: StagePlace) -> String {
@@ -115,6 +136,11 @@ fn document(event: &Event, platform: Option<&Platform>) -> String {
         Event::Notice(text) => json!({"event": "notice", "text": text}),
         Event::UnusedArguments(names) => json!({"event": "unused-arguments", "names": names}),
         Event::Tagged(name) => json!({"event": "tagged", "name": name}),
+        Event::Output { stage, stream, line } => {
+            let stream = if *stream == OutputStream::Stdout { "stdout" } else { "stderr" };
+            json!({"event": "output", "stage": stage.number, "stages": stage.of, "stream": stream, "line": line})
+        }
+        Event::ContainerMade(_) | Event::ContainerGone => json!({"event": "container"}),
     };
     if let (Some(platform), Value::Object(members)) = (platform, &mut document) {
         members.insert("platform".to_owned(), shown(platform).into());
