@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use containers_storage::Root;
 use coracle::container::add::{
-    self, Appearance, Error, Kind, Links, Options, Outcome, RootOwner, Selection, Source, Verb, Wildcards,
+    self, Appearance, Archives, Error, Kind, Links, Options, Outcome, RootOwner, Selection, Source, Verb, Wildcards,
 };
 use coracle::copier::tree::Maps;
 use coracle::userns::{self, MountNamespace};
@@ -111,6 +111,7 @@ impl Fixture {
     ) -> Result<Outcome, Error> {
         let options = Options {
             verb,
+            archives: Archives::default(),
             source: Source::Host { context: Some(self.context("")) },
             landing: Default::default(),
             workdir: PathBuf::from("/work"),
@@ -695,6 +696,7 @@ fn racing_source() {
     for round in 0..ROUNDS {
         let options = Options {
             verb: Verb::Copy,
+            archives: Archives::default(),
             source: Source::Root { root: &root, owner: RootOwner::Another },
             landing: Default::default(),
             workdir: PathBuf::from("/"),

@@ -6,9 +6,9 @@ use std::process::ExitCode;
 
 use super::access::{DecryptArgs, Images, RegistryArgs, RetryArgs};
 use super::{CommandError, Context, Ui, args};
-use crate::container::add::{Appearance, Links, Selection, Verb, Wildcards};
+use crate::container::add::{Appearance, Archives, Links, Selection, Verb, Wildcards};
 use crate::container::copy::{self, Layering, Options, Origin};
-use crate::container::fetch;
+use crate::container::fetch::{self, Repository};
 use crate::container::pull::PullPolicy;
 use crate::container::run::HistoryChoice;
 
@@ -146,11 +146,12 @@ fn transfer(ctx: &Context, ui: &mut Ui, verb: Verb, args: &TransferArgs, parents
     let checksum = given(&args.checksum).map(|text| text.parse()).transpose();
     let checksum = checksum.map_err(|error: fetch::Invalid| CommandError::usage(error.to_string()))?;
     let temp_dir = ctx.temp_dir();
-    let fetch = fetch::Options { network: &network, checksum, temp_dir: &temp_dir };
+    let fetch = fetch::Options { network: &network, checksum, temp_dir: &temp_dir, repository: Repository::default() };
     let images = Images::new(ctx, None, args.quiet.into(), network.clone())?.with_keys(&args.decryption)?;
     let history = args.add_history.unwrap_or_else(|| ctx.environment().engine_switch("HISTORY"));
     let options = Options {
         verb,
+        archives: Archives::default(),
         sources,
         destination,
         origin: match given(&args.from) {

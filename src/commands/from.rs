@@ -10,7 +10,7 @@ use super::pull_policy::PullArgs;
 use super::run_environment::{RunEnvironmentArgs, containers_conf};
 use super::user_namespace::UserNamespaceArgs;
 use super::{CommandError, Context, Ui, args};
-use crate::container::fetch;
+use crate::container::fetch::{self, Repository};
 use crate::container::from;
 use crate::container::on_build;
 use crate::image::Format;
@@ -105,7 +105,7 @@ pub(crate) fn from(ctx: &Context, ui: &mut Ui, args: &FromArgs) -> Result<ExitCo
     }
     let id = outcome.id.as_str();
     let temp_dir = ctx.temp_dir();
-    let fetch = fetch::Options { network: &network, checksum: None, temp_dir: &temp_dir };
+    let fetch = fetch::Options { network: &network, checksum: None, temp_dir: &temp_dir, repository: Repository::default() };
     let means = on_build::Means { conf: &conf, fetch };
     for (step, trigger) in outcome.on_build.iter().enumerate() {
         if !args.quiet {

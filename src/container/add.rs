@@ -102,6 +102,18 @@ pub enum Wildcards {
     Literal,
 }
 
+/// Which archives `add` unpacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Archives {
+    /// Those that are here, not those that were fetched (the default).
+    #[default]
+    Here,
+    /// All (`ADD --unpack`).
+    All,
+    /// None (`ADD --unpack=false`).
+    None,
+}
+
 /// What is selected and how it is arranged.
 #[derive(Debug, Clone, Default)]
 pub struct Selection {
@@ -123,7 +135,7 @@ pub struct Selection {
 pub struct Appearance {
     /// `--chown USER[:GROUP]`, names looked up in the container.
     pub chown: Option<String>,
-    /// `--chmod`, octal.
+    /// `--chmod`: octal, or changes as in `u+x,go-w`.
     pub chmod: Option<String>,
     /// `--timestamp`, seconds since 1970.
     pub timestamp: Option<i64>,
@@ -145,6 +157,8 @@ pub enum Landing<'a> {
 pub struct Options<'a> {
     /// Which verb.
     pub verb: Verb,
+    /// Which archives `Verb::Add` unpacks.
+    pub archives: Archives,
     /// Where the sources are.
     pub source: Source<'a>,
     /// Where the copies are made.
@@ -219,9 +233,11 @@ pub fn add(target: &Root, sources: &[OsString], destination: Option<&Path>, opti
     };
     let groups = sources.iter().map(group).collect::<Result<Vec<_>, _>>()?;
     let look = look(target, &options.source, &options.appearance)?;
-    let shape = destination::Shape::of(sources.len(), groups.first().and_then(|group| group.items.first()), options.verb);
+    let shape = destination::Shape::of(sources.len(), groups.first().and_then(|group| group.items.first()), options);
     let arranged = destination::arrange(target, destination, &options.workdir, shape)?;
-    let nameless = |item: &Item| item.came != Came::Here && !item.is_directory && !arranged.names(item);
+    let nameless = |item: &Item| {
+        item.came != Came::Here && !item.is_directory && !arranged.names(item) && !archive::is_unpacked(item, options)
+    };
     if let Some(group) = groups.iter().find(|group| group.items.iter().any(nameless)) {
         return Err(Error::NoName(group.spec.clone()));
     }
@@ -311,16 +327,11 @@ fn look(target: &Root, source: &Source<'_>, appearance: &Appearance) -> Result<L
     };
     let mode = match &appearance.chmod {
         None => None,
-        Some(text) => Some(octal(text).ok_or_else(|| Error::Chmod(text.clone()))?),
+        Some(text) => Some(text.parse().map_err(|()| Error::Chmod(text.clone()))?),
     };
     let kept_mode = if matches!(source, Source::Context { .. }) { 0o1777 } else { 0o7777 };
     let (owner, default_owner) = (chown.or(unasked), chown.unwrap_or(ROOT));
     Ok(Look { owner, mode, kept_mode, time: appearance.timestamp, default_owner })
-}
-
-fn octal(text: &str) -> Option<u32> {
-    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    digits.then(|| u32::from_str_radix(text, 8).ok()).flatten().filter(|mode| *mode <= 0o7777)
 }
 
 /// What one operand matched.
@@ -379,15 +390,8 @@ impl Job<'_, '_> {
         let failed = |error| Error::Copy { name: self.origin.shown(&item.path), source: error };
         let directory = self.arranged.directory_for(item);
         let prefix = item.kept.clone();
-        if self.options.verb == Verb::Add && item.may_be_archive() && archive::looks_like_archive(item.handle.as_fd()) {
-            let into = directory.join(&prefix);
-            self.make_directory(&into)?;
-            let asked = self.options.appearance.chown.as_ref().and(self.session.look.owner);
-            let unpacked = archive::unpack(&mut self.session, asked, source.handle, &into);
-            let (digest, entries) =
-                unpacked.map_err(|source| Error::Archive { name: self.origin.shown(&item.path), source })?;
-            self.digests.push(SourceKind::File, digest);
-            return Ok(entries.max(1));
+        if archive::is_unpacked(item, self.options) {
+            return self.unpack(item, SourceKind::File, &directory.join(&prefix));
         }
         let into = directory.join(&prefix);
         let place = Place { directory: self.make_directory(&into)?, path: into, name: self.arranged.name_for(item), prefix };
@@ -399,8 +403,20 @@ impl Job<'_, '_> {
         Ok(copied.entries)
     }
 
+    fn unpack(&mut self, item: &Item, kind: SourceKind, into: &Path) -> Result<u64, Error> {
+        self.make_directory(into)?;
+        let asked = self.options.appearance.chown.as_ref().and(self.session.look.owner);
+        let unpacked = archive::unpack(&mut self.session, asked, item.handle.as_fd(), into);
+        let (digest, entries) = unpacked.map_err(|source| Error::Archive { name: self.origin.shown(&item.path), source })?;
+        self.digests.push(kind, digest);
+        Ok(entries.max(1))
+    }
+
     /// What was fetched, as root's; its digest has the time that the server said.
     fn copy_fetched(&mut self, item: &Item, seconds: u64) -> Result<u64, Error> {
+        if archive::is_unpacked(item, self.options) {
+            return self.unpack(item, SourceKind::Remote, &self.arranged.directory_for(item));
+        }
         let failed = |error| Error::Copy { name: item.path.clone(), source: error };
         let (look, sources, filter) = (self.session.look, self.session.maps.sources, self.session.filter);
         self.session.look.owner = Some(look.owner.unwrap_or(look.default_owner));

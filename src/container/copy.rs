@@ -11,7 +11,7 @@ use containers_storage::{ContainerId, LayerId, Root};
 use jiff::Timestamp;
 use rustix::fs::{MemfdFlags, Mode};
 
-use super::add::{self, Appearance, Landing, Outcome, RootOwner, Selection, Source, Verb};
+use super::add::{self, Appearance, Archives, Landing, Outcome, RootOwner, Selection, Source, Verb};
 use super::config::empty_step;
 use super::fetch::{Content, Fetched};
 use super::find_image;
@@ -28,6 +28,8 @@ use crate::image::config::History;
 pub struct Options<'a> {
     /// Which of the two verbs.
     pub verb: Verb,
+    /// Which archives `Verb::Add` unpacks.
+    pub archives: Archives,
     /// What to copy.
     pub sources: Vec<OsString>,
     /// Where to; without it the working directory.
@@ -224,6 +226,7 @@ pub fn copy(store: &Store, name: &str, options: &Options<'_>, note: &mut dyn FnM
     };
     let how = add::Options {
         verb: options.verb,
+        archives: options.archives,
         source,
         landing: staged.as_ref().map_or(Landing::Container, |staged| Landing::Layer(staged.root())),
         workdir: workdir(&container),

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use containers_storage::store::Store;
 
-use super::add::{Appearance, Selection, Verb};
+use super::add::{Appearance, Archives, Selection, Verb};
 use super::run::{self, HistoryChoice};
 use super::{WorkingContainer, copy, fetch, instruction, state};
 use crate::conf::ContainersConf;
@@ -179,6 +179,7 @@ impl Task<'_> {
         let sources = files.sources.into_iter().map(source).collect();
         let options = copy::Options {
             verb,
+            archives: Archives::default(),
             sources,
             destination: Some(PathBuf::from(files.destination)),
             origin: copy::Origin::Host(None),

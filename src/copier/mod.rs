@@ -20,6 +20,7 @@ pub mod glob;
 pub mod header;
 pub mod ignore;
 pub mod make;
+pub mod mode;
 pub mod names;
 pub mod pattern;
 pub mod tree;

@@ -27,6 +27,7 @@ use super::content::Mover;
 use super::digest::SourceKind;
 use super::ignore::Ignore;
 use super::make;
+use super::mode::ModeChange;
 use super::names::{Names, Owner};
 
 /// A level takes three descriptors, and a process usually has 1024.
@@ -70,8 +71,8 @@ pub enum Error {
 pub struct Look {
     /// The owner of everything; `None` keeps the source's.
     pub owner: Option<Owner>,
-    /// The mode of everything but links; `None` keeps the source's.
-    pub mode: Option<u32>,
+    /// What becomes of the mode of everything but links; `None` keeps the source's.
+    pub mode: Option<ModeChange>,
     /// Which bits of a source's mode are kept.
     pub kept_mode: u32,
     /// The time of everything, in seconds since 1970; `None` keeps the source's.

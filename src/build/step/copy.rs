@@ -9,9 +9,9 @@ use crate::build::cache::Inputs;
 use crate::build::error::StepError;
 use crate::build::event::{Event, Tell};
 use crate::build::stage::Stage;
-use crate::container::add::{self, Appearance, Selection, Verb};
+use crate::container::add::{self, Appearance, Archives, Selection, Verb};
 use crate::container::copy::{self, Inline, Layering, Origin};
-use crate::container::fetch;
+use crate::container::fetch::{self, Commit, GitDirectory, Repository};
 use crate::container::run::HistoryChoice;
 use crate::dockerfile::instruction::{File, add as adding, copy as copying};
 
@@ -20,26 +20,33 @@ pub(super) struct Files<'a> {
     verb: Verb,
     from: Option<&'a str>,
     parents: bool,
+    archives: Archives,
     checksum: Option<fetch::Checksum>,
+    repository: Repository,
     files: &'a copying::Files,
 }
 
 impl<'a> Files<'a> {
     pub(super) fn of_copy(copy: &'a copying::Copy) -> Self {
         let (from, parents) = (copy.from.as_deref(), copy.parents);
-        Self { verb: Verb::Copy, from, parents, checksum: None, files: &copy.files }
+        let (archives, repository) = (Archives::None, Repository::default());
+        Self { verb: Verb::Copy, from, parents, archives, checksum: None, repository, files: &copy.files }
     }
 
     pub(super) fn of_add(add: &'a adding::Add) -> Result<Self, StepError> {
-        if add.unpack.is_some() {
-            return Err(StepError::Word("ADD --unpack is not available in this version of coracle".to_owned()));
-        }
-        if add.keep_git_dir.is_some() {
-            return Err(StepError::Word("ADD --keep-git-dir is not supported".to_owned()));
-        }
-        let checksum = add.checksum.as_deref().map(str::parse).transpose();
+        let archives = match add.unpack {
+            None => Archives::Here,
+            Some(true) => Archives::All,
+            Some(false) => Archives::None,
+        };
+        // What a repository is checked by is its commit.
+        let commit = add.checksum.as_deref().and_then(|text| text.parse::<Commit>().ok());
+        let checksum = add.checksum.as_deref().filter(|_| commit.is_none()).map(str::parse).transpose();
         let checksum = checksum.map_err(|error: fetch::Invalid| StepError::Word(error.to_string()))?;
-        Ok(Self { verb: Verb::Add, from: None, parents: false, checksum, files: &add.files })
+        let keeps = add.keep_git_dir == Some(true);
+        let git_directory = if keeps { GitDirectory::Keep } else { GitDirectory::Remove };
+        let repository = Repository { git_directory, commit };
+        Ok(Self { verb: Verb::Add, from: None, parents: false, archives, checksum, repository, files: &add.files })
     }
 
     fn keyword(&self) -> &'static str {
@@ -92,6 +99,7 @@ pub(super) fn take(stage: &mut Stage<'_, '_>, next: &Next<'_>, files: &Files<'_>
     let is_linked = files.files.link == Some(true) && stage.build.with_layers();
     let how = copy::Options {
         verb: files.verb,
+        archives: files.archives,
         inline: inline.collect(),
         sources: operands.iter().map(|(operand, _)| operand.clone()).collect(),
         destination: Some(PathBuf::from(&files.files.destination)),
@@ -104,6 +112,7 @@ pub(super) fn take(stage: &mut Stage<'_, '_>, next: &Next<'_>, files: &Files<'_>
             network: options.fetch.network,
             checksum: files.checksum.clone(),
             temp_dir: options.fetch.temp_dir,
+            repository: files.repository.clone(),
         },
     };
     let outcome = copy::copy(stage.build.store, &name, &how, &mut |line| tell(Event::Notice(line)));
@@ -135,7 +144,7 @@ pub(super) fn inputs(stage: &Stage<'_, '_>, files: &Files<'_>, inputs: &mut Inpu
             continue;
         }
         if fetch::is_address(operand) {
-            if files.checksum.is_none() {
+            if files.checksum.is_none() && files.repository.commit.is_none() {
                 inputs.distrust(format!("what is at {}", operand.to_string_lossy()));
             }
             continue;

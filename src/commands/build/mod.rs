@@ -107,7 +107,8 @@ pub(crate) fn build(ctx: &Context, ui: &mut Ui, args: &BuildArgs) -> Result<Exit
     let run = args.processes.resolve(ctx, &conf)?;
     let network = args.registry.network(ctx, &args.retries.or(&conf))?;
     let temp_dir = ctx.temp_dir();
-    let fetch = fetch::Options { network: &network, checksum: None, temp_dir: &temp_dir };
+    let fetch =
+        fetch::Options { network: &network, checksum: None, temp_dir: &temp_dir, repository: fetch::Repository::default() };
     let inputs = context::prepare(&Request {
         operand: args.operands.first().cloned(),
         files: &args.input.files(),

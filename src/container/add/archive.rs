@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::BufReader;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
 use containers_storage::Digest;
@@ -19,13 +19,26 @@ use containers_storage::archive::{Entry, Error, Kind, Time};
 use containers_storage::rooted::reopen_regular;
 use rustix::fs::OFlags;
 
+use super::sources::{Came, Item};
+use super::{Archives, Options, Verb};
 use crate::copier::digest::Stream;
 use crate::copier::header::{self, Dialect, Header};
+use crate::copier::mode::ModeChange;
 use crate::copier::names::Owner;
 use crate::copier::tree::Session;
 
+/// Whether `item` is an archive that `options` have unpacked.
+pub(super) fn is_unpacked(item: &Item, options: &Options<'_>) -> bool {
+    let wanted = match options.archives {
+        Archives::Here => item.came == Came::Here,
+        Archives::All => true,
+        Archives::None => false,
+    };
+    options.verb == Verb::Add && wanted && item.is_regular && looks_like_archive(item.handle.as_fd())
+}
+
 /// Whether a regular file is an archive, compressed or not, with at least one member. What can't be read as one is none.
-pub(super) fn looks_like_archive(handle: BorrowedFd<'_>) -> bool {
+fn looks_like_archive(handle: BorrowedFd<'_>) -> bool {
     let Ok(mut file) = open(handle) else { return false };
     let Ok(stream) = Decompressor::new(&mut file) else { return false };
     matches!(Reader::new(BufReader::new(stream)).next_entry(), Ok(Some(_)))
@@ -44,13 +57,14 @@ pub(super) fn unpack(
     let time = look.time.map(|seconds| Time { seconds, nanoseconds: 0 });
     let mut stamp = |entry: &mut Entry| {
         entry.mtime = time.unwrap_or(entry.mtime);
+        entry.mode = changed(look.mode, entry);
         Verdict::Take
     };
     let mut options = TreeOptions {
         devices: session.devices,
         unmapped: if crate::userns::has_single_id() { Unmapped::Ignore } else { Unmapped::Refuse },
         owner: owner.map(|owner| (owner.uid, owner.gid)),
-        mode: look.mode,
+        mode: None,
         implied_owner: (look.default_owner.uid, look.default_owner.gid),
         maps: session.maps.copies,
         filter: Some(&mut stamp),
@@ -63,8 +77,12 @@ fn open(handle: BorrowedFd<'_>) -> Result<File, Error> {
     reopen_regular(handle, OFlags::RDONLY).map_err(Error::Read)
 }
 
+fn changed(change: Option<ModeChange>, entry: &Entry) -> u32 {
+    change.map_or(entry.mode, |change| change.apply(entry.mode, matches!(entry.kind, Kind::Directory)))
+}
+
 /// The digest over the members as Go's `archive/tar` would write them after reading them.
-fn digest(mut file: File, owner: Option<Owner>, mode: Option<u32>) -> Result<Digest, Error> {
+fn digest(mut file: File, owner: Option<Owner>, mode: Option<ModeChange>) -> Result<Digest, Error> {
     let stream = Decompressor::new(&mut file).map_err(Error::Read)?;
     let mut reader = Reader::new(BufReader::new(stream));
     let mut digest = Stream::default();
@@ -84,7 +102,7 @@ fn digest(mut file: File, owner: Option<Owner>, mode: Option<u32>) -> Result<Dig
             dialect: if signature.gnu { Dialect::Gnu } else { Dialect::Posix },
             name: &entry.name,
             kind,
-            mode: mode.unwrap_or(entry.mode),
+            mode: changed(mode, &entry),
             uid: owner.map_or(entry.uid, |owner| owner.uid),
             gid: owner.map_or(entry.gid, |owner| owner.gid),
             size: entry.size,

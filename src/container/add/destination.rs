@@ -2,7 +2,6 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
@@ -11,7 +10,7 @@ use rustix::fs::FileType;
 
 use super::error::Error;
 use super::sources::Item;
-use super::{Verb, archive};
+use super::{Options, archive};
 
 /// What the destination has to hold. A pattern counts as one source, whatever it matches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,10 +23,9 @@ pub(super) enum Shape {
 
 impl Shape {
     /// The shape of `operands` sources, of which the first matched `first`.
-    pub(super) fn of(operands: usize, first: Option<&Item>, verb: Verb) -> Self {
+    pub(super) fn of(operands: usize, first: Option<&Item>, options: &Options<'_>) -> Self {
         let Some(first) = first.filter(|_| operands == 1) else { return Self::Tree };
-        let unpacked = verb == Verb::Add && first.may_be_archive() && archive::looks_like_archive(first.handle.as_fd());
-        let tree = first.is_directory || first.keeps_parents || unpacked;
+        let tree = first.is_directory || first.keeps_parents || archive::is_unpacked(first, options);
         if tree { Self::Tree } else { Self::One }
     }
 }

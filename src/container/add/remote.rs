@@ -13,6 +13,7 @@ use rustix::fs::OFlags;
 
 use crate::copier::digest::Stream;
 use crate::copier::header::{Dialect, Header, Kind};
+use crate::copier::mode::ModeChange;
 use crate::copier::names::Owner;
 
 /// Permissions where none were asked for.
@@ -23,7 +24,7 @@ pub(super) struct Described<'d> {
     pub(super) name: &'d OsStr,
     pub(super) owner: Owner,
     /// The mode that was asked for.
-    pub(super) mode: Option<u32>,
+    pub(super) mode: Option<ModeChange>,
     /// Seconds since 1970.
     pub(super) seconds: u64,
 }
@@ -37,7 +38,7 @@ pub(super) fn digest(handle: BorrowedFd<'_>, described: &Described<'_>) -> io::R
         dialect: Dialect::Posix,
         name: described.name.as_bytes(),
         kind: Kind::File,
-        mode: described.mode.unwrap_or(MODE),
+        mode: described.mode.map_or(MODE, |change| change.apply(MODE, false)),
         uid: described.owner.uid,
         gid: described.owner.gid,
         size,

@@ -83,13 +83,6 @@ pub(super) enum Came {
     FromNetwork(u64),
 }
 
-impl Item {
-    /// Whether `add` unpacks it, if it is an archive.
-    pub(super) fn may_be_archive(&self) -> bool {
-        self.is_regular && self.came == Came::Here
-    }
-}
-
 /// What was fetched as if an operand had matched it.
 pub(super) fn fetched(fetched: &Fetched) -> Result<Group, Error> {
     let spec = PathBuf::from(&fetched.operand);

@@ -198,6 +198,7 @@ fn added_files(
         let place = real_place(merged, path).map_err(io_failed("looking up", path))?;
         let how = add::Options {
             verb: Verb::Copy,
+            archives: add::Archives::None,
             source: Source::Host { context: None },
             landing: Landing::Layer(staged.root()),
             workdir: PathBuf::from("/"),

@@ -59,6 +59,26 @@ impl std::fmt::Display for Checksum {
     }
 }
 
+/// How the commit of a repository must begin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Commit(String);
+
+impl std::str::FromStr for Commit {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let is_commit = (7..=64).contains(&text.len()) && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        if is_commit { Ok(Self(text.to_owned())) } else { Err(Invalid { text: text.chars().take(200).collect() }) }
+    }
+}
+
+impl Commit {
+    /// Hexadecimal digits, 7 to 64 of them.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 impl Checksum {
     /// What this algorithm gives for the bytes of `reader`.
     pub(super) fn found(&self, reader: impl Read) -> io::Result<Self> {
@@ -87,6 +107,16 @@ fn sum<D: sha2::Digest>(mut hash: D, mut reader: impl Read) -> io::Result<String
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn commits_may_be_shortened() {
+        for text in ["0123abc", &"a".repeat(40), &"f".repeat(64)] {
+            assert_eq!(text.parse::<Commit>().unwrap().as_str(), text);
+        }
+        for text in ["", "012345", &"a".repeat(65), "0123ABC", "sha256:0123abc", "--upload"] {
+            assert!(text.parse::<Commit>().is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn checksums_are_whole_or_refused() {

@@ -57,6 +57,9 @@ pub enum Error {
         /// What they should be.
         want: String,
     },
+    /// The digits of a commit, with something that has none.
+    #[error("invalid checksum flag: the digits of a commit are for a git repository, and a file needs sha256: and its digits")]
+    CommitOfFile,
     /// `--checksum` with a path.
     #[error("checksum flag is not supported for local sources")]
     ChecksumOfLocal,

@@ -5,7 +5,7 @@
 //! password. What it is given from outside is an address and a reference that `address` has read, both after `--`. The directory that
 //! was asked for is found below the checkout without leaving it by a link (A04).
 //!
-//! As with Buildah, one commit is fetched, submodules are not, and `.git` is part of what is copied.
+//! As with Buildah, one commit is fetched, submodules are not, and `.git` is part of what is copied unless the caller wants it gone.
 
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use std::process::{Command, Stdio};
 use containers_storage::Root;
 
 use super::error::Error;
-use super::{Content, Options, Scratch, verification};
+use super::{Content, GitDirectory, Options, Scratch, verification};
 use crate::http::{Authorization, Url, Verification};
 
 const DIRECTORIES: [&str; 4] = ["/usr/bin", "/bin", "/usr/local/bin", "/usr/sbin"];
@@ -79,6 +79,9 @@ pub(super) fn checkout(wanted: &Wanted<'_>, options: &Options<'_>) -> Result<Con
         }
     }
     git.run(&["checkout", "-q", "--detach", "FETCH_HEAD", "--"])?;
+    if options.repository.git_directory == GitDirectory::Remove {
+        Root::open(&tree).and_then(|root| root.remove_all(Path::new(".git"))).map_err(io)?;
+    }
     let root = Root::open(&tree).and_then(|root| match wanted.directory.as_os_str().is_empty() {
         true => Ok(root),
         false => root.subdir(wanted.directory),

@@ -28,7 +28,7 @@ use containers_storage::Root;
 use jiff::Timestamp;
 
 pub use self::address::{Remote, is_address};
-pub use self::checksum::{Checksum, Invalid};
+pub use self::checksum::{Checksum, Commit, Invalid};
 pub use self::error::Error;
 use crate::http::{Trust, Verification};
 use crate::transport::registry::{Network, TlsVerify};
@@ -42,6 +42,27 @@ pub struct Options<'a> {
     pub checksum: Option<Checksum>,
     /// Where the bytes wait.
     pub temp_dir: &'a Path,
+    /// What is wanted of a repository.
+    pub repository: Repository,
+}
+
+/// What is wanted of a git repository.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Repository {
+    /// Whether its own directory comes along.
+    pub git_directory: GitDirectory,
+    /// How the commit must begin (`ADD --checksum`); its address may say that, too.
+    pub commit: Option<Commit>,
+}
+
+/// `.git` of a repository that is fetched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum GitDirectory {
+    /// It is copied (Buildah, and `ADD --keep-git-dir`).
+    #[default]
+    Keep,
+    /// It is left out (the Dockerfile reference).
+    Remove,
 }
 
 /// A source that is here now.
@@ -115,6 +136,9 @@ impl Drop for Scratch {
 /// One cannot be had, or a checksum was given and a source is none that has one.
 pub fn fetch(sources: &[OsString], options: &Options<'_>) -> Result<Vec<Fetched>, Error> {
     let remotes = sources.iter().map(|source| Remote::of(source)).collect::<Result<Vec<_>, _>>()?;
+    if options.repository.commit.is_some() && remotes.iter().any(|remote| !matches!(remote, Some(Remote::Git { .. }))) {
+        return Err(Error::CommitOfFile);
+    }
     if options.checksum.is_some() {
         for remote in &remotes {
             match remote {
@@ -138,7 +162,8 @@ pub fn fetch(sources: &[OsString], options: &Options<'_>) -> Result<Vec<Fetched>
                 Content::File { name: name.clone(), file, modified }
             }
             Remote::Git { url, login, reference, directory, commit } => {
-                let commit = commit.as_deref();
+                let asked = options.repository.commit.as_ref().map(Commit::as_str);
+                let commit = asked.or(commit.as_deref());
                 git::checkout(&git::Wanted { url, login: login.as_ref(), reference, directory, commit }, options)?
             }
         };

@@ -364,7 +364,10 @@ impl Walk<'_, '_> {
             Some(owner) => owner,
             None => self.read(self.session.maps.inside(stat))?,
         };
-        Ok(Metadata { owner, mode: look.mode.unwrap_or(stat.st_mode & look.kept_mode), modified, xattrs })
+        let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+        let kept = stat.st_mode & look.kept_mode;
+        let mode = look.mode.map_or(kept, |change| change.apply(kept, is_directory));
+        Ok(Metadata { owner, mode, modified, xattrs })
     }
 
     /// The same with the owner's ids on disk.
