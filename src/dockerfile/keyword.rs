@@ -76,7 +76,7 @@ impl Keyword {
     }
 
     /// The flags that may stand before its arguments.
-    pub(super) const fn flags(self) -> &'static [&'static str] {
+    pub const fn flags(self) -> &'static [&'static str] {
         match self {
             Self::Add => &["chown", "chmod", "checksum", "exclude", "keep-git-dir", "link", "unpack"],
             Self::Copy => &["from", "chown", "chmod", "exclude", "link", "parents"],
