@@ -11,6 +11,7 @@ use super::from::{format, write_id};
 use super::progress;
 use super::push::CompressionArgs;
 use super::run_environment::conf_environment;
+use super::sbom::{self, SbomArgs};
 use super::{CommandError, Context, Ui, args};
 use crate::conf::Policy;
 use crate::conf::policy::Verdict;
@@ -129,6 +130,9 @@ pub(crate) struct CommitArgs {
     sign_by: Option<String>,
 
     #[command(flatten)]
+    sbom: SbomArgs,
+
+    #[command(flatten)]
     registry: RegistryArgs,
 }
 
@@ -153,8 +157,12 @@ pub(crate) fn commit(ctx: &Context, ui: &mut Ui, args: &CommitArgs) -> Result<Ex
         ));
     }
     let network = args.registry.network(ctx, &retries)?;
-    let options = options(ctx, args)?;
+    let mut options = options(ctx, args)?;
     require_policy(ctx)?;
+    let scanned = args.sbom.scan(ctx, ui, container, sbom::Reaching { registry: &args.registry, quiet: args.quiet })?;
+    if let Some(scanned) = &scanned {
+        options.add_files.extend(scanned.add_files.iter().cloned());
+    }
     let outcome = match place {
         None => {
             if sign_by(args).is_some() && options.destination.is_none() {
@@ -164,6 +172,9 @@ pub(crate) fn commit(ctx: &Context, ui: &mut Ui, args: &CommitArgs) -> Result<Ex
         }
         Some(place) => export(ctx, ui, args, Target { place, network: &network, encrypt: encryption.as_ref() }, &options)?,
     };
+    if let Some(scanned) = &scanned {
+        scanned.write_host_files()?;
+    }
     for warning in &outcome.warnings {
         ui.note(format!("warning: {warning}"));
     }

@@ -79,7 +79,7 @@ pub const TOPICS: &[(&str, Refusal)] = &[
     ("build-cache", coming("steps are kept in the store only and not sent elsewhere yet")),
     ("save-stages", coming("stages before the last are not kept as images of their own yet; build one with --target")),
     ("source-policy", coming("it reads no source policies yet; name images by their digests")),
-    ("sbom", coming("it runs no scanner yet; a file that a scanner wrote can be added with copy")),
+    ("sbom", coming("build runs no scanner yet; \"coracle commit --sbom\" does")),
     (
         "cw",
         never(

@@ -60,6 +60,7 @@ mod rm;
 mod rmi;
 mod run;
 mod run_environment;
+mod sbom;
 mod tag;
 mod umount;
 mod unshare;

@@ -151,6 +151,19 @@ fn failed(error: run::Error) -> CommandError {
     CommandError::from(error).hinting(hint).with_status(status)
 }
 
+/// How commands are run that nobody gave flags for.
+pub(super) fn plain_options(ctx: &Context) -> Result<run::Options, CommandError> {
+    let environment = ctx.environment();
+    let proxy = PROXY_NAMES.iter().filter_map(|name| Some(((*name).to_owned(), environment.text(name)?.to_owned()))).collect();
+    Ok(run::Options {
+        proxy,
+        confinement: Confinement { runtime: isolation::runtime(ctx, None, &[])?, ..Confinement::default() },
+        registries: ctx.registries()?.clone(),
+        subscriptions: subscriptions(ctx)?,
+        ..run::Options::default()
+    })
+}
+
 fn options(ctx: &Context, conf: &ContainersConf, args: &RunArgs, command: &[String]) -> Result<run::Options, CommandError> {
     let environment = ctx.environment();
     let proxy = PROXY_NAMES.iter().filter_map(|name| Some(((*name).to_owned(), environment.text(name)?.to_owned()))).collect();

@@ -151,6 +151,10 @@ fn json_words(text: &str) -> Option<Vec<String>> {
 }
 
 /// Splits into words as a shell would, with quotes and backslashes but without expansions, comments and operators.
+pub fn split(flag: &'static str, text: &str) -> Result<Vec<String>, Error> {
+    words(flag, text)
+}
+
 fn words(flag: &'static str, text: &str) -> Result<Vec<String>, Error> {
     let refuse = || Error::Words { flag, value: text.to_owned() };
     let mut words = Vec::new();

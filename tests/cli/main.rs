@@ -40,6 +40,7 @@ mod registry_names;
 mod registry_policy;
 mod registry_signatures;
 mod run;
+mod sbom;
 mod settings;
 mod short_names;
 mod smoke;

@@ -6,6 +6,7 @@
 //! --squash pack the merged tree into one layer without parent → image
 //! ```
 //!
+//! `sbom` has containers scanned before they are committed.
 //! `--add-file` and what `copy --link` left are layers on top of that (`extra`).
 //!
 //! Invariant: base layers are not opened; of them only the records are read. The image is visible only when all of it is there.
@@ -14,6 +15,7 @@ mod document;
 mod export;
 mod extra;
 mod layer;
+pub mod sbom;
 
 use std::path::PathBuf;
 

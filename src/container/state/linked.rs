@@ -104,6 +104,11 @@ impl StagedTree {
         &self.root
     }
 
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Makes it the last linked layer of the container, which `edit` has locked.
     pub fn attach(self, container: &mut WorkingContainer, history: History) -> Result<(), Error> {
         let directory = container.directory().to_owned();
