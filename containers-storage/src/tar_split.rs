@@ -29,7 +29,7 @@ use crate::archive::Escaped;
 use crate::archive::entry::clean_path;
 use crate::{Digest, Root};
 
-pub(crate) use self::writer::Writer;
+pub use self::writer::Writer;
 
 /// Longest line that is read, in bytes. Other writers put at most an extended header (1 MiB) or 1 MiB of padding into one.
 const LINE_LIMIT: u64 = 16 << 20;

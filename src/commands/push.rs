@@ -68,7 +68,7 @@ pub(crate) struct PushArgs {
 /// How layers are compressed.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(super) struct CompressionArgs {
-    /// Compression of layers that are not compressed: gzip or zstd
+    /// Compression of layers that are not compressed: gzip, zstd or zstd:chunked
     #[arg(long, value_name = "FORMAT")]
     compression_format: Option<String>,
 
@@ -94,10 +94,11 @@ impl CompressionArgs {
 
     /// What was asked for.
     pub(super) fn resolve(&self) -> Result<LayerCompression, CommandError> {
-        let algorithm = self.compression_format.as_deref().map(str::parse::<Algorithm>).transpose()?;
-        let method = match (algorithm, self.compression_level) {
+        let method = match (self.compression_format.as_deref(), self.compression_level) {
             (None, None) => None,
-            (algorithm, level) => Some(Method::new(algorithm.unwrap_or(Algorithm::Gzip), level)?),
+            (None, level) => Some(Method::new(Algorithm::Gzip, level)?),
+            (Some("zstd:chunked"), level) => Some(Method::chunked(level)?),
+            (Some(word), level) => Some(Method::new(word.parse()?, level)?),
         };
         let recompress = if self.force_compression { Recompress::OtherAlgorithm } else { Recompress::Never };
         Ok(LayerCompression { method, recompress, uncompressed: Uncompressed::default(), variants: Variants::NONE })
@@ -150,9 +151,7 @@ impl PushArgs {
         let fixed = self.operands.get(1).is_some_and(|place| place.starts_with("docker-archive:")) || self.format.is_some();
         let mut compression = self.compression.clone();
         if !fixed && compression.compression_format.is_none() {
-            // What zstd:chunked adds is for readers that fetch parts of a layer.
-            let configured = conf.engine.compression_format.as_deref().filter(|format| !format.is_empty());
-            compression.compression_format = configured.map(|format| format.trim_end_matches(":chunked").to_owned());
+            compression.compression_format = conf.engine.compression_format.clone().filter(|format| !format.is_empty());
             compression.compression_level = compression.compression_level.or(conf.engine.compression_level);
         }
         compression

@@ -4,6 +4,7 @@
 
 use std::io::{self, Read, Write};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::Scope;
 
 /// Bytes of one piece.
 const PIECE: usize = 256 << 10;
@@ -19,17 +20,27 @@ pub(super) fn stream(
 ) -> io::Result<Box<dyn Read + Send>> {
     let (to, from) = sync_channel::<Piece>(PIECES);
     let thread = std::thread::Builder::new().name(name.to_owned());
-    thread.spawn(move || {
-        let mut writer = Writer { to: to.clone(), piece: Vec::with_capacity(PIECE) };
-        let written = write(&mut writer).and_then(|()| writer.flush());
-        if let Err(error) = written {
-            // Nobody may be there any more to hear it.
-            let _ = to.send(Err(error));
-        } else {
-            let _ = to.send(Ok(Vec::new()));
-        }
-    })?;
+    thread.spawn(move || fill(to, write))?;
     Ok(Box::new(Reader { from, piece: Vec::new(), at: 0, ended: false }))
+}
+
+/// The same for what ends with `scope`.
+pub(super) fn scoped<'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    name: &str,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()> + Send + 'scope,
+) -> io::Result<Box<dyn Read + Send>> {
+    let (to, from) = sync_channel::<Piece>(PIECES);
+    std::thread::Builder::new().name(name.to_owned()).spawn_scoped(scope, move || fill(to, write))?;
+    Ok(Box::new(Reader { from, piece: Vec::new(), at: 0, ended: false }))
+}
+
+/// Sends what `write` writes, and how it ended.
+fn fill(to: SyncSender<Piece>, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) {
+    let mut writer = Writer { to: to.clone(), piece: Vec::with_capacity(PIECE) };
+    let written = write(&mut writer).and_then(|()| writer.flush());
+    // Nobody may be there any more to hear it.
+    let _ = to.send(written.map(|()| Vec::new()));
 }
 
 struct Writer {

@@ -53,7 +53,7 @@ pub(crate) fn drain(chunks: Receiver<Chunk>, free: Sender<Vec<u8>>, outputs: Out
     let mut sha = Sha256::new();
     let mut size: u64 = 0;
     let mut tar = outputs.tar;
-    let mut split = outputs.tar_split.map(tar_split::Writer::new);
+    let mut split = outputs.tar_split.map(tar_split::Writer::compressed);
     for chunk in chunks {
         let bytes = &chunk.bytes[..chunk.length];
         size += bytes.len() as u64;
@@ -73,7 +73,7 @@ pub(crate) fn drain(chunks: Receiver<Chunk>, free: Sender<Vec<u8>>, outputs: Out
         let _ = free.send(chunk.bytes);
     }
     if let Some(split) = split {
-        split.finish().and_then(Write::flush).map_err(Error::Write)?;
+        split.complete().and_then(Write::flush).map_err(Error::Write)?;
     }
     if let Some(tar) = tar {
         tar.flush().map_err(Error::Write)?;

@@ -16,9 +16,9 @@ const SEGMENT_LIMIT: usize = 1 << 20;
 /// Lines are handed to the compressor in batches of this many bytes: one call a line costs more than the compression.
 const BATCH: usize = 64 << 10;
 
-/// The writer. It is told of each member by `member` before, or as soon as, the stream reaches its content.
-pub(crate) struct Writer<W: Write> {
-    out: GzEncoder<BufWriter<W>>,
+/// The writer of lines into `O`. It is told of each member by `member` before, or as soon as, the stream reaches its content.
+pub struct Writer<O: Write> {
+    out: O,
     segment: Vec<u8>,
     members: VecDeque<(Vec<u8>, Span)>,
     content: Option<Content>,
@@ -36,26 +36,39 @@ struct Content {
     crc: Crc,
 }
 
-impl<W: Write> Writer<W> {
-    pub(crate) fn new(out: W) -> Self {
-        Self {
-            out: GzEncoder::new(BufWriter::with_capacity(BATCH, out), flate2::Compression::new(1)),
-            segment: Vec::new(),
-            members: VecDeque::new(),
-            content: None,
-            offset: 0,
-            lines: 0,
-            batch: String::new(),
-        }
+/// The writer of a tar-split as a store keeps it.
+pub(crate) type Compressed<W> = Writer<GzEncoder<BufWriter<W>>>;
+
+impl<W: Write> Compressed<W> {
+    pub(crate) fn compressed(out: W) -> Self {
+        Self::new(GzEncoder::new(BufWriter::with_capacity(BATCH, out), flate2::Compression::new(1)))
+    }
+
+    /// Writes what is left and gives the output back.
+    pub(crate) fn complete(self) -> io::Result<W> {
+        self.finish()?.finish()?.into_inner().map_err(io::IntoInnerError::into_error)
+    }
+}
+
+impl<O: Write> std::fmt::Debug for Writer<O> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Writer").field("offset", &self.offset).finish_non_exhaustive()
+    }
+}
+
+impl<O: Write> Writer<O> {
+    /// A writer at the start of a stream.
+    pub fn new(out: O) -> Self {
+        Self { out, segment: Vec::new(), members: VecDeque::new(), content: None, offset: 0, lines: 0, batch: String::new() }
     }
 
     /// The content of the member `name` lies at `span`, which the stream has not passed yet.
-    pub(crate) fn member(&mut self, name: Vec<u8>, span: Span) {
+    pub fn member(&mut self, name: Vec<u8>, span: Span) {
         self.members.push_back((name, span));
     }
 
     /// The next bytes of the stream.
-    pub(crate) fn feed(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+    pub fn feed(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         loop {
             self.begin_content()?;
             if bytes.is_empty() {
@@ -86,14 +99,17 @@ impl<W: Write> Writer<W> {
     }
 
     /// Writes what is left and gives the output back.
-    pub(crate) fn finish(mut self) -> io::Result<W> {
+    ///
+    /// # Errors
+    /// The stream ended before a member's content; the output cannot be written.
+    pub fn finish(mut self) -> io::Result<O> {
         self.begin_content()?;
         if self.content.is_some() || !self.members.is_empty() {
             return Err(io::Error::other("the tar ended before a member's content"));
         }
         self.write_segment()?;
         self.flush_batch()?;
-        self.out.finish()?.into_inner().map_err(io::IntoInnerError::into_error)
+        Ok(self.out)
     }
 
     /// Starts every member whose content begins here; those without content end at once.
@@ -171,14 +187,14 @@ mod tests {
     use super::*;
 
     fn lines(members: &[(&[u8], Span)], stream: &[u8], step: usize) -> String {
-        let mut writer = Writer::new(Vec::new());
+        let mut writer = Writer::compressed(Vec::new());
         for (name, span) in members {
             writer.member(name.to_vec(), *span);
         }
         for piece in stream.chunks(step) {
             writer.feed(piece).unwrap();
         }
-        let compressed = writer.finish().unwrap();
+        let compressed = writer.complete().unwrap();
         let mut text = String::new();
         flate2::read::GzDecoder::new(&compressed[..]).read_to_string(&mut text).unwrap();
         text

@@ -1,9 +1,10 @@
-//! Compressing layers on their way out: gzip and zstd, on several threads.
+//! Compressing layers on their way out: gzip and zstd, on several threads, and zstd file by file (`chunked`).
 //!
 //! Invariant: the bytes depend on the input, the algorithm and the level, never on the number of threads or on how the input is
 //! cut into writes; a layer pushed from two machines is one blob. Memory is bounded by threads × blocks, whatever the layer's size.
 //! Must not decompress: that is the store's (`containers_storage::archive`).
 
+pub(super) mod chunked;
 mod gzip;
 mod zstandard;
 
@@ -36,8 +37,8 @@ pub enum InvalidMethod {
     /// No such algorithm.
     #[error("cannot find compressor for {0:?}: gzip and zstd are written")]
     Unknown(String),
-    /// Known, and not written by us.
-    #[error("compression format \"zstd:chunked\" is not written yet: plain \"zstd\" is read by the same tools")]
+    /// Known, and no algorithm: a way to cut layers.
+    #[error("\"zstd:chunked\" is a compression format of layers that are pushed; images are added to a list as \"zstd\"")]
     Chunked,
     /// A level that the algorithm does not have.
     #[error("{} has no compression level {level}: from 1 to {most}", .algorithm.name())]
@@ -69,6 +70,17 @@ impl std::str::FromStr for Algorithm {
 pub struct Method {
     algorithm: Algorithm,
     level: i32,
+    layout: Layout,
+}
+
+/// How a layer lies in its blob.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Layout {
+    /// In one piece.
+    #[default]
+    Whole,
+    /// Each file by itself, with a table of contents behind (`zstd:chunked`).
+    Chunked,
 }
 
 impl Method {
@@ -81,10 +93,20 @@ impl Method {
             Algorithm::Zstd => (3, 20),
         };
         match level {
-            None => Ok(Self { algorithm, level: usual }),
-            Some(level) if (1..=most).contains(&level) => Ok(Self { algorithm, level }),
+            None => Ok(Self { algorithm, level: usual, layout: Layout::Whole }),
+            Some(level) if (1..=most).contains(&level) => Ok(Self { algorithm, level, layout: Layout::Whole }),
             Some(level) => Err(InvalidMethod::Level { algorithm, level, most }),
         }
+    }
+
+    /// zstd:chunked at `level`, one of zstd's.
+    pub fn chunked(level: Option<i32>) -> Result<Self, InvalidMethod> {
+        Ok(Self { layout: Layout::Chunked, ..Self::new(Algorithm::Zstd, level)? })
+    }
+
+    /// How a layer lies in its blob.
+    pub fn layout(self) -> Layout {
+        self.layout
     }
 
     /// The algorithm.

@@ -25,19 +25,26 @@ const FIRST_LEVEL_WITH_LARGE_TABLES: i32 = 12;
 /// An encoder into `sink` that writes one frame with a checksum.
 pub(super) fn encoder<W: Write>(level: i32, threads: NonZeroUsize, sink: W) -> io::Result<Encoder<'static, W>> {
     let mut encoder = Encoder::new(sink, level)?;
-    encoder.include_checksum(true)?;
-    if level >= FIRST_LEVEL_WITH_LARGE_WINDOW {
-        encoder.set_parameter(CParameter::WindowLog(MOST_WINDOW_LOG))?;
-    }
-    if level >= FIRST_LEVEL_WITH_LARGE_TABLES {
-        // The parsers of these levels hold more beside the tables.
-        let hash = if level >= FIRST_LEVEL_WITH_LARGE_WINDOW { MOST_TABLE_LOG - 1 } else { MOST_TABLE_LOG };
-        encoder.set_parameter(CParameter::HashLog(hash))?;
-        encoder.set_parameter(CParameter::ChainLog(MOST_TABLE_LOG))?;
+    for parameter in parameters(level) {
+        encoder.set_parameter(parameter)?;
     }
     encoder.multithread(u32::try_from(threads.get().min(most_threads(level))).unwrap_or(1))?;
     encoder.set_parameter(CParameter::JobSize(JOB_BYTES))?;
     Ok(encoder)
+}
+
+/// What bounds memory, whatever the level, and a checksum for each frame.
+pub(super) fn parameters(level: i32) -> Vec<CParameter> {
+    let mut parameters = vec![CParameter::ChecksumFlag(true)];
+    if level >= FIRST_LEVEL_WITH_LARGE_WINDOW {
+        parameters.push(CParameter::WindowLog(MOST_WINDOW_LOG));
+    }
+    if level >= FIRST_LEVEL_WITH_LARGE_TABLES {
+        // The parsers of these levels hold more beside the tables.
+        let hash = if level >= FIRST_LEVEL_WITH_LARGE_WINDOW { MOST_TABLE_LOG - 1 } else { MOST_TABLE_LOG };
+        parameters.extend([CParameter::HashLog(hash), CParameter::ChainLog(MOST_TABLE_LOG)]);
+    }
+    parameters
 }
 
 /// As many threads as keep what all of them hold below 48 MiB, or 56 from level 12 on. Each has tables of its own, which grow with the level (`ZSTD_defaultCParameters`

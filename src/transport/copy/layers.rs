@@ -19,10 +19,10 @@ use super::plan::{self, Action, Copied};
 use super::{Moving, Progress};
 use crate::image::Manifest;
 use crate::image::manifest::{Descriptor, LayerType};
-use crate::transport::compression::{Algorithm, Compressor, Method, Share};
+use crate::transport::compression::{Algorithm, Compressor, Layout, Method, Share, chunked};
 use crate::transport::encryption::{Encryption, LayerSecret, Opened, Sealing, is_encrypted, without_keys};
 use crate::transport::stop::Stop;
-use crate::transport::{BlobId, BlobStream, Error, LayerForm, LayerRequest, blob};
+use crate::transport::{BlobId, BlobStream, Error, LayerForm, LayerRequest, blob, pipe};
 
 /// How much is compressed at a time.
 const PIECE: usize = 256 << 10;
@@ -219,6 +219,9 @@ fn skipped(job: &Job<'_>, request: &LayerRequest<'_>, blob: Descriptor) -> Copie
 /// The blob at the destination that a layer was compressed into before, here or where it came from: compressing it again would give
 /// another one at best.
 fn under_another_name(job: &Job<'_>, request: &LayerRequest<'_>, method: Method) -> Result<Option<Descriptor>, Error> {
+    if method.layout() == Layout::Chunked {
+        return Ok(None);
+    }
     let algorithm = job.options.compression.method.map(|_| method.algorithm());
     for blob in job.source.known_as(request)? {
         let fits = match LayerType::of(&blob.media_type) {
@@ -260,14 +263,21 @@ fn transform(job: &Job<'_>, request: &LayerRequest<'_>, seal: &Seal<'_>, mut str
         Action::Decompress => Ok(decompress(job, request, stream, put)?.copied(request, Some(LayerType::Plain))),
         Action::Compress(method) => {
             let at_once = accepts.parallel.min(request.diff_ids.len());
-            let put = |plain: BlobStream<'_>| {
-                let compressed = Compressing::new(Box::new(plain), method, at_once).map_err(failed)?;
-                put(BlobStream::unknown(Box::new(compressed)))
+            let put = |plain: BlobStream<'_>| match method.layout() {
+                Layout::Whole => {
+                    let compressed = Compressing::new(Box::new(plain), method, at_once).map_err(failed)?;
+                    put(BlobStream::unknown(Box::new(compressed)))
+                }
+                Layout::Chunked => {
+                    let (arrived, told) = in_chunks(plain, method, put, failed)?;
+                    Ok(Arrived { told, ..arrived })
+                }
             };
             let arrived = if found == Compression::None { put(stream)? } else { decompress(job, request, stream, put)? };
             let kind = if method.algorithm() == Algorithm::Gzip { LayerType::Gzip } else { LayerType::Zstd };
             let copied = arrived.copied(request, Some(kind));
-            if !copied.encrypted {
+            // What is remembered has no annotations.
+            if !copied.encrypted && method.layout() == Layout::Whole {
                 job.source.learned(request, &copied.blob, kind);
             }
             Ok(copied)
@@ -280,15 +290,21 @@ struct Arrived {
     id: BlobId,
     /// The annotations that it has for being encrypted.
     sealed: Option<BTreeMap<String, String>>,
+    /// Those that it has for how it was compressed.
+    told: BTreeMap<String, String>,
 }
 
 impl Arrived {
     fn copied(self, request: &LayerRequest<'_>, kind: Option<LayerType>) -> Copied {
         let blob = described(request, self.id);
         let encrypted = self.sealed.is_some();
-        let annotations = self.sealed.map(|sealed| {
+        let is_told = encrypted || !self.told.is_empty();
+        let annotations = is_told.then(|| {
             let mut all = without_keys(&request.blob.annotations);
-            all.extend(sealed);
+            all.retain(|name, _| !name.starts_with(chunked::PREFIX));
+            all.extend(self.sealed.into_iter().flatten());
+            // Where its parts are says nothing of them once it is encrypted.
+            all.extend(self.told.into_iter().filter(|_| !encrypted));
             all
         });
         Copied { blob, kind, encrypted, annotations }
@@ -298,14 +314,32 @@ impl Arrived {
 /// Hands the layer to the destination, encrypted if that is wanted.
 fn put(job: &Job<'_>, request: &LayerRequest<'_>, seal: &Seal<'_>, stream: BlobStream<'_>) -> Result<Arrived, Error> {
     let Some(encrypt) = seal.encrypt else {
-        return Ok(Arrived { id: job.destination.put_layer(request, stream)?, sealed: None });
+        return Ok(Arrived { id: job.destination.put_layer(request, stream)?, sealed: None, told: BTreeMap::new() });
     };
     let failed = |problem: String| Error::Sealing { place: place(job, request), problem };
     let key = LayerSecret::random().map_err(|error| failed(error.to_string()))?;
     let mut sealing = key.encrypting(stream);
     let id = job.destination.put_layer(request, BlobStream::unknown(Box::new(&mut sealing)))?;
     let sealed = encrypt.wrap(&key, sealing.finish()).map_err(failed)?;
-    Ok(Arrived { id, sealed: Some(sealed) })
+    Ok(Arrived { id, sealed: Some(sealed), told: BTreeMap::new() })
+}
+
+/// Gives `put` the layer in chunks, which another thread makes, and answers with the annotations about them.
+fn in_chunks<T>(
+    plain: BlobStream<'_>,
+    method: Method,
+    put: impl FnOnce(BlobStream<'_>) -> Result<T, Error>,
+    failed: impl Fn(io::Error) -> Error,
+) -> Result<(T, BTreeMap<String, String>), Error> {
+    let told = Mutex::new(BTreeMap::new());
+    let put = thread::scope(|scope| {
+        let compressed = pipe::scoped(scope, "chunks", |to| {
+            *told.lock().unwrap_or_else(PoisonError::into_inner) = chunked::write(plain, method, to)?;
+            Ok(())
+        });
+        put(BlobStream::unknown(compressed.map_err(&failed)?))
+    })?;
+    Ok((put, told.into_inner().unwrap_or_else(PoisonError::into_inner)))
 }
 
 fn place(job: &Job<'_>, request: &LayerRequest<'_>) -> String {

@@ -9,7 +9,7 @@ use super::{CopyOptions, Instances, LayerCompression, Recompress, Uncompressed, 
 use crate::image::manifest::index::Index;
 use crate::image::manifest::{self, Descriptor, LayerType};
 use crate::image::{Format, ImageConfig, Manifest};
-use crate::transport::compression::{Algorithm, Method};
+use crate::transport::compression::{Algorithm, Method, chunked};
 use crate::transport::encryption::encrypted_type;
 use crate::transport::{Accepts, Error, LayerForm};
 
@@ -188,7 +188,11 @@ fn descriptor(copied: &Copied, original: &Descriptor, from: Format, to: Format) 
         let media_type = if changed { &copied.blob.media_type } else { &original.media_type };
         Problem::Layer(media_type.clone(), to)
     })?;
-    let annotations = copied.annotations.clone().unwrap_or_else(|| original.annotations.clone());
+    let mut annotations = copied.annotations.clone().unwrap_or_else(|| original.annotations.clone());
+    if changed && copied.annotations.is_none() {
+        // They are about the bytes that it had.
+        annotations.retain(|name, _| !name.starts_with(chunked::PREFIX));
+    }
     Ok(Descriptor {
         media_type: if copied.encrypted { encrypted_type(media_type) } else { media_type.to_owned() },
         annotations,
