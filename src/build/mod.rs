@@ -105,21 +105,21 @@ fn stages(build: &Build<'_>, tell: Tell<'_>) -> Result<ImageId, Error> {
     let (mut done, outcome) = workers::build_all(build, tell);
     let target = done.pop().flatten();
     let keeps = build.options.layering.containers == Leftovers::Keep;
+    // Containers first: an image that one of them stands on stays.
     for built in done.iter().flatten() {
-        match &built.tree {
-            Tree::Container(id) if !keeps => {
-                if let Err(error) = remove::remove(build.store, id.as_str()) {
-                    tell(Event::Warning(error.to_string()));
-                }
-            }
-            Tree::Image(Some(image)) if built.is_passing => {
-                let id = &image.found.id;
-                let released = build.store.release_image(id).and_then(|mut deleted| deleted.finish());
-                if let Err(error) = released {
-                    tell(Event::Warning(format!("removing the image {} of a stage: {error}", id.short())));
-                }
-            }
-            Tree::Container(_) | Tree::Image(_) => {}
+        if let Tree::Container(id) = &built.tree
+            && !keeps
+            && let Err(error) = remove::remove(build.store, id.as_str())
+        {
+            tell(Event::Warning(error.to_string()));
+        }
+    }
+    for built in done.iter().flatten().filter(|built| built.is_passing) {
+        let Tree::Image(Some(image)) = &built.tree else { continue };
+        let id = &image.found.id;
+        let released = build.store.release_image(id).and_then(|mut deleted| deleted.finish());
+        if let Err(error) = released {
+            tell(Event::Warning(format!("removing the image {} of a stage: {error}", id.short())));
         }
     }
     outcome?;

@@ -5,6 +5,7 @@ mod build_contexts;
 mod build_files;
 mod build_flags;
 mod build_outputs;
+mod build_stages;
 mod commit;
 mod completion;
 mod config;

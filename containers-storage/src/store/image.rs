@@ -59,11 +59,6 @@ impl Store {
         }
         let mut images = self.lock_images()?;
         let noted = self.note(&Note { images: vec![new.id.clone()], ..Note::default() })?;
-        if new.passing {
-            self.announce_image(&new.id, images.find(&new.id)?.is_some())?;
-        } else {
-            self.claim_image(&new.id);
-        }
         let (image, prepared) = self.prepare_image(&mut images, new)?;
         prepared.finish()?;
         self.claim_layers(&layers, new.layer.as_ref());
@@ -74,8 +69,14 @@ impl Store {
         Ok(image)
     }
 
-    /// Writes the big data of an image and the table with its record, to be synced and committed.
+    /// Writes the big data of an image and the table with its record, to be synced and committed. Whether it is only passing is said
+    /// before, so that no kill leaves one that nobody knows to be.
     pub(crate) fn prepare_image(&self, images: &mut ImagesMut, new: &NewImage) -> Result<(Image, Prepared), Error> {
+        if new.passing {
+            self.announce_image(&new.id, images.find(&new.id)?.is_some())?;
+        } else {
+            self.claim_image(&new.id);
+        }
         let existing = images.find(&new.id)?.filter(|image| !image.read_only);
         if existing.as_ref().is_some_and(|image| image.layer != new.layer) {
             return Err(Error::ImageConflict(new.id.clone()));
