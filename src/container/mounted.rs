@@ -186,6 +186,8 @@ impl Mounted {
             Shape::Diffs => arrive(store, driver, container)?,
             Shape::Trees => use_tree(store, driver, container)?,
         };
+        // A former use by this process would keep this one from being alone. The gate is held: nobody arrives between the two.
+        kept().retain(|lease| lease.layer() != container.layer());
         let lease = gate.enter().map_err(|source| Error::Lease { name, source })?;
         let served = driver.is_served().then(|| path.clone());
         let user = User { lease: Some(lease), served };
