@@ -23,6 +23,8 @@ use crate::transport::copy::Platform;
 pub struct Options<'a> {
     /// The Dockerfiles, one after the other.
     pub texts: Vec<Text>,
+    /// Who wrote them.
+    pub author: Author,
     /// The build context.
     pub context: &'a Context,
     /// `--build-context`: more of them, by name; the last of a name holds.
@@ -59,6 +61,16 @@ pub struct Text {
     pub name: String,
     /// All of it.
     pub text: String,
+}
+
+/// Who wrote the Dockerfiles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Author {
+    /// The caller, or somebody whose files the caller has here.
+    #[default]
+    Here,
+    /// Somebody elsewhere, for one of them at least: it may not name what is on this machine (known attacks A20).
+    Elsewhere,
 }
 
 /// A directory of files that instructions copy or bind.

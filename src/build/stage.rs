@@ -164,7 +164,10 @@ impl<'b, 'h> Stage<'b, 'h> {
             }
             Base::Other(name) => {
                 let platform = planned.platform.as_deref().map(step::platform);
-                let name = build.image_context(name).unwrap_or(name);
+                let name = match build.image_context(name) {
+                    Some(image) => image,
+                    None => build.named_by_the_file(name)?,
+                };
                 let obtained = pull::obtain(build.store, name, &build.fetch(platform.as_ref())).map_err(Box::new)?;
                 obtained.warnings.iter().for_each(|warning| tell(Event::Warning(warning.clone())));
                 let (base, config) = from::read_base(build.store, &obtained.found).map_err(Box::new)?;

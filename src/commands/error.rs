@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use containers_storage::{driver, store};
 
 use super::ui::escape;
+use crate::build;
 use crate::build::options::Explained;
 use crate::container::pull::Missed;
 use crate::container::{self, mounted};
@@ -246,6 +247,8 @@ fn hints_for(error: &(dyn Error + 'static)) -> Vec<String> {
                 escape(&path.to_string_lossy())
             ));
         } else if let Some(error) = cause.downcast_ref::<container::from::Error>() {
+            hints.extend(error.hints());
+        } else if let Some(error) = cause.downcast_ref::<build::context::Error>() {
             hints.extend(error.hints());
         } else if let Some(missed) = cause.downcast_ref::<Missed>() {
             hints.extend(missed.errors.iter().flat_map(|error| hints_for(error)));

@@ -7,7 +7,7 @@ const CASES: &[(&[&str], i32, &str)] = &[
     // Verbs.
     (&["frobnicate"], 125, "Error: unknown command \"frobnicate\" for \"coracle\"\n"),
     (&["imagez"], 125, "hint: did you mean \"coracle images\"?\n"),
-    (&["build", "."], 125, "Error: build is not available in this version of coracle"),
+    (&["source", "."], 125, "Error: source is not part of coracle"),
     (&["mkcw", "a", "b"], 125, "Error: mkcw is not part of coracle: "),
     (&["dumpbolt", "x"], 125, "hint: the store's tables are JSON files"),
     (&["commit", "--cw", "type=SNP", "x"], 125, "Error: flag --cw of \"coracle commit\" is not part of coracle: "),

@@ -163,11 +163,7 @@ fn inside(path: &Path, context: &Opened, request: &Request<'_>) -> Result<One, E
         _ => return Err(Error::NotRegular(shown)),
     }
     let bytes = context.root.read_file(path, LONGEST_TEXT).map_err(|source| Error::Read { path: shown.clone(), source })?;
-    let author = match context.place {
-        Place::Here => Author::Here,
-        Place::Elsewhere => Author::Elsewhere,
-    };
-    Ok(One { name: shown.display().to_string(), bytes, found: Found::Inside(path.to_path_buf()), author })
+    Ok(One { name: shown.display().to_string(), bytes, found: Found::Inside(path.to_path_buf()), author: context.author })
 }
 
 /// One at an address.

@@ -30,7 +30,7 @@ use containers_storage::Root;
 pub use self::error::Error;
 pub use self::operand::Operand;
 pub use self::preprocess::words as cpp_words;
-use super::options::{Context, NamedContext, Text};
+use super::options::{Author, Context, NamedContext, Text};
 use crate::container::fetch::{self, Content, Scratch};
 
 /// Longest Dockerfile and ignore file, in bytes: what `dockerfile` reads.
@@ -70,15 +70,6 @@ pub struct Inputs {
     _scratch: Vec<Scratch>,
 }
 
-/// Who wrote the Dockerfiles.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Author {
-    /// The caller, or somebody whose files the caller has here.
-    Here,
-    /// Somebody elsewhere, for one of them at least: it may not name what is on this machine (known attacks A20).
-    Elsewhere,
-}
-
 /// A context that is open.
 #[derive(Debug)]
 struct Opened {
@@ -86,9 +77,18 @@ struct Opened {
     /// Its name for messages; that of a local one is its real path.
     shown: PathBuf,
     place: Place,
+    /// Who wrote what is in it.
+    author: Author,
     /// The operand was this file and the context is its directory.
     file: Option<OsString>,
     scratch: Option<Scratch>,
+}
+
+/// What a stream of bytes was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Archive,
+    Text,
 }
 
 /// Where a context was.
@@ -136,15 +136,23 @@ pub fn prepare(request: &Request<'_>) -> Result<Inputs, Error> {
 fn open(operand: &Operand, request: &Request<'_>) -> Result<Opened, Error> {
     match operand {
         Operand::Path(path) => local(path, request),
-        Operand::Stdin => unpacked::stream(&mut io::stdin(), Path::new("-"), request.fetch.temp_dir),
+        Operand::Stdin => {
+            let (opened, form) = unpacked::stream(&mut io::stdin(), Path::new("-"), request.fetch.temp_dir)?;
+            // A text that the caller typed or made, as with -f -; an archive is somebody's.
+            let author = if form == Form::Text { Author::Here } else { Author::Elsewhere };
+            Ok(Opened { author, ..opened })
+        }
         Operand::Remote(address) => {
             let content = fetched(address, request.fetch)?;
             let shown = PathBuf::from(operand.shown());
             match content {
                 Content::Tree { root, scratch } => {
-                    Ok(Opened { root, shown, place: Place::Elsewhere, file: None, scratch: Some(scratch) })
+                    let (place, author) = (Place::Elsewhere, Author::Elsewhere);
+                    Ok(Opened { root, shown, place, author, file: None, scratch: Some(scratch) })
                 }
-                Content::File { mut file, .. } => unpacked::stream(&mut file, &shown, request.fetch.temp_dir),
+                Content::File { mut file, .. } => {
+                    unpacked::stream(&mut file, &shown, request.fetch.temp_dir).map(|(opened, _)| opened)
+                }
             }
         }
     }
@@ -158,7 +166,7 @@ fn local(path: &Path, request: &Request<'_>) -> Result<Opened, Error> {
     let metadata = std::fs::metadata(&real).map_err(looked)?;
     let opened = |path: &Path, file| {
         let root = Root::open(path).map_err(|source| Error::Open { path: path.to_path_buf(), source })?;
-        Ok(Opened { root, shown: path.to_path_buf(), place: Place::Here, file, scratch: None })
+        Ok(Opened { root, shown: path.to_path_buf(), place: Place::Here, author: Author::Here, file, scratch: None })
     };
     if metadata.is_dir() {
         return opened(&real, None);
@@ -170,7 +178,7 @@ fn local(path: &Path, request: &Request<'_>) -> Result<Opened, Error> {
     let file = context.root.open_file(Path::new(name));
     let mut file = file.map_err(|source| Error::Open { path: path.to_path_buf(), source })?;
     if unpacked::is_archive(&mut file).map_err(|source| Error::Read { path: path.to_path_buf(), source })? {
-        return unpacked::stream(&mut file, path, request.fetch.temp_dir);
+        return unpacked::stream(&mut file, path, request.fetch.temp_dir).map(|(opened, _)| opened);
     }
     Ok(context)
 }

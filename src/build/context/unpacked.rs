@@ -13,7 +13,7 @@ use containers_storage::archive::reader::Reader;
 use containers_storage::archive::unpack::{self, Devices, TreeOptions, Unmapped};
 use containers_storage::archive::{self, Compression};
 
-use super::{Error, LONGEST_TEXT, Opened, Place, Scratch};
+use super::{Author, Error, Form, LONGEST_TEXT, Opened, Place, Scratch};
 
 /// How much is looked at to tell an archive from a text, in bytes: more than the headers before a first member usually have.
 const LOOK: u64 = 64 << 10;
@@ -30,13 +30,14 @@ pub(super) fn is_archive(file: &mut File) -> io::Result<bool> {
 }
 
 /// Makes a context of what `input` has.
-pub(super) fn stream(input: &mut (dyn Read + Send), shown: &Path, temp_dir: &Path) -> Result<Opened, Error> {
+pub(super) fn stream(input: &mut (dyn Read + Send), shown: &Path, temp_dir: &Path) -> Result<(Opened, Form), Error> {
     let reading = |source| Error::Read { path: shown.to_path_buf(), source };
     let making = |source| Error::Scratch { dir: temp_dir.to_path_buf(), source };
     let scratch = Scratch::create(temp_dir, "coracle-context-").map_err(making)?;
     let root = Root::open(scratch.path()).map_err(making)?;
     let head = head(input).map_err(reading)?;
-    if is_head_of_archive(&head) {
+    let form = if is_head_of_archive(&head) { Form::Archive } else { Form::Text };
+    if form == Form::Archive {
         let mut whole = head.as_slice().chain(input);
         let unpacked = unpack::tree(&mut whole, &root, Path::new(""), &mut ours());
         unpacked.map_err(|source| Error::Archive { path: shown.to_path_buf(), source })?;
@@ -45,7 +46,8 @@ pub(super) fn stream(input: &mut (dyn Read + Send), shown: &Path, temp_dir: &Pat
         let written = root.create_file(Path::new(NAME), 0o644).and_then(|mut file| file.write_all(&text));
         written.map_err(making)?;
     }
-    Ok(Opened { root, shown: shown.to_path_buf(), place: Place::Elsewhere, file: None, scratch: Some(scratch) })
+    let (place, author) = (Place::Elsewhere, Author::Elsewhere);
+    Ok((Opened { root, shown: shown.to_path_buf(), place, author, file: None, scratch: Some(scratch) }, form))
 }
 
 fn ours() -> TreeOptions<'static> {

@@ -3,9 +3,10 @@
 use containers_storage::ContainerId;
 
 use crate::build::error::StepError;
-use crate::build::options::{Context, NamedContext};
+use crate::build::options::{Author, Context, NamedContext};
 use crate::build::stage::{Build, Stage, Tree};
 use crate::container::pull::{self, Obtained};
+use crate::image::Location;
 
 /// Where files are taken from.
 pub(super) enum Source<'a> {
@@ -26,7 +27,9 @@ impl Stage<'_, '_> {
             Some(NamedContext::Image(image)) => return self.image(image),
             None => {}
         }
-        let Some(index) = self.build.plan.stage(name, self.index) else { return self.image(name) };
+        let Some(index) = self.build.plan.stage(name, self.index) else {
+            return self.image(self.build.named_by_the_file(name)?);
+        };
         let built = self.earlier.get(index).and_then(Option::as_ref);
         match built.map(|built| &built.tree) {
             Some(Tree::Image(Some(image))) => Ok(Source::Image(image.clone())),
@@ -43,6 +46,18 @@ impl Stage<'_, '_> {
 }
 
 impl Build<'_> {
+    /// The name of an image, if whoever wrote the Dockerfile may name it: a file from elsewhere names images of registries, and none in
+    /// files of this machine, or of its store, that the caller has not named (known attacks A20).
+    pub(in crate::build) fn named_by_the_file<'n>(&self, name: &'n str) -> Result<&'n str, StepError> {
+        let is_callers = self.options.author == Author::Here || self.options.selection.base.as_deref() == Some(name);
+        match Location::parse(name) {
+            Ok(Some(place)) if !is_callers && !matches!(place, Location::Registry(_)) => {
+                Err(StepError::Word(format!("{name:?}: only a Dockerfile of this machine may name a place of this machine")))
+            }
+            _ => Ok(name),
+        }
+    }
+
     /// What `--build-context` says about a name.
     pub(in crate::build) fn named_context(&self, name: &str) -> Option<&NamedContext> {
         self.options.named_contexts.iter().rev().find(|(known, _)| known == name).map(|(_, context)| context)

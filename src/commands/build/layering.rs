@@ -59,8 +59,9 @@ impl LayeringArgs {
     fn reuse(&self) -> Result<Reuse, CommandError> {
         let usual = if self.no_cache == Some(true) { Reuse::Never } else { Reuse::Always };
         let Some(word) = self.cache_ttl.as_deref().filter(|word| !word.is_empty()) else { return Ok(usual) };
-        let age = parse_duration(word).map_err(|error| {
-            CommandError::usage(format!("unable to parse value provided {word:?} as --cache-ttl: {error}: {word:?}"))
+        let age = parse_duration(word).map_err(|_| {
+            let text = format!("unable to parse value provided {word:?} as --cache-ttl: time: invalid duration {word:?}");
+            CommandError::usage(text)
         })?;
         match (age, usual) {
             (..=0, _) if self.no_cache == Some(false) => {

@@ -126,6 +126,7 @@ pub(crate) fn build(ctx: &Context, ui: &mut Ui, args: &BuildArgs) -> Result<Exit
             Images::new(ctx, platform.clone(), (style == Style::Quiet).into(), network.clone())?.with_keys(&args.decryption)?;
         let mut options = Options {
             texts: inputs.texts.clone(),
+            author: inputs.author,
             context: &inputs.context,
             named_contexts: &inputs.named,
             selection: selection.clone(),
@@ -176,10 +177,10 @@ impl Job<'_> {
         let failure = hints.into_iter().fold(failure, |failure, hint| failure.hinting(Some(hint)));
         let wanted = self.options.selection.platform.as_ref();
         let is_foreign = wanted.is_some_and(|platform| platform.architecture != Platform::of_this_machine().architecture);
-        let hint = (is_foreign && failure.errno() == Some(libc::ENOEXEC)).then(|| {
-            "programs of another processor run where the kernel has a binfmt_misc handler for them (package qemu-user-static)"
-        });
-        failure.hinting(hint.map(str::to_owned))
+        let is_not_ours = failure.errno() == Some(libc::ENOEXEC);
+        let hint =
+            "programs of another processor run where the kernel has a binfmt_misc handler for them (package qemu-user-static)";
+        failure.hinting((is_foreign && is_not_ours).then(|| hint.to_owned()))
     }
 
     /// Writes what was asked for beside the image, and its ID.
