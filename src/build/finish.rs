@@ -36,13 +36,16 @@ fn edits(image: &ImageOptions) -> Vec<Edit> {
     changes.map(Edit::Change).collect()
 }
 
-/// The options of a build that show in the image of a step, as text. Those of the last step show in the image that was asked for.
+/// The options of a build that show in the image of a step, as text. Those of the last step show in the image that was asked for; where there
+/// are none of these it is a step like others, which is found again when the file becomes longer.
 pub(super) fn fingerprint(options: &Options<'_>, is_last: bool) -> String {
     let image = &options.image;
-    let last = is_last.then_some((&image.annotations, &image.unset, &image.os_version, &image.os_features));
-    let layers = (!is_last).then_some(&image.layer_labels);
+    let own = match is_last {
+        true => edits(image).iter().map(|edit| format!("{edit:?}")).collect::<Vec<_>>().join(" "),
+        false => image.layer_labels.iter().map(|label| format!("{label:?}")).collect::<Vec<_>>().join(" "),
+    };
     format!(
-        "{:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?}",
+        "{:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {own}",
         image.format,
         image.clock,
         image.history,
@@ -50,8 +53,8 @@ pub(super) fn fingerprint(options: &Options<'_>, is_last: bool) -> String {
         image.created_annotation,
         options.fetch.platform,
         image.env,
-        last,
-        layers
+        image.unset.base_labels,
+        image.unset.base_annotations,
     )
 }
 
@@ -166,6 +169,10 @@ pub(super) fn target(stage: &mut Stage<'_, '_>, steps: usize, tell: Tell<'_>) ->
         () if stage.has_changed_files() || stage.ground().is_none() && steps == 0 => LayerPolicy::Append,
         () => LayerPolicy::Omit,
     };
+    if is_done {
+        // That of the last step may have told its history to a container that goes on.
+        stage.drop_container()?;
+    }
     let name = stage.container(tell)?;
     let mut edits = edits;
     tell_history(stage, &name, layer, &mut edits)?;
@@ -188,8 +195,9 @@ fn leftover(options: &Options<'_>) -> Afterwards {
     }
 }
 
-/// Commits a stage that others are made on, without a name and for the time of the build.
-pub(super) fn passing(stage: &mut Stage<'_, '_>, tell: Tell<'_>) -> Result<(), StepError> {
+/// Commits a stage that others are made on, without a name and for the time of the build. Answers whether the image is new: an equal one
+/// that was there before stays.
+pub(super) fn passing(stage: &mut Stage<'_, '_>, tell: Tell<'_>) -> Result<bool, StepError> {
     let layer = if stage.has_changed_files() { LayerPolicy::Append } else { LayerPolicy::Omit };
     let name = stage.container(tell)?;
     let mut edits = Vec::new();
@@ -199,13 +207,15 @@ pub(super) fn passing(stage: &mut Stage<'_, '_>, tell: Tell<'_>) -> Result<(), S
         format: image.format,
         layer,
         container: Afterwards::Remove,
-        passing: true,
         edits,
         documents: documents(image),
         ..commit::Options::default()
     };
+    let before: Vec<ImageId> = stage.build.store.images()?.listed()?.into_iter().map(|image| image.id).collect();
     let outcome = commit_quietly(stage, &name, &options, tell)?;
-    stage.becomes(stage.build.found(&outcome.id)?)
+    let is_new = !before.contains(&outcome.id);
+    stage.becomes(stage.build.found(&outcome.id)?)?;
+    Ok(is_new)
 }
 
 /// Tells the container the history of the steps so far: the entry of the last one is that of the layer, if there is one.
@@ -217,6 +227,8 @@ fn tell_history(stage: &mut Stage<'_, '_>, name: &str, layer: LayerPolicy, edits
         }
     } else if let Some(last) = history.pop() {
         edits.push(Edit::Change(Change::CreatedBy(last.created_by)));
+    } else if let Some(last) = stage.draft.config.history.last().filter(|_| layer == LayerPolicy::Squash) {
+        edits.push(Edit::Change(Change::CreatedBy(last.created_by.clone())));
     }
     if layer == LayerPolicy::Squash {
         // What the steps were is as little in the image as what the base was.

@@ -104,6 +104,7 @@ fn heading(file: &Dockerfile, options: &Options<'_>) -> Result<Heading, Error> {
 fn stages(build: &Build<'_>, tell: Tell<'_>) -> Result<ImageId, Error> {
     let (mut done, outcome) = workers::build_all(build, tell);
     let target = done.pop().flatten();
+    let is_result = |id: &ImageId| matches!(target.as_ref().map(|built| &built.tree), Some(Tree::Image(Some(image))) if image.found.id == *id);
     let keeps = build.options.layering.containers == Leftovers::Keep;
     // Containers first: an image that one of them stands on stays.
     for built in done.iter().flatten() {
@@ -117,8 +118,12 @@ fn stages(build: &Build<'_>, tell: Tell<'_>) -> Result<ImageId, Error> {
     for built in done.iter().flatten().filter(|built| built.is_passing) {
         let Tree::Image(Some(image)) = &built.tree else { continue };
         let id = &image.found.id;
-        let released = build.store.release_image(id).and_then(|mut deleted| deleted.finish());
-        if let Err(error) = released {
+        if is_result(id) {
+            continue;
+        }
+        // What is made on it keeps its layers.
+        let deleted = build.store.delete_image(id).and_then(|mut deleted| deleted.finish());
+        if let Err(error) = deleted {
             tell(Event::Warning(format!("removing the image {} of a stage: {error}", id.short())));
         }
     }

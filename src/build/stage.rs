@@ -423,8 +423,7 @@ impl<'b, 'h> Stage<'b, 'h> {
         } else if self.build.with_layers() {
             self.drop_container()?;
         } else if self.build.plan.stages[self.index].is_base && steps > 0 {
-            finish::passing(self, tell)?;
-            is_passing = true;
+            is_passing = finish::passing(self, tell)?;
         }
         let tree = match &self.container {
             Some(id) => Tree::Container(id.clone()),

@@ -65,9 +65,6 @@ impl Report {
 
     /// The stage that another process built.
     pub(super) fn into_built<'h>(self, build: &Build<'h>) -> Result<Built<'h>, StepError> {
-        if let (Some(id), true) = (self.image.as_ref().and_then(|id| id.parse().ok()), self.is_passing) {
-            build.store.adopt_image(&id)?;
-        }
         let damaged = |what: &str| StepError::Word(format!("the process that built the stage told no {what}"));
         let tree = match (self.image, self.container) {
             (Some(id), _) => {

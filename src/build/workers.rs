@@ -173,7 +173,7 @@ impl<'b, 'h> Workers<'b, 'h> {
     fn wait(&mut self, tell: Tell<'_>) -> Result<Woken, Error> {
         loop {
             let ready = self.poll(PollTimeout::NONE).map_err(failed("waiting for stages"))?;
-            while let Some(info) = self.signals.read_signal().map_err(|errno| failed("reading a signal")(errno.into()))? {
+            if let Some(info) = self.signals.read_signal().map_err(|errno| failed("reading a signal")(errno.into()))? {
                 let signal = i32::try_from(info.ssi_signo).ok().and_then(|number| Signal::try_from(number).ok());
                 return Ok(Woken::Signal(signal.unwrap_or(Signal::SIGTERM)));
             }

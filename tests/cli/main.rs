@@ -1,6 +1,8 @@
 //! The verbs through the binary, one module each: stdout, stderr and status as a user sees them.
 
 mod bad_input;
+mod build;
+mod build_cache;
 mod build_contexts;
 mod build_files;
 mod build_flags;

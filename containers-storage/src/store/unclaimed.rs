@@ -98,12 +98,6 @@ impl Store {
         }
     }
 
-    /// Says that this process, too, has a use for an image that another one recorded as passing, and will take it away.
-    pub fn adopt_image(&self, id: &ImageId) -> Result<(), Error> {
-        let _images = self.lock_images()?;
-        self.announce_image(id, true)
-    }
-
     /// Takes it that the image is here to stay, or gone. A file that stays is stale, and `check` says so.
     pub(super) fn claim_image(&self, id: &ImageId) {
         let _ = std::fs::remove_file(self.passing_file(id));

@@ -1,9 +1,10 @@
 //! `RUN`
 
 use std::ffi::OsString;
+use std::path::Path;
 use std::sync::Arc;
 
-use super::source::Source;
+use super::source;
 use super::{Done, Next};
 use crate::build::cache::Inputs;
 use crate::build::error::StepError;
@@ -13,6 +14,7 @@ use crate::container::add::{self, Selection, Wildcards};
 use crate::container::run::{self, Confidential, HistoryChoice, Named, StepFlags, TerminalChoice, Tree};
 use crate::dockerfile::instruction::Command;
 use crate::dockerfile::instruction::run::{Mount, Network, Run, RunForm, Security};
+use crate::run::mount_args::{Bind, MountFlags, MountKind, MountRequest, Propagation, Source, Writes};
 
 /// The words before a text for the shell, unless the image has a `SHELL`.
 const SHELL: [&str; 2] = ["/bin/sh", "-c"];
@@ -75,11 +77,35 @@ fn options(stage: &Stage<'_, '_>, run: &Run) -> Result<run::Options, StepError> 
         devices: run.devices.iter().map(String::as_str).collect(),
     };
     options.add_step(&flags, build.allowed).map_err(StepError::Word)?;
+    if build.compat_volumes {
+        keep_volumes(stage, &mut options.mounts.requests);
+    }
     options.command = match &run.form {
         RunForm::Command(command) => words(stage, command),
         RunForm::Program(file) => vec![options.add_script(&file.name, file.content.clone().into_bytes())],
     };
     Ok(options)
+}
+
+/// What the command changes below a volume goes to a layer that ends with it.
+fn keep_volumes(stage: &Stage<'_, '_>, requests: &mut Vec<MountRequest>) {
+    for volume in &stage.draft.config.config.volumes {
+        let target = Path::new("/").join(volume);
+        if requests.iter().any(|request| request.target == target) {
+            continue;
+        }
+        let bind = Bind {
+            source: Source::Rootfs(target.clone()),
+            recursive: false,
+            propagation: Propagation::Private,
+            chown: false,
+            writes: Writes::Discarded,
+            relabel: None,
+            no_follow: false,
+            id_map: None,
+        };
+        requests.push(MountRequest { kind: MountKind::Bind(bind), target, flags: MountFlags::default() });
+    }
 }
 
 fn words(stage: &Stage<'_, '_>, command: &Command) -> Vec<String> {
@@ -113,12 +139,12 @@ fn named(stage: &Stage<'_, '_>, run: &Run) -> Result<Vec<Named>, StepError> {
     names
         .map(|name| {
             let tree = match stage.source(Some(name))? {
-                Source::Context(context) => {
+                source::Source::Context(context) => {
                     let root = context.root.try_clone().map_err(|source| io("opening a build context", source))?;
                     Tree::Directory(Arc::new(root))
                 }
-                Source::Image(image) => Tree::Image(image.found.id.to_string()),
-                Source::Container(id) => Tree::Container(id.to_string()),
+                source::Source::Image(image) => Tree::Image(image.found.id.to_string()),
+                source::Source::Container(id) => Tree::Container(id.to_string()),
             };
             Ok(Named { name: name.to_owned(), tree })
         })
@@ -140,10 +166,11 @@ pub(super) fn inputs(stage: &Stage<'_, '_>, run: &Run, inputs: &mut Inputs) -> R
         let (name, value) = variable.split_once('=').unwrap_or((&variable, ""));
         inputs.add(format!("argument {name}"), value.as_bytes());
     }
-    let confinement = &build.confinement;
+    let (confinement, kept) = (&build.confinement, &build.environment);
     let flags = (
+        (&kept.capabilities, &kept.group_add, &kept.devices, &kept.network_policy, &kept.common),
         (&confinement.cap_add, &confinement.cap_drop, &confinement.security, &confinement.groups),
-        (&confinement.namespaces.network, &build.mounts.requests, &build.mounts.devices, build.allowed),
+        (&confinement.namespaces.network, &build.mounts.requests, &build.mounts.devices, build.allowed, build.compat_volumes),
     );
     inputs.add("the options of commands", format!("{flags:?}").as_bytes());
     for mount in &run.mounts {
@@ -153,7 +180,7 @@ pub(super) fn inputs(stage: &Stage<'_, '_>, run: &Run, inputs: &mut Inputs) -> R
             continue;
         }
         match stage.source(from)? {
-            Source::Context(context) => {
+            source::Source::Context(context) => {
                 let source = option(mount, &["source", "src"]).unwrap_or("/");
                 let selection = Selection { wildcards: Wildcards::Literal, ..Selection::default() };
                 // A mount shows what the ignore file leaves out of copies.
@@ -161,9 +188,9 @@ pub(super) fn inputs(stage: &Stage<'_, '_>, run: &Run, inputs: &mut Inputs) -> R
                 let digest = stage.build.fingerprint(&place, &[OsString::from(source)], &selection)?;
                 inputs.add(format!("{source:?}, which is mounted"), digest.hex().as_bytes());
             }
-            Source::Image(image) => inputs
+            source::Source::Image(image) => inputs
                 .add(format!("the image that from={} names", from.unwrap_or_default()), image.found.id.as_str().as_bytes()),
-            Source::Container(id) => inputs.distrust(format!("the container {id}")),
+            source::Source::Container(id) => inputs.distrust(format!("the container {id}")),
         }
     }
     Ok(())
