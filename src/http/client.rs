@@ -237,6 +237,12 @@ impl Client {
         Err(Error::Redirect { from: first.to_string(), to: url.shown(), reason })
     }
 
+    /// Ends what is under way in all threads: who waits for a server gets an error now. What is asked later has connections of its own.
+    pub fn interrupt(&self) {
+        let ways = std::mem::take(&mut *self.ways.lock().unwrap_or_else(PoisonError::into_inner));
+        ways.into_iter().for_each(|way| way.agent.shutdown());
+    }
+
     fn once(
         &self,
         method: Method,

@@ -104,6 +104,30 @@ fn a_redirect_away_loses_the_credentials_for_good() {
     assert!(!evil.seen().to_lowercase().contains("authorization"), "{}", evil.seen());
 }
 
+/// What nothing comes of is ended from another thread; the client is of use afterwards.
+#[test]
+fn who_waits_for_a_server_can_be_interrupted() {
+    let server = Server::start(|_| ok("here"));
+    // It takes connections, and never answers.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = Url::parse(&format!("http://{}/", listener.local_addr().unwrap())).unwrap();
+    let client = Client::new(Settings::default());
+    let ask = |url: Url| {
+        let (headers, payload) = (Vec::new(), Payload::None);
+        client.send(Request { method: Method::Get, url, headers, authorization: None, trust: &Trust::system(), payload })
+    };
+    let begun = Instant::now();
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| ask(address));
+        let _held = listener.accept().unwrap();
+        std::thread::sleep(Duration::from_millis(50));
+        client.interrupt();
+        assert!(waiting.join().unwrap().is_err());
+    });
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    assert_eq!(ask(server.url("/")).unwrap().read_all(10).unwrap(), b"here");
+}
+
 /// A100, A112.
 #[test]
 fn redirects_end_and_stay_on_the_web() {

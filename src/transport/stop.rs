@@ -1,7 +1,7 @@
 //! `Stop`: what tells all threads of a copy that one of them has failed.
 //!
-//! Invariant: who reads through [`Stop::watch`] or pauses with [`Stop::pause`] notices at once; who is in the middle of a read of the
-//! network notices at its end, which has a limit of its own.
+//! Invariant: who reads through [`Stop::watch`] notices at the next read, and who pauses with [`Stop::pause`] at once. Reads of the network
+//! that nothing comes of are ended by `Source::give_up` and `Destination::give_up`.
 
 use std::io::{self, Read};
 use std::sync::{Condvar, Mutex, PoisonError};

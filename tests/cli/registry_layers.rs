@@ -100,6 +100,42 @@ fn whichever_layer_fails_ends_the_pull_soon_and_leaves_nothing() {
     }
 }
 
+/// Nothing comes of one layer any more, and another is wrong: nobody waits for the first.
+#[test]
+fn a_layer_that_hangs_does_not_keep_the_error_of_another() {
+    if skip_without(&[PROGRAM]) {
+        return;
+    }
+    let (env, registry) = (TestEnv::new(), Registry::plain());
+    let layers = at_registry(&env, &registry, "box", &[1, 2, 3], 300_000);
+    for (hangs, wrong) in [(0, 1), (2, 0)] {
+        for before in [0, 100_000] {
+            let (hanging, broken) = (layers[hangs].clone(), layers[wrong].clone());
+            let hung = Arc::new(Mutex::new(false));
+            let proxy = Proxy::start(Some(&registry), move |head, _| match () {
+                () if head.contains(&hanging) => {
+                    *hung.lock().expect("the word") = true;
+                    Answer::HoldAfter(before)
+                }
+                () if head.contains(&broken) => {
+                    while !*hung.lock().expect("the word") {
+                        sleep(Duration::from_millis(10));
+                    }
+                    sleep(Duration::from_millis(300));
+                    status("404 Not Found", "")
+                }
+                () => Answer::Pass,
+            });
+            let begun = Instant::now();
+            let failed = env.run(["pull", "-q", INSECURE, &proxy.name("box")]).failure(125);
+            assert!(failed.contains(&layers[wrong]) && failed.lines().count() == 1, "{failed}");
+            assert!(begun.elapsed() < Duration::from_secs(20), "{before}: {:?}: {failed}", begun.elapsed());
+            assert_eq!(env.ok(["images", "-aq"]), "");
+            env.assert_store_is_clean();
+        }
+    }
+}
+
 #[test]
 fn each_layer_goes_on_where_it_broke_off() {
     if skip_without(&[PROGRAM]) {

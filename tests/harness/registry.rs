@@ -2,12 +2,15 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
+
+/// How long a server holds a connection on which nothing comes: longer than a test, shorter than our own patience.
+const HOLD: Duration = Duration::from_secs(45);
 
 /// The program of the package docker-registry.
 pub const PROGRAM: &str = "docker-registry";
@@ -134,8 +137,14 @@ pub enum Answer {
     Pass,
     /// The registry answers, and after this many bytes the connection ends.
     CutAfter(usize),
+    /// The registry answers, and after this many bytes nothing comes for longer than a test may take.
+    HoldAfter(usize),
     /// This is the answer, head and body.
     Say(String),
+    /// The same, where it is no text.
+    SayBytes(Vec<u8>),
+    /// This is the head of the answer, and so many bytes follow.
+    Pour(String, u64),
 }
 
 /// An answer without a body.
@@ -157,7 +166,20 @@ pub struct Proxy {
 impl Proxy {
     /// Asks `answer` what to do with each request: its head, and how many had the same first line before.
     pub fn start(upstream: Option<&Registry>, answer: impl Fn(&str, usize) -> Answer + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        Self::on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port"), upstream, answer)
+    }
+
+    /// The same before a registry at `[::1]`; none where this machine has no such address.
+    pub fn on_ipv6(upstream: &Registry) -> Option<Self> {
+        let listener = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).ok()?;
+        Some(Self::on(listener, Some(upstream), |_, _| Answer::Pass))
+    }
+
+    fn on(
+        listener: TcpListener,
+        upstream: Option<&Registry>,
+        answer: impl Fn(&str, usize) -> Answer + Send + Sync + 'static,
+    ) -> Self {
         let port = listener.local_addr().expect("its port").port();
         let upstream = upstream.map(|registry| registry.port);
         let seen: Arc<Mutex<Vec<String>>> = Arc::default();
@@ -181,6 +203,11 @@ impl Proxy {
         format!("127.0.0.1:{}", self.port)
     }
 
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// The name of an image here.
     pub fn name(&self, name: &str) -> String {
         format!("{}/{name}", self.host())
@@ -200,6 +227,16 @@ impl Proxy {
     pub fn saw_credentials(&self) -> bool {
         self.seen().iter().any(|head| head.to_lowercase().contains("authorization:"))
     }
+}
+
+/// Sends an answer, and `more` bytes that mean nothing, until the client has enough of it.
+fn say(mut client: TcpStream, answer: &[u8], more: u64) {
+    let _ = client.write_all(answer);
+    let _ = std::io::copy(&mut std::io::repeat(b'x').take(more), &mut client);
+    let _ = client.shutdown(Shutdown::Write);
+    // What the client still sends must not make the system throw the answer away.
+    let _ = client.set_read_timeout(Some(Duration::from_secs(2)));
+    let _ = std::io::copy(&mut client, &mut std::io::sink());
 }
 
 fn serve(mut client: TcpStream, upstream: Option<u16>, heads: &Mutex<Vec<String>>, answer: &dyn Fn(&str, usize) -> Answer) {
@@ -224,17 +261,13 @@ fn serve(mut client: TcpStream, upstream: Option<u16>, heads: &Mutex<Vec<String>
         heads.push(head.clone());
         before
     };
-    let most = match answer(&head, before) {
-        Answer::Say(text) => {
-            let _ = client.write_all(text.as_bytes());
-            let _ = client.shutdown(Shutdown::Write);
-            // What the client still sends must not make the system throw the answer away.
-            let _ = client.set_read_timeout(Some(Duration::from_secs(2)));
-            let _ = std::io::copy(&mut client, &mut std::io::sink());
-            return;
-        }
+    let answer = answer(&head, before);
+    let most = match &answer {
+        Answer::Say(text) => return say(client, text.as_bytes(), 0),
+        Answer::SayBytes(bytes) => return say(client, bytes, 0),
+        Answer::Pour(head, length) => return say(client, head.as_bytes(), *length),
         Answer::Pass => usize::MAX,
-        Answer::CutAfter(most) => most,
+        Answer::CutAfter(most) | Answer::HoldAfter(most) => *most,
     };
     let Some(mut server) = upstream.and_then(|port| TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()) else { return };
     // One request for each connection keeps this simple.
@@ -252,6 +285,9 @@ fn serve(mut client: TcpStream, upstream: Option<u16>, heads: &Mutex<Vec<String>
         if sent == most {
             break;
         }
+    }
+    if matches!(answer, Answer::HoldAfter(_)) && sent == most {
+        thread::sleep(HOLD);
     }
     let _ = client.shutdown(Shutdown::Both);
     let _ = server.shutdown(Shutdown::Both);

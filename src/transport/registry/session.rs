@@ -228,9 +228,10 @@ impl Session {
         self.stop.pause(length)
     }
 
-    /// Nothing is asked again from now on.
+    /// Nothing is asked again from now on, and nobody waits for an answer any longer.
     pub(super) fn give_up(&self) {
         self.stop.say();
+        self.client.interrupt();
     }
 
     /// Asks with what the registry wants to see.
