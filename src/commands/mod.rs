@@ -77,6 +77,7 @@ use command_line::Invocation;
 
 /// Runs the program with the arguments and the environment of this process.
 pub fn main() -> ExitCode {
+    crate::sys::allocator::share_arenas();
     // Files of a container must not depend on the caller's habits (Buildah forces the same mask).
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();

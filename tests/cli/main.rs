@@ -26,6 +26,7 @@ mod isolation;
 mod linked;
 mod man_examples;
 mod manifest;
+mod memory;
 mod mounting;
 mod network;
 mod no_namespace;

@@ -191,6 +191,18 @@ impl TestEnv {
         .success();
     }
 
+    /// Runs one command by the shell; what it said, and the most memory that it ever held, in bytes.
+    pub fn peak_of(&self, command: &str) -> (CommandOutput, u64) {
+        let said = self.shell(&format!(
+            "{command} & pid=$!
+             while line=$(grep VmHWM /proc/$pid/status 2>/dev/null); do echo \"$line\" >peak; sleep 0.02; done
+             wait $pid"
+        ));
+        let peak = fs::read_to_string(self.work().join("peak")).unwrap_or_default();
+        let kibibytes: u64 = peak.split_whitespace().nth(1).and_then(|number| number.parse().ok()).unwrap_or(0);
+        (said, kibibytes << 10)
+    }
+
     /// Runs a script where root can make no namespace and mount nothing, as in an ordinary container: without CAP_SYS_ADMIN, and
     /// with no further user namespace allowed. The graph root is
     /// `home/caged`, the driver vfs.

@@ -30,7 +30,7 @@ const WINDOW: usize = 32 << 10;
 /// Blocks that are on their way, for each thread: one in work, one waiting.
 const BLOCKS_PER_THREAD: usize = 2;
 /// Buffers that an encoder keeps to use them again.
-const MOST_SPARE: usize = 2;
+const MOST_SPARE: usize = 1;
 
 /// Blocks that are on their way in all encoders: several layers are compressed at once.
 static ON_THE_WAY: AtomicUsize = AtomicUsize::new(0);

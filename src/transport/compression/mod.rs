@@ -11,6 +11,7 @@ mod zstandard;
 use std::io::{self, Write};
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
 
 /// How blobs can be compressed that we write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -127,15 +128,26 @@ pub fn usual_threads() -> NonZeroUsize {
 /// Threads that are taken by [`Share`]s.
 static TAKEN: AtomicUsize = AtomicUsize::new(0);
 
-/// The threads of one of several compressors that work at once: as many as are left, but for some for who comes next, and at least
-/// one. So the memory of all of them is that of one with [`usual_threads`], or of one thread each.
+/// Compressors that work now.
+static WORKING: Mutex<usize> = Mutex::new(0);
+/// Told when one of them has ended.
+static ENDED: Condvar = Condvar::new();
+/// More at once than this would only hold memory: each of them works on all cores.
+const MOST_AT_ONCE: usize = 3;
+
+/// The right to compress, and the threads for it: as many as are left, but for some for who comes next, and at least one. So the memory
+/// of all compressors is that of a few, however many layers move at once (`image_parallel_copies`).
 #[derive(Debug)]
 pub(super) struct Share(NonZeroUsize);
 
 impl Share {
-    /// A share for `method`, where `at_once` compressors may be at work.
+    /// A share for `method`, where `at_once` compressors may be wanted. Waits until others have ended, if there are many: whoever has one
+    /// must not wait for another.
     pub(super) fn take(method: Method, at_once: usize) -> Self {
         let usual = usual_threads();
+        let most = usual.get().min(MOST_AT_ONCE);
+        let working = WORKING.lock().unwrap_or_else(PoisonError::into_inner);
+        *ENDED.wait_while(working, |working| *working >= most).unwrap_or_else(PoisonError::into_inner) += 1;
         let left = usual.get().saturating_sub(TAKEN.load(Ordering::Relaxed));
         let threads = match method.algorithm {
             // Its threads share what they hold among themselves.
@@ -156,6 +168,8 @@ impl Share {
 impl Drop for Share {
     fn drop(&mut self) {
         TAKEN.fetch_sub(self.0.get(), Ordering::Relaxed);
+        *WORKING.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        ENDED.notify_one();
     }
 }
 
