@@ -163,7 +163,12 @@ fn is_id(operand: &str) -> bool {
 
 /// The image in the store is taken unless the registry has another one, and is reached.
 fn newer(store: &Store, operand: &str, found: Found, candidates: &Candidates, fetch: &Fetch<'_>) -> Result<Obtained, Error> {
-    let same = |source: &dyn Source| source.manifest(None).is_ok_and(|raw| has_digest(&found, &Digest::of(&raw.bytes)));
+    let trust = fetch.trust.load().map_err(|source| Error::Policy { operand: operand.to_owned(), source })?;
+    // What the policy asks something of is looked at again: it may have become stricter since the image came.
+    let same = |source: &dyn Source| {
+        transport::copy::accepts_anything(source, &trust)
+            && source.manifest(None).is_ok_and(|raw| has_digest(&found, &Digest::of(&raw.bytes)))
+    };
     match candidates.ask(store, operand, fetch) {
         Ok(source) if same(source.as_ref()) => Ok(Obtained { found, transport: None, warnings: Vec::new() }),
         Ok(source) => pull(store, operand, source.as_ref(), fetch),

@@ -69,3 +69,29 @@ fn a_digest_is_asked_for_and_not_the_tag_that_the_store_knows_it_by() {
     assert_eq!(proxy.count(&["/manifests/latest"]), before);
     assert_eq!(proxy.count(&[&format!("GET /v2/box/manifests/{digest}")]), 1);
 }
+
+/// What has not changed is asked for under the policy as well: it may have become stricter.
+#[test]
+fn an_image_that_is_the_newest_is_still_let_in_by_the_policy_only() {
+    if skip_without(&[PROGRAM]) {
+        return;
+    }
+    let (env, registry) = (TestEnv::new(), Registry::plain());
+    let id = env.busybox("box");
+    let name = registry.name("one/box");
+    env.ok(["push", "-q", INSECURE, "box", &name]);
+    env.ok(["rmi", "-af"]);
+    let newer = |policy: &str| env.run(["--signature-policy", policy, "pull", "-q", INSECURE, "--policy", "newer", &name]);
+    let accepts = policy(&env, "elsewhere.example");
+    for _ in 0..2 {
+        assert_eq!(newer(&accepts).success(), id);
+    }
+    let refused = newer(&policy(&env, &registry.host())).failure(125);
+    assert!(refused.contains("Source image rejected"), "{refused}");
+    let from = env.run(["--signature-policy", "policy.json", "from", "-q", INSECURE, "--pull=newer", &name]).failure(125);
+    assert!(from.contains("Source image rejected"), "{from}");
+    // Nobody is asked: what is here will do.
+    assert_eq!(env.ok(["--signature-policy", "policy.json", "pull", "-q", INSECURE, &name]), id);
+    drop(registry);
+    assert_eq!(newer("policy.json").success(), id);
+}

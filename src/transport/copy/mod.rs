@@ -274,6 +274,11 @@ fn requirements<'p>(source: &dyn Source, policy: &'p Policy) -> &'p [Requirement
     if source.is_trusted() { &[] } else { policy.requirements(source.transport(), &source.policy_scopes()) }
 }
 
+/// Whether the policy asks nothing of the images of a source.
+pub fn accepts_anything(source: &dyn Source, policy: &Policy) -> bool {
+    requirements(source, policy).iter().all(|requirement| *requirement == Requirement::Accept)
+}
+
 /// Refuses a source that the policy does not accept, whatever its signatures are.
 pub fn require_policy(source: &dyn Source, policy: &Policy) -> Result<(), Error> {
     let hopeless = |requirement: &&Requirement| matches!(requirement, Requirement::Reject | Requirement::Unsupported(_));
