@@ -129,6 +129,13 @@ pub const TOPICS: &[(&str, Refusal)] = &[
             "call the verbs themselves, as \"coracle from\" and \"coracle run\"",
         ),
     ),
+    (
+        "tls-details",
+        never(
+            "connections are those of TLS 1.2 and 1.3 with the ciphers of rustls, of which none is weak and none has to be chosen",
+            "leave the flag out",
+        ),
+    ),
     ("suffix", never("it is an aid of Buildah's own tests", "give the name with --name")),
     ("profile", never("it has no profiler of its own", "perf record or strace -f shows where the time goes")),
 ];
