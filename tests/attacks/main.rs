@@ -11,8 +11,8 @@
 //! | A01 | paths: `copies_into_and_out_of_…`, `links_of_an_image_…`, `linked_copies_…`; copier: `racing_destination`, `racing_source` |
 //! | A02 | races: `missing_mount_points_…`; paths: `copies_into_and_out_of_…`; copier: `racing_destination` |
 //! | A03 | paths: `copies_into_and_out_of_…`, `links_of_an_image_…`, `linked_copies_…`; copier: `racing_destination`, `nothing_outside` |
-//! | A04 | waits for git and tar contexts |
-//! | A05 | waits for git contexts; `add` refuses every URL |
+//! | A04 | cli urls: `a_repository_is_fetched_…`; contexts of `build` have tests of their own |
+//! | A05 | cli urls: `a_repository_is_fetched_…` |
 //! | A06 | copier: `nothing_outside`; downloaded contexts wait for `build` |
 //! | A07 | copier: `own_ignore_file` |
 //! | A08 | paths: `an_ignored_file_…`; copier: `ignored_by_any_name` |
@@ -26,7 +26,8 @@
 //! | A16 | paths: `removing_a_container_…`; rooted: `removal_under_swapped_links_…`; mounts: `mount_points_are_gone_…` |
 //! | A17 | races: `owners_are_not_given_through_links`, `directories_of_the_system_…` |
 //! | A18 | paths: `copies_into_and_out_of_…`, `linked_copies_…`; `push` waits |
-//! | A19, A20 | wait for `ADD` of a URL and for Dockerfiles; both kinds of name are refused |
+//! | A19 | cli urls: `a_file_at_an_address_…`; the tables of `container::fetch::address` |
+//! | A20 | waits for downloaded Dockerfiles |
 //! | A21–A25 | archive: `a21_…` to `a25_…` |
 //! | A26 | private_places: `another_user_who_knows_every_name_…`, `a_running_container_never_sees_…` |
 //! | A27–A35 | archive: `a27_…` to `a35_…` |
@@ -77,11 +78,13 @@
 //! | A107 | registry: `documents_are_what_was_asked_for_…`; registry_bytes: `bombs_for_documents_…`; transports: `documents_with_two_meanings_…` |
 //! | A108 | registry_hosts: `an_error_is_no_reason_…`; cli registry_faults: `the_first_answer_…` |
 //! | A109 | signatures: `a109_…`; cli registry_signatures: `signatures_go_along_…`; compat trust: both comparisons with skopeo |
-//! | A110 | registry: `endless_answers_…`; registry_bytes: `a_pause_of_a_million_seconds_…`; signatures: `a110_…`; cli registry_signatures: `signatures_come_from_a_server_too`; transports: `documents_without_measure_…` |
+//! | A110 | registry: `endless_answers_…`, `a_gigabyte_of_words_…`; registry_bytes: `an_encoding_…`; registry_bytes: `a_pause_of_a_million_seconds_…`; signatures: `a110_…`; cli registry_signatures: `signatures_come_from_a_server_too`; transports: `documents_without_measure_…` |
 //! | A111 | HTTP/2 is not spoken, and no C library parses what comes from a registry or a signature; gpgv is a process of its own |
 //! | A112 | cli: the tests of `add` with addresses |
-//! | A113–A119 | wait for git contexts |
-//! | A137 | the tables of `archive::decompress`; what a layer unpacks to has no limit but the disk |
+//! | A113, A114 | cli urls: `a_repository_is_fetched_without_what_it_would_start`; the tables of `container::fetch::address` |
+//! | A115, A117 | cli urls: the same; git speaks http and https only, checks what it fetches, and never runs in a context |
+//! | A116, A118, A119 | cli urls: `a_repository_is_asked_at_its_own_address_…`; there is no ssh |
+//! | A137 | the tables of `archive::decompress`: windows, ratio, members without end; cli `memory` |
 //! | A139 | registry_bytes: `bombs_for_documents_…`, `indexes_in_indexes_…`; golang: the table of nesting; conf: that of YAML; transports: `documents_without_measure_…` |
 //! | A120, A123 | process: `abstract_sockets_…`, `without_a_network_…` |
 //! | A124 | images: `planted_programs_and_libraries_…` |

@@ -210,3 +210,23 @@ fn endless_answers_are_bounded() {
         assert!(begun.elapsed() < Duration::from_secs(5), "{words}: {:?}", begun.elapsed());
     }
 }
+
+/// A110, with a body of a gigabyte that the head announces: no more of it is read than is shown, and none of it is kept.
+#[test]
+fn a_gigabyte_of_words_with_an_error_is_not_read() {
+    let env = TestEnv::new();
+    for code in ["500 No", "401 Unauthorized", "429 Too Many Requests", "200 OK"] {
+        let length = 1_u64 << 30;
+        let head = format!(
+            "HTTP/1.1 {code}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+        );
+        let registry = Proxy::start(None, move |_, _| Answer::Pour(head.clone(), length));
+        let begun = Instant::now();
+        let (said, peak) =
+            env.peak_of(&format!("coracle pull -q --retry 0 --tls-verify=false --creds u:secret {}", registry.name("x")));
+        let error = said.failure(125);
+        assert!(error.len() < 2000, "{code}: {error}");
+        assert!(begun.elapsed() < Duration::from_secs(8), "{code}: {:?}", begun.elapsed());
+        assert!(peak < 100 << 20, "{code}: {peak}");
+    }
+}

@@ -224,3 +224,41 @@ fn words_of_a_server_are_no_commands_for_a_terminal() {
         }
     }
 }
+
+/// A110: an encoding that nobody asked for. Digests are over what comes, and nothing is unpacked on the way to them.
+#[test]
+fn an_encoding_that_was_not_asked_for_is_not_undone() {
+    let (env, image) = (TestEnv::new(), Image::new());
+    let gzip = |text: &str| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        std::io::Write::write_all(&mut encoder, text.as_bytes()).expect("bytes in memory");
+        encoder.finish().expect("bytes in memory")
+    };
+    let answer = |kind: &str, bytes: &[u8]| {
+        let head =
+            format!("HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Encoding: gzip\r\nContent-Length: {}\r\n", bytes.len());
+        Answer::SayBytes([head.as_bytes(), b"Connection: close\r\n\r\n", bytes].concat())
+    };
+    let blob = "application/octet-stream";
+    let documents = [
+        ("/manifests/", MANIFEST, image.manifest.clone()),
+        ("/blobs/", blob, image.config.clone()),
+        ("/blobs/", blob, image.layer.clone()),
+    ];
+    for (part, kind, text) in documents {
+        let digest = Digest::of(text.as_bytes()).to_string();
+        let packed = gzip(&text);
+        let is_it = move |head: &str| head.contains(part) && (part == "/manifests/" || head.contains(&digest));
+        let (its, bytes) = (is_it.clone(), packed.clone());
+        let registry = image.serve(move |head, _| its(head).then(|| answer(kind, &bytes)));
+        let error = refused(&env, &registry);
+        assert!(error.starts_with("Error: "), "{part}: {error}");
+        let asked = registry.seen().iter().any(|head| head.to_lowercase().contains("accept-encoding"));
+        assert!(!asked, "{:?}", registry.seen());
+        // What only claims to be encoded is what it is.
+        let registry = image.serve(move |head, _| is_it(head).then(|| answer(kind, text.as_bytes())));
+        env.ok(["pull", "-q", INSECURE, &registry.name("x:1")]);
+        env.ok(["rmi", "-af"]);
+    }
+    env.assert_store_is_clean();
+}

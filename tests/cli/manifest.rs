@@ -459,3 +459,36 @@ fn names_from_a_list_are_shown_escaped() {
     assert!(!output.failure(125).contains('\u{1b}'), "{output}");
     assert!(!env.ok(["manifest", "inspect", "l"]).contains('\u{1b}'));
 }
+
+/// As with the newest Buildah; Debian's takes the image of this machine that the list names.
+#[test]
+fn rmi_of_a_list_takes_the_list_and_none_of_its_images() {
+    let env = TestEnv::new();
+    env.images_of_two_machines();
+    let names = || {
+        let mut names: Vec<String> = env.ok(["images", "--format", "{{.Name}}"]).lines().map(str::to_owned).collect();
+        names.sort();
+        names
+    };
+    let (both, list) = (["localhost/one", "localhost/two"], "localhost/l");
+    let create = || env.ok(["manifest", "create", "l", "one", "two"]);
+    let id = create();
+    assert_eq!(env.ok(["rmi", "l"]), format!("untagged: {list}:latest\n{id}"));
+    assert_eq!(names(), both);
+
+    let id = create();
+    env.ok(["tag", "l", "m"]);
+    assert_eq!(env.ok(["rmi", "l"]), format!("untagged: {list}:latest"));
+    assert_eq!(env.ok(["rmi", &id[..12]]), format!("untagged: localhost/m:latest\n{id}"));
+    assert_eq!(names(), both);
+
+    // An image may go before the lists that name it; a named list is no garbage.
+    create();
+    assert_eq!(env.ok(["rmi", "--prune"]), "");
+    env.ok(["rmi", "one"]);
+    assert_eq!(names(), [list, "localhost/two"]);
+    assert_eq!(env.ok(["manifest", "inspect", "l"]).matches("\"digest\"").count(), 2);
+    assert_eq!(env.ok(["rmi", "--all", "--force"]).lines().filter(|line| line.starts_with("untagged: ")).count(), 2);
+    assert!(names().is_empty());
+    env.assert_store_is_clean();
+}

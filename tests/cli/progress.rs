@@ -79,3 +79,39 @@ fn elsewhere_the_lines_are_buildahs() {
     let want = ["Getting image source signatures", "Copying blob", "Copying config", "Writing manifest to image destination"];
     assert_eq!(lines[1..], want, "{pulled}");
 }
+
+/// The terminal is as it was, and nothing of the image is in the store; the next pull takes what is left away.
+#[test]
+fn an_interrupted_pull_leaves_terminal_and_store_as_they_were() {
+    if skip_without(&[PROGRAM, "script"]) {
+        return;
+    }
+    let (env, registry) = (TestEnv::new(), Registry::plain());
+    let id = at_registry(&env, &registry);
+    let asked = env.path("tmp/asked");
+    let told = asked.clone();
+    let proxy = Proxy::start(Some(&registry), move |head, _| match head.starts_with("GET /v2/box/blobs/") {
+        true => {
+            std::fs::write(&told, "").expect("a file");
+            Answer::HoldAfter(10_000)
+        }
+        false => Answer::Pass,
+    });
+    let pull = format!(
+        "trap : INT; stty -g >before; coracle pull --tls-verify=false {}; echo code $?; stty -g >after",
+        proxy.name("box")
+    );
+    env.write("pull.sh", pull);
+    let asked = asked.display();
+    // By the key: the terminal sends the signal to all that runs on it.
+    let shown = env.shell(&format!(
+        "(until [ -e {asked} ]; do sleep 0.05; done; sleep 0.5; printf '\\003'; sleep 1) | TERM=xterm script -qec 'trap : INT; stty cols 60 rows 20; sh ./pull.sh' /dev/null
+         cmp before after"
+    ));
+    let shown = shown.success();
+    assert!(shown.contains("Copying blob ") && shown.contains("code 130"), "{shown:?}");
+    assert!(!shown.contains("\x1b[?25l"), "no hidden cursor: {shown:?}");
+    assert_eq!(env.ok(["images", "-aq"]), "");
+    assert_eq!(env.ok(["pull", "-q", "--tls-verify=false", &registry.name("box")]), id);
+    env.assert_store_is_clean();
+}

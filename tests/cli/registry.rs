@@ -352,3 +352,27 @@ fn images_are_read_from_a_registry_wherever_they_are_named() {
     assert_eq!(env.ok(["from", "-q", INSECURE, &format!("docker://{name}")]), "box-working-container");
     env.assert_store_is_clean();
 }
+
+#[test]
+fn a_registry_may_have_an_ipv6_address_for_a_name() {
+    if skip_without(&[PROGRAM]) {
+        return;
+    }
+    let (env, registry) = (TestEnv::new(), Registry::with_login());
+    let Some(proxy) = Proxy::on_ipv6(&registry) else { return };
+    let host = format!("[::1]:{}", proxy.port());
+    let id = image(&env, "box");
+    env.write_home(".config/containers/registries.conf", format!("[[registry]]\nlocation = \"{host}\"\ninsecure = true\n"));
+    let name = format!("{host}/ns/box:1");
+    assert!(env.run(["push", "-q", "box", &name]).failure(125).contains("unauthorized"));
+    env.ok(["login", "-u", USER, "-p", PASSWORD, &host]);
+    assert_eq!(env.ok(["login", "--get-login", &host]), USER);
+    env.ok(["push", "-q", "box", &format!("docker://{name}")]);
+    env.ok(["rmi", "-af"]);
+    assert_eq!(env.ok(["pull", "-q", &name]), id);
+    let container = env.ok(["from", &name]);
+    assert_eq!(container, "box-working-container");
+    let names = env.ok(["images", "--format", "{{.Name}}:{{.Tag}}"]);
+    assert_eq!(names, name);
+    assert!(proxy.count(&[&format!("ost: {host}\r\n")]) > 3, "{:?}", proxy.seen());
+}

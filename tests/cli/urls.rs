@@ -269,3 +269,52 @@ fn a_repository_is_fetched_without_what_it_would_start() {
     assert_eq!(fs::read_dir(env.path("tmp")).expect("a directory").count(), 0, "nothing is left behind");
     assert!(!env.work().join("pwned").exists());
 }
+
+/// A116, A118, A119: credentials go nowhere else, the caller's settings of git do not count, and a branch is no commit.
+#[test]
+fn a_repository_is_asked_at_its_own_address_by_our_settings_alone() {
+    if skip_without(&["git", "python3"]) {
+        return;
+    }
+    let mut env = TestEnv::new();
+    let script = "mkdir -p repos src && cd src && git init -q -b main . && git config user.name n && git config user.email e@x
+        echo one >file && git add file && git commit -qm one && git rev-parse HEAD && echo second >file && git commit -qam two
+        git clone -q --bare . ../repos/r.git && cd ../repos/r.git && git config uploadpack.allowAnySHA1InWant true
+        git rev-parse main >refs/heads/$(git rev-parse main~); git rev-parse main >refs/heads/$(printf %040d 7)";
+    let commit = env.shell(script).success();
+    let git = Git::start(&env);
+    let url = |rest: &str| format!("http://127.0.0.1:{}/cgi-bin/git/r.git{rest}", git.port);
+    let (evil, trace) = (Proxy::evil(), env.work().join("trace"));
+    let settings = format!(
+        "[url \"http://{}/\"]\n\tinsteadOf = http://127.0.0.1:{}/\n[core]\n\tfsmonitor = touch pwned\n",
+        evil.host(),
+        git.port
+    );
+    env.write_home(".gitconfig", settings);
+    for (name, value) in [
+        ("GIT_DIR", "/nowhere"),
+        ("GIT_TRACE", &*trace.to_string_lossy()),
+        ("GIT_CONFIG_COUNT", "1"),
+        ("GIT_CONFIG_KEY_0", "core.sshCommand"),
+        ("GIT_CONFIG_VALUE_0", "touch pwned"),
+        ("GIT_PROXY_COMMAND", "touch pwned"),
+    ] {
+        env.set(name, value);
+    }
+    let container = env.ok(["from", "scratch"]);
+    env.ok(["add", "-q", &container, &url(""), "/head"]);
+    env.ok(["add", "-q", &container, &url(&format!("#{commit}")), "/commit"]);
+    assert!(stat(&env, &container, "head/file").ends_with(" 7") && stat(&env, &container, "commit/file").ends_with(" 4"));
+    let error = env.run(["add", &container, &url(&format!("#{:040}", 7)), "/no"]).failure(125);
+    assert!(error.lines().count() == 1, "{error}");
+    assert!(evil.seen().is_empty() && !trace.exists() && !env.work().join("pwned").exists());
+
+    let away = evil.host();
+    let server = Proxy::start(None, move |_, _| status("302 Found", &format!("Location: http://{away}/r.git/info/refs\r\n")));
+    let error = env.run(["add", &container, &format!("http://u:canary@{}/r.git", server.host()), "/no"]).failure(125);
+    assert!(!error.contains("canary") && error.lines().count() == 1, "{error}");
+    assert!(server.saw_credentials() && evil.seen().is_empty(), "{:?}", evil.seen());
+    for url in ["http://h%0ahost=evil/r.git", "http://h%0d/r.git", "http://h%00/r.git"] {
+        env.run(["add", &container, url, "/no"]).failure(125);
+    }
+}
