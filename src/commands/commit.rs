@@ -243,7 +243,7 @@ fn sign_by(args: &CommitArgs) -> Option<&str> {
 }
 
 /// A policy that rejects images of the local store holds for those that are made there, as with Buildah.
-fn require_policy(ctx: &Context) -> Result<(), CommandError> {
+pub(super) fn require_policy(ctx: &Context) -> Result<(), CommandError> {
     let rootless = ctx.store()?.conf().rootless;
     let policy = Policy::load(&conf_environment(ctx, rootless), ctx.global().signature_policy.as_deref())?;
     match policy.local_store() {

@@ -22,7 +22,7 @@ use containers_storage::Digest;
 use self::output::Destination;
 use self::report::{Reporter, Style};
 use super::access::{DecryptArgs, Images, RegistryArgs, RetryArgs};
-use super::commit::{Described, description};
+use super::commit::{Described, description, require_policy};
 use super::error::FAILURE;
 use super::from::write_id;
 use super::platform::PlatformArgs;
@@ -118,6 +118,7 @@ pub(crate) fn build(ctx: &Context, ui: &mut Ui, args: &BuildArgs) -> Result<Exit
         fetch: &fetch,
     })?;
     inputs.warnings.iter().for_each(|warning| ui.note(format!("warning: {warning}")));
+    require_policy(ctx)?;
     args.answer.begin_log()?;
     let several = platforms.len() > 1;
     let platforms = if platforms.is_empty() { vec![None] } else { platforms.into_iter().map(Some).collect() };
