@@ -176,7 +176,7 @@ mod tests {
         let text = "FROM a\nrun  --network=none \\\n# c\n  echo  'x'  \nRUN <<E >f\nbody\nE\nCMD z\n";
         let file = parse(text).expect("a file");
         let [first, second, third] = &file.stages[0].steps[..] else { panic!("not three steps") };
-        assert_eq!((first.keyword, first.source()), (Keyword::Run, "run  --network=none   echo  'x'"));
+        assert_eq!((first.keyword, first.source()), (Keyword::Run, "run  --network=none   echo  'x'  "));
         assert_eq!(first.arguments(), "--network=none   echo  'x'");
         assert_eq!(&text[second.span().start..second.span().end], "RUN <<E >f\nbody\nE\n");
         assert_eq!(second.heredocs[0].text, "body\n");

@@ -6,7 +6,7 @@ use super::{MAX_LINE, ParseError, ParseErrorKind, Span};
 /// One instruction's text, with the place where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Line {
-    /// The text without continuations, comments inside them, and blanks around it.
+    /// The text without continuations, comments inside them, and blanks before it.
     pub(super) text: String,
     /// Where it stands in the whole text, here-documents not included.
     pub(super) span: Span,
@@ -96,10 +96,7 @@ impl<'a> Lines<'a> {
                 break;
             }
         }
-        Ok(open.map(|mut line| {
-            line.text.truncate(line.text.trim_end().len());
-            line
-        }))
+        Ok(open)
     }
 
     fn without_continuation<'l>(&self, body: &'l str) -> (&'l str, bool) {
@@ -155,7 +152,7 @@ mod tests {
             ("\n# c\n \n", &[]),
             ("\u{feff}CMD x", &["CMD x"]),
             ("CMD x", &["CMD x"]),
-            ("  CMD x  \r\n", &["CMD x"]),
+            ("  CMD x  \r\n", &["CMD x  "]),
             ("ENV A=1\nENV B=2\n", &["ENV A=1", "ENV B=2"]),
             ("ENV A=1\r\nENV B=2\r\n", &["ENV A=1", "ENV B=2"]),
             ("ENV X=a \\\nY=b", &["ENV X=a Y=b"]),
@@ -166,8 +163,8 @@ mod tests {
             ("CMD a \\ \\\nb", &["CMD a \\ b"]),
             ("CMD a # no comment", &["CMD a # no comment"]),
             ("CMD a \\\n  b  \\\n  c", &["CMD a   b    c"]),
-            ("\tCMD\ta\t", &["CMD\ta"]),
-            ("CMD a \\\n\n\n", &["CMD a"]),
+            ("\tCMD\ta\t", &["CMD\ta\t"]),
+            ("CMD a \\\n\n\n", &["CMD a "]),
         ];
         for (text, lines) in cases {
             assert_eq!(texts(text), lines, "{text:?}");

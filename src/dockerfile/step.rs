@@ -31,7 +31,8 @@ impl Step {
         }
     }
 
-    /// The text: continuations joined, comments in them left out, blanks and everything else as written. Here-documents are not in it.
+    /// The text: continuations joined, comments in them left out, blanks (also at its end) and everything else as written.
+    /// Here-documents are not in it.
     pub fn source(&self) -> &str {
         self.line.text.trim_start()
     }
