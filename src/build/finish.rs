@@ -27,7 +27,10 @@ pub(super) fn documents(image: &ImageOptions) -> Documents {
 /// What the caller wants changed in the image that was asked for.
 fn edits(image: &ImageOptions) -> Vec<Edit> {
     let set = |(key, value): &(String, String)| Change::SetAnnotation { key: key.clone(), value: value.clone() };
+    // Commands have seen them from the start; the file's own values do not stand against the caller's.
+    let env = |(name, value): &(String, String)| Change::SetEnv { name: name.clone(), value: value.clone() };
     let changes = (image.annotations.iter().map(set))
+        .chain(image.env.iter().map(env))
         .chain(image.unset.env.iter().cloned().map(Change::UnsetEnv))
         .chain(image.unset.labels.iter().cloned().map(Change::UnsetLabel))
         .chain(image.unset.annotations.iter().cloned().map(Change::UnsetAnnotation))

@@ -32,6 +32,7 @@ use crate::dockerfile::{Dockerfile, Stage as Written};
 use crate::image::config::History;
 use crate::image::{Change, Draft, ImageConfig};
 use crate::run::Streams;
+use crate::run::environment::DEFAULT_PATH;
 
 /// What all stages of a build have in common.
 pub(super) struct Build<'a> {
@@ -192,6 +193,11 @@ impl<'b, 'h> Stage<'b, 'h> {
             if image.unset.base_annotations {
                 changes.extend(self.lineage.iter().cloned());
             }
+        }
+        let has_path = self.draft.config.config.env("PATH").is_some();
+        if !has_path && !matches!(self.build.plan.stages[self.index].base, Base::Stage(_)) {
+            // As every builder does, so that commands are found, and by those who read the image, too.
+            changes.push(Change::SetEnv { name: "PATH".to_owned(), value: DEFAULT_PATH.to_owned() });
         }
         changes.extend(image.env.iter().map(|(name, value)| Change::SetEnv { name: name.clone(), value: value.clone() }));
         for change in changes {

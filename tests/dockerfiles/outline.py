@@ -67,6 +67,14 @@ def line(entry, archive):
     return member(entry, archive).removeprefix("./") + time
 
 
+def without_empty(value):
+    """What is null, empty or missing means the same, and builders choose as they like."""
+    if isinstance(value, dict):
+        return {key: each if key in ("ExposedPorts", "Volumes", "Labels") else without_empty(each)
+                for key, each in value.items() if each not in (None, [], {}, "")}
+    return value
+
+
 def outline(image, base_ids, base):
     manifest, config, out = image
     ids = config["rootfs"]["diff_ids"]
@@ -81,7 +89,7 @@ def outline(image, base_ids, base):
     config.pop("rootfs")
     # Of the ports and volumes of a container that is not there only the docker format tells, and twice.
     config.pop("container_config", None)
-    config = scrub(config)
+    config = without_empty(scrub(config))
     texts = {
         "annotations": [json.dumps(annotations, sort_keys=True)] if annotations else [],
         "config": json.dumps({"mediaType": manifest["mediaType"], **config}, indent=1, sort_keys=True, ensure_ascii=False).splitlines(),

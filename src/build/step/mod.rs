@@ -103,10 +103,10 @@ impl<'a> Next<'a> {
         text
     }
 
-    /// What follows the keyword, flags included, with here-documents.
+    /// What follows the keyword and the space after it, flags included, with here-documents.
     fn arguments(&self) -> String {
         let text = self.written_text();
-        text.split_once([' ', '\t']).map_or(String::new(), |(_, arguments)| arguments.trim_start().to_owned())
+        text.split_once([' ', '\t']).map_or(String::new(), |(_, arguments)| arguments.to_owned())
     }
 
     /// Where it stands.
