@@ -324,6 +324,16 @@ fn unknown_long(parser: &clap::Command, verb: &str, name: &str) -> CommandError 
     CommandError::usage(format!("unknown flag: --{name}")).hinting(near)
 }
 
+/// The complaint about a number in Go's words, which scripts look for; any other as it is.
+fn no_number(cause: &(dyn std::error::Error + 'static), value: &str) -> String {
+    use std::num::IntErrorKind::{NegOverflow, PosOverflow};
+    match cause.downcast_ref::<std::num::ParseIntError>().map(std::num::ParseIntError::kind) {
+        Some(PosOverflow | NegOverflow) => format!("strconv.ParseInt: parsing {value:?}: value out of range"),
+        Some(_) => format!("strconv.ParseInt: parsing {value:?}: invalid syntax"),
+        None => cause.to_string(),
+    }
+}
+
 /// A flag and its place, for a refusal.
 fn flag_of(flag: &str, verb: &str) -> String {
     let place = if verb.is_empty() { String::new() } else { format!(" of \"coracle {verb}\"") };
@@ -341,10 +351,12 @@ pub(super) fn words_of(error: &clap::Error) -> String {
         ErrorKind::ValueValidation | ErrorKind::InvalidValue => {
             let flag = text(ContextKind::InvalidArg);
             let flag = flag.split([' ', '=']).next().unwrap_or_default().to_owned();
-            let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
+            let value = text(ContextKind::InvalidValue);
+            let cause =
+                std::error::Error::source(error).map(|cause| format!(": {}", no_number(cause, &value))).unwrap_or_default();
             let known = text(ContextKind::ValidValue);
             let known = if known.is_empty() { String::new() } else { format!(": must be one of {known}") };
-            format!("invalid argument {:?} for \"{flag}\" flag{cause}{known}", text(ContextKind::InvalidValue))
+            format!("invalid argument {:?} for \"{flag}\" flag{cause}{known}", value)
         }
         ErrorKind::InvalidUtf8 => "an argument is not valid UTF-8".to_owned(),
         ErrorKind::MissingRequiredArgument => format!("{} must be specified", text(ContextKind::InvalidArg)),

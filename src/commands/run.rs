@@ -249,7 +249,11 @@ fn mounts(ctx: &Context, conf: &ContainersConf, args: &RunArgs) -> Result<MountO
         requests.push(request);
     }
     for word in &args.mount {
-        requests.push(MountRequest::parse_mount(word).map_err(CommandError::usage)?);
+        let request = MountRequest::parse_mount(word).map_err(CommandError::usage)?;
+        if args::given(&args.contextdir).is_none() {
+            check_source(&request)?;
+        }
+        requests.push(request);
     }
     let devices = args.device.iter().map(|word| DeviceRequest::parse(word)).collect::<Result<_, _>>();
     Ok(MountOptions {

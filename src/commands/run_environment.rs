@@ -243,9 +243,13 @@ fn check_volumes(words: &[String]) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// What cannot be looked at from outside the user namespace may be there all the same.
+/// What cannot be looked at from outside the user namespace may be there all the same. Without a context directory, the sources of `--mount`
+/// are those of the host, too.
 pub(super) fn check_source(request: &MountRequest) -> Result<(), CommandError> {
-    let Some(Source::Host(path)) = request.bind().map(|bind| &bind.source) else { return Ok(()) };
+    let Some(Source::Host(path) | Source::Context(path)) = request.bind().map(|bind| &bind.source) else { return Ok(()) };
+    if path.is_relative() {
+        return Ok(());
+    }
     match std::fs::symlink_metadata(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             Err(CommandError::from(error).context(format!("stat {}", path.display())))

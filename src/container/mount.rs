@@ -23,7 +23,7 @@ pub enum Error {
     #[error("{0}")]
     State(#[from] state::Error),
     /// `umount` of an unknown container. Scripts look for this phrase.
-    #[error("error unmounting container {name}: container not known")]
+    #[error("error unmounting container {name}: {}", state::not_known(name))]
     NotKnown {
         /// What was typed.
         name: String,

@@ -37,7 +37,7 @@ pub(super) struct DirSource {
 impl DirSource {
     /// Opens the directory.
     pub(super) fn open(path: &Path) -> Result<Self, Error> {
-        Ok(Self { path: path.to_owned(), files: DirFiles::open(path)? })
+        Ok(Self { path: path.to_owned(), files: DirFiles::of_image(path, MANIFEST_FILE)? })
     }
 }
 

@@ -35,6 +35,14 @@ pub enum Error {
         /// The cause.
         source: io::Error,
     },
+    /// What an image is read from cannot be opened. Scripts look for the words.
+    #[error("open {path}")]
+    Open {
+        /// The file.
+        path: String,
+        /// The cause.
+        source: io::Error,
+    },
     /// A manifest or index is not one.
     #[error("{place}")]
     Manifest {

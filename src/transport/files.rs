@@ -49,6 +49,13 @@ pub(super) struct DirFiles {
 }
 
 impl DirFiles {
+    /// Opens a directory that an image is read from; a missing one is the error that its file `first` is missing, as with the other tools.
+    pub(super) fn of_image(path: &Path, first: &str) -> Result<Self, Error> {
+        let missing = |source| Error::Open { path: path.join(first).display().to_string(), source };
+        let root = Root::open(path).map_err(missing)?;
+        Ok(Self { root, path: path.to_owned() })
+    }
+
     /// Opens the directory.
     pub(super) fn open(path: &Path) -> Result<Self, Error> {
         let root = Root::open(path).map_err(Error::io("opening", path))?;

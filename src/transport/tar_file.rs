@@ -56,7 +56,7 @@ impl TarFile {
     /// Reads the headers of the archive `path`. If it is compressed, it is first inflated into an unnamed file in `temp_dir`.
     pub(super) fn open(path: &Path, temp_dir: &Path) -> Result<Self, Error> {
         let place = path.display().to_string();
-        let mut file = File::open(path).map_err(Error::io("opening", path))?;
+        let mut file = File::open(path).map_err(|source| Error::Open { path: place.clone(), source })?;
         let is_regular = file.metadata().is_ok_and(|metadata| metadata.is_file());
         let mut magic = [0; Compression::MAGIC_LENGTH];
         let plain = is_regular && {

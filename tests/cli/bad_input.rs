@@ -167,3 +167,22 @@ fn without_newuidmap_one_id_is_mapped_and_a_line_says_so() {
     assert!(output.err().contains("newuidmap"), "the reason is missing: {output}");
     env.assert_store_is_clean();
 }
+
+/// What Debian's Buildah says, beside which this was written.
+#[test]
+fn errors_have_the_words_that_scripts_look_for() {
+    let env = TestEnv::new();
+    env.busybox("localhost/busybox:latest");
+    let container = env.ok(["from", "busybox"]);
+    let container = container.trim();
+    refused(&env, &["umount", ""], &["error unmounting container : finding build container"]);
+    let number = "invalid argument \"x\" for \"--timestamp\" flag: strconv.ParseInt: parsing \"x\": invalid syntax";
+    refused(&env, &["commit", "--timestamp", "x", container], &[number]);
+    refused(&env, &["commit", "--timestamp", "99999999999999999999", container], &["value out of range"]);
+    let missing = ["stat /nosuch: no such file or directory"];
+    refused(&env, &["run", "-v", "/nosuch:/x", container, "true"], &missing);
+    refused(&env, &["run", "--mount", "type=bind,src=/nosuch,target=/x", container, "true"], &missing);
+    refused(&env, &["pull", "dir:nosuch"], &["open nosuch/manifest.json: no such file or directory"]);
+    refused(&env, &["pull", "oci:nosuch:x"], &["open nosuch/index.json: no such file or directory"]);
+    refused(&env, &["pull", "docker-archive:nosuch"], &["open nosuch: no such file or directory"]);
+}

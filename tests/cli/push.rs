@@ -293,3 +293,29 @@ fn the_settings_choose_the_compression() {
     env.write_home(".config/containers/containers.conf", "[engine]\ncompression_format = \"lz4\"\n");
     assert!(env.run(["push", "-q", "busybox", "oci:out:x"]).failure(125).contains("lz4"));
 }
+
+#[test]
+fn a_chunked_layer_says_where_its_table_is_and_is_zstd_for_everybody() {
+    if skip_without(&["skopeo"]) {
+        return;
+    }
+    let env = TestEnv::new();
+    env.write("f", "content\n");
+    env.shell("c=$(coracle from scratch); coracle copy -q $c f /d/f; coracle commit -q --rm $c box >/dev/null").success();
+    env.run(["push", "-q", "--compression-format", "zstd:chunked", "box", "oci:chunked:x"]).success();
+    let layer = &manifest(&env, "chunked")["layers"][0];
+    assert_eq!(layer["mediaType"], "application/vnd.oci.image.layer.v1.tar+zstd");
+    let told =
+        |name: &str| layer["annotations"][format!("io.github.containers.zstd-chunked.{name}")].as_str().unwrap_or_default();
+    assert!(told("manifest-checksum").starts_with("sha256:"), "{layer}");
+    assert!(told("manifest-position").ends_with(":1") && told("tarsplit-position").split(':').count() == 3, "{layer}");
+    env.run(["push", "-q", "--compression-format", "zstd:chunked", "box", "oci:again:x"]).success();
+    assert_eq!(digests(&env, "chunked"), digests(&env, "again"), "the same layer is the same blob");
+    env.shell(
+        "set -e; id=$(coracle images -q --no-trunc box); tar=$(coracle push -q -D box dir:plain; sed 's/.*\"layers\":\\[{[^]]*\"digest\":\"sha256:\\([0-9a-f]*\\)\".*/\\1/' plain/manifest.json)
+         skopeo --insecure-policy copy -q --dest-decompress oci:chunked:x dir:theirs; cmp plain/$tar theirs/$tar
+         coracle rmi -a >/dev/null; [ sha256:$(coracle pull -q oci:chunked:x) = $id ]
+         coracle push -q --force-compression --compression-format gzip $id oci:gzip:x; ! grep -r zstd-chunked gzip/index.json gzip/blobs",
+    )
+    .success();
+}

@@ -80,6 +80,8 @@ fn a_new_image_is_named_as_its_alias_says_and_a_tag_is_not() {
         "q.example/other:latest",
     ];
     assert_eq!(names, expected);
+    with(&["manifest", "create", "al:list"]);
+    assert!(env.ok(["images", "--format", "{{.Name}}:{{.Tag}}"]).contains("q.example/other:list"), "a list is named so, too");
 }
 
 #[test]

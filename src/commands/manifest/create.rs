@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use super::{InsecureArgs, Reach, annotations, failed, name};
 use crate::commands::access::RegistryArgs;
 use crate::commands::{CommandError, Context, Ui, args};
+use crate::container::find_image;
 use crate::container::manifest_list::{self, Entries, Existing};
 use crate::transport::Platform;
 
@@ -67,9 +68,10 @@ pub(crate) fn create(ctx: &Context, ui: &mut Ui, args: &CreateArgs) -> Result<Ex
         (_, true) => Existing::Replace,
         _ => Existing::Refuse,
     };
+    let list = find_image::unaliased(ctx.registries()?, list.clone())?;
     let images: Vec<_> = images.iter().map(|image| (image.as_str(), &which)).collect();
     let reach = Reach::with(ctx, &args.registry, args.insecure)?;
-    let made = manifest_list::create(ctx.store()?, name(list)?, &images, &annotations, if_exists, &reach.access());
+    let made = manifest_list::create(ctx.store()?, name(&list)?, &images, &annotations, if_exists, &reach.access());
     ui.data(made.map_err(failed)?)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -32,7 +32,7 @@ impl OciSource {
     ) -> Result<Self, Error> {
         let files: Box<dyn Files> = match location {
             Location::OciArchive { .. } => Box::new(TarFile::open(path, temp_dir)?),
-            _ => Box::new(DirFiles::open(path)?),
+            _ => Box::new(DirFiles::of_image(path, "index.json")?),
         };
         let index = files.read(INDEX_FILE, manifest::MAX_BYTES)?;
         let entry =
