@@ -86,7 +86,9 @@ impl Store {
             let _ = writeln!(text, "{id} {parent} {}", stack.bytes);
         }
         text.push_str("end\n");
-        if self.is_read_only() || !self.has_room_to_spare() {
+        // Nor by root in the store of another: what it makes would be in that user's way.
+        let owner = rustix::fs::stat(&self.conf.graph_root)?.st_uid;
+        if owner != rustix::process::geteuid().as_raw() || self.is_read_only() || !self.has_room_to_spare() {
             return Ok(());
         }
         // A temporary directory, so that nothing stays of a process that is killed meanwhile.
