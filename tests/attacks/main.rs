@@ -60,12 +60,13 @@
 //! | A72 | mounts: `the_terminal_is_bound_by_handle` |
 //! | A74 | mounts: `read_only_volumes_…` |
 //! | A75, A76 | mounts: `nothing_of_the_machine_can_be_written` |
-//! | A77, A78, A80, A82 | sources; stages wait for `build` |
+//! | A77, A78, A80, A82 | sources; build_mounts: stages, contexts and shared caches |
 //! | A79 | mounts: `mount_options_ride_on_no_other`, `a_store_below_an_odd_name_works` |
-//! | A81 | mounts: `mount_points_are_gone_…` |
+//! | A81 | mounts: `mount_points_are_gone_…`; build_mounts: `mount_points_are_removed_…` |
 //! | A83 | images: `volumes_of_an_image_…`; paths: `a_volume_behind_a_link_…`; there are no named volumes |
 //! | A84 | mounts: `edits_of_generated_files_vanish` |
 //! | A85 | mounts: `volumes_land_inside_…`; races: `a_mount_below_a_shared_volume_…` |
+//! | A92, A93, A95, A96 | build_mounts: `a_secret_leaves_no_trace_…`, `a_secrets_place_…`; `run::secrets`: nothing shows a value |
 //! | A97 | registry: `no_realm_gets_a_password_…`, `the_registrys_own_token_server_…`; registry_hosts: `a_mirror_gets_no_credentials_…`, `an_anonymous_token_…`; the table of `transport::registry::token` |
 //! | A98 | registry_hosts: `https_that_fails_…`; cli registry: `certificates_are_verified`; the table of `transport::registry::token` |
 //! | A99 | registry: `a_layers_own_addresses_…`; registry_hosts: `a_server_that_the_registry_leads_to_…` |
@@ -94,6 +95,7 @@
 //! | A143–A146 | output; registry_bytes: `words_of_a_server_…`, also A147 |
 
 mod build_contexts;
+mod build_mounts;
 mod chroot;
 #[path = "../harness/mod.rs"]
 mod harness;

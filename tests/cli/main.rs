@@ -6,6 +6,7 @@ mod build_cache;
 mod build_contexts;
 mod build_files;
 mod build_flags;
+mod build_mounts;
 mod build_outputs;
 mod build_stages;
 mod commit;

@@ -86,20 +86,25 @@ fn one_of<T: Copy>(arguments: &Arguments<'_>, name: &str, known: &[(&str, T)]) -
     })
 }
 
+/// In lower case, as BuildKit reads it; but `U` and `Z` of Buildah are other words than `u` and `z`.
+fn option_name(name: &str) -> String {
+    if matches!(name, "U" | "Z") { name.to_owned() } else { name.to_ascii_lowercase() }
+}
+
 fn mount(arguments: &Arguments<'_>, text: &str, part: &str) -> Result<Mount, ParseError> {
     let mut options = Vec::new();
     for field in fields(text).map_err(|problem| arguments.error_at(part, problem))? {
         match field.split_once('=') {
-            Some((name, value)) => options.push((name.to_ascii_lowercase(), Some(arguments.expand(value, part)?))),
+            Some((name, value)) => options.push((option_name(name), Some(arguments.expand(value, part)?))),
             None if field.contains('$') => {
                 let text = arguments.expand(&field, part)?;
                 for field in fields(&text).map_err(|problem| arguments.error_at(part, problem))? {
                     let (name, value) =
                         field.split_once('=').map_or((field.as_str(), None), |(name, value)| (name, Some(value)));
-                    options.push((name.to_ascii_lowercase(), value.map(str::to_owned)));
+                    options.push((option_name(name), value.map(str::to_owned)));
                 }
             }
-            None => options.push((field.to_ascii_lowercase(), None)),
+            None => options.push((option_name(&field), None)),
         }
     }
     options.retain(|(name, value)| !name.is_empty() || value.is_some());
