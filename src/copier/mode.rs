@@ -11,18 +11,9 @@ use std::str::FromStr;
 /// How many changes one text may have.
 const MOST: usize = 16;
 
-/// What becomes of permission bits.
+/// What becomes of permission bits: changes, one after the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ModeChange {
-    /// They are these.
-    Set(u32),
-    /// They are changed.
-    Changes(Changes),
-}
-
-/// Changes, one after the other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Changes {
+pub struct ModeChange {
     list: [Change; MOST],
     count: usize,
 }
@@ -41,6 +32,8 @@ enum Action {
     Add,
     Remove,
     Assign,
+    /// The special bits of a directory, too.
+    Replace,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,7 +52,7 @@ impl Default for Bits {
 
 const USER: u32 = 0o4700;
 const GROUP: u32 = 0o2070;
-const OTHERS: u32 = 0o0007;
+const OTHERS: u32 = 0o1007;
 const STICKY: u32 = 0o1000;
 
 impl FromStr for ModeChange {
@@ -67,30 +60,30 @@ impl FromStr for ModeChange {
 
     fn from_str(text: &str) -> Result<Self, ()> {
         if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-            return u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o7777).map(Self::Set).ok_or(());
+            return u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o7777).map(Self::octal).ok_or(());
         }
-        let mut changes = Changes { list: [Change::default(); MOST], count: 0 };
+        let mut changes = Self { list: [Change::default(); MOST], count: 0 };
         for clause in text.split(',') {
             changes.read(clause)?;
         }
-        Ok(Self::Changes(changes))
+        Ok(changes)
     }
 }
 
 impl ModeChange {
+    /// The bits are these.
+    fn octal(mode: u32) -> Self {
+        let mut list = [Change::default(); MOST];
+        list[0] = Change { who: 0o7777, action: Action::Replace, bits: Bits::Plain { bits: mode, execute_if_any: false } };
+        Self { list, count: 1 }
+    }
+
     /// What `mode`, permission bits of a directory or of something else, becomes.
     #[must_use]
     pub fn apply(&self, mode: u32, is_directory: bool) -> u32 {
-        match self {
-            Self::Set(mode) => *mode,
-            Self::Changes(changes) => {
-                changes.list.iter().take(changes.count).fold(mode & 0o7777, |mode, change| change.apply(mode, is_directory))
-            }
-        }
+        self.list.iter().take(self.count).fold(mode & 0o7777, |mode, change| change.apply(mode, is_directory))
     }
-}
 
-impl Changes {
     fn read(&mut self, clause: &str) -> Result<(), ()> {
         let signs = clause.find(['+', '-', '=']).ok_or(())?;
         let (letters, mut rest) = clause.split_at(signs);
@@ -100,12 +93,12 @@ impl Changes {
                 'u' => USER,
                 'g' => GROUP,
                 'o' => OTHERS,
-                'a' => USER | GROUP | OTHERS | STICKY,
+                'a' => USER | GROUP | OTHERS,
                 _ => return Err(()),
             };
         }
         if who == 0 {
-            who = USER | GROUP | OTHERS | STICKY;
+            who = USER | GROUP | OTHERS;
         }
         while let Some(sign) = rest.chars().next() {
             let action = match sign {
@@ -161,9 +154,9 @@ impl Change {
         match self.action {
             Action::Add => mode | bits,
             Action::Remove => mode & !bits,
-            // The special bits of a directory are left alone unless they are named, as by chmod(1).
-            Action::Assign if is_directory => mode & !(self.who & 0o777) | bits,
-            Action::Assign => mode & !self.who | bits,
+            // Set-user-ID and set-group-ID of a directory are left alone unless they are named, as by chmod(1).
+            Action::Assign if is_directory => mode & !(self.who & 0o1777) | bits,
+            Action::Assign | Action::Replace => mode & !self.who | bits,
         }
     }
 }
@@ -189,7 +182,7 @@ mod tests {
             ("g=u", 0o640, 0o660, 0o660),
             ("o=g-w", 0o664, 0o664, 0o664),
             ("g+s", 0o755, 0o2755, 0o2755),
-            ("u+s,o+t", 0o755, 0o4755, 0o4755),
+            ("u+s,o+t", 0o755, 0o5755, 0o5755),
             ("+t", 0o777, 0o1777, 0o1777),
             ("u=rw", 0o4755, 0o655, 0o4655),
             ("a=", 0o777, 0, 0),

@@ -88,11 +88,13 @@ pub fn merge(strategy: MergeStrategy, lists: &[Vec<u8>]) -> Result<Merged, Error
     Ok(Merged { list, purls: document(&purls)? })
 }
 
+/// Name and version of an entry, and its package URL.
+type Entry<'a> = (String, Option<&'a str>);
+
 /// A member with entries, and how they are told apart.
 struct Field {
     name: &'static str,
-    /// Name and version of an entry, and its package URL.
-    read: fn(&Value) -> Result<(String, Option<&str>), String>,
+    read: fn(&Value) -> Result<Entry<'_>, String>,
 }
 
 /// Adds the entries of `from` that `to` has not.
