@@ -161,3 +161,20 @@ fn each_platform_is_built_and_listed() {
         "arm64 linux/arm64"
     );
 }
+
+#[test]
+fn a_program_of_another_processor_is_named_as_one() {
+    let env = TestEnv::new();
+    // The headers of an ELF file for a processor that no machine of ours has (elf(5): EM_S390).
+    let mut program = b"\x7fELF\x02\x02\x01\0\0\0\0\0\0\0\0\0\0\x02\0\x16\0\0\0\x01".to_vec();
+    program.resize(512, 0);
+    let path = env.write("ctx/program", program);
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("its mode");
+    env.write("ctx/Dockerfile", "FROM scratch\nCOPY program /bin/sh\nRUN true\n");
+    if fs::metadata("/proc/sys/fs/binfmt_misc/qemu-s390x").is_ok() {
+        eprintln!("skipped: this machine runs programs for s390x");
+        return;
+    }
+    let said = env.run(["build", "--network", "host", "--platform", "linux/s390x", "ctx"]).failure(1);
+    assert!(said.contains("exec format error") && said.contains("Dockerfile:3") && said.contains("qemu-user-static"), "{said}");
+}

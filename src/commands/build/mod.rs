@@ -175,13 +175,7 @@ impl Job<'_> {
         });
         let (status, hints) = (error.exit_status().unwrap_or(FAILURE), error.hints());
         let failure = CommandError::from(error).with_status(status).showing(place);
-        let failure = hints.into_iter().fold(failure, |failure, hint| failure.hinting(Some(hint)));
-        let wanted = self.options.selection.platform.as_ref();
-        let is_foreign = wanted.is_some_and(|platform| platform.architecture != Platform::of_this_machine().architecture);
-        let is_not_ours = failure.errno() == Some(libc::ENOEXEC);
-        let hint =
-            "programs of another processor run where the kernel has a binfmt_misc handler for them (package qemu-user-static)";
-        failure.hinting((is_foreign && is_not_ours).then(|| hint.to_owned()))
+        hints.into_iter().fold(failure, |failure, hint| failure.hinting(Some(hint)))
     }
 
     /// Writes what was asked for beside the image, and its ID.
