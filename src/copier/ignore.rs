@@ -138,6 +138,12 @@ impl Rule {
     /// The places that can be reached, before any character and after each one; a match of a parent directory is a match that
     /// ends where a slash follows.
     fn matches_path_or_parent(&self, path: &str) -> bool {
+        // Most rules begin with a character with which most paths do not: nothing is allocated for these.
+        if let Some(Step::One(place)) = self.steps.first()
+            && !path.chars().next().is_some_and(|first| place.takes(first))
+        {
+            return false;
+        }
         let end = self.steps.len();
         // `fresh[i]`: step i is next. `inside[i]`: step i, a `**/`, has taken part of a component.
         let (mut fresh, mut inside) = (vec![false; end + 1], vec![false; end + 1]);
@@ -145,11 +151,13 @@ impl Rule {
             *first = true;
         }
         self.skip_empty(&mut fresh);
+        let (mut next, mut next_inside) = (vec![false; end + 1], vec![false; end + 1]);
         for c in path.chars() {
             if c == '/' && fresh.last() == Some(&true) {
                 return true;
             }
-            let (mut next, mut next_inside) = (vec![false; end + 1], vec![false; end + 1]);
+            next.fill(false);
+            next_inside.fill(false);
             for (index, step) in self.steps.iter().enumerate() {
                 match step {
                     Step::One(place) if fresh[index] && place.takes(c) => next[index + 1] = true,
@@ -163,7 +171,11 @@ impl Rule {
                 }
             }
             self.skip_empty(&mut next);
-            (fresh, inside) = (next, next_inside);
+            if !next.contains(&true) && !next_inside.contains(&true) {
+                return false;
+            }
+            std::mem::swap(&mut fresh, &mut next);
+            std::mem::swap(&mut inside, &mut next_inside);
         }
         fresh.last() == Some(&true)
     }
