@@ -119,8 +119,8 @@ fn a_program_in_c_is_built_with_the_compiler_of_apt() {
         name: "c-program",
         run: (&["/usr/bin/greet", "image"], "hello, image (1)"),
         change: ("src/greeting.h", "#define GREETING \"good morning\"\n", "good morning, image (1)"),
-        // COPY src, ARG, RUN make, and the three of the image; the user stays, but its parent is another.
-        anew: 6,
+        // COPY src, ARG, RUN make, and the four of the image.
+        anew: 7,
     });
 }
 
