@@ -185,6 +185,8 @@ fn kill_and_look(driver: &str) {
         }
         env.run(["rmi", "-f", "committed"]);
         env.run(["rmi", "-f", "built"]);
+        // The images of its steps have no names.
+        env.ok(["rmi", "--prune"]);
         env.run(["rmi", "-f", "victim"]);
         env.run(["rmi", "-f", "list"]);
     }
