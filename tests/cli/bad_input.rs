@@ -45,7 +45,7 @@ fn bad_values_are_named_before_anything_changes() {
     env.write("f", "content");
     refused(&env, &["commit", "--format", "tarball", &container, "x"], &["tarball"]);
     refused(&env, &["commit", "--timestamp", "soon", &container, "x"], &["soon"]);
-    refused(&env, &["copy", "--chmod", "u+x", &container, "f", "/f"], &["u+x"]);
+    refused(&env, &["copy", "--chmod", "u+q", &container, "f", "/f"], &["u+q"]);
     refused(&env, &["copy", "--chown", "nobody-here", &container, "f", "/f"], &["nobody-here"]);
     refused(&env, &["run", "--cap-add", "FLYING", &container, "true"], &["FLYING"]);
     refused(&env, &["run", "--network", "maybe", &container, "true"], &["maybe"]);
@@ -66,7 +66,7 @@ fn bad_values_are_named_before_anything_changes() {
 fn what_comes_in_a_later_version_is_refused_by_name() {
     let env = TestEnv::new();
     // All verbs and flags are in tests/buildah_table.rs.
-    for verb in ["build", "bud", "source", "mkcw"] {
+    for verb in ["source", "mkcw"] {
         refused(&env, &[verb, "x"], &[verb]);
     }
     refused(&env, &["from", "docker-daemon:x:latest"], &["docker-daemon"]);
