@@ -46,7 +46,7 @@ const SCRIPTS: &[&str] = &[
     // Into the directory that is copied: what comes there is not copied as well.
     "c=$($B from scratch); $B copy $c f /d/f; $B copy --from $c $c / /x; $B copy --from $c $c /d /d/sub; $B copy --from $c $c /d /d; $B copy --from $c $c /d /; $B commit -q $c self >/dev/null; n=$($B from busybox); $B copy -q --from self $n / /self; $B run $F $n sh -c 'cd /self; find . | sort'",
     "c=$($B from busybox); $B copy --chown '' --chmod '' --from '' --contextdir '' $c f /f",
-    "c=$($B from busybox); $B copy --chown 5 --chmod 0640 $c f /f; $B copy --chmod u+x $c f /f 2>/dev/null",
+    "c=$($B from busybox); $B copy --chown 5 --chmod 0640 $c f /f; $B copy --chmod u+q $c f /f 2>/dev/null",
     "c=$($B from busybox); $B copy --chown : $c f /f 2>/dev/null",
     "c=$($B from busybox); $B copy --chown nobodyknows $c f /f 2>/dev/null",
     "c=$($B from busybox); $B copy --from busybox $c /etc/passwd /p; $B copy --from busybox $c '/etc/p*' /q; $B copy --from busybox $c ../../etc/group /g",
