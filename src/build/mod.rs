@@ -6,6 +6,7 @@
 //!                            stage: one step after the other ──step/<instruction>──▶ container::{from, run, copy, config, commit}
 //!                                                │
 //!                            cache: has a step with the same inputs been taken already? ──▶ the image it left
+//!                            remains: which containers are to be removed if the build is killed?
 //! ```
 //!
 //! Invariant: a stage touches files only through a working container, which exists only while the stage is built (unless a failed
@@ -21,6 +22,7 @@ mod event;
 mod finish;
 pub mod options;
 mod plan;
+mod remains;
 mod stage;
 mod step;
 mod wire;
@@ -36,10 +38,12 @@ pub use self::error::{Error, StepError};
 pub use self::event::{Event, Missed, OutputStream, StagePlace, Tell};
 pub use self::options::Options;
 pub use self::plan::Error as PlanError;
+pub use self::remains::collect;
 
 use self::args::{BuiltIn, Heading};
 use self::cache::Cache;
 use self::options::Leftovers;
+use self::remains::Remains;
 use self::stage::{Build, Tree};
 use crate::container::add::{self, Selection};
 use crate::container::commit::Clock;
@@ -66,7 +70,12 @@ pub fn build(store: &Store, options: &Options<'_>, tell: Tell<'_>) -> Result<Out
     let plan = plan::plan(&file, &heading, &options.selection, &is_context)?;
     let cache = (options.layering.layers == options::Layers::Step).then(|| Cache::of(store));
     let streams = RefCell::new(options.run.streams.clone());
-    let build = Build { store, options, file: &file, plan: &plan, heading: &heading, cache, streams };
+    collect(store);
+    let remains = match options.layering.containers {
+        Leftovers::Remove => Remains::begin(store).inspect_err(|error| log::debug!("no note of the containers: {error}")).ok(),
+        Leftovers::Keep | Leftovers::KeepFailed => None,
+    };
+    let build = Build { store, options, file: &file, plan: &plan, heading: &heading, cache, streams, remains };
     let image = stages(&build, tell)?;
     let unused = heading.unused();
     if !unused.is_empty() {

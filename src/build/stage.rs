@@ -22,6 +22,7 @@ use super::event::{Event, Missed, StagePlace, Tell};
 use super::finish;
 use super::options::{Layers, Options, Reuse};
 use super::plan::{Base, Plan};
+use super::remains::Remains;
 use super::step::{self, Done, Next};
 use crate::container::commit::{Afterwards, LayerPolicy};
 use crate::container::config::{self, empty_step};
@@ -44,6 +45,8 @@ pub(super) struct Build<'a> {
     pub(super) cache: Option<Cache>,
     /// Where standard descriptors of commands lead: in a process of a stage elsewhere than in others.
     pub(super) streams: RefCell<Streams>,
+    /// The note of the containers; none where they are to be kept.
+    pub(super) remains: Option<Remains>,
 }
 
 /// A stage that was built.
@@ -378,9 +381,13 @@ impl<'b, 'h> Stage<'b, 'h> {
             environment: options.run.environment.clone(),
             labels: options.run.labels.clone(),
         };
+        let mut announce = |id: &ContainerId| match &self.build.remains {
+            Some(remains) => remains.note(id),
+            None => Ok(()),
+        };
         let made = match &self.ground {
-            None => from::on_nothing(self.build.store, &how),
-            Some(ground) => from::on(self.build.store, &how, ground.clone()),
+            None => from::on_nothing(self.build.store, &how, &mut announce),
+            Some(ground) => from::on(self.build.store, &how, ground.clone(), &mut announce),
         };
         Ok(made.map_err(Box::new)?)
     }

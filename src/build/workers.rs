@@ -4,6 +4,7 @@
 //! this process ── fork ─▶ stage: enters namespaces, builds ── events, outcome ─▶ this process tells, starts what is ready now
 //!       │                        └ output of RUN ───────────▶ line by line, where stages run side by side; else where ours goes
 //!       └ SIGINT, SIGTERM, a stage that failed: the others are ended, their containers removed
+//!         SIGKILL: the kernel ends the others, and with them what they run (PR_SET_PDEATHSIG); `remains` has their containers removed
 //! ```
 //!
 //! Invariant: this process enters no namespace while stages are built, and has no thread; of a process that ended, however it did, no
@@ -141,8 +142,9 @@ impl<'b, 'h> Workers<'b, 'h> {
         let streams = self.side_by_side.then(|| Output::To { stdout: Arc::new(stdout.1), stderr: Arc::new(stderr.1) });
         let (build, before) = (self.build, self.before);
         let (mut to, mut heard) = (File::from(messages.1), File::from(answers.0));
+        let parent = nix::unistd::getpid();
         let pid = fork_alone(messages.0.as_fd(), || {
-            if before.thread_set_mask().is_err() {
+            if before.thread_set_mask().is_err() || end_with(parent).is_err() {
                 return 1;
             }
             if let Some(output) = &streams {
@@ -224,7 +226,12 @@ impl<'b, 'h> Workers<'b, 'h> {
         match wire::receive(&mut worker.messages).map_err(failed("listening to a stage"))? {
             Some(Message::Event(event)) => {
                 match event {
-                    Event::ContainerMade(id) => worker.container = id.parse().ok(),
+                    Event::ContainerMade(id) => {
+                        worker.container = id.parse().ok();
+                        if let Some(remains) = &self.build.remains {
+                            remains.watch(self.build.store);
+                        }
+                    }
                     Event::ContainerGone => worker.container = None,
                     // Each process finds out for itself what the machine lacks.
                     Event::Notice(text) if self.said.contains(&text) => {}
@@ -302,6 +309,13 @@ impl Drop for Workers<'_, '_> {
         // Cannot fail: the mask was read from the kernel.
         let _ = self.before.thread_set_mask();
     }
+}
+
+/// Has the kernel kill this process when `parent`, which forked it, ends without having told it to.
+fn end_with(parent: Pid) -> io::Result<()> {
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
+    // It may have ended before the call.
+    if nix::unistd::getppid() == parent { Ok(()) } else { Err(Errno::ESRCH.into()) }
 }
 
 /// Builds one stage, in a process of its own. Answers with its exit status.

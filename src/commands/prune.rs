@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use containers_storage::check;
 
-use crate::container::mounted;
+use crate::build;
+use crate::container::{fetch, mounted};
 
 use super::removal::{InUse, Removal, Which};
 use super::run::cache_dir;
@@ -31,6 +32,9 @@ pub(crate) struct PruneArgs {
 pub(crate) fn prune(ctx: &Context, ui: &mut Ui, args: &PruneArgs) -> Result<ExitCode, CommandError> {
     args::no_operands("prune", &args.operands)?;
     let store = ctx.store()?;
+    // In a process of its own, so that this one can still take its time with namespaces.
+    build::collect(store);
+    fetch::collect(&ctx.temp_dir());
     let conf = containers_conf(ctx, store.conf().rootless)?;
     let in_use = if args.force { InUse::RemoveContainers } else { InUse::Refuse };
     let mut removal = Removal::new(ctx, in_use)?;

@@ -280,24 +280,27 @@ pub fn from(store: &Store, options: &Options, fetch: &Fetch<'_>) -> Result<Outco
         name::check(name)?;
     }
     if options.image == "scratch" {
-        return on_nothing(store, options);
+        return on_nothing(store, options, &mut |_| Ok(()));
     }
     let obtained = pull::obtain(store, &options.image, fetch).map_err(Box::new)?;
-    on(store, options, obtained)
+    on(store, options, obtained, &mut |_| Ok(()))
 }
 
+/// Is told the ID of a container before anybody can see it; an error keeps it from being made. Called under locks: nothing slow.
+pub type Announce<'a> = &'a mut dyn FnMut(&ContainerId) -> std::io::Result<()>;
+
 /// The same without an image.
-pub fn on_nothing(store: &Store, options: &Options) -> Result<Outcome, Error> {
-    create(store, options, Start { config: nothing(options.platform.as_ref()), ..Start::default() })
+pub fn on_nothing(store: &Store, options: &Options, announce: Announce<'_>) -> Result<Outcome, Error> {
+    create(store, options, Start { config: nothing(options.platform.as_ref()), ..Start::default() }, announce)
 }
 
 /// The same on an image that was obtained before.
-pub fn on(store: &Store, options: &Options, obtained: Obtained) -> Result<Outcome, Error> {
+pub fn on(store: &Store, options: &Options, obtained: Obtained, announce: Announce<'_>) -> Result<Outcome, Error> {
     let (base, config) = read_base(store, &obtained.found)?;
     // An image without a name that came from elsewhere lends its transport's.
     let lent = obtained.transport.unwrap_or(&options.image);
     let prefix = working_container_prefix(if base.name.is_empty() { lent } else { &base.name }).to_owned();
-    let outcome = create(store, options, Start { prefix, base, config, image: Some(obtained.found.image) })?;
+    let outcome = create(store, options, Start { prefix, base, config, image: Some(obtained.found.image) }, announce)?;
     Ok(Outcome { warnings: obtained.warnings, ..outcome })
 }
 
@@ -406,7 +409,7 @@ fn place(store: &Store, options: &Options, image: Option<&Image>) -> Result<Plac
     Ok(Place { new, notices, _ids: ids })
 }
 
-fn create(store: &Store, options: &Options, start: Start) -> Result<Outcome, Error> {
+fn create(store: &Store, options: &Options, start: Start, announce: Announce<'_>) -> Result<Outcome, Error> {
     let Start { prefix, base, config, image } = start;
     let draft = draft(options.format, &base, config);
     let on_build = draft.config.config.on_build.clone();
@@ -420,6 +423,7 @@ fn create(store: &Store, options: &Options, start: Start) -> Result<Outcome, Err
     let environment = RunEnvironment { id_maps, ..options.environment.clone() };
     let mut failure = None;
     let mut write_state = |record: &containers_storage::containers::Container, directory: &std::path::Path| {
+        announce(&record.id)?;
         let name = record.names.first().map_or("", String::as_str);
         let mut state = State::new(&record.id.to_string(), name, &base, draft.clone(), &environment);
         state.set_labels(&record.labels());

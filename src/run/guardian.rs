@@ -1,7 +1,8 @@
-//! A process that outlives a killed `run` long enough to tidy up after it.
+//! A process that outlives a killed command long enough to tidy up after it.
 //!
-//! What a run leaves outside of itself (a runtime's container, files lent to a root file system) belongs to nobody when this program
-//! is killed. The guardian waits at a pipe whose other end only this program holds, and tidies up when it closes.
+//! What a command leaves outside of itself (a runtime's container, files lent to a root file system, a directory of something fetched,
+//! the containers of a build) belongs to nobody when this program is killed. The guardian waits at a pipe whose other end only this
+//! program and what it forked since hold, and tidies up when it closes.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -12,21 +13,25 @@ use rustix::pipe::PipeFlags;
 
 use crate::sys;
 
-/// What the run says when it has tidied up itself.
+/// What the command says when it has tidied up itself.
 const DISMISSED: &[u8] = b"d";
 
-/// The guardian of one run.
-pub(super) struct Guardian {
+/// The guardian of one run, directory or build.
+#[derive(Debug)]
+pub struct Guardian {
     pid: Pid,
     line: OwnedFd,
 }
 
 impl Guardian {
-    /// Starts it; `tidy_up` is executed in a copy of this process.
-    pub(super) fn start(tidy_up: impl FnOnce()) -> io::Result<Self> {
+    /// Starts it; `tidy_up` is executed in a copy of this process. Refused with `EINVAL` if this process has threads.
+    ///
+    /// # Errors
+    /// There can be no pipe or no process.
+    pub fn start(tidy_up: impl FnOnce()) -> io::Result<Self> {
         let (read, line) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
         let pid = sys::fork::fork_alone(line.as_fd(), || {
-            // Its own session: what ends the run's process group does not end it. Nobody in the container may attach to it.
+            // Its own session: what ends the process group of the command does not end it. Nobody in the container may attach to it.
             let _ = rustix::process::setsid();
             let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
             if rustix::io::read(&read, &mut [0u8; 1]) != Ok(1) {
@@ -43,7 +48,7 @@ impl Guardian {
     }
 
     /// Lets it go: everything has been tidied up.
-    pub(super) fn dismiss(self) {
+    pub fn dismiss(self) {
         // It may have been killed; nothing is left for it to do.
         let _ = rustix::io::write(&self.line, DISMISSED);
         let _ = waitpid(self.pid, None);

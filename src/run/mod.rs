@@ -52,6 +52,7 @@ use containers_storage::{Root, selinux};
 use rustix::mount::MountAttrFlags;
 
 pub use cache::{Emptied, Stock, empty as empty_caches, stock as stock_of_caches};
+pub use guardian::Guardian;
 pub use isolation::Isolation;
 pub use streams::Streams;
 pub use users::ProcessUser;

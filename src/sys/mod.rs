@@ -5,6 +5,7 @@
 //! Must not: decide anything. A function here takes its arguments to the kernel and brings the answer back.
 
 pub mod allocator;
+pub mod command;
 pub mod descriptors;
 pub mod fork;
 pub mod landlock;

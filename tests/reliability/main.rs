@@ -8,6 +8,7 @@ mod harness;
 mod bad_store;
 mod hostile_builds;
 mod kill;
+mod killed_builds;
 mod load;
 
 /// How long a test of force goes on.

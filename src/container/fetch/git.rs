@@ -16,6 +16,7 @@ use containers_storage::Root;
 use super::error::Error;
 use super::{Content, GitDirectory, Options, Scratch, verification};
 use crate::http::{Authorization, Url, Verification};
+use crate::sys::command::end_with_this_process;
 
 const DIRECTORIES: [&str; 4] = ["/usr/bin", "/bin", "/usr/local/bin", "/usr/sbin"];
 /// Settings that hold whatever a repository or the machine says.
@@ -131,7 +132,7 @@ impl Git<'_> {
         for setting in SETTINGS {
             command.args(["-c", setting]);
         }
-        let output = command.args(words).output().map_err(|error| failed(error.to_string()))?;
+        let output = end_with_this_process(command.args(words)).output().map_err(|error| failed(error.to_string()))?;
         if output.status.success() {
             return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
         }

@@ -16,12 +16,11 @@ mod checksum;
 mod download;
 mod error;
 mod git;
+mod scratch;
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io;
-use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use containers_storage::Root;
@@ -30,6 +29,7 @@ use jiff::Timestamp;
 pub use self::address::{Remote, is_address};
 pub use self::checksum::{Checksum, Commit, Invalid};
 pub use self::error::Error;
+pub use self::scratch::{Scratch, collect};
 use crate::http::{Trust, Verification};
 use crate::transport::registry::{Network, TlsVerify};
 
@@ -93,41 +93,6 @@ pub enum Content {
         /// Deleted with this value.
         scratch: Scratch,
     },
-}
-
-/// A directory of ours that goes with this value, in the process that made it: a child that ends leaves it alone.
-#[derive(Debug)]
-pub struct Scratch {
-    path: PathBuf,
-    owner: u32,
-}
-
-impl Scratch {
-    /// Makes a directory (0700) in `temp_dir` whose name begins with `prefix`.
-    ///
-    /// # Errors
-    /// It cannot be made.
-    pub fn create(temp_dir: &Path, prefix: &str) -> io::Result<Self> {
-        let random = getrandom::u64().map_err(io::Error::other)?;
-        let path = temp_dir.join(format!("{prefix}{random:016x}"));
-        std::fs::DirBuilder::new().mode(0o700).create(&path)?;
-        Ok(Self { path, owner: std::process::id() })
-    }
-
-    /// The directory.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let (Some(parent), Some(name)) = (self.path.parent(), self.path.file_name()) else { return };
-        if self.owner == std::process::id() {
-            // What cannot be deleted lies in the directory for temporary files, which others clean.
-            let _ = Root::open(parent).and_then(|parent| parent.remove_all(Path::new(name)));
-        }
-    }
 }
 
 /// Fetches those of `sources` that are not here, in their order.
