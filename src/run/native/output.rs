@@ -161,7 +161,11 @@ impl Reader<'_> {
         let (read, write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
         let (uid, gid) = self.maps.owner_on_disk(self.user.uid(), self.user.gid())?;
         let owner = (rustix::fs::Uid::from_raw(uid), rustix::fs::Gid::from_raw(gid));
-        rustix::fs::fchown(&write, Some(owner.0), Some(owner.1))?;
+        match rustix::fs::fchown(&write, Some(owner.0), Some(owner.1)) {
+            // No id of this user namespace (chown(2)): nobody can become it, and the step that tries says which one it is.
+            Ok(()) | Err(rustix::io::Errno::INVAL) => {}
+            Err(errno) => return Err(errno.into()),
+        }
         if let Some(label) = &self.label {
             rustix::fs::fsetxattr(&write, selinux::ATTRIBUTE, label.as_bytes(), rustix::fs::XattrFlags::empty())?;
         }
