@@ -144,24 +144,8 @@ fn without_newuidmap_one_id_is_mapped_and_a_line_says_so() {
         return; // hiding the helper needs root
     }
     let env = TestEnv::new();
-    let hidden = |script: &str| {
-        let user = crate::harness::test_user();
-        let mut command = std::process::Command::new("unshare");
-        let inner = format!(
-            "mount --bind /dev/null /usr/bin/newuidmap; mount --bind /dev/null /usr/bin/newgidmap
-             exec setpriv --reuid {} --regid {} --clear-groups -- sh -euc '{script}'",
-            user.uid, user.gid
-        );
-        command.args(["-m", "sh", "-euc", &inner]).env_clear().current_dir(env.work());
-        command.env("HOME", env.path("home")).env("XDG_RUNTIME_DIR", env.path("run")).env("TMPDIR", env.path("tmp"));
-        command.env(
-            "PATH",
-            env.command("sh").get_envs().find(|(name, _)| *name == "PATH").and_then(|(_, value)| value).expect("a PATH"),
-        );
-        env.output(command, b"")
-    };
     env.write("f", "content");
-    let output = hidden("c=$(coracle from scratch); coracle copy -q $c f /f; coracle commit -q --rm $c single");
+    let output = env.with_one_id("c=$(coracle from scratch); coracle copy -q $c f /f; coracle commit -q --rm $c single");
     let id = output.success();
     assert_eq!(id.len(), 64, "{output}");
     assert!(output.err().contains("newuidmap"), "the reason is missing: {output}");

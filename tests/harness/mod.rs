@@ -222,6 +222,20 @@ impl TestEnv {
         self.tool(&user::binary().to_string_lossy(), ["unshare", "sh", "-euc", &outer, script])
     }
 
+    /// Runs a script as the user, where `newuidmap` and `newgidmap` are hidden, so that one id is mapped. Needs root.
+    pub fn with_one_id(&self, script: &str) -> CommandOutput {
+        let inner = format!(
+            "mount --bind /dev/null /usr/bin/newuidmap; mount --bind /dev/null /usr/bin/newgidmap
+             exec setpriv --reuid {} --regid {} --clear-groups -- sh -euc \"$0\"",
+            self.user.uid, self.user.gid
+        );
+        let own = self.command("sh");
+        let mut command = Command::new("unshare");
+        command.args(["-m", "sh", "-euc", &inner, script]).env_clear().current_dir(self.work());
+        command.envs(own.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        self.output(command, b"")
+    }
+
     /// Runs a prepared command with `input` on its stdin and collects what it says.
     pub fn output(&self, mut command: Command, input: &[u8]) -> CommandOutput {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
