@@ -70,10 +70,17 @@ impl fmt::Display for Compression {
 const ZSTD_WINDOW_LOG: u32 = 27;
 /// Memory an xz stream may ask for in KiB; `xz -9` needs 65 MiB.
 const XZ_MEMORY_KIB: u32 = 192 << 10;
-/// Bytes that any archive may become, however small it is.
-const FREE_OUTPUT: u64 = 16 << 30;
-/// Beyond that, how many times longer than the input the output may be; gzip can't exceed 1,032.
-const RATIO: u64 = 2_000;
+/// How much a compressed archive may become.
+#[derive(Debug, Clone, Copy)]
+struct Bound {
+    /// Bytes that any archive may become, however small it is.
+    free: u64,
+    /// Beyond that, how many times longer than the input the output may be.
+    ratio: u64,
+}
+
+/// gzip makes nothing more than 1,032 times longer; bzip2, xz and zstd do. Large layers of zeros are honest, so much is free.
+const BOUND: Bound = Bound { free: 16 << 30, ratio: 2_000 };
 
 /// Length of the read buffer in bytes.
 const INPUT_BUFFER: usize = 256 << 10;
@@ -178,6 +185,7 @@ impl<'a> Decoder<'a> {
 pub struct Decompressor<'a> {
     decoder: Decoder<'a>,
     compression: Compression,
+    bound: Bound,
     output: u64,
 }
 
@@ -193,9 +201,13 @@ pub struct Blob {
 impl<'a> Decompressor<'a> {
     /// Looks at the first bytes of `input`, which waits until they are there.
     pub fn new(input: &'a mut (dyn Read + Send)) -> io::Result<Self> {
+        Self::bounded(input, BOUND)
+    }
+
+    fn bounded(input: &'a mut (dyn Read + Send), bound: Bound) -> io::Result<Self> {
         let mut input = Input { input, sha: Sha256::new(), size: 0, buffer: vec![0; INPUT_BUFFER], start: 0, end: 0 };
         let compression = Compression::detect(input.peek(Compression::MAGIC_LENGTH)?);
-        Ok(Self { decoder: Decoder::new(compression, input)?, compression, output: 0 })
+        Ok(Self { decoder: Decoder::new(compression, input)?, compression, bound, output: 0 })
     }
 
     /// The compression that was recognised.
@@ -227,9 +239,10 @@ impl<'a> Decompressor<'a> {
 
     fn count(&mut self, length: usize) -> io::Result<usize> {
         self.output += length as u64;
-        let allowed = FREE_OUTPUT.saturating_add(self.decoder.input().size.saturating_mul(RATIO));
+        let Bound { free, ratio } = self.bound;
+        let allowed = free.saturating_add(self.decoder.input().size.saturating_mul(ratio));
         if self.output > allowed {
-            let text = format!("it would become more than {RATIO} times longer, a decompression bomb");
+            let text = format!("it would become more than {ratio} times longer, a decompression bomb");
             return Err(io::Error::new(io::ErrorKind::InvalidData, text));
         }
         Ok(length)
@@ -343,6 +356,57 @@ mod tests {
                 assert!(read(&[&bytes, tail].concat()).is_err(), "{kind}");
             }
         }
+    }
+
+    /// How much of `bytes` comes out under a bound.
+    fn read_bounded(mut bytes: &[u8], bound: Bound) -> io::Result<u64> {
+        io::copy(&mut Decompressor::bounded(&mut bytes, bound)?, &mut io::sink())
+    }
+
+    #[test]
+    fn a_bomb_is_given_up_at_the_bound() {
+        const LENGTH: u64 = 1 << 20;
+        for (kind, bytes) in all_kinds(&vec![0; LENGTH as usize]) {
+            let input = bytes.len() as u64;
+            // Exactly what is allowed comes out, and not a byte more: by what is free, and by the length of the input.
+            let least = LENGTH.div_ceil(input);
+            for bound in [Bound { free: LENGTH, ratio: 0 }, Bound { free: 0, ratio: least }] {
+                assert_eq!(read_bounded(&bytes, bound).unwrap(), LENGTH, "{kind} {bound:?}");
+            }
+            let ratio = (LENGTH - 1) / input;
+            for bound in [Bound { free: LENGTH - 1, ratio: 0 }, Bound { free: 0, ratio }, Bound { free: LENGTH / 2, ratio: 1 }] {
+                let error = read_bounded(&bytes, bound).unwrap_err();
+                assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{kind} {bound:?}");
+                assert!(error.to_string().ends_with("times longer, a decompression bomb"), "{kind}: {error}");
+            }
+            // Nothing of this kind overflows.
+            assert!(read_bounded(&bytes, Bound { free: u64::MAX, ratio: u64::MAX }).is_ok(), "{kind}");
+        }
+    }
+
+    /// The bound that is in force, with a stream that reaches it: frames of zeros without end.
+    #[test]
+    #[ignore = "reads 16 GiB, which takes minutes"]
+    fn a_real_bomb_is_given_up_at_the_bound_in_force() {
+        struct Repeated<'a> {
+            piece: &'a [u8],
+            at: usize,
+        }
+        impl Read for Repeated<'_> {
+            fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+                let length = into.len().min(self.piece.len() - self.at);
+                into[..length].copy_from_slice(&self.piece[self.at..][..length]);
+                self.at = (self.at + length) % self.piece.len();
+                Ok(length)
+            }
+        }
+        let piece = zstd::encode_all(io::repeat(0).take(64 << 20), 1).unwrap();
+        let mut endless = Repeated { piece: &piece, at: 0 };
+        let mut stream = Decompressor::new(&mut endless).unwrap();
+        let error = io::copy(&mut stream, &mut io::sink()).unwrap_err();
+        assert!(error.to_string().contains("more than 2000 times longer"), "{error}");
+        let (output, input) = (stream.output, stream.decoder.input().size);
+        assert!(output > BOUND.free && output < BOUND.free + input * BOUND.ratio + (1 << 20), "{input} became {output}");
     }
 
     #[test]
