@@ -66,6 +66,77 @@ fn a_download_that_never_ends_well_leaves_nothing() {
     env.assert_store_is_clean();
 }
 
+/// Manifests and lists of tags, too.
+#[test]
+fn a_document_that_breaks_off_is_asked_for_again() {
+    if skip_without(&[PROGRAM]) {
+        return;
+    }
+    let (env, registry) = (TestEnv::new(), Registry::plain());
+    let id = at_registry(&env, &registry);
+    let proxy = Proxy::start(Some(&registry), |head, before| {
+        let document = head.starts_with("GET /v2/box/manifests/") || head.starts_with("GET /v2/box/tags/");
+        match before {
+            0 | 1 if document => Answer::Say("HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{\"schemaVersion\":2,".to_owned()),
+            _ => Answer::Pass,
+        }
+    });
+    let retries = ["-q", INSECURE, "--retry", "2", "--retry-delay", "10ms"];
+    assert_eq!(env.ok(["pull", "--all-tags"].iter().chain(&retries).chain(&[proxy.name("box").as_str()])), id);
+    assert_eq!((proxy.count(&["GET /v2/box/manifests/"]), proxy.count(&["GET /v2/box/tags/list"])), (3, 3));
+    let proxy = Proxy::start(None, |_, _| Answer::Say("HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{".to_owned()));
+    let failed = env.run(["pull", "-q", INSECURE, "--retry", "1", "--retry-delay", "1ms", &proxy.name("box")]).failure(125);
+    assert!(failed.contains("Peer disconnected") && failed.lines().count() == 1, "{failed}");
+    assert_eq!(proxy.count(&["GET /v2/box/manifests/"]), 2);
+}
+
+/// RFC 9110, section 15.5.17: a server that gives no part of the blob gives all of it.
+#[test]
+fn a_download_begins_anew_where_no_part_is_given() {
+    if skip_without(&[PROGRAM]) {
+        return;
+    }
+    let (env, registry) = (TestEnv::new(), Registry::plain());
+    let id = at_registry(&env, &registry);
+    let proxy = Proxy::start(Some(&registry), |head, before| match before {
+        _ if head.to_lowercase().contains("\r\nrange: ") => status("416 Range Not Satisfiable", ""),
+        0 if is_layer(head) => Answer::CutAfter(300_000),
+        _ => Answer::Pass,
+    });
+    assert_eq!(env.ok(["pull", "-q", INSECURE, &proxy.name("box")]), id);
+    let ranges = proxy.seen().iter().filter(|head| head.to_lowercase().contains("\r\nrange: ")).count();
+    assert_eq!(ranges, 1, "{:?}", proxy.seen());
+    env.assert_store_is_clean();
+}
+
+#[test]
+fn a_registry_that_cannot_say_what_it_has_is_sent_everything() {
+    if skip_without(&[PROGRAM]) {
+        return;
+    }
+    let (env, registry) = (TestEnv::new(), Registry::plain());
+    let id = at_registry(&env, &registry);
+    env.ok(["pull", "-q", INSECURE, &registry.name("box")]);
+    for refusal in ["405 Method Not Allowed", "501 Not Implemented"] {
+        let proxy = Proxy::start(Some(&registry), move |head, _| match head.starts_with("HEAD ") {
+            true => status(refusal, ""),
+            false => Answer::Pass,
+        });
+        // The second time everything is there.
+        for _ in 0..2 {
+            env.ok(["push", "-q", INSECURE, &id, &proxy.name("sent")]);
+        }
+        assert!(proxy.count(&["HEAD "]) >= 4 && proxy.count(&["PUT /v2/sent/blobs/"]) >= 4, "{refusal}: {:?}", proxy.seen());
+    }
+    let proxy = Proxy::start(Some(&registry), |head, _| match head.starts_with("HEAD ") {
+        true => status("403 Forbidden", ""),
+        false => Answer::Pass,
+    });
+    assert!(env.run(["push", "-q", INSECURE, &id, &proxy.name("sent")]).failure(125).contains("denied: "));
+    env.ok(["rmi", "-af"]);
+    assert_eq!(env.ok(["pull", "-q", INSECURE, &registry.name("sent")]), id);
+}
+
 #[test]
 fn a_busy_registry_is_asked_again_after_the_pause_it_wants() {
     if skip_without(&[PROGRAM]) {

@@ -305,6 +305,26 @@ fn mirrors_come_first_as_far_as_they_are_meant_and_reached() {
     two.env.ok(["pull", "-q", "r.example/second"]);
     let error = two.env.run(["pull", "r.example/nowhere"]).failure(125);
     assert!(error.contains("initializing source docker://r.example/nowhere:latest"), "{error}");
+    // What the registry itself says is what counts, and each mirror is told of.
+    let others = format!(
+        "(Mirrors also failed: [localhost:1/down/nowhere: connecting to https://localhost:1: Connection refused (os error 111)] \
+         [{}/nowhere: manifest unknown]): reading manifest latest in {}/nowhere: manifest unknown",
+        mirror.host(),
+        origin.host()
+    );
+    assert!(error.contains(&others), "{error}");
+    // A refusal of a mirror is not hidden behind "not there".
+    let denying = Proxy::start(None, |_, _| status("403 Forbidden", ""));
+    let text = format!(
+        "[[registry]]\nprefix = 'r.example'\nlocation = '{}'\ninsecure = true\n\
+         [[registry.mirror]]\nlocation = '{}'\ninsecure = true\n",
+        origin.host(),
+        denying.host()
+    );
+    two.env.write_home(".config/containers/registries.conf", text);
+    let error = two.env.run(["pull", "r.example/nowhere"]).failure(125);
+    let others = format!("(Others also failed: [{}/nowhere: manifest unknown]): ", origin.host());
+    assert!(error.contains(&others) && error.contains("denied: requested access"), "{error}");
 }
 
 #[test]

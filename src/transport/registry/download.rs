@@ -19,6 +19,8 @@ pub(super) struct Download {
     digest: Digest,
     size: u64,
     at: u64,
+    /// Whether the server may be asked for a part.
+    ranges: bool,
     reader: Option<BodyReader>,
     /// Repetitions since the last byte.
     attempts: u32,
@@ -27,7 +29,7 @@ pub(super) struct Download {
 impl Download {
     /// Asks for the blob. An answer that has another length is an error at once.
     pub(super) fn start(session: Arc<Session>, digest: &Digest, size: u64) -> Result<Self, Error> {
-        let mut download = Self { session, digest: digest.clone(), size, at: 0, reader: None, attempts: 0 };
+        let mut download = Self { session, digest: digest.clone(), size, at: 0, ranges: true, reader: None, attempts: 0 };
         loop {
             match download.ask() {
                 Ok(reader) => {
@@ -58,9 +60,9 @@ impl Download {
     }
 
     /// The bytes from `at` on.
-    fn ask(&self) -> Result<BodyReader, Error> {
+    fn ask(&mut self) -> Result<BodyReader, Error> {
         let path = format!("/v2/{}/blobs/{}", self.session.path(), self.digest);
-        let range = (self.at > 0).then(|| ("Range", format!("bytes={}-", self.at)));
+        let range = (self.at > 0 && self.ranges).then(|| ("Range", format!("bytes={}-", self.at)));
         let response = self.session.send_once(Call {
             method: Method::Get,
             target: Target::Path(path),
@@ -80,6 +82,11 @@ impl Download {
             }
             // The server knows no ranges: everything comes again.
             200 => (self.at, self.size),
+            // It knows them and gives none of this blob (RFC 9110, section 15.5.17).
+            416 if self.at > 0 && self.ranges => {
+                self.ranges = false;
+                return self.ask();
+            }
             _ => return Err(error::of(response, self.session.host())),
         };
         if let Some(length) = length.filter(|length| *length != expected) {

@@ -74,6 +74,7 @@ pub(super) struct Call<'c> {
 }
 
 /// Where something is asked.
+#[derive(Clone)]
 pub(super) enum Target {
     Path(String),
     At(Url),

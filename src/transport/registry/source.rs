@@ -10,10 +10,11 @@ use super::download::Download;
 use super::error::{self, Error as RegistryError, Relevance};
 use super::session::{Body, Call, Session, Target};
 use super::signatures::Signatures;
+use crate::conf::registries::Endpoint;
 use crate::http::Method;
 use crate::image::manifest::{self, Descriptor};
 use crate::image::{Location, Reference};
-use crate::transport::{BlobId, BlobStream, Error, Means, RawManifest, Source};
+use crate::transport::{BlobId, BlobStream, Error, Means, RawManifest, Source, causes};
 
 /// Every kind of manifest that is understood.
 const ACCEPT: [&str; 4] = [manifest::OCI_INDEX, manifest::OCI_MANIFEST, manifest::DOCKER_LIST, manifest::DOCKER_MANIFEST];
@@ -32,15 +33,15 @@ pub(in crate::transport) struct RegistrySource {
 impl RegistrySource {
     /// Asks the mirrors of the registry and then the registry itself for the image's manifest.
     pub(in crate::transport) fn open(reference: &Reference, means: Means<'_>) -> Result<Self, Error> {
-        let failed = |repository: &str, source| Error::Registry {
+        let by_settings = |source| Error::Registry {
             doing: format!(
-                "initializing source docker://{reference}: reading manifest {} in {repository}",
-                selector(reference)
+                "initializing source docker://{reference}: reading manifest {} in {}",
+                selector(reference),
+                reference.repository()
             ),
             source: Box::new(source),
         };
-        let by_settings = |source| failed(&reference.repository(), source);
-        let mut worst: Option<(Relevance, Error)> = None;
+        let mut missed = Vec::new();
         for endpoint in super::places(reference, means).map_err(by_settings)? {
             let opened = Session::new(means.network, &endpoint, reference.domain()).and_then(|session| {
                 let manifest = read_manifest(&session, &selector(reference), reference.digest())?;
@@ -53,23 +54,44 @@ impl RegistrySource {
                 }
                 Err(error) => {
                     if endpoint.is_mirror {
-                        log::debug!("mirror {}: {error}", endpoint.repository);
+                        log::debug!("mirror {}: {}", endpoint.repository, causes(&error));
                     }
-                    let relevance = error.relevance();
-                    if worst.as_ref().is_none_or(|(worst, _)| relevance > *worst) {
-                        worst = Some((relevance, failed(&endpoint.repository, error)));
-                    }
+                    missed.push((endpoint, error));
                 }
             }
         }
-        let nowhere =
-            || Error::NoImage { place: format!("docker://{reference}"), reason: "there is no place to ask".to_owned() };
-        Err(worst.map_or_else(nowhere, |(_, error)| error))
+        Err(nowhere(reference, missed))
     }
 
     fn failed(&self, doing: String, source: RegistryError) -> Error {
         Error::Registry { doing, source: Box::new(source) }
     }
+}
+
+/// The answer that tells most: that of the registry itself, unless only a mirror refused. The others are told of beside it, in words
+/// of the other tools where they are mirrors'.
+fn nowhere(reference: &Reference, mut missed: Vec<(Endpoint, RegistryError)>) -> Error {
+    // A mirror that is down says nothing of the image.
+    let tells = |(endpoint, error): &(Endpoint, RegistryError)| match error.relevance() {
+        Relevance::NotAsked if endpoint.is_mirror => Relevance::NotThere,
+        relevance => relevance,
+    };
+    let most = missed.iter().map(tells).max();
+    let Some(chosen) = missed.iter().rposition(|place| Some(tells(place)) == most) else {
+        let reason = "there is no place to ask".to_owned();
+        return Error::NoImage { place: format!("docker://{reference}"), reason };
+    };
+    let (endpoint, source) = missed.remove(chosen);
+    let others: Vec<String> =
+        missed.iter().map(|(other, error)| format!("[{}: {}]", other.repository, causes(error))).collect();
+    let others = match (others.is_empty(), endpoint.is_mirror) {
+        (true, _) => String::new(),
+        (false, false) => format!("(Mirrors also failed: {}): ", others.join(" ")),
+        (false, true) => format!("(Others also failed: {}): ", others.join(" ")),
+    };
+    let (selector, repository) = (selector(reference), endpoint.repository);
+    let doing = format!("initializing source docker://{reference}: {others}reading manifest {selector} in {repository}");
+    Error::Registry { doing, source: Box::new(source) }
 }
 
 /// The digest or tag that names the image.
@@ -81,21 +103,23 @@ fn selector(reference: &Reference) -> String {
 /// The manifest of that tag or digest; one asked for by digest is verified.
 pub(super) fn read_manifest(session: &Session, selector: &str, digest: Option<&Digest>) -> Result<RawManifest, RegistryError> {
     let accepted = ACCEPT.into_iter().chain(OLD).map(str::to_owned).collect::<Vec<_>>();
-    let response = session.send(Call {
-        method: Method::Get,
-        target: Target::Path(format!("/v2/{}/manifests/{selector}", session.path())),
-        headers: vec![("Accept", accepted.join(", "))],
-        scopes: vec![Session::pull_scope(session.path())],
-        body: Body::None,
+    let (media_type, bytes) = session.repeated(|| {
+        let response = session.send_once(Call {
+            method: Method::Get,
+            target: Target::Path(format!("/v2/{}/manifests/{selector}", session.path())),
+            headers: vec![("Accept", accepted.join(", "))],
+            scopes: vec![Session::pull_scope(session.path())],
+            body: Body::None,
+        })?;
+        if response.status() != 200 {
+            return Err(error::of(response, session.host()));
+        }
+        let declared = response.header("Content-Type").unwrap_or_default();
+        let declared = declared.split(';').next().unwrap_or_default().trim();
+        // Registries send plain JSON types for what they do not know: then the document says by itself what it is.
+        let media_type = ACCEPT.into_iter().chain(OLD).find(|known| *known == declared).map(str::to_owned);
+        Ok((media_type, response.read_all(manifest::MAX_BYTES)?))
     })?;
-    if response.status() != 200 {
-        return Err(error::of(response, session.host()));
-    }
-    let declared = response.header("Content-Type").unwrap_or_default();
-    let declared = declared.split(';').next().unwrap_or_default().trim();
-    // Registries send plain JSON types for what they do not know: then the document says by itself what it is.
-    let media_type = ACCEPT.into_iter().chain(OLD).find(|known| *known == declared).map(str::to_owned);
-    let bytes = response.read_all(manifest::MAX_BYTES)?;
     let wrong = |problem: String| RegistryError::Answer { host: session.host().to_owned(), problem };
     if let Some(digest) = digest {
         let found = Digest::of(&bytes);

@@ -42,15 +42,17 @@ fn all(session: &Session) -> Result<Vec<String>, RegistryError> {
     let mut next: Option<Url> = None;
     for _ in 0..MAX_PAGES {
         let target = next.clone().map_or_else(|| Target::Path(path.clone()), Target::At);
-        let scopes = vec![Session::pull_scope(session.path())];
-        let (method, headers, body) = (Method::Get, Vec::new(), Body::None);
-        let response = session.send(Call { method, target, headers, scopes, body })?;
-        if response.status() != 200 {
-            return Err(error::of(response, session.host()));
-        }
-        let following = following(&response, &path).map_err(wrong)?;
-        let page: Page =
-            serde_json::from_slice(&response.read_all(MAX_BYTES)?).map_err(|_| wrong("the list of tags is not JSON"))?;
+        let (following, page) = session.repeated(|| {
+            let scopes = vec![Session::pull_scope(session.path())];
+            let (method, headers, body) = (Method::Get, Vec::new(), Body::None);
+            let response = session.send_once(Call { method, target: target.clone(), headers, scopes, body })?;
+            if response.status() != 200 {
+                return Err(error::of(response, session.host()));
+            }
+            let following = following(&response, &path).map_err(wrong)?;
+            Ok((following, response.read_all(MAX_BYTES)?))
+        })?;
+        let page: Page = serde_json::from_slice(&page).map_err(|_| wrong("the list of tags is not JSON"))?;
         tags.extend(page.tags.unwrap_or_default());
         match following {
             None => return Ok(tags),

@@ -17,7 +17,7 @@ use super::error::{self, Error};
 use super::session::{Body, Call, Session, Target};
 use crate::http::{Method, Response, Url};
 
-/// Whether the registry has the blob in this repository, and its length.
+/// Whether the registry has the blob in this repository, and its length; not, where it cannot be asked that.
 pub(super) fn find(session: &Session, digest: &Digest) -> Result<Option<u64>, Error> {
     let response = session.send(Call {
         method: Method::Head,
@@ -29,6 +29,8 @@ pub(super) fn find(session: &Session, digest: &Digest) -> Result<Option<u64>, Er
     match response.status() {
         200 => Ok(response.header("Content-Length").and_then(|length| length.parse().ok())),
         404 => Ok(None),
+        // A server before the registry lets no such question through: the upload shows what is missing.
+        405 | 501 => Ok(None),
         _ => Err(error::of(response, session.host())),
     }
 }
