@@ -303,8 +303,13 @@ fn hint_for_registry(cause: &(dyn Error + 'static)) -> Option<String> {
 /// What helps where the other side is reached and not trusted.
 fn connection_hint(error: &http::Error) -> Option<String> {
     let hint = match error {
-        http::Error::NotTls { .. } => "--tls-verify=false allows a registry without TLS",
-        http::Error::Tls { .. } => "--cert-dir gives the certificate of the server's authority (a file *.crt)",
+        http::Error::NotTls { .. } => {
+            "--tls-verify=false allows a registry without TLS, and so does \"insecure = true\" for it in registries.conf"
+        }
+        http::Error::Tls { .. } => {
+            "--cert-dir gives the certificate of the server's authority (a file *.crt), and so does a directory named after it, with \
+             its port, in ~/.config/containers/certs.d"
+        }
         http::Error::ClientCertificate { .. } => "--cert-dir gives certificate and key (client.cert and client.key)",
         _ => return None,
     };

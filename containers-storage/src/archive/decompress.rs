@@ -374,7 +374,8 @@ mod tests {
                 assert_eq!(read_bounded(&bytes, bound).unwrap(), LENGTH, "{kind} {bound:?}");
             }
             let ratio = (LENGTH - 1) / input;
-            for bound in [Bound { free: LENGTH - 1, ratio: 0 }, Bound { free: 0, ratio }, Bound { free: LENGTH / 2, ratio: 1 }] {
+            for bound in [Bound { free: LENGTH - 1, ratio: 0 }, Bound { free: 0, ratio }, Bound { free: LENGTH / 2, ratio: 1 }]
+            {
                 let error = read_bounded(&bytes, bound).unwrap_err();
                 assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{kind} {bound:?}");
                 assert!(error.to_string().ends_with("times longer, a decompression bomb"), "{kind}: {error}");
