@@ -13,6 +13,8 @@ enum Kind {
     Text,
     Truth,
     Number,
+    /// Nanoseconds.
+    Duration,
     /// A pointer to a number.
     OptionalNumber,
     Time,
@@ -35,7 +37,7 @@ enum Zero {
     Omitted,
 }
 
-use Kind::{Embedded, List, Map, Number, OptionalNumber, Set, Struct, Structs, Text, Time, Truth};
+use Kind::{Duration, Embedded, List, Map, Number, OptionalNumber, Set, Struct, Structs, Text, Time, Truth};
 use Zero::{Omitted, Written};
 
 const BUILDER: &[Member] = &[
@@ -191,10 +193,10 @@ const DOCKER_CONFIG: &[Member] = &[
 
 const HEALTHCHECK: &[Member] = &[
     ("Test", "Test", List, Omitted),
-    ("Interval", "Interval", Number, Omitted),
-    ("Timeout", "Timeout", Number, Omitted),
-    ("StartPeriod", "StartPeriod", Number, Omitted),
-    ("StartInterval", "StartInterval", Number, Omitted),
+    ("Interval", "Interval", Duration, Omitted),
+    ("Timeout", "Timeout", Duration, Omitted),
+    ("StartPeriod", "StartPeriod", Duration, Omitted),
+    ("StartInterval", "StartInterval", Duration, Omitted),
     ("Retries", "Retries", Number, Omitted),
 ];
 
@@ -223,6 +225,7 @@ fn member(kind: Kind, json: &Json) -> Value {
         Text => Value::Str(json.as_str().map_or_else(|| plain(json), str::to_owned)),
         Truth => Value::Bool(json.as_bool().unwrap_or_default()),
         Number => Value::Int(json.as_i64().unwrap_or_default()),
+        Duration => Value::Duration(json.as_i64().unwrap_or_default()),
         OptionalNumber => json.as_i64().map_or(Value::Null, Value::Int),
         Time => json.as_str().and_then(|text| text.parse().ok()).map_or(Value::Null, |at: jiff::Timestamp| Value::from(at)),
         List | Structs(_) if json.is_null() => Value::NilList,

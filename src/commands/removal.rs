@@ -86,7 +86,8 @@ impl<'a> Removal<'a> {
         self.errors.push(error);
     }
 
-    /// Removes every image of a kind, those on top first.
+    /// Removes every image of a kind, in the store's order, as Buildah does: one that others were made on top of loses its names
+    /// first and goes together with the last of them.
     pub(super) fn remove_all(&mut self, which: Which) -> Result<(), CommandError> {
         let mut ids = Vec::new();
         for image in self.set.all().iter().filter(|image| !image.read_only) {
@@ -97,12 +98,11 @@ impl<'a> Removal<'a> {
                 Which::UnusedDangling => self.set.is_dangling(image)? && self.set.containers_of(&image.id)?.is_empty(),
             };
             if wanted {
-                ids.push((self.set.config(image).history.len(), image.id.clone()));
+                ids.push(image.id.clone());
             }
         }
-        ids.sort_by_key(|(depth, _)| std::cmp::Reverse(*depth));
-        for (_, id) in ids {
-            if let Err(error) = self.remove_image(&id) {
+        for id in ids {
+            if let Err(error) = self.remove_unless_below(&id) {
                 self.errors.push(error);
             }
         }
@@ -139,6 +139,14 @@ impl<'a> Removal<'a> {
         self.set.rename(id, image.names);
         self.untagged.extend(names);
         Ok(())
+    }
+
+    /// Removes an image; one without a name that others were made on top of follows the last of them.
+    fn remove_unless_below(&mut self, id: &ImageId) -> Result<(), CommandError> {
+        match self.set.get(id) {
+            Some(image) if self.set.is_intermediate(image)? => self.clear_containers(id),
+            _ => self.remove_image(id),
+        }
     }
 
     /// Removes an image, or only its names if others were made on top of it.

@@ -29,7 +29,11 @@ pub(crate) fn tag(ctx: &Context, _ui: &mut Ui, args: &TagArgs) -> Result<ExitCod
     for name in names {
         let reference = Reference::for_new_image(name)
             .map_err(|error| CommandError::from(error).context(format!("normalizing name {name:?}")))?;
-        full.push(reference.to_string());
+        if reference.digest().is_some() {
+            return Err(CommandError::usage(format!("{name}: tag by digest not supported")));
+        }
+        // One after the other, each before those that the image has: so today's Buildah leaves them.
+        full.insert(0, reference.to_string());
     }
     store.change_image_names(&found.id, NameChange::Add, &full)?;
     Ok(ExitCode::SUCCESS)

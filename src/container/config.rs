@@ -24,7 +24,9 @@ pub fn config(store: &Store, name: &str, options: &Options) -> Result<Vec<Warnin
     }
     WorkingContainer::edit(store, name, |container| {
         let state = container.state_mut();
-        let warnings = options.changes.iter().flat_map(|change| state.draft.apply(change)).collect();
+        let mut warnings: Vec<Warning> = options.changes.iter().flat_map(|change| state.draft.apply(change)).collect();
+        // The command of a health check and its times are two changes.
+        warnings.dedup();
         state.history_before.extend(options.history.iter().cloned());
         Ok(warnings)
     })

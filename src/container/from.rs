@@ -300,8 +300,9 @@ pub fn on(store: &Store, options: &Options, obtained: Obtained, announce: Announ
     // An image without a name that came from elsewhere lends its transport's.
     let lent = obtained.transport.unwrap_or(&options.image);
     let prefix = working_container_prefix(if base.name.is_empty() { lent } else { &base.name }).to_owned();
-    let outcome = create(store, options, Start { prefix, base, config, image: Some(obtained.found.image) }, announce)?;
-    Ok(Outcome { warnings: obtained.warnings, ..outcome })
+    let mut outcome = create(store, options, Start { prefix, base, config, image: Some(obtained.found.image) }, announce)?;
+    outcome.warnings.splice(0..0, obtained.warnings);
+    Ok(outcome)
 }
 
 /// The config that a container on nothing begins with, for `platform`.
@@ -438,7 +439,22 @@ fn create(store: &Store, options: &Options, start: Start, announce: Announce<'_>
         Err(source) => return Err(failure.map_or(Error::Create(source), Error::State)),
     };
     let name = record.names.first().cloned().unwrap_or_default();
-    Ok(Outcome { id: record.id, name, on_build, notices: place.notices, warnings: Vec::new() })
+    Ok(Outcome {
+        id: record.id,
+        name,
+        on_build,
+        notices: place.notices,
+        warnings: forgetful_program(store).into_iter().collect(),
+    })
+}
+
+/// What is known of the program that mounts, where it keeps owners and modes in attributes: fuse-overlayfs writes the attribute anew with
+/// what a chown or chmod says, and takes the other half from the file, not from the attribute.
+fn forgetful_program(store: &Store) -> Option<String> {
+    let options = &store.conf().options;
+    let program = options.mount_program.as_ref().filter(|_| options.force_mask.is_some())?;
+    let program = program.display();
+    Some(format!("force_mask: with {program} a chmod in this container may forget the file's owner, and a chown its mode"))
 }
 
 /// Whether a new container starts with a copy of its image's files.

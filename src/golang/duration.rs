@@ -47,6 +47,31 @@ pub fn parse_duration(text: &str) -> Result<i64, ParseDurationError> {
     i64::try_from(if negative { -total } else { total }).map_err(|_| ParseDurationError::Invalid)
 }
 
+/// The text of a duration in nanoseconds, as `time.Duration.String`: `1h30m0s`, `1.5s`, `250ms`, `0s`.
+pub fn format_duration(nanoseconds: i64) -> String {
+    let sign = if nanoseconds < 0 { "-" } else { "" };
+    let total = nanoseconds.unsigned_abs();
+    let (scale, unit) = match total {
+        0 => return "0s".to_owned(),
+        1..1_000 => (1, "ns"),
+        1_000..1_000_000 => (1_000, "µs"),
+        1_000_000..1_000_000_000 => (1_000_000, "ms"),
+        _ => (1_000_000_000, "s"),
+    };
+    let (whole, rest) = (total / scale, total % scale);
+    let (hours, minutes) = if unit == "s" { (whole / 3600, whole / 60 % 60) } else { (0, 0) };
+    let longer = match (hours, minutes) {
+        (0, 0) => String::new(),
+        (0, minutes) => format!("{minutes}m"),
+        (hours, minutes) => format!("{hours}h{minutes}m"),
+    };
+    let whole = if unit == "s" { whole % 60 } else { whole };
+    let digits = format!("{:0width$}", rest, width = scale.ilog10() as usize);
+    let fraction = digits.trim_end_matches('0');
+    let point = if fraction.is_empty() || rest == 0 { String::new() } else { format!(".{fraction}") };
+    format!("{sign}{longer}{whole}{point}{unit}")
+}
+
 /// Nanoseconds in a unit.
 fn unit_ns(unit: &str) -> Option<i128> {
     Some(match unit {
@@ -94,6 +119,23 @@ mod tests {
         ];
         for (text, nanoseconds) in cases {
             assert_eq!(parse_duration(text), Ok(nanoseconds), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn writes_what_go_writes() {
+        for (nanoseconds, text) in [
+            (0, "0s"),
+            (1, "1ns"),
+            (1_100, "1.1µs"),
+            (250_000_000, "250ms"),
+            (1_500_000_000, "1.5s"),
+            (60_000_000_000, "1m0s"),
+            (5_400_000_000_001, "1h30m0.000000001s"),
+            (-2_000_000_000, "-2s"),
+            (i64::MIN, "-2562047h47m16.854775808s"),
+        ] {
+            assert_eq!(format_duration(nanoseconds), text);
         }
     }
 

@@ -73,23 +73,40 @@ impl Options {
     /// The set: `defaults` (none of them if all are dropped) and what is added, without what is dropped by name.
     pub fn resolve(&self) -> Result<Set, String> {
         let drops_all = self.drop.iter().any(|name| name.eq_ignore_ascii_case("all"));
-        let mut set = if drops_all { Set::EMPTY } else { combine(&self.defaults)? };
-        set.0 |= combine(&self.add)?.0;
+        let mut set = if drops_all { Set::EMPTY } else { combine(&self.defaults).map_err(|unknown| unknown.reason())? };
+        set.0 |= combine(&self.add).map_err(|unknown| unknown.in_set("adding", "to"))?.0;
         let dropped: Vec<String> = self.drop.iter().filter(|name| !name.eq_ignore_ascii_case("all")).cloned().collect();
-        set.0 &= !combine(&dropped)?.0;
+        set.0 &= !combine(&dropped).map_err(|unknown| unknown.in_set("removing", "from"))?.0;
         Ok(set)
     }
 }
 
-fn combine(names: &[String]) -> Result<Set, String> {
+/// A name that no capability has, as it was typed.
+struct Unknown(String);
+
+impl Unknown {
+    fn reason(&self) -> String {
+        format!("invalid capability: {}", full_name(&self.0))
+    }
+
+    /// The words are Buildah's.
+    fn in_set(&self, doing: &str, preposition: &str) -> String {
+        format!("{doing} {:?} {preposition} the bounding capability set: {}", self.0, self.reason())
+    }
+}
+
+fn full_name(name: &str) -> String {
+    let upper = name.to_ascii_uppercase();
+    if upper.starts_with("CAP_") { upper } else { format!("CAP_{upper}") }
+}
+
+fn combine(names: &[String]) -> Result<Set, Unknown> {
     let mut set = Set::EMPTY;
     for name in names {
         if name.eq_ignore_ascii_case("all") {
             return Ok(Set::all());
         }
-        let upper = name.to_ascii_uppercase();
-        let full = if upper.starts_with("CAP_") { upper } else { format!("CAP_{upper}") };
-        let capability = caps::Capability::from_str(&full).map_err(|_| format!("invalid capability: {name:?}"))?;
+        let capability = caps::Capability::from_str(&full_name(name)).map_err(|_| Unknown(name.clone()))?;
         set.0 |= capability.bitmask();
     }
     Ok(set)
@@ -118,8 +135,16 @@ mod tests {
         ] {
             assert_eq!(set(add, drop), Ok(expected), "{add:?} {drop:?}");
         }
-        assert!(set(&["NOPE"], &[]).is_err());
-        assert!(set(&[], &["CAP_"]).is_err());
+        for (add, drop, refused) in [
+            (
+                &["nope"] as &[&str],
+                &[] as &[&str],
+                r#"adding "nope" to the bounding capability set: invalid capability: CAP_NOPE"#,
+            ),
+            (&[], &["CAP_"], r#"removing "CAP_" from the bounding capability set: invalid capability: CAP_"#),
+        ] {
+            assert_eq!(set(add, drop), Err(refused.to_owned()));
+        }
     }
 
     #[test]

@@ -320,7 +320,7 @@ fn compare(name: &str, arguments: &Arguments<'_, '_>) -> Result<bool> {
         return Ok(!equal(left, right)?);
     }
     let order = match (left, right) {
-        (Value::Int(left), Value::Int(right)) => Some(left.cmp(right)),
+        (Value::Int(left) | Value::Duration(left), Value::Int(right) | Value::Duration(right)) => Some(left.cmp(right)),
         (Value::Float(left), Value::Float(right)) => left.partial_cmp(right),
         (Value::Str(left), Value::Str(right)) => Some(left.cmp(right)),
         (Value::Int(_) | Value::Float(_) | Value::Str(_), Value::Int(_) | Value::Float(_) | Value::Str(_)) => {
@@ -342,6 +342,7 @@ fn equal(left: &Value, right: &Value) -> Result<bool> {
             failed("non-comparable type")
         }
         (Value::Null, _) | (_, Value::Null) => Ok(left == right),
+        (Value::Int(left) | Value::Duration(left), Value::Int(right) | Value::Duration(right)) => Ok(left == right),
         _ if left.type_name() == right.type_name() => Ok(left == right),
         _ => failed("incompatible types for comparison"),
     }

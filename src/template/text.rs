@@ -14,6 +14,7 @@ pub(super) fn plain(value: &Value) -> String {
         Value::Int(value) => value.to_string(),
         Value::Float(value) => shortest(*value),
         Value::Str(text) => text.clone(),
+        Value::Duration(length) => crate::golang::duration::format_duration(*length),
         Value::Time(at) => time(at),
         Value::NilList => "[]".to_owned(),
         Value::List(items) => format!("[{}]", joined(items.iter().map(plain))),

@@ -22,6 +22,8 @@ pub enum Value {
     Float(f64),
     /// A string.
     Str(String),
+    /// A length of time in nanoseconds, printed as Go's `time.Duration`; a number in JSON.
+    Duration(i64),
     /// An instant in a zone (UTC, until a template asks for the local one), printed as Go's `time.Time`.
     Time(Zoned),
     /// A slice.
@@ -122,7 +124,7 @@ impl Value {
         match self {
             Self::Null => true,
             Self::Bool(value) => !value,
-            Self::Int(value) => *value == 0,
+            Self::Int(value) | Self::Duration(value) => *value == 0,
             Self::Float(value) => *value == 0.0,
             Self::Str(text) => text.is_empty(),
             Self::List(items) => items.is_empty(),
@@ -138,6 +140,7 @@ impl Value {
             Self::Null => "<nil>",
             Self::Bool(_) => "bool",
             Self::Int(_) => "int",
+            Self::Duration(_) => "time.Duration",
             Self::Float(_) => "float64",
             Self::Str(_) => "string",
             Self::Time(_) => "time.Time",
@@ -160,7 +163,7 @@ impl JsonWriter<'_> {
         match value {
             Value::Null | Value::NilList => self.out.push_str("null"),
             Value::Bool(value) => self.out.push_str(if *value { "true" } else { "false" }),
-            Value::Int(value) => self.out.push_str(&value.to_string()),
+            Value::Int(value) | Value::Duration(value) => self.out.push_str(&value.to_string()),
             // JSON has no infinities; Go refuses them, and none of our values is one.
             Value::Float(value) if !value.is_finite() => self.out.push_str("null"),
             Value::Float(value) => self.out.push_str(&json_number(*value)),

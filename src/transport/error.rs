@@ -99,6 +99,20 @@ pub enum Error {
         /// In the config.
         diff_ids: usize,
     },
+    /// The image of a layout cannot be opened. Scripts look for the words.
+    #[error("initializing source {location}")]
+    Initializing {
+        /// The layout and the image, both ends of the colon written even where no image is named.
+        location: String,
+        /// Why not.
+        source: Box<Error>,
+    },
+    /// There is no such image in a place that was named already.
+    #[error("{reason}")]
+    NotThere {
+        /// What there is instead.
+        reason: String,
+    },
     /// There is no such image.
     #[error("{place}: {reason}")]
     NoImage {

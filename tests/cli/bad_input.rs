@@ -167,6 +167,24 @@ fn errors_have_the_words_that_scripts_look_for() {
     refused(&env, &["run", "-v", "/nosuch:/x", container, "true"], &missing);
     refused(&env, &["run", "--mount", "type=bind,src=/nosuch,target=/x", container, "true"], &missing);
     refused(&env, &["pull", "dir:nosuch"], &["open nosuch/manifest.json: no such file or directory"]);
-    refused(&env, &["pull", "oci:nosuch:x"], &["open nosuch/index.json: no such file or directory"]);
+    refused(
+        &env,
+        &["pull", "oci:nosuch:x"],
+        &["initializing source oci:nosuch:x: open nosuch/index.json: no such file or directory"],
+    );
     refused(&env, &["pull", "docker-archive:nosuch"], &["open nosuch: no such file or directory"]);
+    env.ok(["push", "-q", "busybox", "oci:layout:one"]);
+    let none = "initializing source oci:layout:two: no descriptor found for reference \"two\"";
+    refused(&env, &["pull", "oci:layout:two"], &[none]);
+    refused(
+        &env,
+        &["from", "oci:nosuch"],
+        &["initializing source oci:nosuch:: open nosuch/index.json: no such file or directory"],
+    );
+    let added = "adding \"NOPE\" to the bounding capability set: invalid capability: CAP_NOPE";
+    refused(&env, &["run", "--cap-add", "NOPE", container, "true"], &[added]);
+    let dropped = "removing \"CAP_NOPE\" from the bounding capability set: invalid capability: CAP_NOPE";
+    refused(&env, &["run", "--cap-drop", "CAP_NOPE", container, "true"], &[dropped]);
+    let digest = format!("a@sha256:{:064}", 0);
+    refused(&env, &["tag", "busybox", &digest], &[&format!("{digest}: tag by digest not supported")]);
 }

@@ -39,6 +39,9 @@ fn each_name_has_a_row_and_each_image_one_id() {
     let id = image(&env, "scratch", "a:1", "x=y");
     env.ok(["tag", "a:1", "b", "registry.example/team/c:2"]);
     assert_eq!(rows(&env, &[]), ["localhost/a:1", "localhost/b:latest", "registry.example/team/c:2"]);
+    let names = env.ok(["images", "--noheading", "--format", "{{.Name}}"]);
+    let names: Vec<&str> = names.lines().collect();
+    assert_eq!(names, ["registry.example/team/c", "localhost/b", "localhost/a"], "the newest name comes first");
     assert_eq!(env.ok(["images", "-q"]), id[..12]);
     assert_eq!(env.ok(["images", "-q", "--no-trunc"]), format!("sha256:{id}"));
     let table = env.ok(["images", "--digests"]);

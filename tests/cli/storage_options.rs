@@ -184,7 +184,10 @@ fn a_forced_mask_keeps_owners_and_modes_in_attributes() {
         let (name, said) = (wanted, attribute(&path, "user.containers.override_stat"));
         assert_eq!(said, name, "{path:?}");
     }
-    let container = env.ok(["from", &image]);
+    let output = env.run(["from", &image]);
+    let container = output.success();
+    let warning = "warning: force_mask: with /usr/bin/fuse-overlayfs a chmod in this container may forget the file's owner";
+    assert_eq!(output.err().matches(warning).count(), 1, "{output}");
     let look = "stat -c '%a %u:%g' / /d /d/f /bin/busybox";
     assert_eq!(env.ok(["run", &container, "--", "sh", "-c", look]), "555 0:0\n755 0:0\n4750 33:34\n755 0:0");
     env.ok(["copy", "-q", &container, "f", "/new"]);

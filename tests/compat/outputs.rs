@@ -33,6 +33,7 @@ const SCRIPTS: &[&str] = &[
     "$B inspect --type image --format '{{range .OCIv1.Config.Env}}<{{.}}>{{end}}' busybox",
     "c=$($B from busybox); $B config --label a=b --env X=y $c; $B inspect --format '{{.OCIv1.Config.Labels}} {{len .OCIv1.Config.Env}}' $c",
     "c=$($B from busybox); $B config --volume /v --port 80 $c; $B inspect --format '{{.OCIv1.Config.Volumes}} {{.Docker.Config.ExposedPorts}}' $c",
+    "c=$($B from busybox); $B config --healthcheck true --healthcheck-interval 90s --healthcheck-timeout 1500ms $c 2>/dev/null; $B inspect --format '{{.Docker.Config.Healthcheck.Interval}} {{printf \"%v %d %s\" .Docker.Config.Healthcheck.Timeout .Docker.Config.Healthcheck.Timeout .Docker.Config.Healthcheck.StartPeriod}}' $c",
     "$B inspect nosuch",
     "$B inspect --format nothing busybox",
     // Copies.
@@ -87,6 +88,8 @@ const SCRIPTS: &[&str] = &[
     "$B from busybox; $B rmi busybox 2>/dev/null",
     "$B rmi",
     "$B rmi -a busybox",
+    // (1.28 does not print the IDs of parents that follow.)
+    "c=$($B from busybox); $B commit -q $c one >/dev/null; $B commit -q --rm $c two >/dev/null; c=$($B from localhost/one); $B commit -q --rm $c child >/dev/null; $B rmi -a | grep untagged; $B images -aq",
     // Containers' names.
     "c=$($B from busybox); $B rename $c new; $B containers --format '{{.ContainerName}}'; $B rename new new",
     "$B rename nosuch x",

@@ -30,15 +30,32 @@ impl OciSource {
         selector: &Selector,
         temp_dir: &Path,
     ) -> Result<Self, Error> {
-        let files: Box<dyn Files> = match location {
-            Location::OciArchive { .. } => Box::new(TarFile::open(path, temp_dir)?),
-            _ => Box::new(DirFiles::of_image(path, "index.json")?),
+        let (files, entry) = match location {
+            Location::OciArchive { .. } => {
+                let files: Box<dyn Files> = Box::new(TarFile::open(path, temp_dir)?);
+                let place = |reason| Error::NoImage { place: files.place(INDEX_FILE), reason };
+                let entry = chosen(files.as_ref(), selector)?.map_err(place)?;
+                (files, entry)
+            }
+            _ => in_directory(path, selector).map_err(|source| {
+                let colon = if *selector == Selector::Only { ":" } else { "" };
+                Error::Initializing { location: format!("{location}{colon}"), source: Box::new(source) }
+            })?,
         };
-        let index = files.read(INDEX_FILE, manifest::MAX_BYTES)?;
-        let entry =
-            index_json::choose(&index, selector).map_err(|reason| Error::NoImage { place: files.place(INDEX_FILE), reason })?;
         Ok(Self { location: location.clone(), path: path.to_owned(), selector: selector.clone(), files, entry })
     }
+}
+
+fn in_directory(path: &Path, selector: &Selector) -> Result<(Box<dyn Files>, Entry), Error> {
+    let files = DirFiles::of_image(path, INDEX_FILE)?;
+    let entry = chosen(&files, selector)?.map_err(|reason| Error::NotThere { reason })?;
+    Ok((Box::new(files), entry))
+}
+
+/// The image that `selector` means, or why there is none.
+fn chosen(files: &dyn Files, selector: &Selector) -> Result<Result<Entry, String>, Error> {
+    let index = files.read(INDEX_FILE, manifest::MAX_BYTES)?;
+    Ok(index_json::choose(&index, selector))
 }
 
 impl Source for OciSource {
