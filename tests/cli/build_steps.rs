@@ -69,12 +69,13 @@ impl Site {
         let mut command = env.command("python3");
         command.args(["-u", "-m", "http.server", "--bind", "127.0.0.1", "0", "--directory", "site"]);
         let child = command.stdout(std::fs::File::create(env.work().join("log")).expect("a log")).stderr(Stdio::null());
-        let child = child.spawn().expect("python3");
+        let mut site = Self(child.spawn().expect("python3"), 0);
         let end = Instant::now() + Duration::from_secs(20);
         loop {
             let log = std::fs::read_to_string(env.work().join("log")).unwrap_or_default();
             if let Some(port) = log.split("port ").nth(1).and_then(|rest| rest.split(' ').next()?.parse().ok()) {
-                return Self(child, port);
+                site.1 = port;
+                return site;
             }
             assert!(Instant::now() < end, "no server: {log}");
             std::thread::sleep(Duration::from_millis(20));
