@@ -1,7 +1,8 @@
 //! Making an image layer of a container's writable layer: in place, or as a copy.
 //!
 //! ```text
-//! in place   pack (one walk: tar headers, SHA-256, tar-split; data is read once, written never)
+//! in place   seal (placeholders go, the root gets its look), then pack (one walk: tar headers, SHA-256, tar-split; data is read once,
+//!              written never); others may read the directory meanwhile
 //!            → publish under all locks: tar-split → second record with digests, flag coracle-freeze → directory renamed to the
 //!              layer's ID → image → container record goes → first record and flag go
 //! copy       pack while each file is reflinked or copied into a temp dir → rename in as layer <chain id>
@@ -111,6 +112,11 @@ pub struct InPlace {
     /// `target`, or an equal layer on the same parent.
     layer: LayerId,
     content: LayerContent,
+    diff: Root,
+    /// What lies in the directory and is no part of the layer.
+    sockets: Vec<PathBuf>,
+    /// The same, with all below it.
+    placeholders: Vec<PathBuf>,
     tar_split: PathBuf,
     /// Holds the tar-split until it is published.
     _temporary: TempDir,
@@ -125,6 +131,13 @@ impl InPlace {
     /// Digests and sizes for the image's config and manifest.
     pub fn content(&self) -> &LayerContent {
         &self.content
+    }
+
+    /// Removes from the directory what is no part of the layer.
+    fn sweep(&self) -> Result<(), Error> {
+        self.sockets.iter().try_for_each(|socket| remove_entry(&self.diff, socket))?;
+        let remove = |path: &PathBuf| self.diff.remove_all(path).map_err(Error::io("removing", path));
+        self.placeholders.iter().try_for_each(remove)
     }
 }
 
@@ -171,11 +184,24 @@ fn put(
     }
 }
 
+/// A container's layer that is ready to be packed where it lies, and that nobody changes meanwhile.
+#[derive(Debug)]
+pub struct Sealed {
+    container: ContainerId,
+    layer: Layer,
+    diff: Root,
+}
+
 /// Packs the layer of `container` where it lies. If an equal layer on the same parent exists, that one will be used.
 ///
 /// The caller holds the lease's gate and has proved the layer unmounted. Must run inside the user namespace of the store. An error that
 /// `Error::wants_a_mount` leaves `copy`.
 pub fn in_place(store: &Store, driver: &dyn GraphDriver, container: &Container, options: &Options) -> Result<InPlace, Error> {
+    seal(store, driver, container, options)?.pack(store, driver, options)
+}
+
+/// The first half of `in_place`: all that it changes in the layer's directory but times. The conditions are the same.
+pub fn seal(store: &Store, driver: &dyn GraphDriver, container: &Container, options: &Options) -> Result<Sealed, Error> {
     let layers = store.layers()?;
     let layer = layers.get(&container.layer)?;
     publish::require_fit(&layers, &layer, &container.id)?;
@@ -188,35 +214,46 @@ pub fn in_place(store: &Store, driver: &dyn GraphDriver, container: &Container, 
         remove_entry(&diff, &path)?;
     }
     driver.settle(&layer.id, layer.parent.as_ref())?;
+    Ok(Sealed { container: container.id.clone(), layer, diff })
+}
 
-    let temp_dirs = store.temp_dirs_outside_home();
-    let temporary = TempDir::create(&temp_dirs).map_err(Error::io("making a temporary directory in", &temp_dirs))?;
-    let path = temporary.path().join("0-addition");
-    let mut tar_split = create(&path)?;
-    let exclude = HashSet::new();
-    let (tree, _) = tree(driver, &layer)?;
-    let how = pack::Options { tree, times: options.times, on_disk: OnDisk::SetTimes, owner: pack::Owners::AsOnDisk, exclude };
-    let output = Output { tar_split: Some(&mut tar_split), ..Output::default() };
-    let mut packed = run(driver, &layer.id, &diff, &how, output)?;
-    for socket in std::mem::take(&mut packed.skipped_sockets) {
-        remove_entry(&diff, &socket)?;
+impl Sealed {
+    /// Gives the files the times that they will have, so that `pack` changes nothing more that a mount of the directory shows.
+    pub fn settle_times(&self, options: &Options) -> Result<(), Error> {
+        pack::settle_times(&self.diff, options.times).map_err(Error::io("setting times in", Path::new(self.layer.id.as_str())))
     }
-    for path in std::mem::take(&mut packed.placeholders) {
-        diff.remove_all(&path).map_err(Error::io("removing", &path))?;
+
+    /// The second half: reads it all.
+    pub fn pack(self, store: &Store, driver: &dyn GraphDriver, options: &Options) -> Result<InPlace, Error> {
+        let Self { container, layer, diff } = self;
+        let temp_dirs = store.temp_dirs_outside_home();
+        let temporary = TempDir::create(&temp_dirs).map_err(Error::io("making a temporary directory in", &temp_dirs))?;
+        let path = temporary.path().join("0-addition");
+        let mut tar_split = create(&path)?;
+        let exclude = HashSet::new();
+        let (tree, _) = tree(driver, &layer)?;
+        let how =
+            pack::Options { tree, times: options.times, on_disk: OnDisk::SetTimes, owner: pack::Owners::AsOnDisk, exclude };
+        let output = Output { tar_split: Some(&mut tar_split), ..Output::default() };
+        let mut packed = run(driver, &layer.id, &diff, &how, output)?;
+        let (sockets, placeholders) = (std::mem::take(&mut packed.skipped_sockets), std::mem::take(&mut packed.placeholders));
+        let content = content(packed);
+        let equal = publish::equal_layer(&store.layers()?, &layer.id, layer.parent.as_ref(), &content)?;
+        let target = LayerId::of_image_layer(layer.parent.as_ref(), &content.diff_digest);
+        Ok(InPlace {
+            container,
+            layer: equal.unwrap_or_else(|| target.clone()),
+            target,
+            own: layer.id,
+            parent: layer.parent,
+            content,
+            diff,
+            sockets,
+            placeholders,
+            tar_split: path,
+            _temporary: temporary,
+        })
     }
-    let content = content(packed);
-    let equal = publish::equal_layer(&store.layers()?, &layer.id, layer.parent.as_ref(), &content)?;
-    let target = LayerId::of_image_layer(layer.parent.as_ref(), &content.diff_digest);
-    Ok(InPlace {
-        container: container.id.clone(),
-        layer: equal.unwrap_or_else(|| target.clone()),
-        target,
-        own: layer.id,
-        parent: layer.parent,
-        content,
-        tar_split: path,
-        _temporary: temporary,
-    })
 }
 
 fn run(driver: &dyn GraphDriver, id: &LayerId, diff: &Root, how: &pack::Options, output: Output<'_>) -> Result<Outcome, Error> {

@@ -71,9 +71,7 @@ pub(super) fn commit_step(
 ) -> Result<commit::Outcome, StepError> {
     let image = &stage.build.options.image;
     if !is_last {
-        let set = |(key, value): &(String, String)| Change::SetLabel { key: key.clone(), value: value.clone() };
-        own.extend(image.layer_labels.iter().map(set).map(Edit::Change));
-        options.edits = own;
+        options.edits = of_a_step(image, own);
         return commit_quietly(stage, name, &options, tell);
     }
     own.extend(edits(image));
@@ -84,7 +82,14 @@ pub(super) fn commit_step(
     commit_target(stage, name, options, tell)
 }
 
-fn commit_quietly(
+/// What is changed in the image of a step that is not the last one.
+pub(super) fn of_a_step(image: &ImageOptions, mut own: Vec<Edit>) -> Vec<Edit> {
+    let set = |(key, value): &(String, String)| Change::SetLabel { key: key.clone(), value: value.clone() };
+    own.extend(image.layer_labels.iter().map(set).map(Edit::Change));
+    own
+}
+
+pub(super) fn commit_quietly(
     stage: &Stage<'_, '_>,
     name: &str,
     options: &commit::Options,

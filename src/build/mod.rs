@@ -14,6 +14,7 @@
 //!
 //! Must not: know flags, print (`Event`s are told to the caller), or resolve a path of the build context but below its handle.
 
+mod ahead;
 mod args;
 mod cache;
 pub mod context;

@@ -5,6 +5,7 @@
 //!  each step ┤
 //!            └─ layers: an image for the same inputs? ─ yes ─▶ go on from there        (no container, no namespace)
 //!                                                      └ no ─▶ working container on the image so far ─ work ─▶ commit
+//!               (a large one's image is made while the next step runs: `ahead`)
 //!               no layers: work in the one working container, which is committed at the end
 //! ```
 //!
@@ -15,6 +16,7 @@ use std::cell::RefCell;
 use containers_storage::ContainerId;
 use containers_storage::store::Store;
 
+use super::ahead::{self, Ahead};
 use super::args::{Heading, Scope};
 use super::cache::{Cache, Inputs};
 use super::error::{Error, StepError};
@@ -27,7 +29,7 @@ use super::step::{self, Done, Next};
 use crate::container::commit::{Afterwards, LayerPolicy};
 use crate::container::config::{self, empty_step};
 use crate::container::pull::{self, Fetch, Obtained};
-use crate::container::{commit, from, instruction, remove};
+use crate::container::{WorkingContainer, commit, from, instruction, mounted, remove};
 use crate::dockerfile::instruction::{Instruction, Metadata};
 use crate::dockerfile::{Dockerfile, Stage as Written};
 use crate::image::config::History;
@@ -88,6 +90,10 @@ pub(super) struct Stage<'b, 'h> {
     container: Option<ContainerId>,
     /// What the container has not been told.
     pending: Vec<Change>,
+    /// What it has been told.
+    told: Vec<Change>,
+    /// The image of the step before, which is being made; `container` is on the one below it.
+    ahead: Option<Ahead>,
     /// History of the steps that no image has yet.
     entries: Vec<History>,
     changed_files: bool,
@@ -147,6 +153,8 @@ impl<'b, 'h> Stage<'b, 'h> {
             lineage: Lineage::new(),
             container: None,
             pending: Vec::new(),
+            told: Vec::new(),
+            ahead: None,
             entries: Vec::new(),
             changed_files: false,
             has_cmd: false,
@@ -226,7 +234,8 @@ impl<'b, 'h> Stage<'b, 'h> {
             let text = next.shown();
             tell(Event::Step { stage: self.build.place(self.index), number: at + 2, of, text });
             let is_last = at + 1 == count && self.build.is_target(self.index);
-            self.step(next, is_last, tell).map_err(|source| Error::Step {
+            let upcoming = steps.get(at + 1);
+            self.step(next, upcoming, is_last, tell).map_err(|source| Error::Step {
                 text: next.shown(),
                 span: next.span(),
                 source: Box::new(source),
@@ -240,7 +249,7 @@ impl<'b, 'h> Stage<'b, 'h> {
         self.draft.config.config.env(name).map(str::to_owned).or_else(|| self.scope.lookup(name))
     }
 
-    fn step(&mut self, next: &Next<'_>, is_last: bool, tell: Tell<'_>) -> Result<(), StepError> {
+    fn step(&mut self, next: &Next<'_>, upcoming: Option<&Next<'_>>, is_last: bool, tell: Tell<'_>) -> Result<(), StepError> {
         let instruction = next.instruction(&|name: &str| self.variable(name))?;
         self.change_settings(&instruction, tell);
         if !self.build.with_layers() {
@@ -249,7 +258,7 @@ impl<'b, 'h> Stage<'b, 'h> {
             self.entries.push(empty_step(&done.created_by));
             return Ok(());
         }
-        let inputs = self.inputs(next, &instruction, is_last)?;
+        let mut inputs = self.inputs(next, &instruction, is_last)?;
         if let Some(found) = self.find(&inputs, is_last, tell)? {
             tell(Event::Cached { image: found.found.id.to_string() });
             self.go_on_from(found)?;
@@ -261,12 +270,85 @@ impl<'b, 'h> Stage<'b, 'h> {
             return Ok(());
         }
         let done = step::work(self, next, &instruction, tell)?;
+        if self.ahead.is_some() {
+            self.catch_up(tell)?;
+            inputs.set_parent(self.ground.as_ref().map(|ground| &ground.found.id));
+        }
+        let may_wait = !is_last && done.files && !done.linked && upcoming.is_some_and(Next::is_work);
+        if may_wait && self.commit_ahead(&done, &inputs, tell)? {
+            return Ok(());
+        }
         self.commit_step(&done, is_last, tell)?;
+        self.note_made(&inputs, is_last, tell);
+        Ok(())
+    }
+
+    /// There is an image for a step now.
+    fn note_made(&self, inputs: &Inputs, is_last: bool, tell: Tell<'_>) {
         if let (Some(cache), Some(ground)) = (&self.build.cache, &self.ground) {
-            cache.put(&inputs, &ground.found.id);
+            cache.put(inputs, &ground.found.id);
         }
         if !is_last {
             self.tell_made(tell);
+        }
+    }
+
+    /// Begins to make the image of a step; `false`: it is sooner made as always.
+    fn commit_ahead(&mut self, done: &Done, inputs: &Inputs, tell: Tell<'_>) -> Result<bool, StepError> {
+        if !ahead::is_possible(self.build.store, self.build.options) {
+            return Ok(false);
+        }
+        self.container(tell)?;
+        let Some(container) = &self.container else { return Ok(false) };
+        let (mut options, edits) = self.commit_files(done);
+        options.edits = finish::of_a_step(&self.build.options.image, edits);
+        self.ahead = ahead::start(self.build.store, container, &options, &self.told, inputs)?;
+        if self.ahead.is_none() {
+            return Ok(false);
+        }
+        self.container = None;
+        Ok(true)
+    }
+
+    /// Has the image made that was begun, and puts what was done since in a container on it.
+    fn catch_up(&mut self, tell: Tell<'_>) -> Result<(), StepError> {
+        let Some(mut ahead) = self.ahead.take() else { return Ok(()) };
+        let since = self.container.take();
+        // What is not there any more when something fails needs not be taken away.
+        self.container = Some(ahead.container.clone());
+        let caught_up = self.end_ahead(&mut ahead, since.as_ref(), tell);
+        if let Some(id) = since {
+            let removed = remove::remove(self.build.store, id.as_str());
+            caught_up.and(removed.map(drop).map_err(|error| StepError::Remove(Box::new(error))))
+        } else {
+            caught_up
+        }
+    }
+
+    fn end_ahead(&mut self, ahead: &mut Ahead, since: Option<&ContainerId>, tell: Tell<'_>) -> Result<(), StepError> {
+        let store = self.build.store;
+        if let Some(id) = since {
+            let opened = WorkingContainer::open(store, id.as_str())?;
+            mounted::release(store, &opened).map_err(|error| StepError::Commit(Box::new(commit::Error::Mount(error))))?;
+        }
+        let image = match ahead.finish() {
+            Some((image, notes)) => {
+                notes.into_iter().for_each(|note| tell(Event::Notice(note)));
+                image
+            }
+            None => finish::commit_quietly(self, ahead.container.as_str(), &ahead.options, tell)?.id,
+        };
+        self.container = None;
+        let found = self.build.found(&image)?;
+        let (_, config) = from::read_base(store, &found.found).map_err(Box::new)?;
+        self.take_ground(found, config);
+        self.note_made(&ahead.inputs, false, tell);
+        self.pending.append(&mut ahead.since);
+        if let Some(id) = since {
+            self.container(tell)?;
+            if let Some(container) = &self.container {
+                store.exchange_changes(id, container)?;
+            }
         }
         Ok(())
     }
@@ -356,7 +438,12 @@ impl<'b, 'h> Stage<'b, 'h> {
                 made.notices.iter().for_each(|notice| tell(Event::Notice(notice.to_string())));
                 tell(Event::ContainerMade(made.id.to_string()));
                 self.container = Some(made.id.clone());
-                if self.is_own {
+                self.told.clear();
+                if let Some(ahead) = &mut self.ahead {
+                    ahead.show_to(self.build.store, &made.id)?;
+                    ahead.since.append(&mut self.pending);
+                    self.pending = ahead.told.iter().chain(&ahead.since).cloned().collect();
+                } else if self.is_own {
                     self.pending.splice(0..0, self.lineage.iter().cloned());
                 }
                 made.id
@@ -364,6 +451,7 @@ impl<'b, 'h> Stage<'b, 'h> {
         };
         if !self.pending.is_empty() {
             let changes = std::mem::take(&mut self.pending);
+            self.told.extend(changes.iter().cloned());
             // What could not be done in full was said when it was done in memory.
             config::config(self.build.store, id.as_str(), &config::Options { changes, history: Vec::new() })?;
         }
@@ -395,25 +483,17 @@ impl<'b, 'h> Stage<'b, 'h> {
     /// Makes the image of a step.
     fn commit_step(&mut self, done: &Done, is_last: bool, tell: Tell<'_>) -> Result<(), StepError> {
         let name = self.container(tell)?;
-        let comment = match &self.ground {
-            Some(ground) if self.is_own => format!("FROM {}", ground.found.id.short()),
-            _ => String::new(),
-        };
-        let (mut edits, documents) = (Vec::new(), finish::documents(&self.build.options.image));
-        let mut options = commit::Options { format: self.build.options.image.format, documents, ..commit::Options::default() };
-        if done.files && !done.linked {
-            edits.push(commit::Edit::Change(Change::CreatedBy(done.created_by.clone())));
-            edits.push(commit::Edit::Change(Change::HistoryComment(comment)));
-            (options.layer, options.container) = (LayerPolicy::Append, Afterwards::Remove);
+        let (options, edits) = if done.files && !done.linked {
+            self.commit_files(done)
         } else {
-            options.layer = LayerPolicy::Omit;
             if !done.linked {
                 let author = self.draft.config.author.clone();
-                let entry = History { author, comment, ..empty_step(&done.created_by) };
+                let entry = History { author, comment: self.comment(), ..empty_step(&done.created_by) };
                 let told = config::Options { changes: Vec::new(), history: vec![entry] };
                 config::config(self.build.store, &name, &told)?;
             }
-        }
+            (commit::Options { layer: LayerPolicy::Omit, ..self.commit_options() }, Vec::new())
+        };
         let is_removed = options.container == Afterwards::Remove;
         let outcome = finish::commit_step(self, &name, (options, edits), is_last, tell)?;
         if is_removed {
@@ -425,6 +505,26 @@ impl<'b, 'h> Stage<'b, 'h> {
         let (_, config) = from::read_base(self.build.store, &found.found).map_err(Box::new)?;
         self.take_ground(found, config);
         Ok(())
+    }
+
+    fn commit_options(&self) -> commit::Options {
+        let image = &self.build.options.image;
+        commit::Options { format: image.format, documents: finish::documents(image), ..commit::Options::default() }
+    }
+
+    /// How the container is committed whose files are a step's layer.
+    fn commit_files(&self, done: &Done) -> (commit::Options, Vec<commit::Edit>) {
+        let changes = [Change::CreatedBy(done.created_by.clone()), Change::HistoryComment(self.comment())];
+        let options = commit::Options { layer: LayerPolicy::Append, container: Afterwards::Remove, ..self.commit_options() };
+        (options, changes.map(commit::Edit::Change).into())
+    }
+
+    /// That of a step's history entry.
+    fn comment(&self) -> String {
+        match &self.ground {
+            Some(ground) if self.is_own => format!("FROM {}", ground.found.id.short()),
+            _ => String::new(),
+        }
     }
 
     /// The stage's result, after its last step.
@@ -448,6 +548,10 @@ impl<'b, 'h> Stage<'b, 'h> {
     /// After a failure. What cannot be removed now is found by `containers`.
     fn give_up(&mut self, tell: Tell<'_>) {
         use super::options::Leftovers;
+        // The steps before it are done, and need not be taken again.
+        if let Err(error) = self.catch_up(tell) {
+            tell(Event::Warning(error.to_string()));
+        }
         let Some(id) = &self.container else { return };
         if self.build.options.layering.containers == Leftovers::KeepFailed {
             tell(Event::Notice(format!("the container {} is kept as the failed step left it", id.short())));

@@ -50,7 +50,8 @@ struct Worker {
     messages: File,
     answers: File,
     outputs: Vec<Lines>,
-    container: Option<ContainerId>,
+    /// Those that it made, the newest last; some may be gone.
+    containers: Vec<ContainerId>,
     outcome: Option<Result<Report, Error>>,
 }
 
@@ -165,7 +166,7 @@ impl<'b, 'h> Workers<'b, 'h> {
             messages: messages.0.into(),
             answers: answers.1.into(),
             outputs,
-            container: None,
+            containers: Vec::new(),
             outcome: None,
         });
         Ok(())
@@ -227,12 +228,12 @@ impl<'b, 'h> Workers<'b, 'h> {
             Some(Message::Event(event)) => {
                 match event {
                     Event::ContainerMade(id) => {
-                        worker.container = id.parse().ok();
+                        worker.containers.extend(id.parse());
                         if let Some(remains) = &self.build.remains {
                             remains.watch(self.build.store);
                         }
                     }
-                    Event::ContainerGone => worker.container = None,
+                    Event::ContainerGone => worker.containers.clear(),
                     // Each process finds out for itself what the machine lacks.
                     Event::Notice(text) if self.said.contains(&text) => {}
                     event => {
@@ -246,12 +247,12 @@ impl<'b, 'h> Workers<'b, 'h> {
                 Ok(None)
             }
             Some(Message::Built(report)) => {
-                worker.container = None;
+                worker.containers.clear();
                 worker.outcome = Some(Ok(*report));
                 Ok(None)
             }
             Some(Message::Failed(error)) => {
-                worker.container = None;
+                worker.containers.clear();
                 let cause = error.errno.map(io::Error::from_raw_os_error);
                 worker.outcome = Some(Err(Error::Remote { error, cause }));
                 Ok(None)
@@ -270,9 +271,15 @@ impl<'b, 'h> Workers<'b, 'h> {
             Ok(WaitStatus::Signaled(_, signal, _)) => format!("by {signal}"),
             Ok(_) | Err(_) => "for an unknown reason".to_owned(),
         };
-        let (stage, container, outcome) = (worker.index + 1, worker.container.take(), worker.outcome.take());
-        if let Some(id) = container {
-            remove_left(self.build, &id, tell);
+        let (stage, outcome) = (worker.index + 1, worker.outcome.take());
+        let containers = std::mem::take(&mut worker.containers);
+        let keeps = self.build.options.layering.containers == Leftovers::KeepFailed;
+        let kept = containers.last().filter(|id| keeps && self.build.store.containers().is_ok_and(|all| all.get(id).is_ok()));
+        if let Some(id) = kept {
+            tell(Event::Notice(format!("the container {} is kept as it was left", id.short())));
+        }
+        for id in containers.iter().rev().filter(|id| kept != Some(id)) {
+            remove_left(self.build, id, tell);
         }
         outcome.unwrap_or(Err(Error::Process { stage, how }))
     }
@@ -336,12 +343,8 @@ fn work(build: &Build<'_>, index: usize, done: &[Option<Built<'_>>], (to, heard)
     i32::from(wire::send(to, &last).is_err() || outcome.is_err())
 }
 
-/// Removes what a process left that was killed, unless it is to be kept.
+/// Removes what a process left that was killed.
 fn remove_left(build: &Build<'_>, id: &ContainerId, tell: Tell<'_>) {
-    if build.options.layering.containers == Leftovers::KeepFailed {
-        tell(Event::Notice(format!("the container {} is kept as it was left", id.short())));
-        return;
-    }
     // What ran in it may take a moment to end.
     for attempt in 0..50 {
         match remove::remove(build.store, id.as_str()) {

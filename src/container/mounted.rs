@@ -150,13 +150,29 @@ impl Drop for User {
     }
 }
 
+/// What lies between a container's layer and those of its chain, while that has no record yet.
+static BETWEEN: Mutex<Vec<(LayerId, PathBuf)>> = Mutex::new(Vec::new());
+
+/// From now on mounts that this process makes of `container` show the changes that `lower` has made as well, under its own. They are to be
+/// there, and nobody may change them, until `release`.
+pub fn lay_upon(store: &Store, container: &WorkingContainer, lower: &LayerId) -> Result<(), Error> {
+    let failed = |source| Error::Driver { name: container.name(), source };
+    let diff = store.driver().and_then(|driver| driver.diff_dir(lower)).map_err(failed)?;
+    between().push((container.layer().clone(), diff));
+    Ok(())
+}
+
+fn between() -> MutexGuard<'static, Vec<(LayerId, PathBuf)>> {
+    BETWEEN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn kept() -> MutexGuard<'static, Vec<Lease>> {
     KEPT.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Takes down the mount of `container` that a verb of this process made, if nobody else uses it, so that a later verb finds the layer as one
 /// that is mounted nowhere: a build does several in one process. Where it cannot, the mount stays.
-pub(super) fn release(store: &Store, container: &WorkingContainer) -> Result<(), Error> {
+pub fn release(store: &Store, container: &WorkingContainer) -> Result<(), Error> {
     let name = container.name();
     let failed = |source| Error::Driver { name: name.clone(), source };
     let driver = store.driver().map_err(failed)?;
@@ -425,6 +441,7 @@ fn mount_options(store: &Store, container: &WorkingContainer) -> Result<MountOpt
         volatile: flags.get("Volatile").and_then(serde_json::Value::as_bool).unwrap_or(false),
         options: options.map(words),
         label: mount_label(container.record().labels()),
+        between: between().iter().filter(|(layer, _)| layer == container.layer()).map(|(_, diff)| diff.clone()).collect(),
     })
 }
 

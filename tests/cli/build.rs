@@ -181,6 +181,56 @@ fn a_failed_step_can_be_kept_for_a_look() {
     env.ok(["rm", kept.trim()]);
 }
 
+/// A step whose layer takes long enough to hash that the next step is begun before.
+const LARGE: &str = "FROM base\nRUN dd if=/dev/zero of=/large bs=1 count=0 seek=40000000; echo 1 >/one; rm /etc/group\n";
+
+#[test]
+fn the_image_of_a_large_step_is_made_while_the_next_one_runs_and_is_the_same() {
+    let env = env();
+    let second = "ENV A=1\nRUN dd if=/dev/zero of=/more bs=1 count=0 seek=40000000; cat /one >/two; rm /one; mkdir /d\n";
+    let third = "COPY f /d/f\nRUN ls -a / /d >/listed; test ! -e /etc/group; test -e /large\n";
+    let (two, all) = (format!("{LARGE}{second}"), format!("{LARGE}RUN cat /one\n{second}{third}"));
+    let flags = ["--layers", "--timestamp", "0", "-t", "app"];
+    let out = build(&env, &all, &flags).success();
+    let said = out
+        .lines()
+        .map(|line| line.get(..6).unwrap_or(line))
+        .filter(|line| line.starts_with("STEP") || line.starts_with("-->"));
+    let said: Vec<&str> = said.collect();
+    let steps =
+        ["STEP 1", "STEP 2", "STEP 3", "--> ", "--> ", "STEP 4", "--> ", "STEP 5", "STEP 6", "--> ", "--> ", "STEP 7", "--> "];
+    assert!(said.iter().zip(steps).all(|(said, wanted)| said.starts_with(wanted)) && said.len() == steps.len(), "{said:?}");
+    let image = inspect(&env, "app", "{{.FromImageID}}");
+    assert_no_containers(&env);
+
+    // Each step as the last one of its build, then found again.
+    env.ok(["rmi", "-f", "app"]);
+    env.ok(["rmi", "--prune", "--force"]);
+    let written: Vec<&str> = all.lines().collect();
+    for count in 2..=written.len() {
+        build(&env, &format!("{}\n", written[..count].join("\n")), &flags).success();
+    }
+    assert_eq!(inspect(&env, "app", "{{.FromImageID}}"), image);
+    assert!(build(&env, &all, &flags).success().matches("Using cache").count() == 6, "all of it is known");
+    // Where another image has the layer already, that one is used.
+    build(&env, &two, &["--layers", "--timestamp", "0", "--no-cache", "-t", "again"]).success();
+    assert_no_containers(&env);
+}
+
+#[test]
+fn a_step_that_fails_beside_the_image_of_the_one_before_leaves_that_image() {
+    let env = env();
+    let flags = ["--layers", "--keep-failed"];
+    let out = build(&env, &format!("{LARGE}RUN cat /one >/state; exit 3\n"), &flags);
+    assert_eq!(out.code, Some(3), "{out}");
+    let kept = env.ok(["containers", "-q"]);
+    assert_eq!(env.inside(kept.trim(), "cat /state; test -e /large; ls /etc/group 2>&1 | grep -c No"), "1\n1");
+    env.ok(["rm", kept.trim()]);
+    let out = build(&env, &format!("{LARGE}RUN cat /one\n"), &["--layers"]).success();
+    assert!(out.contains("Using cache"), "the large step is known: {out}");
+    assert_no_containers(&env);
+}
+
 #[test]
 fn a_build_that_is_interrupted_tidies_up() {
     for signal in [libc::SIGINT, libc::SIGTERM] {

@@ -10,7 +10,7 @@ use crate::harness::registry::{PROGRAM, Registry};
 use crate::harness::{TestEnv, have};
 use crate::{Dice, stress_time};
 
-const VERBS: [&str; 17] = [
+const VERBS: [&str; 18] = [
     "from",
     "run",
     "copy",
@@ -23,6 +23,7 @@ const VERBS: [&str; 17] = [
     "commit elsewhere",
     "build",
     "build --layers",
+    "build --layers large",
     "pull",
     "rm",
     "rmi",
@@ -34,6 +35,10 @@ const VERBS: [&str; 17] = [
 /// Stages, steps that change files and others, and a step that is never the same, so that no build is cached as a whole.
 const DOCKERFILE: &str = "FROM busybox AS first\nRUN mkdir /made && date +%N > /made/first\nENV A=1\nCOPY file /made/file\n\
     FROM busybox\nARG ROUND\nRUN echo $ROUND > /round\nCOPY --from=first /made /made\nRUN rm /etc/group && cat /made/file > /end\n";
+
+/// The same, with steps whose images are made while the next ones run.
+const LARGE: &str = "FROM busybox\nARG ROUND\nRUN echo $ROUND > /round; dd if=/dev/zero of=/large bs=1 count=0 seek=40000000\n\
+    RUN rm /etc/group; dd if=/dev/zero of=/more bs=1 count=0 seek=40000000\nCOPY file /end\nRUN rm /large /more\n";
 
 /// The words of one verb on a prepared container and image; `remote` is what an image is called at a registry.
 fn words(verb: &str, container: &str, remote: &str) -> Vec<String> {
@@ -49,6 +54,7 @@ fn words(verb: &str, container: &str, remote: &str) -> Vec<String> {
         "commit elsewhere" => vec!["commit", "-q", container, "oci:elsewhere"],
         "build" => vec!["build", "-q", "-t", "built", "context"],
         "build --layers" => vec!["build", "-q", "--layers", "-t", "built", "context"],
+        "build --layers large" => vec!["build", "-q", "--layers", "-t", "built", "-f", "context/Large", "context"],
         "pull" => vec!["pull", "-q", "oci:source:pulled"],
         "pull from a registry" => vec!["pull", "-q", "--tls-verify=false", remote],
         "push to a registry" => vec!["push", "-q", "--tls-verify=false", "victim", remote],
@@ -88,6 +94,7 @@ fn kill_and_look(driver: &str) {
         env.write(&format!("tree/{}/{number}", number % 5), vec![b'x'; 20_000]);
     }
     env.write("context/Dockerfile", DOCKERFILE);
+    env.write("context/Large", LARGE);
     env.write("context/file", "a file");
     let kept = env.ok(["from", "--name", "kept", "busybox"]);
     env.ok(["run", &kept, "--", "sh", "-c", "echo kept > /kept"]);

@@ -10,6 +10,7 @@
 //! one component at a time below an open directory and never followed (A18), and only regular files are opened.
 
 mod members;
+mod survey;
 mod walk;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -19,6 +20,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use self::members::Packer;
+pub use self::survey::{Limits, exceeds, settle_times};
 use super::sink::{self, Hash, Outputs};
 use super::{Error, OverlayXattrs, Ownership};
 use crate::id_map::IdMaps;

@@ -148,6 +148,8 @@ pub struct MountOptions {
     pub label: Option<String>,
     /// What lies below the layer's own directory gets other owners (format, section 6.5).
     pub shift: Option<Arc<dyn Shift>>,
+    /// Directories of changes that lie between the layer's own and those of its chain, nearest first. Only for `Shape::Diffs`.
+    pub between: Vec<PathBuf>,
 }
 
 /// For what a layer is made. With a separate image store (`imagestore`, format 2.5) the two lie in homes of their own; without one

@@ -30,6 +30,7 @@ impl InPlace {
     /// In one critical section: records the layer's digests, records `image` (whose `layer` is set to the layer that is used), and
     /// deletes the container's record. The container's own directories are deleted after it.
     pub fn publish(self, store: &Store, image: &NewImage) -> Result<Image, Error> {
+        self.sweep()?;
         let mut all = store.lock_all()?;
         let container = all.containers.get(&self.container)?;
         let layer = all.layers.get(&self.own)?;

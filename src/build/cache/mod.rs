@@ -32,8 +32,9 @@ const VERSION: &str = "coracle steps 1";
 const LONGEST: u64 = 8 << 20;
 
 /// What the result of a step depends on, each with a name for people.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Inputs {
+    text: String,
     /// Where the step stands: which one it is, whatever it depends on.
     place: Digest,
     all: Vec<(String, Digest)>,
@@ -44,12 +45,20 @@ pub(super) struct Inputs {
 impl Inputs {
     /// Those of the step that is written `text`, on an image.
     pub(super) fn of_step(parent: Option<&ImageId>, text: &str) -> Self {
-        let parent = parent.map_or("scratch", |parent| parent.as_str());
-        let mut inputs = Self { place: Digest::of(format!("{parent}\n{text}").as_bytes()), all: Vec::new(), distrusted: None };
+        let mut inputs = Self { text: text.to_owned(), place: Digest::of(b""), all: Vec::new(), distrusted: None };
         inputs.add("the version of the cache", VERSION.as_bytes());
-        inputs.add("the image below", parent.as_bytes());
         inputs.add("the instruction as written", text.as_bytes());
+        inputs.set_parent(parent);
         inputs
+    }
+
+    /// Says on which image the step is taken, where that is known after all the rest.
+    pub(super) fn set_parent(&mut self, parent: Option<&ImageId>) {
+        const NAME: &str = "the image below";
+        let parent = parent.map_or("scratch", |parent| parent.as_str());
+        self.place = Digest::of(format!("{parent}\n{}", self.text).as_bytes());
+        self.all.retain(|(name, _)| name != NAME);
+        self.all.insert(1.min(self.all.len()), (NAME.to_owned(), Digest::of(parent.as_bytes())));
     }
 
     /// Adds one.

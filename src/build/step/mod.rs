@@ -17,7 +17,7 @@ use super::options::Options;
 use super::stage::Stage;
 use crate::container::workdir;
 use crate::dockerfile::instruction::{Instruction, Metadata};
-use crate::dockerfile::{self, Lookup, Span, Step};
+use crate::dockerfile::{self, Keyword, Lookup, Span, Step};
 use crate::transport::copy::Platform;
 
 /// What comes next in a stage.
@@ -69,6 +69,16 @@ impl<'a> Next<'a> {
             Self::Labels(labels) => Ok(Instruction::Metadata(Metadata::Label(labels.clone()))),
             Self::Written(step) => Ok(step.instruction(lookup)?),
             Self::Trigger(step) => Ok(step.instruction(lookup)?),
+        }
+    }
+
+    /// Whether it changes files of the container, and nothing beside it.
+    pub(super) fn is_work(&self) -> bool {
+        match self.step().map(|step| step.keyword) {
+            Some(Keyword::Run) => true,
+            // Whether `--link` is meant is known when variables are; until then every such word counts.
+            Some(Keyword::Copy | Keyword::Add) => !self.source().contains("--link"),
+            _ => false,
         }
     }
 

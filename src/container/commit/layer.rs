@@ -13,7 +13,7 @@ use containers_storage::store::{LayerContent, Store};
 use containers_storage::{Digest, LayerId, Root};
 
 use super::document::LayerInfo;
-use super::{Afterwards, Clock, Error, LayerPolicy, Options, extra};
+use super::{Afterwards, Clock, Error, LayerPolicy, Options, Point, Watch, extra};
 use crate::container::{Mounted, WorkingContainer, mounted};
 use crate::image::Time;
 
@@ -57,6 +57,7 @@ pub(super) fn pack(
     options: &Options,
     created: &Time,
     note: &mut dyn FnMut(String),
+    watch: &mut Watch<'_>,
 ) -> Result<Packed, Error> {
     if options.layer == LayerPolicy::Squash {
         return squash(store, container, options, created, note).map(Packed::Copied);
@@ -70,7 +71,7 @@ pub(super) fn pack(
     // Layers above it have to be on a layer that is there: they are put on a copy.
     if options.container == Afterwards::Remove && !is_shifted && !extra::any(container, options) {
         if let Some(gate) = exclusive(store, driver, container, note)? {
-            match freeze::in_place(store, driver, container.record(), &how) {
+            match in_place(store, driver, container, &how, watch) {
                 Ok(frozen) => return Ok(Packed::InPlace(frozen, gate)),
                 // A copy is made of what a mount shows; the container goes after it.
                 Err(error) if error.wants_a_mount() => drop(gate),
@@ -85,6 +86,7 @@ pub(super) fn pack(
         Owners::Inside(_) if driver.is_served() => Owners::AsOnDisk,
         shown => shown,
     };
+    watch.reached(Point::Sealed);
     for _ in 1..ATTEMPTS {
         match freeze::copy(store, driver, container.record(), &how) {
             Err(error) if is_vanished_file(&error) => {}
@@ -92,6 +94,22 @@ pub(super) fn pack(
         }
     }
     freeze::copy(store, driver, container.record(), &how).map_err(failed).map(Packed::Copied)
+}
+
+/// Freezes the layer where it lies.
+fn in_place(
+    store: &Store,
+    driver: &dyn GraphDriver,
+    container: &WorkingContainer,
+    how: &freeze::Options,
+    watch: &mut Watch<'_>,
+) -> Result<InPlace, freeze::Error> {
+    let sealed = freeze::seal(store, driver, container.record(), how)?;
+    if watch.is_somebody() {
+        sealed.settle_times(how)?;
+        watch.reached(Point::Sealed);
+    }
+    sealed.pack(store, driver, how)
 }
 
 /// Who owns what is packed: those inside. To be asked when the process is where the files are.

@@ -308,6 +308,12 @@ pub enum Error {
         /// What failed.
         source: store::Error,
     },
+    /// Whoever looked on did not want it to go on.
+    #[error("committing {name:?} was given up")]
+    GivenUp {
+        /// The container.
+        name: String,
+    },
     /// The image is there, but the container could not be removed.
     #[error("the image {id} was made, but its container remains")]
     Remove {
@@ -318,8 +324,46 @@ pub enum Error {
     },
 }
 
+/// How far a commit has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Point {
+    /// It changes nothing more of what the container has changed before its image is recorded, and nobody else does: others may read it.
+    Sealed,
+    /// The layer is packed. What comes next are records, and the end of the container, if that was asked for.
+    Packed,
+}
+
+/// Who looks on while a container is committed, and may give it up.
+pub struct Watch<'a>(Option<&'a mut dyn FnMut(Point) -> bool>);
+
+impl<'a> Watch<'a> {
+    /// `reached` is told of each point, and answers whether to go on; after `Point::Sealed` that does not matter.
+    pub fn new(reached: &'a mut dyn FnMut(Point) -> bool) -> Self {
+        Self(Some(reached))
+    }
+
+    fn is_somebody(&self) -> bool {
+        self.0.is_some()
+    }
+
+    fn reached(&mut self, point: Point) -> bool {
+        self.0.as_mut().is_none_or(|reached| reached(point))
+    }
+}
+
 /// Makes an image of the container `name`. `note` is given lines for the person.
 pub fn commit(store: &Store, name: &str, options: &Options, note: &mut dyn FnMut(String)) -> Result<Outcome, Error> {
+    commit_watched(store, name, options, note, &mut Watch(None))
+}
+
+/// The same, with somebody who looks on.
+pub fn commit_watched(
+    store: &Store,
+    name: &str,
+    options: &Options,
+    note: &mut dyn FnMut(String),
+    watch: &mut Watch<'_>,
+) -> Result<Outcome, Error> {
     let destination = options.destination.as_deref().map(destination).transpose()?;
     let container = WorkingContainer::open(store, name)?;
     refuse_prepended_layers(&container)?;
@@ -338,7 +382,7 @@ pub fn commit(store: &Store, name: &str, options: &Options, note: &mut dyn FnMut
     let lower = lower_layers(store, &container, options)?;
     let packed = match options.layer {
         LayerPolicy::Omit => None,
-        _ => Some(layer::pack(store, &container, options, &writer.created, note)?),
+        _ => Some(layer::pack(store, &container, options, &writer.created, note, watch)?),
     };
     let below = match &packed {
         Some(packed) => Some(packed.layer().clone()),
@@ -352,6 +396,9 @@ pub fn commit(store: &Store, name: &str, options: &Options, note: &mut dyn FnMut
     if let (Some(key), Some(name)) = (&options.sign_by, &destination) {
         // The layer stays if this fails, for another attempt (`store::unclaimed`).
         transport::storage::sign_new(store, &mut image, name, key).map_err(unsigned)?;
+    }
+    if !watch.reached(Point::Packed) {
+        return Err(Error::GivenUp { name: container.name() });
     }
     let id = image.id.clone();
     let failed = |source| Error::Store { name: container.name(), source };

@@ -330,11 +330,7 @@ impl<'a> Packer<'a> {
             self.failed("mapping its owner", std::io::Error::new(std::io::ErrorKind::InvalidInput, text))
         };
         let (uid, gid) = owner.ok_or_else(unmapped)?;
-        let mtime = match self.options.times {
-            Times::Keep => stat.st_mtime,
-            Times::Clamp(latest) => stat.st_mtime.min(latest),
-            Times::Force(time) => time,
-        };
+        let mtime = archived_seconds(self.options.times, stat.st_mtime);
         // All tools expect 0777 of a link, whatever the file system says (format section 11.1).
         let mode = if matches!(kind, Kind::Symlink(_)) { 0o777 } else { stat.st_mode & 0o7777 };
         Ok(Entry {
@@ -464,5 +460,14 @@ impl<'a> Packer<'a> {
 
     fn refused(&self, refusal: Refusal) -> Error {
         Error::refused(self.walk.path(), refusal)
+    }
+}
+
+/// The time, in seconds since 1970, that an archive with `times` says of an entry with this one on disk.
+pub(super) fn archived_seconds(times: Times, on_disk: i64) -> i64 {
+    match times {
+        Times::Keep => on_disk,
+        Times::Clamp(latest) => on_disk.min(latest),
+        Times::Force(time) => time,
     }
 }

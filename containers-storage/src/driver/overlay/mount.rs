@@ -226,7 +226,8 @@ fn is_busy(overlay: &Overlay, id: &LayerId) -> Result<bool, Error> {
 fn plan(overlay: &Overlay, id: &LayerId, options: &MountOptions) -> Result<Plan, Error> {
     let dir = overlay.layer_dir(id)?;
     let mut plan = parse_options(overlay, options)?;
-    plan.lowers = chain::lower_dirs(overlay, id)?;
+    plan.lowers = options.between.clone();
+    plan.lowers.extend(chain::lower_dirs(overlay, id)?);
     match (&options.shift, &overlay.config.mount_program) {
         (Some(shift), Some(_)) => plan.options.extend(shift_by_program(shift.maps())),
         _ => shift_lowers(&mut plan, &dir, options)?,
