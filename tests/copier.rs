@@ -600,6 +600,8 @@ fn errors() {
     let cases = [
         (fixture.copy(&["nope"], "/x"), "copier: stat: \"/nope\": no such file or directory"),
         (fixture.copy(&["no*"], "/x"), "copier: stat: globs [/no*] matched nothing"),
+        (fixture.copy(&["no*", "x?"], "/x"), "copier: stat: globs [/no*] matched nothing"),
+        (fixture.copy(&["f", "no*", "nope"], "/x"), "copier: stat: \"/nope\": no such file or directory"),
         (fixture.copy(&["git@h:x"], "/x"), "from elsewhere come http and https addresses"),
         (
             fixture.copy_with(&["f"], "/x", none(), look(Some("bob"), None)),

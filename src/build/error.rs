@@ -5,6 +5,7 @@ use containers_storage::store;
 
 use super::plan;
 use crate::container::{add, commit, copy, from, pull, remove, run, state, workdir};
+use crate::dockerfile::render::visible;
 use crate::dockerfile::{ParseError, Span};
 use crate::image::reference;
 
@@ -25,8 +26,8 @@ pub enum Error {
         /// Which rule it breaks.
         reason: reference::Error,
     },
-    /// An instruction failed. Scripts look for the first words.
-    #[error("building at STEP {text:?}")]
+    /// An instruction failed. Scripts look for the first words, and for the instruction with its quotes as they are.
+    #[error("building at STEP \"{}\"", visible(.text))]
     Step {
         /// As written.
         text: String,
@@ -115,6 +116,14 @@ pub enum StepError {
     /// An image cannot be had.
     #[error("{0}")]
     Pull(#[from] Box<pull::Error>),
+    /// What `--from` or `from=` names is no stage, and no image can be had for it. Scripts look for the words.
+    #[error("from={name}: no stage or image found with that name")]
+    NoSource {
+        /// The name.
+        name: String,
+        /// Why there is no image.
+        source: Box<StepError>,
+    },
     /// There is no container.
     #[error("{0}")]
     From(#[from] Box<from::Error>),

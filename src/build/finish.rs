@@ -124,11 +124,19 @@ fn tell_commit(stage: &Stage<'_, '_>, tell: Tell<'_>) {
 
 /// The image that was asked for is one of an earlier build.
 pub(super) fn tag_cached(stage: &mut Stage<'_, '_>, tell: Tell<'_>) -> Result<(), StepError> {
-    if stage.build.options.image.squash {
+    let image = &stage.build.options.image;
+    if image.squash {
         return Ok(());
     }
+    if !image.tags.is_empty() {
+        tell_commit(stage, tell);
+    }
+    name_ground(stage, tell)
+}
+
+/// Gives the image so far the names.
+fn name_ground(stage: &Stage<'_, '_>, tell: Tell<'_>) -> Result<(), StepError> {
     let Some(id) = stage.ground().map(|ground| ground.found.id.clone()) else { return Ok(()) };
-    tell_commit(stage, tell);
     add_names(stage.build, &id)?;
     tell(Event::Made { image: id.to_string() });
     Ok(())
@@ -150,13 +158,16 @@ fn add_names(build: &Build<'_>, id: &ImageId) -> Result<(), StepError> {
     Ok(())
 }
 
-/// The names for the image, completed.
+/// The names for the image, completed, each once.
 pub(super) fn names(tags: &[String]) -> Result<Vec<String>, Error> {
-    let name = |text: &String| {
-        let name = Reference::for_new_image(text);
-        name.map(|name| name.to_string()).map_err(|reason| Error::Tag { text: text.clone(), reason })
-    };
-    tags.iter().map(name).collect()
+    let mut names = Vec::with_capacity(tags.len());
+    for text in tags {
+        let name = Reference::for_new_image(text).map_err(|reason| Error::Tag { text: text.clone(), reason })?.to_string();
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    Ok(names)
 }
 
 /// Ends the stage that was asked for.
@@ -169,7 +180,8 @@ pub(super) fn target(stage: &mut Stage<'_, '_>, steps: usize, tell: Tell<'_>) ->
     let edits = edits(image);
     if steps == 0 && !image.squash && edits.is_empty() && may_be_cached(image) && stage.ground().is_some() {
         // FROM alone makes nothing: its image gets the names.
-        return tag_cached(stage, tell);
+        tell_commit(stage, tell);
+        return name_ground(stage, tell);
     }
     let layer = match () {
         () if image.squash => LayerPolicy::Squash,

@@ -227,11 +227,7 @@ pub fn add(target: &Root, sources: &[OsString], destination: Option<&Path>, opti
     let origin = Origin::open(&options.source)?;
     let (ignore, ignore_file) = context_ignore(&options.selection, &options.source, &origin)?;
     let exclude = Ignore::new(options.selection.exclude.iter().map(String::as_str)).map_err(Error::Excludes)?;
-    let group = |spec: &OsString| match options.fetched.iter().find(|fetched| fetched.operand == *spec) {
-        Some(fetched) => sources::fetched(fetched),
-        None => origin.expand(spec, &options.selection),
-    };
-    let groups = sources.iter().map(group).collect::<Result<Vec<_>, _>>()?;
+    let groups = groups(&origin, sources, options)?;
     let look = look(target, &options.source, &options.appearance)?;
     let shape = destination::Shape::of(sources.len(), groups.first().and_then(|group| group.items.first()), options);
     let arranged = destination::arrange(target, destination, &options.workdir, shape)?;
@@ -277,6 +273,26 @@ pub fn add(target: &Root, sources: &[OsString], destination: Option<&Path>, opti
         Total::Multi(digest) => (Kind::Multi, Some(digest)),
     };
     Ok(Outcome { digest, kind, latest: job.latest, warnings: job.session.warnings })
+}
+
+/// What the operands are. A pattern may match nothing if something else is there to be copied, as in `package.json *.lock`.
+fn groups(origin: &Origin<'_>, sources: &[OsString], options: &Options<'_>) -> Result<Vec<Group>, Error> {
+    let (mut groups, mut unmatched) = (Vec::with_capacity(sources.len()), None);
+    for spec in sources {
+        let group = match options.fetched.iter().find(|fetched| fetched.operand == *spec) {
+            Some(fetched) => sources::fetched(fetched),
+            None => origin.expand(spec, &options.selection),
+        };
+        match group {
+            Ok(group) => groups.push(group),
+            Err(error @ Error::NoMatch { .. }) => drop(unmatched.get_or_insert(error)),
+            Err(error) => return Err(error),
+        }
+    }
+    match unmatched {
+        Some(error) if groups.is_empty() => Err(error),
+        _ => Ok(groups),
+    }
 }
 
 /// `destination` as the history entry of a layer of its own names it.

@@ -65,7 +65,8 @@ fn floor(text: &str, offset: usize) -> usize {
     (0..=offset).rev().find(|offset| text.is_char_boundary(*offset)).unwrap_or_default()
 }
 
-fn visible(text: &str) -> String {
+/// Text of others in one line of ours.
+pub(crate) fn visible(text: &str) -> String {
     text.chars().map(visible_char).collect()
 }
 

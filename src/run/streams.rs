@@ -34,6 +34,11 @@ pub enum Output {
     /// The caller's.
     #[default]
     Inherit,
+    /// The caller's standard error only: what would be on standard output is lost.
+    Errors {
+        /// `/dev/null`
+        nowhere: Arc<OwnedFd>,
+    },
     /// Open files: a log, or the ends of pipes. Both may be one.
     To {
         /// Standard output.
@@ -48,7 +53,7 @@ impl Input {
     pub(super) fn open(&self) -> io::Result<Option<OwnedFd>> {
         match self {
             Self::Inherit => Ok(None),
-            Self::Nothing => Ok(Some(rustix::fs::openat(CWD, "/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?)),
+            Self::Nothing => nowhere(OFlags::RDONLY).map(Some),
             Self::Text(text) => {
                 let mut file = File::from(rustix::fs::memfd_create("input", MemfdFlags::CLOEXEC)?);
                 file.write_all(text)?;
@@ -59,11 +64,21 @@ impl Input {
     }
 }
 
+fn nowhere(how: OFlags) -> io::Result<OwnedFd> {
+    Ok(rustix::fs::openat(CWD, "/dev/null", how | OFlags::CLOEXEC, Mode::empty())?)
+}
+
 impl Output {
+    /// Standard error only, for callers whose standard output is for something else.
+    pub fn errors() -> io::Result<Self> {
+        Ok(Self::Errors { nowhere: Arc::new(nowhere(OFlags::WRONLY)?) })
+    }
+
     /// The two descriptors.
     pub(super) fn descriptors(&self) -> [BorrowedFd<'_>; 2] {
         match self {
             Self::Inherit => [rustix::stdio::stdout(), rustix::stdio::stderr()],
+            Self::Errors { nowhere } => [nowhere.as_fd(), rustix::stdio::stderr()],
             Self::To { stdout, stderr } => [stdout.as_fd(), stderr.as_fd()],
         }
     }

@@ -36,6 +36,43 @@ Successfully tagged localhost/other:1
     assert_eq!(again.len(), 64, "{again}");
 }
 
+/// Scripts take the whole of standard output for the ID, or for an archive.
+#[test]
+fn commands_do_not_print_between_an_answer() {
+    let env = TestEnv::new();
+    env.busybox("busybox");
+    let stages = "FROM busybox AS a\nRUN echo one; echo wrong >&2\nFROM busybox AS b\nRUN echo two\nFROM busybox\nCOPY --from=a /etc/passwd /a\nCOPY --from=b /etc/passwd /b\nRUN echo three\n";
+    env.write("stages/Dockerfile", stages);
+    env.write("one/Dockerfile", "FROM busybox\nRUN echo one; echo wrong >&2\n");
+    for context in ["one", "stages"] {
+        for flag in ["-q", "--progress=quiet"] {
+            let output = env.run(["build", flag, context]);
+            assert_eq!(output.out().len(), 65, "{context} {flag}: {output}");
+            assert!(output.err().contains("wrong"), "{context} {flag}: {output}");
+        }
+        for output in ["-", "type=tar,dest=-"] {
+            let listed = env.shell(&format!("coracle build -o {output} {context} 2>said | tar t; cat said")).success();
+            assert!(listed.contains("etc/passwd\n") && listed.contains("wrong"), "{context} {output}: {listed}");
+        }
+        env.ok(["build", "-q", "--logfile", "log", context]);
+        let log = env.shell("cat log").success();
+        assert!(log.contains("wrong") && !log.contains("one"), "{log}");
+    }
+}
+
+/// Nothing is written for an image that is there already and gets no name.
+#[test]
+fn names_are_told_once() {
+    let env = TestEnv::new();
+    context(&env);
+    let id = env.ok(["build", "-q", "--layers", "ctx"]);
+    assert!(!env.ok(["build", "--layers", "ctx"]).contains("COMMIT"));
+    let named = env.ok(["build", "--layers", "-t", "a", "-t", "localhost/a:latest", "ctx"]);
+    let short = &id[..12];
+    let end = format!("[2/2] COMMIT a\n--> {short}\nSuccessfully tagged localhost/a:latest\n{id}");
+    assert!(named.ends_with(&end), "{named}");
+}
+
 #[test]
 fn ids_and_descriptions_go_to_files() {
     let env = TestEnv::new();

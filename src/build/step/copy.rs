@@ -65,6 +65,12 @@ impl<'a> Files<'a> {
         self.files.sources.iter().enumerate().map(operand).collect()
     }
 
+    /// Owner and mode; a flag whose variables are empty asks for nothing.
+    fn appearance(&self) -> Appearance {
+        let given = |word: &Option<String>| word.clone().filter(|word| !word.is_empty());
+        Appearance { chown: given(&self.files.owner), chmod: given(&self.files.mode), ..Appearance::default() }
+    }
+
     fn selection(&self) -> Selection {
         Selection { exclude: self.files.exclude.clone(), parents: self.parents, ..Selection::default() }
     }
@@ -105,7 +111,7 @@ pub(super) fn take(stage: &mut Stage<'_, '_>, next: &Next<'_>, files: &Files<'_>
         destination: Some(PathBuf::from(&files.files.destination)),
         origin,
         selection: files.selection(),
-        appearance: Appearance { chown: files.files.owner.clone(), chmod: files.files.mode.clone(), ..Appearance::default() },
+        appearance: files.appearance(),
         layering: if is_linked { Layering::Linked } else { Layering::Container },
         history: HistoryChoice::Silent,
         fetch: fetch::Options {

@@ -28,7 +28,8 @@ impl Stage<'_, '_> {
             None => {}
         }
         let Some(index) = self.build.plan.stage(name, self.index) else {
-            return self.image(self.build.named_by_the_file(name)?);
+            let image = self.image(self.build.named_by_the_file(name)?);
+            return image.map_err(|source| StepError::NoSource { name: name.to_owned(), source: Box::new(source) });
         };
         let built = self.earlier.get(index).and_then(Option::as_ref);
         match built.map(|built| &built.tree) {

@@ -35,6 +35,7 @@ use crate::container::export;
 use crate::container::{fetch, find_image};
 use crate::dockerfile;
 use crate::image::manifest::Document;
+use crate::run::streams::Output;
 use crate::transport::copy::Platform;
 
 /// Build an image from a Dockerfile
@@ -104,7 +105,10 @@ pub(crate) fn build(ctx: &Context, ui: &mut Ui, args: &BuildArgs) -> Result<Exit
     let (selection, image, layering) = (args.input.selection(ctx)?, args.image.resolve(ctx)?, args.layering.resolve(ctx)?);
     let policy = args.pull.resolve()?;
     let conf = containers_conf(ctx, ctx.store()?.conf().rootless)?;
-    let run = args.processes.resolve(ctx, &conf)?;
+    let mut run = args.processes.resolve(ctx, &conf)?;
+    if style == Style::Quiet {
+        run.streams.output = Output::errors()?;
+    }
     let network = args.registry.network(ctx, &args.retries.or(&conf))?;
     let temp_dir = ctx.temp_dir();
     let fetch =

@@ -5,7 +5,7 @@
 //! usual           STEP, -->, COMMIT, tags, what RUN prints      warnings, what RUN prints
 //! plain           the same                                      and why a step did not come from the cache
 //! json            what RUN prints                               one object a line
-//! quiet           what RUN prints, if it is not quiet itself    warnings
+//! quiet           the ID, or an archive                         warnings, what RUN prints there
 //! ```
 
 use serde_json::{Value, json};
@@ -23,7 +23,7 @@ pub(super) enum Style {
     Explained,
     /// For programs.
     Json,
-    /// Not at all.
+    /// Not at all, and what RUN prints is no answer either: standard output is for the ID, or for an archive.
     Quiet,
 }
 
@@ -95,6 +95,7 @@ impl Reporter<'_> {
     fn output(&mut self, stage: StagePlace, stream: OutputStream, line: &str) -> Result<(), CommandError> {
         let line = format!("{}{line}\n", self.prefix(stage));
         match stream {
+            OutputStream::Stdout if self.style == Style::Quiet => Ok(()),
             OutputStream::Stdout => {
                 self.ui.exact(line.as_bytes())?;
                 self.ui.finish()

@@ -30,7 +30,13 @@ pub fn fingerprint(
     };
     let mut all = Fingerprint::new(filter, owners, known);
     for spec in sources {
-        for item in origin.expand(spec, selection)?.items {
+        let items = match origin.expand(spec, selection) {
+            Ok(group) => group.items,
+            // Whether other operands make up for it is for the copy to say.
+            Err(Error::NoMatch { .. }) => continue,
+            Err(error) => return Err(error),
+        };
+        for item in items {
             let path = origin.real_path(&item);
             let excluded =
                 filter.context.is_some_and(|ignore| !path.as_os_str().is_empty() && ignore.excludes(&path.to_string_lossy()));
