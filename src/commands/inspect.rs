@@ -4,15 +4,17 @@ use std::process::ExitCode;
 
 use crate::container::inspect::{self, Report};
 use crate::container::{find_image, state};
+use crate::image::Location;
 use crate::template::Template;
+use crate::transport::Means;
 
 use super::{CommandError, Context, Ui};
-use super::{inspect_fields, manifest};
+use super::{access, inspect_fields, manifest};
 
 /// Show the configuration of a working container or an image
 ///
 /// A name is looked for among the working containers first, then among the images. Of a manifest list its image for this machine is
-/// shown, or the list itself if there is none.
+/// shown, or the list itself if there is none. docker://NAME is an image at a registry, of which nothing is kept.
 #[derive(Debug, clap::Args)]
 pub(crate) struct InspectArgs {
     /// Working container or image
@@ -71,6 +73,11 @@ fn find(ctx: &Context, name: &str, kind: Option<&str>) -> Result<Report, Command
             "the only recognized types are \"container\", \"image\" and \"manifest\", and not {kind:?}"
         )));
     }
+    if kind != Some("container")
+        && let Some(report) = at_registry(ctx, name)?
+    {
+        return Ok(report);
+    }
     let store = ctx.store()?;
     let registries = ctx.registries()?;
     let as_image = || match name {
@@ -88,6 +95,20 @@ fn find(ctx: &Context, name: &str, kind: Option<&str>) -> Result<Report, Command
             other => Ok(other?),
         },
     }
+}
+
+/// The image at a registry, if that is what `name` names.
+fn at_registry(ctx: &Context, name: &str) -> Result<Option<Report>, CommandError> {
+    if !name.starts_with("docker://") {
+        return Ok(None);
+    }
+    let Some(Location::Registry(reference)) = Location::parse(name)? else { return Ok(None) };
+    let (store, registries, temp_dir) = (ctx.store()?, ctx.registries()?, ctx.temp_dir());
+    let network = access::network(ctx, registries, None, None);
+    let means = Means { store, temp_dir: &temp_dir, registries, network: &network };
+    let policy = access::policy_file(ctx)?.load()?;
+    let report = inspect::at_registry(&reference, means, &policy);
+    report.map(Some).map_err(|error| CommandError::from(error).context(format!("inspecting {name:?}")))
 }
 
 fn print_json(ui: &mut Ui, report: &Report) -> Result<(), CommandError> {

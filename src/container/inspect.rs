@@ -8,9 +8,10 @@ use serde_json::value::{RawValue, to_raw_value};
 use super::find_image::{self, find_one};
 use super::state::{self, Base, Isolation, Members, NetworkPolicy, RunEnvironment, State};
 use super::{WorkingContainer, from, import, mount};
-use crate::conf::Registries;
+use crate::conf::{Policy, Registries};
 use crate::image::manifest::index::Platform;
-use crate::image::{Draft, Format};
+use crate::image::{Draft, Format, ImageConfig, Location, Reference, config};
+use crate::transport::{self, Means, copy};
 
 /// Why there is nothing to show.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +25,17 @@ pub enum Error {
     /// The image could not be read.
     #[error("{0}")]
     ReadImage(#[from] from::Error),
+    /// The registry does not have the image, or does not give it.
+    #[error(transparent)]
+    Registry(#[from] transport::Error),
+    /// The config of an image at a registry is none.
+    #[error("the config of {name:?}")]
+    Config {
+        /// The image.
+        name: String,
+        /// What is wrong.
+        source: config::Error,
+    },
     /// A document of the container or image is damaged.
     #[error("{name:?} is damaged")]
     Damaged {
@@ -92,12 +104,35 @@ pub fn image(store: &Store, registries: &Registries, name: &str) -> Result<Repor
     let (mut base, config) = from::read_base(store, &found)?;
     // An image has the first of its names here, whichever it was found by.
     base.name = found.image.names.first().unwrap_or(&base.id).clone();
+    image_report(&base, config).map_err(|source| Error::Damaged { name: name.to_owned(), source })
+}
+
+/// The same of an image at a registry, which the policy must let in. Nothing of it is kept.
+pub fn at_registry(reference: &Reference, means: Means<'_>, policy: &Policy) -> Result<Report, Error> {
+    let source = transport::open_source(&Location::Registry(reference.clone()), means)?;
+    copy::require_policy(source.as_ref(), policy)?;
+    let (manifest, config) = copy::read_image(source.as_ref(), &Platform::of_this_machine())?;
+    let instance = (source.manifest(None)?.bytes != manifest.bytes()).then(|| manifest.digest());
+    copy::require_image(source.as_ref(), policy, manifest.bytes(), instance.as_ref())?;
+    let parsed = ImageConfig::parse(&config).map_err(|source| Error::Config { name: reference.to_string(), source })?;
+    let base = Base {
+        name: reference.to_string(),
+        id: manifest.config.digest.hex().to_owned(),
+        digest: manifest.digest().to_string(),
+        config,
+        manifest: manifest.bytes().to_vec(),
+        top_layer: String::new(),
+    };
+    image_report(&base, parsed).map_err(|source| Error::Damaged { name: base.name.clone(), source })
+}
+
+fn image_report(base: &Base, config: ImageConfig) -> serde_json::Result<Report> {
     // A container of Docker's format would be given a host name, an image is not.
-    let mut draft = from::draft(Format::Oci, &base, config);
+    let mut draft = from::draft(Format::Oci, base, config);
     // The base annotations describe what a new container would be made from; this is about the image itself.
-    draft.annotations = stored_annotations(&base);
-    let state = State::new("", "", &base, draft, &image_environment());
-    report(&state, &Subject::Image(stored_format(&base))).map_err(|source| Error::Damaged { name: name.to_owned(), source })
+    draft.annotations = stored_annotations(base);
+    let state = State::new("", "", base, draft, &image_environment());
+    report(&state, &Subject::Image(stored_format(base)))
 }
 
 fn stored_format(base: &Base) -> Format {

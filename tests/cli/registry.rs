@@ -345,6 +345,25 @@ fn images_are_read_from_a_registry_wherever_they_are_named() {
     let name = registry.name("box:2");
     env.ok(["push", "-q", INSECURE, "box", &name]);
     env.ok(["rmi", "-af"]);
+    // As it would be after a pull, and nothing is pulled.
+    env.write_home(
+        ".config/containers/registries.conf",
+        format!("[[registry]]\nlocation = \"{}\"\ninsecure = true\n", registry.host()),
+    );
+    let place = format!("docker://{name}");
+    let shown = env.ok(["inspect", &place]);
+    assert_eq!(env.ok(["images", "-aq"]), "");
+    let id = env.ok(["pull", "-q", &name]);
+    assert_eq!(shown, env.ok(["inspect", "--type", "image", &name]));
+    assert_eq!(env.ok(["inspect", "--format", "{{.FromImageID}} {{.FromImage}}", &place]), format!("{id} {name}"));
+    env.ok(["rmi", "-af"]);
+    let unknown = format!("docker://{}", registry.name("nosuch"));
+    let error = env.run(["inspect", &unknown]).failure(125);
+    assert!(error.starts_with("Error: inspecting ") && error.trim_end().ends_with("manifest unknown"), "{error}");
+    assert!(env.run(["inspect", "--type", "container", &place]).failure(125).contains("container not known"));
+    let policy = env.write("policy.json", "{\"default\":[{\"type\":\"reject\"}]}");
+    let refused = env.run(["--signature-policy", &policy.to_string_lossy(), "inspect", &place]).failure(125);
+    assert!(refused.contains("rejected by policy"), "{refused}");
     let target = env.ok(["from", "scratch"]);
     assert_eq!(env.ok(["copy", "-q", INSECURE, "--from", &name, &target, "/bin/busybox", "/box"]), "");
     assert_eq!(env.ok(["images", "--format", "{{.Name}}:{{.Tag}}"]), name);
