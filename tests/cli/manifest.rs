@@ -65,7 +65,7 @@ fn what_is_wrong_is_said() {
         (&["create", ""], "parsing name \"\": invalid reference format"),
         (&["create", "--annotation", "x", "m"], "no \"=\" found in annotation \"x\""),
         (&["create", "--amend", "--replace", "m"], "--amend"),
-        (&["create", "--amend", "one"], "that name is already in use"),
+        (&["create", "one"], "that name is already in use"),
         (&["add", "", "one"], "Invalid image name \"\""),
         (&["add", "l", "one", "two"], "Too many arguments"),
         (&["add", "--artifact-type", "x", "l", "one"], "--artifact-type requires --artifact"),
@@ -129,8 +129,15 @@ fn a_new_list_takes_a_name_only_if_it_may() {
     env.ok(["tag", "l", "kept"]);
     env.ok(["manifest", "create", "--replace", "l", "one"]);
     assert_eq!(architectures(&inspect(&env, "kept")), ["arm64"], "what has another name stays");
-    let output = env.run(["manifest", "create", "--replace", "one"]);
-    assert!(output.failure(125).contains("already in use"), "an image is never replaced: {output}");
+    // An image becomes the first of a list, or loses its name; it stays.
+    let image = env.ok(["images", "-q", "--no-trunc", "one"]);
+    let list = env.ok(["manifest", "create", "--amend", "one", "two"]);
+    assert_eq!(env.ok(["manifest", "inspect", "one"]).matches("\"digest\"").count(), 2);
+    assert!(env.ok(["images", "-aq", "--no-trunc"]).contains(&image) && !image.contains(&list));
+    let digest = env.ok(["inspect", "--format", "{{.FromImageDigest}}", image.trim_start_matches("sha256:")]);
+    assert!(env.ok(["manifest", "inspect", "one"]).contains(&digest));
+    env.ok(["manifest", "create", "--replace", "two"]);
+    assert!(!env.ok(["manifest", "inspect", "two"]).contains("digest"));
     env.assert_store_is_clean();
 }
 

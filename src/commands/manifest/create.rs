@@ -23,7 +23,7 @@ pub(crate) struct CreateArgs {
     #[arg(long)]
     all: bool,
 
-    /// Add the images to a list that has the name already
+    /// Add the images to a list that has the name already, or to an image, which becomes the first of a list
     #[arg(long, conflicts_with = "replace")]
     amend: bool,
 
@@ -31,7 +31,7 @@ pub(crate) struct CreateArgs {
     #[arg(long, value_name = "KEY=VALUE", value_delimiter = ',')]
     annotation: Vec<String>,
 
-    /// Make the list anew if there is one of that name
+    /// Take the name away from a list or image that has it already
     #[arg(long)]
     replace: bool,
 

@@ -18,9 +18,9 @@ pub enum Existing {
     /// That is an error.
     #[default]
     Refuse,
-    /// The images are added to it (`--amend`).
+    /// The images are added to it (`--amend`). One image becomes the first of a list that takes its name.
     Amend,
-    /// It loses its name, and goes if it has no other (`--replace`).
+    /// It loses its name, and goes if it has no other (`--replace`). One image stays, if only by its ID.
     Replace,
 }
 
@@ -35,16 +35,19 @@ pub fn create(
 ) -> Result<ImageId, Error> {
     // Nobody else of ours makes a list of this name meanwhile.
     let _making = store.lock_lists().map_err(|source| Error::store(name, source))?;
-    let old = existing(store, name).map_err(|error| match error {
-        Error::OneImage { id, .. } => in_use(name, id),
-        error => error,
-    })?;
-    if let Some(old) = &old
-        && if_exists == Existing::Refuse
+    let (old, one) = match existing(store, name) {
+        Ok(old) => (old, None),
+        Err(Error::OneImage { id, .. }) => (None, Some(id)),
+        Err(error) => return Err(error),
+    };
+    if if_exists == Existing::Refuse
+        && let Some(id) = old.as_ref().map(|old| &old.id).or(one.as_ref())
     {
-        return Err(in_use(name, old.id.clone()));
+        return Err(in_use(name, id.clone()));
     }
-    let opened = images.iter().map(|(operand, which)| {
+    let first = one.filter(|_| if_exists == Existing::Amend).map(|id| id.to_string());
+    let first = first.iter().map(|id| (id.as_str(), &Entries::All));
+    let opened = first.chain(images.iter().copied()).map(|(operand, which)| {
         let opened = reading::open(store, operand, access)?;
         let entries = opened.entries(which)?;
         Ok((opened, entries))
