@@ -153,6 +153,42 @@ fn sigstore_signatures_are_at_the_registry_itself() {
     assert!(lines[9].contains("no signature exists"), "{said}");
 }
 
+/// What cosign verifies with a public key, by hand: the tag, the kind of layer, the payload's bytes under the signature in the
+/// annotation, and what the payload says. The crate `sigstore` 0.15 came to the same for what push wrote.
+#[test]
+fn sigstore_signatures_at_the_registry_are_what_cosign_looks_for() {
+    if skip_without(&["openssl"]) {
+        return;
+    }
+    let Some((env, registry)) = world() else { return };
+    let said = script(
+        &env,
+        &registry.host(),
+        r#"settings "use-sigstore-attachments: true"
+        openssl ecparam -name prime256v1 -genkey -noout -out ec.key 2>/dev/null; openssl ec -in ec.key -pubout -out ec.pub 2>/dev/null
+        coracle push -q one dir:d
+        printf '{"critical":{"identity":{"docker-reference":"%s"},"image":{"docker-manifest-digest":"sha256:%s"},"type":"cosign container image signature"},"optional":null}' \
+            $R/app:1 "$(sha256sum d/manifest.json | cut -d' ' -f1)" >payload
+        printf '\0sigstore-json\n{"mimeType":"application/vnd.dev.cosign.simplesigning.v1+json","payload":"%s","annotations":{"dev.cosignproject.cosign/signature":"%s"}}' \
+            "$(base64 -w0 payload)" "$(openssl dgst -sha256 -sign ec.key payload | base64 -w0)" >d/signature-1
+        coracle rmi -af >/dev/null; coracle pull -q dir:d >id; coracle push -q $tls $(cat id) docker://$R/app:1
+        # From here on without us.
+        skopeo --insecure-policy copy -q --src-tls-verify=false docker://$R/app:sha256-$(digest app:1 | cut -d: -f2).sig dir:sig
+        jq -c '[.mediaType, (.layers | length), .layers[0].mediaType, .config.mediaType]' sig/manifest.json
+        blob=sig/$(jq -r '.layers[0].digest' sig/manifest.json | cut -d: -f2)
+        jq -r '.layers[0].annotations["dev.cosignproject.cosign/signature"]' sig/manifest.json | base64 -d >signature
+        openssl dgst -sha256 -verify ec.pub -signature signature $blob
+        cmp payload $blob; test $(jq -r '.critical.image["docker-manifest-digest"]' $blob) = $(digest app:1) && echo of this image
+        echo >>$blob; openssl dgst -sha256 -verify ec.pub -signature signature $blob || echo and of no other bytes"#,
+    );
+    let manifest = "[\"application/vnd.oci.image.manifest.v1+json\",1,\"application/vnd.dev.cosign.simplesigning.v1+json\",\
+         \"application/vnd.oci.image.config.v1+json\"]";
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(lines[..3], [manifest, "Verified OK", "of this image"], "{said}");
+    // OpenSSL 1 and 3 use other letters.
+    assert!(lines[3].eq_ignore_ascii_case("verification failure") && lines.contains(&"and of no other bytes"), "{said}");
+}
+
 /// A server of signatures gets no credentials of the registry, and its answers have limits (A97, A110).
 #[test]
 fn signatures_come_from_a_server_too() {

@@ -101,6 +101,20 @@ mod tests {
         assert!(verified(b"text".to_vec(), &signature, &[b"x".to_vec()]).is_err());
     }
 
+    /// What the crate `sigstore` 0.15 wrote to a registry: its key, its payload and its signature, as cosign's are.
+    #[test]
+    fn what_another_implementation_signed_is_verified() {
+        let pem = "-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAERqXDvhw7VFhbCWkXMxb97fjgCt0V\naCKzkn0wdCz6LATAr6QLWC7UnYjxUbphuGk8Df0cruKTqnSwMfiMrgJpKA==\n-----END PUBLIC KEY-----\n";
+        let payload = br#"{"critical":{"identity":{"docker-reference":"127.0.0.1:5701/sig28423/app:1"},"image":{"docker-manifest-digest":"sha256:c76cf1b25370182e35992a2276c0073cd348a334b56ec39d5963a4556ec30da9"},"type":"cosign container image signature"},"optional":null}"#;
+        let signature = "MEUCIQDSXr2CQfszXFabZJVWIE/6ycUNPKxIyptSuV9NR3xjwAIgbe20VmSPT1fTnjwC32qfmTCVjk4JBxCM8nkTGlVkHpQ=";
+        let signature = STANDARD.decode(signature).unwrap();
+        assert_eq!(verified(payload.to_vec(), &signature, &[pem.as_bytes().to_vec()]).unwrap(), payload);
+        assert!(verified(payload.to_vec(), &signature, &[PEM.as_bytes().to_vec()]).is_err());
+        let mut other = payload.to_vec();
+        other[100] ^= 1;
+        assert!(verified(other, &signature, &[pem.as_bytes().to_vec()]).is_err());
+    }
+
     /// The same of other kinds of keys.
     const OTHERS: [(&str, &str); 3] = [
         (
