@@ -70,8 +70,8 @@
 //! | A97 | registry: `no_realm_gets_a_password_…`, `the_registrys_own_token_server_…`; registry_hosts: `a_mirror_gets_no_credentials_…`, `an_anonymous_token_…`; the table of `transport::registry::token` |
 //! | A98 | registry_hosts: `https_that_fails_…`; cli registry: `certificates_are_verified`; the table of `transport::registry::token` |
 //! | A99 | registry: `a_layers_own_addresses_…`; registry_hosts: `a_server_that_the_registry_leads_to_…` |
-//! | A100 | registry_hosts: `a_redirect_loses_…`, `a_redirect_leads_to_the_web_only`; registry: `endless_answers_…`; http: the tables of redirects |
-//! | A101 | registry: `an_upload_elsewhere_…` |
+//! | A100 | registry_hosts: `a_redirect_loses_…`, `a_redirect_leads_to_the_web_only`, `nothing_goes_on_in_the_clear_…`; registry: `endless_answers_…`; http: the tables of redirects |
+//! | A101 | registry: `an_upload_elsewhere_…`; registry_hosts: `nothing_goes_on_in_the_clear_…` |
 //! | A102 | registry: `pages_of_tags_…`; registry_bytes: `tags_without_end_…` |
 //! | A103, A104 | conf: the tables of `auth`; http: that of origins |
 //! | A105 | registry: `documents_are_what_was_asked_for_…`; registry_bytes: `blobs_that_are_not_…`; transports: `digests_that_are_paths_…`; signatures: `a105_…` |
@@ -80,7 +80,7 @@
 //! | A108 | registry_hosts: `an_error_is_no_reason_…`; cli registry_faults: `the_first_answer_…` |
 //! | A109 | signatures: `a109_…`; cli registry_signatures: `signatures_go_along_…`; compat trust: both comparisons with skopeo |
 //! | A110 | registry: `endless_answers_…`, `a_gigabyte_of_words_…`; registry_bytes: `an_encoding_…`; registry_bytes: `a_pause_of_a_million_seconds_…`; signatures: `a110_…`; cli registry_signatures: `signatures_come_from_a_server_too`; transports: `documents_without_measure_…` |
-//! | A111 | HTTP/2 is not spoken, and no C library parses what comes from a registry or a signature; gpgv is a process of its own |
+//! | A111 | registry_hosts: `a_greeting_of_tls_…`; registry: `endless_answers_…`; no C library parses what comes from a registry or a signature; gpgv is a process of its own |
 //! | A112 | cli: the tests of `add` with addresses |
 //! | A113, A114 | cli urls: `a_repository_is_fetched_without_what_it_would_start`; the tables of `container::fetch::address` |
 //! | A115, A117 | cli urls: the same; git speaks http and https only, checks what it fetches, and never runs in a context |
@@ -88,6 +88,7 @@
 //! | A137 | the tables of `archive::decompress`: windows, ratio, members without end; cli `memory` |
 //! | A139 | registry_bytes: `bombs_for_documents_…`, `indexes_in_indexes_…`; golang: the table of nesting; conf: that of YAML; transports: `documents_without_measure_…` |
 //! | A120, A123 | process: `abstract_sockets_…`, `without_a_network_…` |
+//! | A121, A122 | network; cli network: `the_loopback_of_the_machine_…` |
 //! | A124 | images: `planted_programs_and_libraries_…` |
 //! | A125, A128 | private_places: `another_user_who_knows_every_name_…`, `a_store_that_is_open_…`; other_users: `another_user_reads_nothing_…` |
 //! | A126 | private_places: `names_in_a_shared_directory_…`, `a_runtime_directory_…`; other_users: `a_run_root_…`; sources: `a_cache_directory_…`; conf: the table of run roots |
@@ -101,6 +102,7 @@ mod chroot;
 mod harness;
 mod images;
 mod mounts;
+mod network;
 mod other_users;
 mod output;
 mod paths;

@@ -1,7 +1,7 @@
 //! A97, A98, A99, A100: who gets what authorizes us, when a registry, its mirror or whoever they lead to wants more than they should.
 
-use crate::harness::TestEnv;
-use crate::harness::registry::{Proxy, body, status};
+use crate::harness::registry::{PROGRAM, Proxy, Registry, body, status};
+use crate::harness::{TestEnv, skip_without};
 
 const INSECURE: &str = "--tls-verify=false";
 const BASIC: &str = "WWW-Authenticate: Basic realm=\"x\"\r\n";
@@ -131,6 +131,56 @@ fn https_that_fails_does_not_become_http() {
     }
     assert_eq!(registry.seen().len(), 0, "{:?}", registry.seen());
     assert!(!env.path("run/containers/auth.json").exists());
+}
+
+/// A100, A101: nothing that began in TLS goes on without, neither the bytes of a layer nor the way to them, whatever --tls-verify says.
+#[test]
+fn nothing_goes_on_in_the_clear_that_began_in_tls() {
+    if skip_without(&[PROGRAM, "openssl"]) {
+        return;
+    }
+    let (env, plain, evil) = (TestEnv::new(), Registry::plain(), Proxy::evil());
+    env.busybox("box");
+    env.ok(["push", "-q", INSECURE, "box", &plain.name("box")]);
+    let registry = Registry::leading_into_the_clear(&plain, &evil.host());
+    let certificates = env.work().join("certs");
+    std::fs::create_dir(&certificates).expect("a directory");
+    std::fs::copy(registry.authority(), certificates.join("ca.crt")).expect("copied");
+    let directory = format!("--cert-dir={}", certificates.display());
+    for how in [INSECURE, directory.as_str()] {
+        let (there, new) = (registry.name("box"), registry.name("new"));
+        for words in [&["pull", "-q", "--policy", "always", &there][..], &["push", "-q", "box", &new]] {
+            let all = [&words[..1], &[how, "--retry", "0", "--creds", "user:canary"], &words[1..]].concat();
+            let error = env.run(&all).failure(125);
+            assert!(error.contains("that would be in the clear") && !error.contains("canary"), "{all:?}: {error}");
+        }
+    }
+    assert_eq!(evil.seen().len(), 0, "{:?}", evil.seen());
+    env.assert_store_is_clean();
+}
+
+/// A111: HTTP/2, whose frames have sunk others, is not offered to a server.
+#[test]
+fn a_greeting_of_tls_offers_no_http_2() {
+    use std::io::Read as _;
+    let env = TestEnv::new();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = listener.local_addr().expect("its port").port();
+    let greeting = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a connection");
+        let mut head = [0; 5];
+        stream.read_exact(&mut head).expect("the head of a record");
+        let mut record = vec![0; usize::from(u16::from_be_bytes([head[3], head[4]]))];
+        stream.read_exact(&mut record).expect("a record");
+        (head[0], record)
+    });
+    env.run(["pull", "-q", "--retry", "0", &format!("localhost:{port}/x")]).failure(125);
+    let (kind, record) = greeting.join().expect("a greeting");
+    let offers = |words: &[u8]| record.windows(words.len()).any(|part| part == words);
+    // The control: it is a ClientHello (RFC 8446, section 4.1.2), and names the server.
+    assert!(kind == 22 && record[0] == 1 && offers(b"\0\tlocalhost"), "{record:?}");
+    // The names of RFC 7301, with their lengths.
+    assert!(!offers(b"\x02h2") && !offers(b"\x03h2c"), "{record:?}");
 }
 
 /// A97: without a password a token server elsewhere may be asked; it learns nothing, and its token goes to the registry alone.

@@ -47,7 +47,18 @@ impl Registry {
         Self::start("\n  tls: { certificate: server.crt, key: server.key, clientcas: [ca.crt] }", "")
     }
 
+    /// With TLS and the images of `other`; whoever asks for a blob or begins an upload is sent to `host`, in the clear.
+    pub fn leading_into_the_clear(other: &Self, host: &str) -> Self {
+        let tls = format!("\n  tls: {{ certificate: server.crt, key: server.key }}\n  host: http://{host}");
+        let away = format!("middleware: {{ storage: [ {{ name: redirect, options: {{ baseurl: 'http://{host}/' }} }} ] }}\n");
+        Self::start_on(&other.dir.path().join("data"), &tls, &away)
+    }
+
     fn start(tls: &str, auth: &str) -> Self {
+        Self::start_on(Path::new("data"), tls, auth)
+    }
+
+    fn start_on(data: &Path, tls: &str, more: &str) -> Self {
         let dir = tempfile::Builder::new().prefix("coracle-reg").tempdir_in("/var/tmp").expect("a directory");
         // Others must be able to read the certificate.
         fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("its mode");
@@ -59,8 +70,9 @@ impl Registry {
         for _ in 0..5 {
             let port = free_port();
             let settings = format!(
-                "version: 0.1\nlog: {{ level: warn }}\nstorage: {{ filesystem: {{ rootdirectory: data }}, delete: {{ enabled: true }} }}\n\
-                 http:\n  addr: 127.0.0.1:{port}{tls}\n{auth}"
+                "version: 0.1\nlog: {{ level: warn }}\nstorage: {{ filesystem: {{ rootdirectory: {} }}, delete: {{ enabled: true }} }}\n\
+                 http:\n  addr: 127.0.0.1:{port}{tls}\n{more}",
+                data.display()
             );
             fs::write(dir.path().join("settings.yml"), settings).expect("a file");
             let mut command = Command::new(PROGRAM);
