@@ -46,11 +46,8 @@ pub(super) fn overview(ui: &mut Ui) -> Result<ExitCode, CommandError> {
     text.push_str("\nGlobal flags:\n");
     let global = <GlobalArgs as clap::Args>::augment_args(clap::Command::new("coracle"));
     for flag in global.get_arguments().filter(|flag| !flag.is_hide_set()) {
-        let name = format!(
-            "--{} {}",
-            flag.get_long().unwrap_or_default(),
-            flag.get_value_names().and_then(<[_]>::first).map_or("", |name| name)
-        );
+        let value = flag.get_value_names().filter(|_| !is_switch(flag)).and_then(<[_]>::first);
+        let name = format!("--{} {}", flag.get_long().unwrap_or_default(), value.map_or("", |name| name));
         let help = flag.get_help().map(ToString::to_string).unwrap_or_default();
         let default = flag.get_default_values().first().filter(|_| !is_switch(flag));
         let default = default.map(|value| format!(" (default: {})", value.to_string_lossy())).unwrap_or_default();

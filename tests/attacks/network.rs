@@ -41,7 +41,17 @@ fn the_machines_loopback_is_reached_by_no_address_of_the_network() {
     let ports = ["127.0.0.1", "::1"].map(|address| server(address, &reached));
     let mut places = String::new();
     for port in ports.into_iter().flatten() {
-        for host in ["$gateway", "10.0.2.2", "10.0.2.3", "127.0.0.1", "169.254.1.1", "169.254.169.254", "[::1]", "[fd00::2]", "[fd00::3]"] {
+        for host in [
+            "$gateway",
+            "10.0.2.2",
+            "10.0.2.3",
+            "127.0.0.1",
+            "169.254.1.1",
+            "169.254.169.254",
+            "[::1]",
+            "[fd00::2]",
+            "[fd00::3]",
+        ] {
             places += &format!(" http://{host}:{port}/");
         }
     }

@@ -147,7 +147,9 @@ impl RawSigned {
             &self.rekor_public_key_datas,
         ];
         if rekor.iter().any(|key| key.is_some()) {
-            return Some("entries of a transparency log (rekorPublicKey…) are not checked here; a requirement with keyPath alone is");
+            return Some(
+                "entries of a transparency log (rekorPublicKey…) are not checked here; a requirement with keyPath alone is",
+            );
         }
         if self.fulcio.is_some() || self.pki.is_some() {
             return Some("certificates (fulcio, pki) are not checked here; a requirement with keyPath alone is");
