@@ -1,11 +1,15 @@
 #!/usr/bin/env python3
 """Builds of the same Dockerfiles by coracle and by buildah, in turns, each on a store of its own, and a table of medians.
 
-Run by contrib/bench, which prepares the machine. Commands run on the host's network in both: Buildah's chroot isolation has no other.
+Run by contrib/bench, which prepares the machine; words choose tables: steps, stages, big, many. Commands run on the host's network in
+both: Buildah's chroot isolation has no other.
 """
 
 import itertools
 import os
+import subprocess
+import sys
+import time
 
 from measuring import store_flags
 from sidebyside import HOME, STORES, TOOLS, Row, forget, isolation, make_busybox, many_small_files, one_big_file, run, settled, table
@@ -51,11 +55,26 @@ def change(place):
         file.write(f"{next(COUNTER)}\n")
 
 
-def stages():
+# What a stage's command does where its own time is to count: 200 MiB through SHA-256.
+WORK = "dd if=/dev/zero bs=1M count=200 2>/dev/null | sha256sum"
+
+
+def stages(work):
     """Six stages of some work each, and one that gathers what they made."""
-    work = "dd if=/dev/zero bs=1M count=200 2>/dev/null | sha256sum > /made"
-    made = "".join(f"FROM base AS s{number}\nRUN : {number}; {work}\n" for number in range(6))
+    made = "".join(f"FROM base AS s{number}\n{work(number)}\n" for number in range(6))
     return made + "FROM scratch\n" + "".join(f"COPY --from=s{number} /made /{number}\n" for number in range(6))
+
+
+def own_time():
+    """Milliseconds that the commands of six such stages take without a builder, as many at once as there are cores."""
+    begun = time.perf_counter()
+    rest = [["busybox", "sh", "-c", WORK.replace("dd ", "busybox dd ").replace("sha256sum", "busybox sha256sum")]] * 6
+    running = []
+    while rest or running:
+        while rest and len(running) < os.cpu_count():
+            running.append(subprocess.Popen(rest.pop(), stdout=subprocess.DEVNULL))
+        running.pop(0).wait()
+    return (time.perf_counter() - begun) * 1000
 
 
 def step_rows():
@@ -73,32 +92,67 @@ def step_rows():
         run(tool, *build(tool, ten_with_file, "--layers"))
     yield Row("the same, all cached", lambda tool: build(tool, ten, "--layers"), None, 15)
     yield Row("10 steps, the file of the 6th changed", after_a_change, None, 5)
-    independent = context("stages", stages())
-    yield Row("6 independent stages with work", lambda tool: build(tool, independent, "--no-cache", "--jobs", "6"), drop, 3)
+
+
+def stage_rows():
+    """What the builder does in six stages: its own work, and that of commands, which no builder can shorten."""
+    copying = context("copying", stages(lambda number: f"COPY data /made/data\nRUN echo {number} > /made/number"))
+    os.rename(some_small_files(), f"{copying}/data")
+    working = context("working", stages(lambda number: f"RUN : {number}; {WORK} > /made"))
+    for label, place in (("6 independent stages, 1,000 files each", copying), ("6 independent stages with long commands", working)):
+        yield Row(label, lambda tool, place=place: build(tool, place, "--no-cache", "--jobs", "6"), drop, 5)
+
+
+def some_small_files():
+    """A directory of 1,000 files, 10 MB."""
+    some = f"{HOME}/some"
+    os.makedirs(some)
+    for number in range(1000):
+        with open(f"{some}/{number}", "wb") as file:
+            file.write(os.urandom(9750))
+    return some
 
 
 def content_rows(label, place):
+    """Nothing is removed before the end: where many files were, ext4 makes new ones ten times slower for minutes."""
     for flag, kind in (("--layers=false", ""), ("--layers", ", a layer each")):
-        yield Row(f"COPY of {label}{kind}", settled(lambda tool, flag=flag: build(tool, place, "--no-cache", flag)), drop, 3)
+        yield Row(f"COPY of {label}{kind}", settled(lambda tool, flag=flag: build(tool, place, "--no-cache", flag)), None, 3)
     for tool in TOOLS:
         run(tool, *build(tool, place, "--layers"))
     yield Row(f"COPY of {label}, cached", lambda tool: build(tool, place, "--layers"), None, 5)
+
+
+def big_table():
+    big = context("big", COPY)
+    os.rename(one_big_file(), f"{big}/data")
+    table("build: one file of 1 GiB", content_rows("1 GiB", big))
+    os.remove(f"{big}/data")
+
+
+def many_table():
+    many = context("many", COPY)
+    os.rename(many_small_files(), f"{many}/data")
+    table("build: 20,000 files of 195 MB", content_rows("20,000 files", many))
+
+
+def stages_table():
+    table("build: stages", stage_rows())
+    print(f"\nThe long commands alone, {os.cpu_count()} at a time and without a builder, take {own_time() / 1000:.2f} s.")
+
+
+COPY = "FROM base\nCOPY data /data\n"
+# Each with what it measures; the one of many files has the disk as the others have left it, and is best run alone on a fresh file system.
+TABLES = {"steps": lambda: table("build: steps", step_rows()), "stages": stages_table, "big": big_table, "many": many_table}
 
 
 def main():
     print(f"{run('coracle', '--version')}; {run('buildah', '--version')}; {os.cpu_count()} cores, Linux {os.uname().release}")
     for tool in TOOLS:
         make_busybox("base", tool)
-    table("build: steps", step_rows())
-    dockerfile = "FROM base\nCOPY data /data\n"
-    big = context("big", dockerfile)
-    os.rename(one_big_file(), f"{big}/data")
-    table("build: one file of 1 GiB", content_rows("1 GiB", big))
-    os.remove(f"{big}/data")
-    # Last: ext4 creates files ten times slower for minutes after many were deleted.
-    many = context("many", dockerfile)
-    os.rename(many_small_files(), f"{many}/data")
-    table("build: 20,000 files of 195 MB", content_rows("20,000 files", many))
+    wanted = sys.argv[1:] or TABLES
+    for name, measure in TABLES.items():
+        if name in wanted:
+            measure()
 
 
 try:

@@ -25,12 +25,14 @@ fn help_says_how_a_script_is_called_and_what_it_does() {
 
 #[test]
 fn unknown_words_are_refused() {
-    let cases: [(&str, &[&str], &str); 5] = [
+    let cases: [(&str, &[&str], &str); 7] = [
         ("bench", &["qick"], "qick"),
         ("bench", &["quick", "full"], "full"),
         ("quickstart", &["now"], "now"),
         ("stress", &["10s"], "10s"),
         ("stress", &["10", "20"], "20"),
+        ("stress", &["10", "fuzz", "fuzzing"], "fuzzing"),
+        ("bench", &["build", "bigger"], "bigger"),
     ];
     for (script, words, word) in cases {
         let (status, stdout, stderr) = run(script, words);
