@@ -7,10 +7,17 @@ use std::sync::LazyLock;
 
 use containers_storage::conf::Conf;
 use containers_storage::store::Store;
+use coracle::conf::{Auth, Registries};
 use coracle::image::manifest::Document;
 use coracle::image::{ImageConfig, Location};
-use coracle::transport::open_source;
+use coracle::transport::registry::Network;
+use coracle::transport::{Means, open_source};
 use libfuzzer_sys::fuzz_target;
+
+// Nothing is asked of either: an archive is a file of this machine.
+static REGISTRIES: LazyLock<Registries> = LazyLock::new(Registries::default);
+static NETWORK: LazyLock<Network> =
+    LazyLock::new(|| Network::new(Default::default(), Auth::new(Default::default(), None, None), Default::default()));
 
 static PLACE: LazyLock<PathBuf> = LazyLock::new(|| std::env::temp_dir().join(format!("coracle-fuzz-{}", std::process::id())));
 
@@ -40,7 +47,8 @@ fuzz_target!(|bytes: &[u8]| {
         let location = Location::parse(&format!("docker-archive:{}{place}", file.display()));
         let location = location.expect("a place").expect("of a transport");
         STORE.with(|store| {
-            let Ok(source) = open_source(&location, store, Path::new("/var/tmp")) else { return };
+            let means = Means { store, temp_dir: Path::new("/var/tmp"), registries: &REGISTRIES, network: &NETWORK };
+            let Ok(source) = open_source(&location, means) else { return };
             let made = source.manifest(None).expect("a manifest is made up");
             let Ok(Document::Image(made)) = Document::parse(&made.bytes, made.media_type.as_deref()) else { panic!("{made:?}") };
             let config = ImageConfig::parse(config).expect("it was read before");
