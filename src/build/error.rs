@@ -203,6 +203,10 @@ impl Error {
                 run::Error::Run(error) => error.hint(),
                 _ => None,
             },
+            StepError::Copy(error) => match error.as_ref() {
+                copy::Error::Fetch { source, .. } => return source.hints(),
+                _ => None,
+            },
             _ => None,
         };
         hint.into_iter().collect()

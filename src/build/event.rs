@@ -18,6 +18,8 @@ pub enum Event {
     },
     /// The step is not taken: there is an image of an earlier build.
     Cached {
+        /// In which stage.
+        stage: StagePlace,
         /// The image.
         image: String,
     },
@@ -43,7 +45,7 @@ pub enum Event {
     UnusedArguments(Vec<String>),
     /// The image has this name.
     Tagged(String),
-    /// A line that a command printed, where stages are built at the same time.
+    /// A line that a command printed, where stages are built at the same time or the caller follows what is printed.
     Output {
         /// In which stage.
         stage: StagePlace,
@@ -52,6 +54,15 @@ pub enum Event {
         /// Without its end.
         line: String,
     },
+    /// No further step of a stage is taken.
+    StageEnded {
+        /// Which stage that is.
+        stage: StagePlace,
+        /// Whether there is something that came of it.
+        is_built: bool,
+    },
+    /// Nothing has happened for a while, to whoever follows a build live.
+    Idle,
     /// A stage has a working container now. For the build itself.
     ContainerMade(String),
     /// It has none any more. For the build itself.

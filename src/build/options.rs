@@ -41,6 +41,20 @@ pub struct Options<'a> {
     pub fetch: Fetch<'a>,
     /// How an error is told: in one line, and what may help. It is asked in the process in which a stage failed.
     pub explain: fn(&(dyn std::error::Error + 'static)) -> Explained,
+    /// How closely the caller follows what happens.
+    pub following: Following,
+}
+
+/// How closely the caller follows what happens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Following {
+    /// Step by step. What commands print goes where the caller's own output goes, unless stages are built at the same time.
+    #[default]
+    Steps,
+    /// Also what commands print.
+    Output,
+    /// The same, and that nothing happens.
+    Live,
 }
 
 /// An error in words.

@@ -260,7 +260,7 @@ impl<'b, 'h> Stage<'b, 'h> {
         }
         let mut inputs = self.inputs(next, &instruction, is_last)?;
         if let Some(found) = self.find(&inputs, is_last, tell)? {
-            tell(Event::Cached { image: found.found.id.to_string() });
+            tell(Event::Cached { stage: self.build.place(self.index), image: found.found.id.to_string() });
             self.go_on_from(found)?;
             if is_last {
                 finish::tag_cached(self, tell)?;

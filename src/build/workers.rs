@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! this process ── fork ─▶ stage: enters namespaces, builds ── events, outcome ─▶ this process tells, starts what is ready now
-//!       │                        └ output of RUN ───────────▶ line by line, where stages run side by side; else where ours goes
+//!       │                        └ output of RUN ───────────▶ line by line, where stages run side by side or the caller follows it;
+//!       │                                                     else where ours goes
 //!       └ SIGINT, SIGTERM, a stage that failed: the others are ended, their containers removed
 //!         SIGKILL: the kernel ends the others, and with them what they run (PR_SET_PDEATHSIG); `remains` has their containers removed
 //! ```
@@ -28,7 +29,7 @@ use rustix::pipe::PipeFlags;
 
 use super::error::{Error, StepError};
 use super::event::{Event, OutputStream, Tell};
-use super::options::Leftovers;
+use super::options::{Following, Leftovers};
 use super::stage::{Build, Built};
 use super::wire::{self, Message, Report};
 use crate::container::remove;
@@ -40,6 +41,8 @@ use crate::sys::fork::fork_alone;
 const ENDING: [Signal; 4] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT];
 /// How long a stage that is told to end may take.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long nothing happens before that is told to whoever wants to know.
+const IDLE: u16 = 250;
 /// How much of a line of output is kept together.
 const LINE: usize = 64 << 10;
 
@@ -69,8 +72,8 @@ pub(super) struct Workers<'b, 'h> {
     signals: SignalFd,
     before: SigSet,
     running: Vec<Worker>,
-    /// Whether more than one can run, so that output has to be told apart.
-    side_by_side: bool,
+    /// Whether output comes here line by line: more than one can run, so that it has to be told apart, or the caller follows it.
+    is_told: bool,
     said: Vec<String>,
 }
 
@@ -89,7 +92,8 @@ fn failed(action: &str) -> impl FnOnce(io::Error) -> Error {
 pub(super) fn build_all<'h>(build: &Build<'h>, tell: Tell<'_>) -> (Vec<Option<Built<'h>>>, Result<(), Error>) {
     let mut done: Vec<Option<Built<'h>>> = vec![None; build.plan.stages.len()];
     let side_by_side = build.options.selection.jobs != 1 && !build.plan.is_chain();
-    let outcome = Workers::new(build, side_by_side).and_then(|mut workers| {
+    let is_told = side_by_side || build.options.following != Following::Steps;
+    let outcome = Workers::new(build, is_told).and_then(|mut workers| {
         let all = workers.all(&mut done, tell);
         if all.is_err() {
             workers.end(tell);
@@ -100,7 +104,7 @@ pub(super) fn build_all<'h>(build: &Build<'h>, tell: Tell<'_>) -> (Vec<Option<Bu
 }
 
 impl<'b, 'h> Workers<'b, 'h> {
-    fn new(build: &'b Build<'h>, side_by_side: bool) -> Result<Self, Error> {
+    fn new(build: &'b Build<'h>, is_told: bool) -> Result<Self, Error> {
         let mut set = SigSet::empty();
         ENDING.iter().for_each(|signal| set.add(*signal));
         let block = || -> io::Result<(SignalFd, SigSet)> {
@@ -109,7 +113,7 @@ impl<'b, 'h> Workers<'b, 'h> {
             Ok((SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?, before))
         };
         let (signals, before) = block().map_err(failed("watching for signals"))?;
-        Ok(Self { build, signals, before, running: Vec::new(), side_by_side, said: Vec::new() })
+        Ok(Self { build, signals, before, running: Vec::new(), is_told, said: Vec::new() })
     }
 
     fn all(&mut self, done: &mut [Option<Built<'h>>], tell: Tell<'_>) -> Result<(), Error> {
@@ -140,7 +144,7 @@ impl<'b, 'h> Workers<'b, 'h> {
         let pipe = || rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(io::Error::from);
         let open = || -> io::Result<_> { Ok((pipe()?, pipe()?, pipe()?, pipe()?)) };
         let (messages, answers, stdout, stderr) = open().map_err(failed("opening pipes"))?;
-        let streams = self.side_by_side.then(|| Output::To { stdout: Arc::new(stdout.1), stderr: Arc::new(stderr.1) });
+        let streams = self.is_told.then(|| Output::To { stdout: Arc::new(stdout.1), stderr: Arc::new(stderr.1) });
         let (build, before) = (self.build, self.before);
         let (mut to, mut heard) = (File::from(messages.1), File::from(answers.0));
         let parent = nix::unistd::getpid();
@@ -156,7 +160,7 @@ impl<'b, 'h> Workers<'b, 'h> {
         });
         let pid = pid.map_err(failed("starting a process for a stage"))?;
         let lines = |from: OwnedFd, stream| Lines { from: from.into(), stream, rest: Vec::new(), is_open: true };
-        let outputs = match self.side_by_side {
+        let outputs = match self.is_told {
             true => vec![lines(stdout.0, OutputStream::Stdout), lines(stderr.0, OutputStream::Stderr)],
             false => Vec::new(),
         };
@@ -174,8 +178,13 @@ impl<'b, 'h> Workers<'b, 'h> {
 
     /// Waits until a stage has ended, or a signal arrives; tells what happens meanwhile.
     fn wait(&mut self, tell: Tell<'_>) -> Result<Woken, Error> {
+        let is_live = self.build.options.following == Following::Live;
+        let patience = if is_live { PollTimeout::from(IDLE) } else { PollTimeout::NONE };
         loop {
-            let ready = self.poll(PollTimeout::NONE).map_err(failed("waiting for stages"))?;
+            let ready = self.poll(patience).map_err(failed("waiting for stages"))?;
+            if is_live && !ready.contains(&true) {
+                tell(Event::Idle);
+            }
             if let Some(info) = self.signals.read_signal().map_err(|errno| failed("reading a signal")(errno.into()))? {
                 let signal = i32::try_from(info.ssi_signo).ok().and_then(|number| Signal::try_from(number).ok());
                 return Ok(Woken::Signal(signal.unwrap_or(Signal::SIGTERM)));
@@ -185,6 +194,7 @@ impl<'b, 'h> Workers<'b, 'h> {
                     && let Some(outcome) = self.hear(at, tell)?
                 {
                     let worker = self.running.remove(at);
+                    tell(Event::StageEnded { stage: self.build.place(worker.index), is_built: outcome.is_ok() });
                     return Ok(Woken::Stage(worker.index, outcome));
                 }
             }

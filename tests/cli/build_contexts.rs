@@ -3,6 +3,8 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use crate::harness::{TestEnv, skip_without};
 use crate::urls::Git;
@@ -130,6 +132,8 @@ fn an_address_has_an_archive_or_a_dockerfile_or_a_repository() {
     assert_eq!(files(&env, &[&of("#v1:below")]), BOTH);
     assert_eq!(files(&env, &[&of("?ref=v1&subdir=below")]), BOTH);
     assert_eq!(files(&env, &[&of(&format!("?tag=v1&subdir=below&checksum={}", &commit[..12]))]), BOTH);
+    // The beginning of a commit's name, too.
+    assert_eq!(files(&env, &[&of(&format!("#{}:below", &commit[..9]))]), BOTH);
     // Its default branch, whatever that is called, with .git.
     let dockerfile = env.write("whole", "FROM scratch\nCOPY file .git/HEAD /\n");
     assert!(files(&env, &["-f", &dockerfile.to_string_lossy(), &of("")]).ends_with("file: later"));
@@ -137,12 +141,204 @@ fn an_address_has_an_archive_or_a_dockerfile_or_a_repository() {
         ("#nosuch", "couldn't find remote ref"),
         ("#v1:nosuch", "No such file or directory"),
         ("?tag=v1&checksum=0123456789ab", "the server gave the commit"),
-        ("?ref=v1&submodules=true", "submodules are not fetched"),
+        ("?ref=v1&submodules=perhaps", "are true or false"),
+        ("#0123456", "couldn't find remote ref 0123456"),
     ] {
         let said = refusal(&env, &[&of(rest)]);
         assert!(said.contains(words), "{rest}: {said}");
     }
     assert!(refusal(&env, &[&at("nosuch.tgz")]).contains("invalid response status 404"));
+    assert_eq!(fs::read_dir(env.path("tmp")).expect("the directory").count(), 0);
+}
+
+/// `repos/outer.git` with `file` and the submodule `sub` (`repos/inner.git`, with `f` and a submodule of its own), all below `work`.
+fn repositories(env: &TestEnv) {
+    let script = "mkdir repos inner innermost outer && export GIT_CONFIG_COUNT=4 GIT_CONFIG_KEY_0=protocol.file.allow GIT_CONFIG_VALUE_0=always \
+        GIT_CONFIG_KEY_1=user.name GIT_CONFIG_VALUE_1=n GIT_CONFIG_KEY_2=user.email GIT_CONFIG_VALUE_2=e@x \
+        GIT_CONFIG_KEY_3=init.defaultBranch GIT_CONFIG_VALUE_3=trunk
+        commit() { git add -A && git commit -qm \"$1\"; }
+        (cd innermost && git init -q . && echo deep >g && commit one && git clone -q --bare . ../repos/innermost.git)
+        (cd inner && git init -q . && echo inner >f && git submodule --quiet add ../repos/innermost.git deep &&
+            git config -f .gitmodules submodule.deep.url ../innermost.git && commit one &&
+            echo later >f && commit two && git reset -q --hard HEAD~ && git clone -q --bare . ../repos/inner.git)
+        (cd outer && git init -q . && echo outer >file && printf 'FROM scratch\\nCOPY . /\\n' >Dockerfile &&
+            git submodule --quiet add ../repos/inner.git sub && git config -f .gitmodules submodule.sub.url ../inner.git && commit one &&
+            git tag v1 && echo later >file && commit two && git clone -q --bare . ../repos/outer.git)
+        for r in repos/*; do git -C $r config uploadpack.allowAnySHA1InWant true; done; rm -rf inner innermost outer";
+    env.shell(script).success();
+}
+
+/// What the image of `repos/outer.git` has but `.git` and its Dockerfile.
+fn shown(env: &TestEnv, arguments: &[&str]) -> String {
+    let all = files(env, arguments);
+    let kept =
+        |file: &&str| !file.contains(".git") && !file.contains("Dockerfile") && file.contains(": ") && !file.starts_with('#');
+    all.split(", ").filter(kept).collect::<Vec<_>>().join(", ")
+}
+
+#[test]
+fn submodules_of_a_repository_are_part_of_the_context() {
+    if skip_without(&["git", "python3"]) {
+        return;
+    }
+    let env = TestEnv::new();
+    repositories(&env);
+    let git = Git::start(&env);
+    let of = |rest: &str| format!("http://127.0.0.1:{}/cgi-bin/git/outer.git{rest}", git.port);
+    // Without .git, whose files are no text.
+    assert_eq!(shown(&env, &[&of("?keep-git-dir=false")]), "file: later, sub/deep/g: deep, sub/f: inner");
+    assert_eq!(shown(&env, &[&of("?ref=v1&keep-git-dir=0")]), "file: outer, sub/deep/g: deep, sub/f: inner");
+    assert_eq!(shown(&env, &[&of("?submodules=false&keep-git-dir=false")]), "file: later");
+    // ADD of a build takes them, too, and leaves .git out unless it is wanted.
+    let add = |flags: &str| {
+        let text = format!("FROM scratch\nADD {flags} {} /r/\n", of("#v1"));
+        env.write("ctx/Dockerfile", text);
+        shown(&env, &["ctx"])
+    };
+    assert_eq!(add(""), "r/file: outer, r/sub/deep/g: deep, r/sub/f: inner");
+    let commit = env.shell("git -C repos/outer.git rev-parse v1").success();
+    assert_eq!(add(&format!("--checksum={commit}")), "r/file: outer, r/sub/deep/g: deep, r/sub/f: inner");
+    env.write("ctx/Dockerfile", format!("FROM scratch\nADD --checksum={} {} /r/\n", "0".repeat(40), of("#v1")));
+    assert!(refusal(&env, &["ctx"]).contains("the server gave the commit"));
+    env.write("ctx/Dockerfile", format!("FROM scratch\nADD --keep-git-dir {} /r/\nADD {} /s/\n", of(""), of("")));
+    env.ok(["build", "-q", "-o", "kept", "ctx"]);
+    let is_there = |path: &str| env.work().join("kept").join(path).exists();
+    assert!(is_there("r/.git/HEAD") && is_there("r/sub/.git") && is_there("s/sub/deep/g"));
+    assert!(!is_there("s/.git") && !is_there("s/sub/.git") && !is_there("s/sub/deep/.git"));
+    assert_eq!(fs::read_dir(env.path("tmp")).expect("the directory").count(), 0);
+}
+
+/// A113, A114: a submodule is fetched by nothing but what its repository may be fetched by.
+#[test]
+fn a_submodule_at_a_place_of_this_machine_is_refused() {
+    if skip_without(&["git", "python3"]) {
+        return;
+    }
+    let env = TestEnv::new();
+    repositories(&env);
+    let git = Git::start(&env);
+    let inner = env.work().join("repos/inner.git").display().to_string();
+    for url in [inner.clone(), format!("file://{inner}"), "ext::sh -c touch% pwned".to_owned(), "ssh://localhost/x".to_owned()]
+    {
+        env.shell(&format!(
+            "rm -rf evil repos/evil.git && git clone -q repos/outer.git evil && cd evil && git config -f .gitmodules submodule.sub.url '{url}' &&
+             git -c user.name=n -c user.email=e@x commit -qam evil && git clone -q --bare . ../repos/evil.git"
+        ))
+        .success();
+        let said = refusal(&env, &[&format!("http://127.0.0.1:{}/cgi-bin/git/evil.git", git.port)]);
+        assert!(said.contains("not allowed") || said.contains("disallowed"), "{url}: {said}");
+    }
+    assert!(!env.work().join("pwned").exists());
+    assert_eq!(fs::read_dir(env.path("tmp")).expect("the directory").count(), 0);
+}
+
+/// A server that ends with this value.
+struct Server(Child);
+
+impl Server {
+    /// Starts it, and waits until it listens.
+    fn start(mut command: Command, port: u16) -> Self {
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("a server");
+        let end = Instant::now() + Duration::from_secs(10);
+        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(Instant::now() < end, "the server does not listen");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Self(child)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("its address").port()
+}
+
+#[test]
+fn a_repository_is_fetched_by_the_protocol_of_git() {
+    if skip_without(&["git"]) {
+        return;
+    }
+    let env = TestEnv::new();
+    repositories(&env);
+    let port = free_port();
+    let mut command = env.command("git");
+    let base = env.work().join("repos").display().to_string();
+    command.args(["-c", "safe.directory=*", "daemon", "--export-all", "--listen=127.0.0.1", "--reuseaddr"]);
+    let _server = Server::start(
+        {
+            command.args([&format!("--port={port}"), &format!("--base-path={base}")]);
+            command
+        },
+        port,
+    );
+    let of = |rest: &str| format!("git://127.0.0.1:{port}/outer.git{rest}");
+    assert_eq!(shown(&env, &[&of("?keep-git-dir=false")]), "file: later, sub/deep/g: deep, sub/f: inner");
+    assert_eq!(shown(&env, &[&of("?tag=v1&keep-git-dir=false&submodules=0")]), "file: outer");
+    // As a further context, and as a source of ADD.
+    env.write("ctx/Dockerfile", format!("FROM scratch\nCOPY --from=r f /\nADD {} /added\n", of("#v1")));
+    let inner = format!("r=git://127.0.0.1:{port}/inner.git");
+    let want = "added/file: outer, added/sub/deep/g: deep, added/sub/f: inner, f: inner";
+    assert_eq!(shown(&env, &["--build-context", &inner, "ctx"]), want);
+    assert!(refusal(&env, &[&of("#nosuch")]).contains("couldn't find remote ref"));
+}
+
+#[test]
+fn a_repository_is_fetched_by_ssh_with_the_callers_keys_or_those_that_are_lent() {
+    if skip_without(&["git", "ssh-keygen", "/usr/sbin/sshd"]) {
+        return;
+    }
+    let env = TestEnv::new();
+    repositories(&env);
+    let (port, work) = (free_port(), env.work().display().to_string());
+    env.shell("mkdir -m 700 ssh ../home/.ssh && ssh-keygen -q -t ed25519 -N '' -f ssh/host && ssh-keygen -q -t ed25519 -N '' -f ssh/key").success();
+    env.write(
+        "ssh/config",
+        format!(
+            "Port {port}\nListenAddress 127.0.0.1\nHostKey {work}/ssh/host\nAuthorizedKeysFile {work}/ssh/key.pub\nStrictModes no\n\
+             PidFile none\nPasswordAuthentication no\nUsePAM no\n"
+        ),
+    );
+    let mut command = env.command("/usr/sbin/sshd");
+    command.args(["-D", "-f", &format!("{work}/ssh/config")]);
+    let _server = Server::start(command, port);
+    let user = env.shell("id -un").success();
+    let at = format!("ssh://{user}@127.0.0.1:{port}{work}/repos/outer.git");
+    let context = format!("{at}?keep-git-dir=false");
+
+    let said = refusal(&env, &[&context]);
+    assert!(said.contains("Host key verification failed") && said.contains("hint: connect to the host once"), "{said}");
+    env.shell(&format!("printf '[127.0.0.1]:{port} ' >../home/.ssh/known_hosts; cat ssh/host.pub >>../home/.ssh/known_hosts"))
+        .success();
+    let said = refusal(&env, &[&context]);
+    assert!(said.contains("Permission denied (publickey"), "{said}");
+
+    // A Dockerfile has no keys but those that the build lends.
+    env.write("ctx/Dockerfile", format!("FROM scratch\nADD {at}#v1 /\n"));
+    let said = refusal(&env, &["ctx"]);
+    assert!(
+        said.contains("only if the build lends them") && said.contains("hint: lend the agent's with --ssh default"),
+        "{said}"
+    );
+    let want = "file: outer, sub/deep/g: deep, sub/f: inner";
+    assert_eq!(shown(&env, &["--ssh", "default=ssh/key", "ctx"]), want);
+    env.shell("cp ssh/key ../home/.ssh/id_ed25519").success();
+    refusal(&env, &["ctx"]);
+    assert_eq!(shown(&env, &[&context]), "file: later, sub/deep/g: deep, sub/f: inner");
+    // With an alias of the caller's, as git takes it.
+    env.write_home(".ssh/config", format!("Host alias\n  HostName 127.0.0.1\n  Port {port}\n  User {user}\n"));
+    env.write("ctx/Dockerfile", "FROM scratch\nCOPY --from=r . /\n");
+    let named = format!("r=git@alias:{work}/repos/inner.git?keep-git-dir=0");
+    let said = refusal(&env, &["--build-context", &named, "ctx"]);
+    assert!(said.contains("Permission denied"), "there is no user git: {said}");
+    let named = format!("r=ssh://alias{work}/repos/inner.git?keep-git-dir=0");
+    assert_eq!(shown(&env, &["--build-context", &named, "ctx"]), "deep/g: deep, f: inner");
     assert_eq!(fs::read_dir(env.path("tmp")).expect("the directory").count(), 0);
 }
 
@@ -199,8 +395,9 @@ fn what_is_no_context_is_refused_by_name() {
             format!("cannot find Containerfile or Dockerfile in context directory: stat {}/empty/Dockerfile", work.display()),
         ),
         ("fifo", "neither a directory nor a regular file".to_owned()),
-        ("git://127.0.0.1/x.git", "no context comes by git://".to_owned()),
-        ("git@localhost:x.git", "no context comes by git@".to_owned()),
+        ("file:///x", "no context comes by file://".to_owned()),
+        ("git://127.0.0.1", "it names no repository".to_owned()),
+        ("git@localhost:-x", "none of an address".to_owned()),
     ] {
         let said = refusal(&env, &[operand]);
         assert!(said.to_lowercase().contains(&words.to_lowercase()), "{operand}: {said}");

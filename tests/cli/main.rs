@@ -10,6 +10,7 @@ mod build_mounts;
 mod build_neighbours;
 mod build_outputs;
 mod build_places;
+mod build_progress;
 mod build_stages;
 mod build_steps;
 mod commit;

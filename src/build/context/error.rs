@@ -36,7 +36,7 @@ pub enum Error {
     #[error("{0:?} is neither a directory nor a regular file: no context can be made of it")]
     NoContext(PathBuf),
     /// An address of another kind.
-    #[error("no context comes by {scheme}: repositories are fetched by http and https only, from addresses that end with .git")]
+    #[error("no context comes by {scheme}")]
     Scheme {
         /// How it begins.
         scheme: &'static str,
@@ -140,15 +140,13 @@ impl Error {
     pub fn hints(&self) -> Vec<String> {
         match self {
             Self::NoContext(_) => vec!["an archive or a Containerfile of a pipe is read by: coracle build - < PIPE".to_owned()],
-            Self::Scheme { scheme: "file://" } => vec!["give the path without file://".to_owned()],
-            Self::Scheme { .. } => {
-                vec!["fetch it first (git clone) and name the directory, or give its https:// address".to_owned()]
-            }
+            Self::Scheme { scheme } => vec![format!("give the path without {scheme}")],
             Self::LinkOut { is_callers: true, .. } => {
                 vec!["a link is followed if it is named: coracle build -f FILE".to_owned()]
             }
             Self::NoDockerfile { .. } => vec!["name another file with -f".to_owned()],
             Self::Named { source, .. } => source.hints(),
+            Self::Fetch(error) => error.hints(),
             _ => Vec::new(),
         }
     }

@@ -3,7 +3,7 @@
 //! ```text
 //! docker-image://REF  container-image://REF  docker://REF      an image, as `from` takes it
 //! oci-layout://DIR[:TAG|@DIGEST]                               an image of a directory in the OCI layout
-//! http(s)://…  github.com/…                                    a repository or an archive
+//! http(s)://…  github.com/…  git://…  ssh://…  git@HOST:…      a repository or an archive
 //! anything else                                                a directory, or an archive, of this machine
 //! ```
 
@@ -151,7 +151,8 @@ mod tests {
         assert_eq!(parsed("a", "oci-layout:///x:1.0"), layout("/x", Image::Tag("1.0".into())));
         assert_eq!(parsed("a", "oci-layout://x@sha256:00"), layout("x", Image::Digest("sha256:00".into())));
         assert_eq!(parsed("a", "../x"), Ok(Value::Files(Operand::Path("../x".into()))));
-        for (name, text) in [("a", ""), ("", "x"), ("a", "-"), ("a", "docker-image://"), ("a", "target:x"), ("a", "git@h:x")] {
+        for (name, text) in [("a", ""), ("", "x"), ("a", "-"), ("a", "docker-image://"), ("a", "target:x"), ("a", "file:///x")]
+        {
             assert!(parsed(name, text).is_err(), "{name}={text}");
         }
     }

@@ -18,8 +18,8 @@ pub enum Operand {
     Remote(OsString),
 }
 
-/// What no address of ours begins with, though others have them.
-const FOREIGN: [&str; 4] = ["git://", "ssh://", "git@", "file://"];
+/// What addresses elsewhere begin with that name what is here.
+const LOCAL: &str = "file://";
 
 impl Operand {
     /// What `word` says.
@@ -37,8 +37,8 @@ impl Operand {
         if bytes.starts_with(b"github.com/") {
             return Ok(Self::Remote(github(&word.to_string_lossy()).into()));
         }
-        if let Some(scheme) = FOREIGN.into_iter().find(|scheme| bytes.starts_with(scheme.as_bytes())) {
-            return Err(Error::Scheme { scheme });
+        if bytes.starts_with(LOCAL.as_bytes()) {
+            return Err(Error::Scheme { scheme: LOCAL });
         }
         Ok(Self::Path(PathBuf::from(if word.is_empty() { OsStr::new(".") } else { word })))
     }
@@ -96,9 +96,10 @@ mod tests {
         assert_eq!(of("github.com/a/b"), remote("https://github.com/a/b.git"));
         assert_eq!(of("github.com/a/b/#v1:sub"), remote("https://github.com/a/b.git#v1:sub"));
         assert_eq!(of("github.com/a/b.git?ref=x"), remote("https://github.com/a/b.git?ref=x"));
-        for word in ["git://h/a.git", "ssh://h/a", "git@h:a.git", "file:///a"] {
-            assert!(matches!(Operand::of(OsStr::new(word)), Err(Error::Scheme { .. })), "{word}");
+        for address in ["git://h/a.git", "ssh://u@h:22/a#v1:sub", "git@h:a.git"] {
+            assert_eq!(of(address), remote(address));
         }
+        assert!(matches!(Operand::of(OsStr::new("file:///a")), Err(Error::Scheme { .. })));
     }
 
     /// A91.

@@ -11,9 +11,10 @@ use crate::build::event::{Event, Tell};
 use crate::build::stage::Stage;
 use crate::container::add::{self, Appearance, Archives, Selection, Verb};
 use crate::container::copy::{self, Inline, Layering, Origin};
-use crate::container::fetch::{self, Commit, GitDirectory, Repository};
+use crate::container::fetch::{self, Commit, GitDirectory, Repository, Ssh, Submodules};
 use crate::container::run::HistoryChoice;
 use crate::dockerfile::instruction::{File, add as adding, copy as copying};
+use crate::run::ssh::Agent;
 
 /// Either instruction.
 pub(super) struct Files<'a> {
@@ -33,7 +34,8 @@ impl<'a> Files<'a> {
         Self { verb: Verb::Copy, from, parents, archives, checksum: None, repository, files: &copy.files }
     }
 
-    pub(super) fn of_add(add: &'a adding::Add) -> Result<Self, StepError> {
+    /// `agents` are those that the build lends to commands.
+    pub(super) fn of_add(add: &'a adding::Add, agents: &[Agent]) -> Result<Self, StepError> {
         let archives = match add.unpack {
             None => Archives::Here,
             Some(true) => Archives::All,
@@ -45,7 +47,9 @@ impl<'a> Files<'a> {
         let checksum = checksum.map_err(|error: fetch::Invalid| StepError::Word(error.to_string()))?;
         let keeps = add.keep_git_dir == Some(true);
         let git_directory = if keeps { GitDirectory::Keep } else { GitDirectory::Remove };
-        let repository = Repository { git_directory, commit };
+        let lent = agents.iter().find(|agent| agent.id == "default");
+        let ssh = lent.map_or(Ssh::Nobody, |agent| Ssh::Keys(agent.paths.clone()));
+        let repository = Repository { git_directory, commit, submodules: Submodules::Fetch, ssh };
         Ok(Self { verb: Verb::Add, from: None, parents: false, archives, checksum, repository, files: &add.files })
     }
 

@@ -157,7 +157,10 @@ pub(super) fn work(
     match instruction {
         Instruction::Run(run) => run::take(stage, next, run, tell),
         Instruction::Copy(copy) => copy::take(stage, next, &copy::Files::of_copy(copy), tell),
-        Instruction::Add(add) => copy::take(stage, next, &copy::Files::of_add(add)?, tell),
+        Instruction::Add(add) => {
+            let files = copy::Files::of_add(add, &stage.build.options.run.ssh)?;
+            copy::take(stage, next, &files, tell)
+        }
         Instruction::Arg(_) => {
             Ok(Done { created_by: format!("{NO_OPERATION}ARG {}", stage.scope.names().join(" ")), ..Done::default() })
         }
@@ -176,7 +179,7 @@ pub(super) fn inputs(stage: &Stage<'_, '_>, instruction: &Instruction, inputs: &
     match instruction {
         Instruction::Run(run) => run::inputs(stage, run, inputs),
         Instruction::Copy(copy) => copy::inputs(stage, &copy::Files::of_copy(copy), inputs),
-        Instruction::Add(add) => copy::inputs(stage, &copy::Files::of_add(add)?, inputs),
+        Instruction::Add(add) => copy::inputs(stage, &copy::Files::of_add(add, &stage.build.options.run.ssh)?, inputs),
         Instruction::Arg(_) => {
             for value in stage.scope.values(&|_| None) {
                 let (name, value) = value.split_once('=').unwrap_or((&value, ""));

@@ -1,10 +1,12 @@
 //! What a build says, and where: standard output, files with IDs, a log.
 
 use std::fs::File;
+use std::io::IsTerminal;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use super::report::Style;
+use crate::commands::progress::is_dumb;
 use crate::commands::{CommandError, Ui, args};
 use crate::transport::copy::Platform;
 
@@ -15,7 +17,7 @@ pub(super) struct AnswerArgs {
     #[arg(short, long)]
     pub(super) quiet: bool,
 
-    /// How progress is shown: auto, plain, which says why a step is not from the cache, too, tty or json (default: auto)
+    /// How progress is shown: auto, tty (in place, on a terminal), plain, which says why a step is not from the cache, or json (default: auto)
     #[arg(long, value_name = "STYLE")]
     progress: Option<String>,
 
@@ -80,6 +82,7 @@ impl AnswerArgs {
     pub(super) fn style(&self) -> Result<Style, CommandError> {
         match self.progress.as_deref().unwrap_or("auto") {
             _ if self.quiet => Ok(Style::Quiet),
+            "auto" | "tty" | "" if self.has_terminal() => Ok(Style::Terminal),
             "auto" | "tty" | "" => Ok(Style::Usual),
             "plain" => Ok(Style::Explained),
             "json" | "rawjson" => Ok(Style::Json),
@@ -89,6 +92,12 @@ impl AnswerArgs {
                 Err(CommandError::usage(format!("invalid progress mode {other:?}")).hinting(Some(hint)))
             }
         }
+    }
+
+    /// Whether all that is said goes to a terminal whose cursor can be moved, and nobody else writes there.
+    fn has_terminal(&self) -> bool {
+        let is_one = std::io::stdout().is_terminal() && std::io::stderr().is_terminal();
+        is_one && !is_dumb() && args::given(&self.logfile).is_none() && log::max_level() < log::LevelFilter::Debug
     }
 
     /// Whether the ID is written instead of printed.

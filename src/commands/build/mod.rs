@@ -12,6 +12,7 @@ mod layering;
 mod output;
 mod processes;
 mod report;
+mod screen;
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -20,7 +21,7 @@ use std::process::ExitCode;
 use containers_storage::Digest;
 
 use self::output::Destination;
-use self::report::{Reporter, Style};
+use self::report::{Reporter, Style, Terminal};
 use super::access::{DecryptArgs, Images, RegistryArgs, RetryArgs};
 use super::commit::{Described, description, require_policy};
 use super::error::FAILURE;
@@ -111,8 +112,8 @@ pub(crate) fn build(ctx: &Context, ui: &mut Ui, args: &BuildArgs) -> Result<Exit
     }
     let network = args.registry.network(ctx, &args.retries.or(&conf))?;
     let temp_dir = ctx.temp_dir();
-    let fetch =
-        fetch::Options { network: &network, checksum: None, temp_dir: &temp_dir, repository: fetch::Repository::default() };
+    let repository = fetch::Repository { submodules: fetch::Submodules::Fetch, ..fetch::Repository::default() };
+    let fetch = fetch::Options { network: &network, checksum: None, temp_dir: &temp_dir, repository };
     let inputs = context::prepare(&Request {
         operand: args.operands.first().cloned(),
         files: &args.input.files(),
@@ -128,7 +129,8 @@ pub(crate) fn build(ctx: &Context, ui: &mut Ui, args: &BuildArgs) -> Result<Exit
     let platforms = if platforms.is_empty() { vec![None] } else { platforms.into_iter().map(Some).collect() };
     for platform in platforms {
         let images =
-            Images::new(ctx, platform.clone(), (style == Style::Quiet).into(), network.clone())?.with_keys(&args.decryption)?;
+            Images::new(ctx, platform.clone(), matches!(style, Style::Quiet | Style::Terminal).into(), network.clone())?
+                .with_keys(&args.decryption)?;
         let mut options = Options {
             texts: inputs.texts.clone(),
             author: inputs.author,
@@ -140,6 +142,7 @@ pub(crate) fn build(ctx: &Context, ui: &mut Ui, args: &BuildArgs) -> Result<Exit
             run: run.clone(),
             fetch: images.fetch(policy),
             explain: super::error::explained,
+            following: style.following(),
         };
         options.selection.platform.clone_from(&platform);
         let job = Job { ctx, args, options, outputs: &outputs, style };
@@ -162,8 +165,10 @@ impl Job<'_> {
 
     fn build(&self, ui: &mut Ui, platform: Option<&Platform>) -> Result<String, CommandError> {
         let hides_ids = self.args.answer.writes_id();
-        let mut reporter = Reporter { ui, style: self.style, platform: platform.cloned(), hides_ids, failure: None };
+        let terminal = (self.style == Style::Terminal).then(|| Terminal::new(platform));
+        let mut reporter = Reporter { ui, style: self.style, terminal, platform: platform.cloned(), hides_ids, failure: None };
         let outcome = build::build(self.ctx.store()?, &self.options, &mut |event| reporter.tell(&event));
+        reporter.end();
         match (outcome, reporter.failure) {
             (Err(error), _) => Err(self.failed(error)),
             (Ok(_), Some(failure)) => Err(failure),

@@ -4,12 +4,17 @@
 //!                 standard output                               standard error
 //! usual           STEP, -->, COMMIT, tags, what RUN prints      warnings, what RUN prints
 //! plain           the same                                      and why a step did not come from the cache
-//! json            what RUN prints                               one object a line
+//! terminal        steps that are done, tags                     warnings, and in place what is at work (`screen`)
+//! json            nothing                                       one object a line
 //! quiet           the ID, or an archive                         warnings, what RUN prints there
 //! ```
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 
+use super::screen::Screen;
+use crate::build::options::Following;
 use crate::build::{Event, OutputStream, StagePlace};
 use crate::commands::{CommandError, Ui};
 use crate::transport::copy::Platform;
@@ -21,16 +26,73 @@ pub(super) enum Style {
     Usual,
     /// The same, and why a step did not come from the cache.
     Explained,
+    /// On a terminal, drawn again in place.
+    Terminal,
     /// For programs.
     Json,
     /// Not at all, and what RUN prints is no answer either: standard output is for the ID, or for an archive.
     Quiet,
 }
 
+impl Style {
+    /// How closely a build has to be followed for it.
+    pub(super) fn following(self) -> Following {
+        match self {
+            Self::Terminal => Following::Live,
+            Self::Json => Following::Output,
+            Self::Usual | Self::Explained | Self::Quiet => Following::Steps,
+        }
+    }
+}
+
+/// How often a terminal is drawn while commands print.
+const INTERVAL: Duration = Duration::from_millis(100);
+/// Columns and lines of a terminal that does not say how many it has.
+const USUAL_SIZE: (usize, usize) = (80, 24);
+
+/// What stands on a terminal now.
+pub(super) struct Terminal {
+    screen: Screen,
+    begun: Instant,
+    at: Option<Instant>,
+    /// What the next drawing replaces.
+    drawn: Vec<String>,
+}
+
+impl Terminal {
+    /// An empty one; `platform` is that of the build, if there are several.
+    pub(super) fn new(platform: Option<&Platform>) -> Self {
+        let prefix = platform.map(|platform| format!("[{}] ", shown(platform))).unwrap_or_default();
+        Self { screen: Screen::new(prefix), begun: Instant::now(), at: None, drawn: Vec::new() }
+    }
+
+    /// Takes away what would be drawn again.
+    fn clear(&mut self) {
+        let drawn = std::mem::take(&mut self.drawn);
+        if !drawn.is_empty() {
+            Ui::redraw(drawn.len(), &[]);
+        }
+    }
+
+    fn draw(&mut self) {
+        let size = rustix::termios::tcgetwinsize(std::io::stderr());
+        let or = |count: u16, usual| if count == 0 { usual } else { usize::from(count) };
+        let (width, height) = size.map_or(USUAL_SIZE, |size| (or(size.ws_col, USUAL_SIZE.0), or(size.ws_row, USUAL_SIZE.1)));
+        let lines = self.screen.lines(self.begun.elapsed(), (width, (height / 2).max(1)));
+        if lines != self.drawn {
+            Ui::redraw(self.drawn.len(), &lines);
+            self.drawn = lines;
+        }
+        self.at = Some(Instant::now());
+    }
+}
+
 /// Tells a person what happens.
 pub(super) struct Reporter<'u> {
     pub(super) ui: &'u mut Ui,
     pub(super) style: Style,
+    /// For `Style::Terminal`.
+    pub(super) terminal: Option<Terminal>,
     /// One of several platforms, which each line of a step names.
     pub(super) platform: Option<Platform>,
     /// The ID goes to a file, and is printed nowhere.
@@ -44,14 +106,50 @@ impl Reporter<'_> {
     pub(super) fn tell(&mut self, event: &Event) {
         let told = match self.style {
             Style::Json => {
-                Ui::progress(document(event, self.platform.as_ref()));
+                if let Some(document) = document(event, self.platform.as_ref()) {
+                    Ui::progress(document);
+                }
                 Ok(())
             }
+            Style::Terminal => self.show(event),
             style => self.say(event, style),
         };
         if let Err(error) = told {
             self.failure.get_or_insert(error);
         }
+    }
+
+    /// Leaves a terminal as it was: nothing below what stays.
+    pub(super) fn end(&mut self) {
+        if let Some(terminal) = &mut self.terminal {
+            terminal.clear();
+        }
+    }
+
+    /// Shows one event on the terminal.
+    fn show(&mut self, event: &Event) -> Result<(), CommandError> {
+        let Some(terminal) = &mut self.terminal else { return Ok(()) };
+        let lasting = terminal.screen.tell(event, terminal.begun.elapsed());
+        let is_moving = matches!(event, Event::Output { .. } | Event::Idle | Event::Cached { .. });
+        if is_moving && lasting.is_empty() {
+            if terminal.at.is_none_or(|at| at.elapsed() >= INTERVAL) {
+                terminal.draw();
+            }
+            return Ok(());
+        }
+        terminal.clear();
+        for line in lasting {
+            self.ui.data(line)?;
+        }
+        self.ui.finish()?;
+        // Of the rest, what has no place on the screen.
+        if matches!(event, Event::Warning(_) | Event::Notice(_) | Event::UnusedArguments(_) | Event::Tagged(_)) {
+            self.say(event, Style::Terminal)?;
+        }
+        if let Some(terminal) = &mut self.terminal {
+            terminal.draw();
+        }
+        Ok(())
     }
 
     fn say(&mut self, event: &Event, style: Style) -> Result<(), CommandError> {
@@ -69,7 +167,7 @@ impl Reporter<'_> {
         }
         let line = match event {
             Event::Step { stage, number, of, text } => format!("{}STEP {number}/{of}: {text}", self.prefix(*stage)),
-            Event::Cached { image } => format!("--> Using cache {image}"),
+            Event::Cached { image, .. } => format!("--> Using cache {image}"),
             Event::Missed(reason) if style == Style::Explained => {
                 self.ui.finish()?;
                 self.ui.note(format!("--> Not from the cache: {reason}"));
@@ -84,7 +182,8 @@ impl Reporter<'_> {
             }
             Event::Tagged(name) if self.platform.is_none() => format!("Successfully tagged {name}"),
             Event::Missed(_) | Event::Tagged(_) | Event::Warning(_) | Event::Notice(_) => return Ok(()),
-            Event::Output { .. } | Event::ContainerMade(_) | Event::ContainerGone => return Ok(()),
+            Event::Output { .. } | Event::StageEnded { .. } | Event::Idle => return Ok(()),
+            Event::ContainerMade(_) | Event::ContainerGone => return Ok(()),
         };
         self.ui.data(line)?;
         // What RUN prints comes after it.
@@ -121,13 +220,18 @@ pub(super) fn shown(platform: &Platform) -> String {
     if variant.is_empty() { format!("{os}/{architecture}") } else { format!("{os}/{architecture}/{variant}") }
 }
 
-/// An event as one line of JSON. The members of each kind are listed in coracle-build.1.
-fn document(event: &Event, platform: Option<&Platform>) -> String {
+/// An event as one line of JSON, unless it is only for people. The members of each kind are listed in coracle-build.1.
+fn document(event: &Event, platform: Option<&Platform>) -> Option<String> {
     let mut document = match event {
         Event::Step { stage, number, of, text } => {
             json!({"event": "step", "stage": stage.number, "stages": stage.of, "step": number, "steps": of, "text": text})
         }
-        Event::Cached { image } => json!({"event": "cached", "image": image}),
+        Event::Cached { stage, image } => {
+            json!({"event": "cached", "stage": stage.number, "stages": stage.of, "image": image})
+        }
+        Event::StageEnded { stage, is_built } => {
+            json!({"event": "stage", "stage": stage.number, "stages": stage.of, "built": is_built})
+        }
         Event::Missed(reason) => json!({"event": "missed", "reason": reason.to_string()}),
         Event::Made { image } => json!({"event": "image", "image": image}),
         Event::Commit { stage, name } => {
@@ -141,10 +245,10 @@ fn document(event: &Event, platform: Option<&Platform>) -> String {
             let stream = if *stream == OutputStream::Stdout { "stdout" } else { "stderr" };
             json!({"event": "output", "stage": stage.number, "stages": stage.of, "stream": stream, "line": line})
         }
-        Event::ContainerMade(_) | Event::ContainerGone => json!({"event": "container"}),
+        Event::ContainerMade(_) | Event::ContainerGone | Event::Idle => return None,
     };
     if let (Some(platform), Value::Object(members)) = (platform, &mut document) {
         members.insert("platform".to_owned(), shown(platform).into());
     }
-    document.to_string()
+    Some(document.to_string())
 }

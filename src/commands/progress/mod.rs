@@ -47,7 +47,7 @@ pub(super) fn reporter(quiet: Quiet) -> Reporter {
 }
 
 /// A terminal that cannot move its cursor.
-fn is_dumb() -> bool {
+pub(super) fn is_dumb() -> bool {
     std::env::var_os("TERM").is_none_or(|name| name.is_empty() || name == "dumb")
 }
 

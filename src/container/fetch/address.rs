@@ -5,6 +5,8 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, PathBuf};
 
 use super::error::Error;
+use super::repository::{RepositoryAddress, is_repository};
+use super::{GitDirectory, Submodules};
 use crate::http::{Authorization, Url, encoded};
 
 /// A source at another machine.
@@ -19,19 +21,30 @@ pub enum Remote {
         /// The name that the address ends with, if that is one.
         name: Option<OsString>,
     },
-    /// `https://….git[#REF[:DIR]]`, `https://….git?ref=REF&subdir=DIR`
+    /// `https://….git[#REF[:DIR]]`, `https://….git?ref=REF&subdir=DIR`, and the same at `git://`, `ssh://` and `git@HOST:` with any path.
     Git {
-        /// The repository's address, without user and password.
-        url: Url,
-        /// Those, if it had them.
+        /// Where it is.
+        url: RepositoryAddress,
+        /// User and password, if it is at the web and its address had them.
         login: Option<Authorization>,
-        /// Branch, tag or commit; empty for the default branch.
-        reference: String,
-        /// The directory that is wanted, below the top.
-        directory: PathBuf,
-        /// How the commit must begin.
-        commit: Option<String>,
+        /// What is wanted of it.
+        wish: Wish,
     },
+}
+
+/// What the address of a repository says of what is wanted of it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Wish {
+    /// Branch, tag or commit; empty for the default branch.
+    pub reference: String,
+    /// The directory that is wanted, below the top.
+    pub directory: PathBuf,
+    /// How the commit must begin.
+    pub commit: Option<String>,
+    /// `keep-git-dir`
+    pub git_directory: Option<GitDirectory>,
+    /// `submodules`
+    pub submodules: Option<Submodules>,
 }
 
 /// Letters of a reference to be that no shell, git or terminal takes for anything else (git-check-ref-format(1), and stricter).
@@ -39,7 +52,8 @@ const MAX_REFERENCE: usize = 255;
 
 /// Whether `operand` is an address and no path.
 pub fn is_address(operand: &OsStr) -> bool {
-    [&b"http://"[..], b"https://"].iter().any(|scheme| operand.as_bytes().starts_with(scheme))
+    let word = operand.as_bytes();
+    word.starts_with(b"http://") || word.starts_with(b"https://") || is_repository(word)
 }
 
 impl Remote {
@@ -53,6 +67,9 @@ impl Remote {
             Some((before, fragment)) => (before, Some(fragment)),
             None => (text.as_ref(), None),
         };
+        if is_repository(operand.as_bytes()) {
+            return elsewhere(before, fragment).map(Some);
+        }
         let is_git = if before.ends_with(".git") { fragment != Some("") } else { text.ends_with(".git") };
         let (before, query) = match before.split_once('?') {
             Some((repository, query)) if repository.ends_with(".git") && fragment.is_none() => (repository, Some(query)),
@@ -61,75 +78,99 @@ impl Remote {
         let (address, login) = without_login(before);
         let url = Url::parse(&with_encoded_letters(&address))?;
         if let Some(query) = query {
-            return of_query(url, login, query).map(Some);
+            return Wish::of_query(query).and_then(Wish::checked).map_or_else(
+                |reason| Err(Error::GitOperand { url: url.shown(), reason }),
+                |wish| Ok(Some(Self::Git { url: RepositoryAddress::Web(url.clone()), login, wish })),
+            );
         }
         if !is_git || !before.ends_with(".git") {
             let name = name_of(url.path());
             return Ok(Some(Self::Url { url, login, name }));
         }
-        let (reference, directory) = fragment.unwrap_or_default().split_once(':').unwrap_or((fragment.unwrap_or_default(), ""));
-        let wish = Wish { reference: reference.to_owned(), directory: directory.to_owned(), commit: None };
-        wish.at(url, login, "what follows # is no branch, tag or commit").map(Some)
+        match Wish::of_fragment(fragment.unwrap_or_default()).checked() {
+            Ok(wish) => Ok(Some(Self::Git { url: RepositoryAddress::Web(url), login, wish })),
+            Err(reason) => Err(Error::GitOperand { url: url.shown(), reason }),
+        }
     }
 }
 
-/// What is wanted of a repository, as written.
-#[derive(Default)]
-struct Wish {
-    reference: String,
-    directory: String,
-    commit: Option<String>,
+/// A repository that is not at the web.
+fn elsewhere(before: &str, fragment: Option<&str>) -> Result<Remote, Error> {
+    let (address, query) = before.split_once('?').map_or((before, None), |(address, query)| (address, Some(query)));
+    let wish = match (query, fragment) {
+        (Some(_), Some(_)) => Err("what is wanted of it stands after ? or after #, not after both"),
+        (Some(query), None) => Wish::of_query(query),
+        (None, fragment) => Ok(Wish::of_fragment(fragment.unwrap_or_default())),
+    };
+    let read = RepositoryAddress::parse(address).and_then(|url| Ok((url, wish?.checked()?)));
+    let (url, wish) = read.map_err(|reason| Error::GitOperand { url: address.chars().take(200).collect(), reason })?;
+    Ok(Remote::Git { url, login: None, wish })
 }
 
 impl Wish {
-    /// The repository with what is wanted of it, once that is known to be safe; `no_reference` says what is not if it is the reference.
-    fn at(self, url: Url, login: Option<Authorization>, no_reference: &'static str) -> Result<Remote, Error> {
-        let refuse = |reason| Error::GitOperand { url: url.shown(), reason };
-        if !is_reference(&self.reference) {
-            return Err(refuse(no_reference));
+    /// `REF[:DIR]`
+    fn of_fragment(fragment: &str) -> Self {
+        let (reference, directory) = fragment.split_once(':').unwrap_or((fragment, ""));
+        Self { reference: reference.to_owned(), directory: directory.into(), ..Self::default() }
+    }
+
+    /// `ref=REF&subdir=DIR&checksum=COMMIT&submodules=BOOL&keep-git-dir=BOOL`, as BuildKit writes it. Anything else is refused by name.
+    fn of_query(query: &str) -> Result<Self, &'static str> {
+        let mut wish = Self::default();
+        let mut references = 0;
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let value = String::from_utf8(decoded(value)).map_err(|_| "its query is not text")?;
+            match key {
+                "ref" | "branch" | "tag" => {
+                    references += 1;
+                    wish.reference = match key {
+                        "branch" => format!("refs/heads/{value}"),
+                        "tag" => format!("refs/tags/{value}"),
+                        _ => value,
+                    };
+                }
+                "subdir" => wish.directory = value.into(),
+                "checksum" | "commit" => wish.commit = Some(value.to_ascii_lowercase()),
+                "submodules" => {
+                    wish.submodules = Some(if is_true(&value)? { Submodules::Fetch } else { Submodules::Leave });
+                }
+                "keep-git-dir" => {
+                    wish.git_directory = Some(if is_true(&value)? { GitDirectory::Keep } else { GitDirectory::Remove });
+                }
+                _ => return Err("its query may have ref, branch, tag, subdir, checksum, submodules and keep-git-dir only"),
+            }
         }
-        let directory = PathBuf::from(self.directory);
+        if references > 1 {
+            return Err("only one of ref, branch and tag may be given");
+        }
+        Ok(wish)
+    }
+
+    /// The same, once it is known to be safe.
+    fn checked(self) -> Result<Self, &'static str> {
+        if !is_reference(&self.reference) {
+            return Err("what is asked for is no branch, tag or commit");
+        }
+        let directory = &self.directory;
         // Before anything is fetched (known attacks A05).
         if directory.components().any(|part| !matches!(part, Component::Normal(_))) || directory.as_os_str().len() > 4096 {
-            return Err(refuse("the directory must be below the top, without . and .."));
+            return Err("the directory must be below the top, without . and ..");
         }
         let digits = |text: &String| (7..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
         if self.commit.as_ref().is_some_and(|commit| !digits(commit)) {
-            return Err(refuse("the checksum must be 7 to 64 hexadecimal digits of a commit"));
+            return Err("the checksum must be 7 to 64 hexadecimal digits of a commit");
         }
-        Ok(Remote::Git { url, login, reference: self.reference, directory, commit: self.commit })
+        Ok(self)
     }
 }
 
-/// A repository with `?ref=REF&subdir=DIR&checksum=COMMIT`, as BuildKit writes it. Anything else that it knows is refused by name.
-fn of_query(url: Url, login: Option<Authorization>, query: &str) -> Result<Remote, Error> {
-    let refuse = |reason| Error::GitOperand { url: url.shown(), reason };
-    let mut wish = Wish::default();
-    let mut references = 0;
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let value = String::from_utf8(decoded(value)).map_err(|_| refuse("its query is not text"))?;
-        match key {
-            "ref" | "branch" | "tag" => {
-                references += 1;
-                wish.reference = match key {
-                    "branch" => format!("refs/heads/{value}"),
-                    "tag" => format!("refs/tags/{value}"),
-                    _ => value,
-                };
-            }
-            "subdir" => wish.directory = value,
-            "checksum" | "commit" => wish.commit = Some(value.to_ascii_lowercase()),
-            "submodules" if value == "false" || value == "0" => {}
-            "submodules" => return Err(refuse("submodules are not fetched")),
-            "keep-git-dir" => return Err(refuse("keep-git-dir is not known here: .git is always kept")),
-            _ => return Err(refuse("its query may have ref, branch, tag, subdir and checksum only")),
-        }
+fn is_true(value: &str) -> Result<bool, &'static str> {
+    match value {
+        "" | "1" | "true" => Ok(true),
+        "0" | "false" => Ok(false),
+        _ => Err("submodules and keep-git-dir are true or false"),
     }
-    if references > 1 {
-        return Err(refuse("only one of ref, branch and tag may be given"));
-    }
-    wish.at(url, login, "its ref is no branch, tag or commit")
 }
 
 /// The address without `USER[:PASSWORD]@`.
@@ -210,7 +251,7 @@ mod tests {
 
     #[test]
     fn paths_are_no_addresses() {
-        for path in ["x", "/x", "git@h:x.git", "HTTP://x/y", "ftp://x/y", "http:/x", "x.git", ""] {
+        for path in ["x", "/x", "git@h", "me@h:x.git", "HTTP://x/y", "ftp://x/y", "http:/x", "x.git", ""] {
             assert_eq!(of(path), Ok(None), "{path}");
         }
     }
@@ -250,7 +291,7 @@ mod tests {
     #[test]
     fn repositories_have_references_and_directories_below_the_top() {
         let git = |operand: &str| match of(operand)? {
-            Some(Remote::Git { url, reference, directory, .. }) => Ok((url.to_string(), reference, directory)),
+            Some(Remote::Git { url, wish, .. }) => Ok((url.text(), wish.reference, wish.directory)),
             other => Err(format!("{other:?}")),
         };
         let is = |url: &str, reference: &str, directory: &str| Ok((url.to_owned(), reference.to_owned(), directory.into()));
@@ -260,6 +301,10 @@ mod tests {
         assert_eq!(git("https://h/a.git#:sub"), is("https://h/a.git", "", "sub"));
         assert_eq!(git("https://h/a.git?ref=v1&subdir=a%2Fb"), is("https://h/a.git", "v1", "a/b"));
         assert_eq!(git("https://h/a.git?branch=main"), is("https://h/a.git", "refs/heads/main", ""));
+        assert_eq!(git("git@h:o/a#v1:sub"), is("git@h:o/a", "v1", "sub"));
+        assert_eq!(git("ssh://u@h:22/o/a?branch=b&subdir=sub"), is("ssh://u@h:22/o/a", "refs/heads/b", "sub"));
+        assert_eq!(git("git://h/a"), is("git://h/a", "", ""));
+        assert_eq!(git("https://h/a.git?submodules=false&keep-git-dir=1"), is("https://h/a.git", "", ""));
         assert_eq!(git("https://h/a.git?tag=v1&checksum=0123ABCD"), is("https://h/a.git", "refs/tags/v1", ""));
         for wrong in [
             "https://h/a.git?ref=--upload-pack%3Dx",
@@ -269,7 +314,11 @@ mod tests {
             "https://h/a.git?subdir=%2Fetc",
             "https://h/a.git?subdir=a%2f..%2f..",
             "https://h/a.git?checksum=zz",
-            "https://h/a.git?submodules=true",
+            "https://h/a.git?submodules=perhaps",
+            "git@h:a#--upload-pack=x",
+            "git@h:a?ref=x#y",
+            "ssh://h/a#main:../..",
+            "git://-oProxyCommand=x/a",
             "https://h/a.git?token=x",
             "https://h/a.git#main:../..",
             "https://h/a.git#main:/abs",

@@ -82,4 +82,25 @@ pub enum Error {
         /// What happened.
         problem: String,
     },
+    /// A Dockerfile names a repository that needs keys.
+    #[error("cloning {url:?}: a Dockerfile may use keys of the caller's for ADD only if the build lends them")]
+    NoKeys {
+        /// The address.
+        url: String,
+    },
+}
+
+impl Error {
+    /// What the user can do about it, one line each.
+    pub fn hints(&self) -> Vec<String> {
+        match self {
+            Self::NoKeys { .. } => {
+                vec!["lend the agent's with --ssh default, or a key file with --ssh default=FILE".to_owned()]
+            }
+            Self::Git { problem, .. } if problem.contains("Host key verification failed") => {
+                vec!["connect to the host once with ssh, or add its key to ~/.ssh/known_hosts (ssh-keyscan)".to_owned()]
+            }
+            _ => Vec::new(),
+        }
+    }
 }

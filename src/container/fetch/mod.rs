@@ -16,7 +16,9 @@ mod checksum;
 mod download;
 mod error;
 mod git;
+mod repository;
 mod scratch;
+mod ssh;
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -26,9 +28,10 @@ use std::sync::Arc;
 use containers_storage::Root;
 use jiff::Timestamp;
 
-pub use self::address::{Remote, is_address};
+pub use self::address::{Remote, Wish, is_address};
 pub use self::checksum::{Checksum, Commit, Invalid};
 pub use self::error::Error;
+pub use self::repository::RepositoryAddress;
 pub use self::scratch::{Scratch, collect};
 use crate::http::{Trust, Verification};
 use crate::transport::registry::{Network, TlsVerify};
@@ -53,6 +56,32 @@ pub struct Repository {
     pub git_directory: GitDirectory,
     /// How the commit must begin (`ADD --checksum`); its address may say that, too.
     pub commit: Option<Commit>,
+    /// Whether its submodules are fetched, unless its address says so.
+    pub submodules: Submodules,
+    /// Who asks for one that is reached by ssh(1).
+    pub ssh: Ssh,
+}
+
+/// Submodules of a repository that is fetched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Submodules {
+    /// Their directories are empty (Buildah).
+    #[default]
+    Leave,
+    /// They are fetched, and theirs (BuildKit).
+    Fetch,
+}
+
+/// Who asks for a repository that is reached by ssh(1).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Ssh {
+    /// The caller, with all that `~/.ssh` and the agent say.
+    #[default]
+    Caller,
+    /// Whoever has the keys of this agent, or these keys, and nothing else of the caller's but the known hosts.
+    Keys(Vec<std::path::PathBuf>),
+    /// Nobody: a Dockerfile names it, and the caller has lent no keys.
+    Nobody,
 }
 
 /// `.git` of a repository that is fetched.
@@ -126,11 +155,7 @@ pub fn fetch(sources: &[OsString], options: &Options<'_>) -> Result<Vec<Fetched>
                 let (file, modified) = download::download(url, login.as_ref(), &trust, options)?;
                 Content::File { name: name.clone(), file, modified }
             }
-            Remote::Git { url, login, reference, directory, commit } => {
-                let asked = options.repository.commit.as_ref().map(Commit::as_str);
-                let commit = asked.or(commit.as_deref());
-                git::checkout(&git::Wanted { url, login: login.as_ref(), reference, directory, commit }, options)?
-            }
+            Remote::Git { url, login, wish } => git::checkout(&git::Wanted { url, login: login.as_ref(), wish }, options)?,
         };
         fetched.push(Fetched { operand: operand.clone(), content });
     }
