@@ -340,7 +340,6 @@ fn errno_of(error: &(dyn Error + 'static)) -> Option<i32> {
 
 fn hint_for_errno(errno: i32) -> Option<String> {
     let hint = match errno {
-        libc::ENOSPC | libc::EDQUOT => "\"coracle prune --all\" removes unused images",
         libc::EROFS => "another store can be given with --root and --runroot",
         libc::EMFILE | libc::ENFILE => "too many open files: see \"ulimit -n\"",
         _ => return None,
@@ -403,8 +402,8 @@ mod tests {
         struct Outer {
             source: std::io::Error,
         }
-        let error = CommandError::from(Outer { source: std::io::Error::from_raw_os_error(libc::ENOSPC) });
+        let error = CommandError::from(Outer { source: std::io::Error::from_raw_os_error(libc::EROFS) });
         assert!(!error.text().contains(['\u{1b}', '\n']), "{}", error.text());
-        assert!(error.hints().iter().any(|hint| hint.contains("prune")));
+        assert!(error.hints().iter().any(|hint| hint.contains("--root")));
     }
 }

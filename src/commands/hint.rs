@@ -6,9 +6,16 @@
 use super::error::nearest;
 use super::{CommandError, Context};
 
-/// Adds what the store knows about an error.
-pub(super) fn from_store(context: &Context, error: CommandError) -> CommandError {
+/// Verbs that make room.
+const REMOVALS: [&str; 3] = ["rm", "rmi", "prune"];
+
+/// Adds what the store knows about an error of `verb`.
+pub(super) fn from_store(context: &Context, verb: &str, error: CommandError) -> CommandError {
     let error = with_nearest_name(context, error);
+    let error = match error.errno() {
+        Some(libc::ENOSPC | libc::EDQUOT) => error.hinting(Some(how_to_make_room(verb).to_owned())),
+        _ => error,
+    };
     let hint = match error.errno() {
         Some(libc::ENOSPC | libc::EDQUOT | libc::EROFS) => context.opened_store().map(|store| {
             let conf = store.conf();
@@ -17,6 +24,16 @@ pub(super) fn from_store(context: &Context, error: CommandError) -> CommandError
         _ => None,
     };
     error.hinting(hint)
+}
+
+/// What to do about a full disk.
+fn how_to_make_room(verb: &str) -> &'static str {
+    if REMOVALS.contains(&verb) {
+        "a removal notes what it is about to do before it frees anything, and there was no room for that: \
+         delete some other file (16 KiB are enough) on the same file system, then try again"
+    } else {
+        "\"coracle prune --all\" removes unused images"
+    }
 }
 
 /// Adds the nearest known name to an error about an image or a container that is not known.

@@ -108,7 +108,7 @@ fn execute(ui: &mut Ui, arguments: Vec<OsString>) -> Result<ExitCode, CommandErr
             logger::start(&global)?;
             let context = Context::new(*global);
             isolation::cgroup_manager(&context)?;
-            (verb.run)(&context, ui, &matches).map_err(|error| hint::from_store(&context, error))
+            (verb.run)(&context, ui, &matches).map_err(|error| hint::from_store(&context, verb.name, error))
         }
     }
 }

@@ -101,6 +101,10 @@ impl<'a> Removal<'a> {
                 ids.push(image.id.clone());
             }
         }
+        if self.in_use == InUse::RemoveContainers {
+            // All of them first: on a full disk theirs is the room in which names can be taken away. What fails is reported below.
+            ids.iter().for_each(|id| drop(self.clear_containers(id)));
+        }
         for id in ids {
             if let Err(error) = self.remove_unless_below(&id) {
                 self.errors.push(error);

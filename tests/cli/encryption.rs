@@ -57,6 +57,30 @@ fn what_is_encrypted_here_skopeo_reads_and_the_other_way() {
     env.assert_store_is_clean();
 }
 
+/// podman 4.3.1 has no flags for keys.
+#[test]
+fn each_of_two_recipients_reads_by_buildah_what_is_encrypted_here_and_the_other_way() {
+    let Some(env) = world() else { return };
+    if skip_without(&["buildah"]) {
+        return;
+    }
+    script(
+        &env,
+        "id=$(coracle images -q --no-trunc box); id=${id#sha256:}
+         theirs() { buildah --root $PWD/theirs --runroot $PWD/run-theirs \"$@\"; }
+         coracle push -q --encryption-key jwe:rsa.pub --encryption-key jwe:secp384r1.pub box oci:ours:x
+         for key in rsa secp384r1; do
+             theirs rmi -af >/dev/null; [ $(theirs pull -q --decryption-key $key.pem oci:ours:x) = $id ]
+         done
+         ! theirs pull -q --decryption-key prime256v1.pem oci:ours:x 2>/dev/null
+         theirs push -q --encryption-key jwe:rsa.pub --encryption-key jwe:secp384r1.pub $id oci:theirs-two:x
+         for key in rsa secp384r1; do
+             coracle rmi -fa >/dev/null; [ $(coracle pull -q --decryption-key $key.pem oci:theirs-two:x) = $id ]
+         done
+         theirs rmi -af >/dev/null",
+    );
+}
+
 #[test]
 fn every_recipient_can_read_it_and_only_named_layers_are_encrypted() {
     let Some(env) = world() else { return };

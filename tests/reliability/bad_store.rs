@@ -147,3 +147,19 @@ fn without_a_reserve_a_full_disk_still_lets_a_container_go() {
     );
     assert_eq!(out, "");
 }
+
+/// Without a reserve, and with nothing that could be built again, an image cannot go: the error says how little would help, and it does.
+#[test]
+fn without_room_for_a_note_the_error_of_a_removal_says_what_to_do() {
+    let mut env = TestEnv::new();
+    let out = on_a_small_disk(
+        &mut env,
+        r#"c rm "$ctr" > /dev/null; head -c 16384 /dev/zero > "$STORE/small"
+        full; rm -rf "$STORE/root/coracle/reserve" "$STORE/root/coracle/blobs" "$STORE/root/coracle/stacks"; full; full
+        for verb in "rmi top" "prune -a" "rmi -a"; do c $verb 2> error && { echo "$verb went through"; exit 1; }; grep "^hint: a removal" error; done
+        c images -q | wc -l; c check; rm "$STORE/small"; c rmi -a > /dev/null; c images -q; c check"#,
+    );
+    let hint = "hint: a removal notes what it is about to do before it frees anything, and there was no room for that: \
+                delete some other file (16 KiB are enough) on the same file system, then try again";
+    assert_eq!(out, format!("{hint}\n{hint}\n{hint}\n2"));
+}
