@@ -70,13 +70,11 @@ impl Set {
 }
 
 impl Options {
-    /// The set: `defaults` (none of them if all are dropped) and what is added, without what is dropped by name.
+    /// The set: `defaults` and what is added, without what is dropped: that counts last, as with Buildah's `run`.
     pub fn resolve(&self) -> Result<Set, String> {
-        let drops_all = self.drop.iter().any(|name| name.eq_ignore_ascii_case("all"));
-        let mut set = if drops_all { Set::EMPTY } else { combine(&self.defaults).map_err(|unknown| unknown.reason())? };
+        let mut set = combine(&self.defaults).map_err(|unknown| unknown.reason())?;
         set.0 |= combine(&self.add).map_err(|unknown| unknown.in_set("adding", "to"))?.0;
-        let dropped: Vec<String> = self.drop.iter().filter(|name| !name.eq_ignore_ascii_case("all")).cloned().collect();
-        set.0 &= !combine(&dropped).map_err(|unknown| unknown.in_set("removing", "from"))?.0;
+        set.0 &= !combine(&self.drop).map_err(|unknown| unknown.in_set("removing", "from"))?.0;
         Ok(set)
     }
 }
@@ -130,7 +128,7 @@ mod tests {
             (&["CAP_NET_RAW"], &["NET_RAW"], default),
             (&[], &["chown"], default & !1),
             (&[], &["ALL"], 0),
-            (&["KILL"], &["all"], 1 << 5),
+            (&["KILL"], &["all"], 0),
             (&["all"], &["CAP_BPF"], Set::all().0 & !(1 << 39)),
         ] {
             assert_eq!(set(add, drop), Ok(expected), "{add:?} {drop:?}");

@@ -79,6 +79,7 @@ fn capabilities_are_bounded_and_never_inheritable() {
         (&["--cap-add", "NET_RAW"], "00000000800425fb", "00000000800425fb"),
         (&["--cap-add", "NET_RAW", "--user", "1000"], NONE, "00000000800425fb"),
         (&["--cap-drop", "all"], NONE, NONE),
+        (&["--cap-drop", "all", "--cap-add", "KILL"], NONE, NONE),
     ] {
         // The second run of a container is no stronger than the first.
         for _ in 0..2 {
