@@ -26,6 +26,9 @@ pub enum Error {
         /// Which rule it breaks.
         reason: reference::Error,
     },
+    /// The name for the image is another place than the store.
+    #[error("tag {0}: what is built goes into the store, and this names another place")]
+    Elsewhere(String),
     /// An instruction failed. Scripts look for the first words, and for the instruction with its quotes as they are.
     #[error("building at STEP \"{}\"", visible(.text))]
     Step {
@@ -192,6 +195,9 @@ impl Error {
             Self::Remote { error, .. } => return error.hints.clone(),
             Self::Plan(plan::Error::Forward { name, .. } | plan::Error::Circle { name, .. }) => {
                 return vec![format!("an image of that name is meant by its whole name, as docker.io/library/{name}")];
+            }
+            Self::Elsewhere(place) => {
+                return vec![format!("give it a name of the store, and then: coracle push NAME {place:?}")];
             }
             Self::Parse(error) | Self::Plan(plan::Error::Parse(error)) => return error.hint().into_iter().collect(),
             Self::Step { source, .. } | Self::Base { source, .. } => source.as_ref(),

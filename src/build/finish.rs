@@ -12,7 +12,7 @@ use crate::container::config;
 use crate::container::find_image::Found;
 use crate::container::pull::Obtained;
 use crate::image::config::History;
-use crate::image::{Change, Reference};
+use crate::image::{Change, Location, Reference};
 
 /// How config and manifest of every image of the build are written.
 pub(super) fn documents(image: &ImageOptions) -> Documents {
@@ -162,6 +162,10 @@ fn add_names(build: &Build<'_>, id: &ImageId) -> Result<(), StepError> {
 pub(super) fn names(tags: &[String]) -> Result<Vec<String>, Error> {
     let mut names = Vec::with_capacity(tags.len());
     for text in tags {
+        // `dir:x` is a name by its grammar, and something else in all other verbs.
+        if !matches!(Location::parse(text), Ok(None | Some(Location::Storage(_)))) {
+            return Err(Error::Elsewhere(text.clone()));
+        }
         let name = Reference::for_new_image(text).map_err(|reason| Error::Tag { text: text.clone(), reason })?.to_string();
         if !names.contains(&name) {
             names.push(name);
