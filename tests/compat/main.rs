@@ -1,5 +1,6 @@
 //! The same job by Debian's Buildah and by us: outputs, configs, histories and trees compared.
 
+mod build;
 mod copy;
 mod digests;
 mod formats;
