@@ -70,6 +70,14 @@ pub enum Error {
     /// A signal asked for the end.
     #[error("the build was interrupted by signal {0}")]
     Interrupted(i32),
+    /// Triggers of an image name a stage that nothing else needs, and that is made on one of which there is no image.
+    #[error("triggers of an image name stage {stage}, which is made on stage {base}: that one was built before this was known")]
+    LateBase {
+        /// Its number, from 1.
+        stage: usize,
+        /// That of its base.
+        base: usize,
+    },
     /// A process that builds a stage came to an end without saying why.
     #[error("the process that builds stage {stage} ended: {how}")]
     Process {
@@ -199,6 +207,7 @@ impl Error {
             Self::Elsewhere(place) => {
                 return vec![format!("give it a name of the store, and then: coracle push NAME {place:?}")];
             }
+            Self::LateBase { .. } => return vec!["--skip-unused-stages=false builds all stages from the start".to_owned()],
             Self::Parse(error) | Self::Plan(plan::Error::Parse(error)) => return error.hint().into_iter().collect(),
             Self::Step { source, .. } | Self::Base { source, .. } => source.as_ref(),
             _ => return Vec::new(),

@@ -18,6 +18,7 @@ mod ahead;
 mod args;
 mod cache;
 pub mod context;
+mod docker_only;
 mod error;
 mod event;
 mod finish;
@@ -43,7 +44,8 @@ pub use self::remains::collect;
 
 use self::args::{BuiltIn, Heading};
 use self::cache::Cache;
-use self::options::Leftovers;
+use self::options::{FormatChoice, ImageOptions, Leftovers};
+use self::plan::Plan;
 use self::remains::Remains;
 use self::stage::{Build, Tree};
 use crate::container::add::{self, Selection};
@@ -51,6 +53,7 @@ use crate::container::commit::Clock;
 use crate::container::remove;
 use crate::dockerfile::instruction::Instruction;
 use crate::dockerfile::{self, Dockerfile};
+use crate::image::Format;
 use crate::transport::copy::Platform;
 
 /// What was built.
@@ -69,6 +72,8 @@ pub fn build(store: &Store, options: &Options<'_>, tell: Tell<'_>) -> Result<Out
     let heading = heading(&file, options)?;
     let is_context = |name: &str| options.named_contexts.iter().any(|(known, _)| known == name);
     let plan = plan::plan(&file, &heading, &options.selection, &is_context)?;
+    let in_docker_format = in_docker_format(&file, &plan, options, tell);
+    let options = in_docker_format.as_ref().unwrap_or(options);
     let cache = (options.layering.layers == options::Layers::Step).then(|| Cache::of(store));
     let streams = RefCell::new(options.run.streams.clone());
     collect(store);
@@ -76,7 +81,8 @@ pub fn build(store: &Store, options: &Options<'_>, tell: Tell<'_>) -> Result<Out
         Leftovers::Remove => Remains::begin(store).inspect_err(|error| log::debug!("no note of the containers: {error}")).ok(),
         Leftovers::Keep | Leftovers::KeepFailed => None,
     };
-    let build = Build { store, options, file: &file, plan: &plan, heading: &heading, cache, streams, remains };
+    let more_bases = RefCell::default();
+    let build = Build { store, options, file: &file, plan: &plan, heading: &heading, cache, streams, remains, more_bases };
     let image = stages(&build, tell)?;
     let unused = heading.unused();
     if !unused.is_empty() {
@@ -84,6 +90,21 @@ pub fn build(store: &Store, options: &Options<'_>, tell: Tell<'_>) -> Result<Out
     }
     names.iter().for_each(|name| tell(Event::Tagged(name.clone())));
     Ok(Outcome { image, names })
+}
+
+/// The same in Docker's format, if nobody chose one and only that has a place for what the file says.
+fn in_docker_format<'o>(file: &Dockerfile, plan: &Plan, options: &Options<'o>, tell: Tell<'_>) -> Option<Options<'o>> {
+    let image = &options.image;
+    if image.format == Format::Docker || image.format_choice == FormatChoice::Given {
+        return None;
+    }
+    let step = docker_only::first(file, plan, options.layering.stages)?;
+    let text = format!(
+        "building in the docker format, since that of OCI has no place for {} (--format oci builds without)",
+        step.keyword
+    );
+    tell(Event::Notice(text));
+    Some(Options { image: ImageOptions { format: Format::Docker, ..image.clone() }, ..options.clone() })
 }
 
 /// The ARGs before the first FROM.

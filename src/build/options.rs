@@ -147,6 +147,20 @@ pub struct Layering {
     pub cache_to: Vec<String>,
     /// What becomes of working containers.
     pub containers: Leftovers,
+    /// What becomes of stages before the last.
+    pub stages: Stages,
+}
+
+/// `--save-stages`, `--stage-labels`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Stages {
+    /// Of those that are only for this build nothing stays.
+    #[default]
+    Remove,
+    /// Each that does something is an image in the end, without a name.
+    Keep,
+    /// And each has labels with its name and its base, the last one, too.
+    Label,
 }
 
 /// `--layers`
@@ -192,6 +206,8 @@ pub struct ImageOptions {
     pub manifest_list: Option<String>,
     /// `--format`
     pub format: Format,
+    /// Who chose it.
+    pub format_choice: FormatChoice,
     /// `--squash`, `--squash-all`
     pub squash: bool,
     /// `--timestamp`, `--source-date-epoch`, `--rewrite-timestamp`
@@ -218,6 +234,16 @@ pub struct ImageOptions {
     pub os_features: Vec<String>,
     /// `--sign-by`
     pub sign_by: Option<String>,
+}
+
+/// Who chose the format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum FormatChoice {
+    /// The caller.
+    #[default]
+    Given,
+    /// Nobody: it is the usual one, or Docker's where only that has a place for what the file says.
+    Automatic,
 }
 
 /// What the image does not get.

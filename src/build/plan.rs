@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use super::args::{Heading, Scope};
 use super::options::{Selection, UnusedStages};
 use crate::dockerfile::instruction::{Instruction, Metadata};
-use crate::dockerfile::{Dockerfile, Lookup, ParseError, Span, Step};
+use crate::dockerfile::{self, Dockerfile, Keyword, Lookup, ParseError, Span, Step};
 
 /// What is to be built.
 #[derive(Debug)]
@@ -149,6 +149,11 @@ impl Plan {
         count == deepest
     }
 
+    /// The stage, and those that it needs, directly or not.
+    pub fn with_needs(&self, index: usize) -> BTreeSet<usize> {
+        reachable(&self.stages, index)
+    }
+
     /// The stage before `index` that `name` stands for.
     pub fn stage(&self, name: &str, index: usize) -> Option<usize> {
         self.names.before(name, index)
@@ -209,6 +214,12 @@ struct Known<'h> {
     env: BTreeMap<String, String>,
 }
 
+impl Known<'_> {
+    fn lookup(&self, name: &str) -> Option<String> {
+        self.env.get(name).cloned().or_else(|| self.scope.lookup(name))
+    }
+}
+
 struct Reader<'f, 'h> {
     file: &'f Dockerfile,
     names: &'f Names,
@@ -245,16 +256,44 @@ impl Reader<'_, '_> {
             Base::Stage(base) => self.seen[base].clone(),
             _ => Known { scope: Scope::new(heading), env: BTreeMap::new() },
         };
+        if let Base::Stage(base) = base {
+            self.triggers(index, base, &mut known, &mut needs)?;
+        }
         for step in &stage.steps {
-            self.step(index, step, &mut known, &mut needs)?;
+            self.step(index, (step, step.span()), &mut known, &mut needs)?;
         }
         self.seen.push(known);
         Ok(Planned { base, platform: written.platform, needs, is_needed: false, is_base: false })
     }
 
-    fn step(&self, index: usize, step: &Step, known: &mut Known<'_>, needs: &mut BTreeSet<usize>) -> Result<(), Error> {
+    /// The triggers that the stage `index` takes over from the stage `base`.
+    fn triggers(
+        &self,
+        index: usize,
+        base: usize,
+        known: &mut Known<'_>,
+        needs: &mut BTreeSet<usize>,
+    ) -> Result<(), Error> {
+        for step in self.file.stages[base].steps.iter().filter(|step| step.keyword == Keyword::OnBuild) {
+            let Ok(Instruction::Metadata(Metadata::OnBuild(text))) = step.instruction(&|name: &str| known.lookup(name)) else {
+                continue;
+            };
+            if let Ok(trigger) = dockerfile::parse_trigger(&text) {
+                self.step(index, (&trigger, step.span()), known, needs)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn step(
+        &self,
+        index: usize,
+        (step, span): (&Step, Span),
+        known: &mut Known<'_>,
+        needs: &mut BTreeSet<usize>,
+    ) -> Result<(), Error> {
         let read = {
-            let lookup = |name: &str| known.env.get(name).cloned().or_else(|| known.scope.lookup(name));
+            let lookup = |name: &str| known.lookup(name);
             step.instruction(&lookup as Lookup<'_>)
         };
         // What cannot be read without the image's variables is read again when the step is reached.
@@ -268,21 +307,21 @@ impl Reader<'_, '_> {
             Instruction::Metadata(Metadata::Env(pairs)) => known.env.extend(pairs),
             other => {
                 for name in taken_from(&other) {
-                    needs.extend(self.edge(index, step, &name)?);
+                    needs.extend(self.edge(index, (step, span), &name)?);
                 }
             }
         }
         Ok(())
     }
 
-    fn edge(&self, index: usize, step: &Step, name: &str) -> Result<Option<usize>, Error> {
+    fn edge(&self, index: usize, (step, span): (&Step, Span), name: &str) -> Result<Option<usize>, Error> {
         if name.is_empty() || (self.is_context)(name) {
             return Ok(None);
         }
         if let Some(stage) = self.names.before(name, index) {
             return Ok(Some(stage));
         }
-        let (user, name, span) = (step.keyword.to_string(), name.to_owned(), step.span());
+        let (user, name) = (step.keyword.to_string(), name.to_owned());
         match self.names.from(&name, index) {
             None => Ok(None),
             Some(stage) if stage == index => Err(Error::Circle { user, name, span }),
@@ -371,6 +410,17 @@ mod tests {
         assert_eq!(needed(text, None), [(0, vec![]), (1, vec![]), (2, vec![0, 1])]);
         assert_eq!(needed("FROM a AS one\nFROM --after=one b\n", None), [(0, vec![]), (1, vec![0])]);
         assert_eq!(needed("FROM a AS base\nARG S=base\nFROM base\nCOPY --from=$S /a /b\n", None), [(0, vec![]), (1, vec![0])]);
+    }
+
+    #[test]
+    fn triggers_of_a_stage_are_those_of_what_is_made_on_it() {
+        let text = "FROM a AS files\nFROM b AS base\nARG S=files\nONBUILD COPY --from=$S /a /b\nFROM base\nRUN x\n";
+        assert_eq!(needed(text, None), [(0, vec![]), (1, vec![]), (2, vec![0, 1])]);
+        assert_eq!(needed(text, Some("base")), [(1, vec![])]);
+        let late = "FROM b AS base\nONBUILD COPY --from=late /a /b\nFROM base\nFROM c AS late\n";
+        let error = planned(late, &Selection::default()).unwrap_err();
+        assert!(error.to_string().contains("begins only after it"), "{error}");
+        assert_eq!(error.span().map(|span| span.start), Some(15));
     }
 
     #[test]

@@ -11,31 +11,35 @@
 //!
 //! Invariant: `draft` is what the image would be now, in memory; the container, where there is one, has been told all of it but `pending`.
 
+mod begin;
+
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 
 use containers_storage::ContainerId;
 use containers_storage::store::Store;
 
+use self::begin::{STAGE_BASE, STAGE_NAME};
 use super::ahead::{self, Ahead};
 use super::args::{Heading, Scope};
 use super::cache::{Cache, Inputs};
+use super::docker_only;
 use super::error::{Error, StepError};
 use super::event::{Event, Missed, StagePlace, Tell};
 use super::finish;
-use super::options::{Layers, Options, Reuse};
-use super::plan::{Base, Plan};
+use super::options::{FormatChoice, Layers, Options, Reuse, Stages};
+use super::plan::Plan;
 use super::remains::Remains;
 use super::step::{self, Done, Next};
 use crate::container::commit::{Afterwards, LayerPolicy};
 use crate::container::config::{self, empty_step};
-use crate::container::pull::{self, Fetch, Obtained};
+use crate::container::pull::{Fetch, Obtained};
 use crate::container::{WorkingContainer, commit, from, instruction, mounted, remove};
 use crate::dockerfile::instruction::{Instruction, Metadata};
 use crate::dockerfile::{Dockerfile, Stage as Written};
 use crate::image::config::History;
 use crate::image::{Change, Draft, ImageConfig};
 use crate::run::Streams;
-use crate::run::environment::DEFAULT_PATH;
 
 /// What all stages of a build have in common.
 pub(super) struct Build<'a> {
@@ -49,6 +53,17 @@ pub(super) struct Build<'a> {
     pub(super) streams: RefCell<Streams>,
     /// The note of the containers; none where they are to be kept.
     pub(super) remains: Option<Remains>,
+    /// Stages that others are made on, which the plan did not know of.
+    pub(super) more_bases: RefCell<BTreeSet<usize>>,
+}
+
+/// How far a stage has come.
+#[derive(Debug)]
+pub(super) enum Progress<'h> {
+    /// It is built.
+    Built(Box<Built<'h>>),
+    /// Triggers of its base name stages that nothing else needed: it can begin when these are built.
+    Lacks(Vec<usize>),
 }
 
 /// A stage that was built.
@@ -115,7 +130,7 @@ impl<'h> Build<'h> {
     }
 
     /// Builds the stage `index`; those that it needs are in `earlier`.
-    pub(super) fn stage(&self, index: usize, earlier: &[Option<Built<'h>>], tell: Tell<'_>) -> Result<Built<'h>, Error> {
+    pub(super) fn stage(&self, index: usize, earlier: &[Option<Built<'h>>], tell: Tell<'_>) -> Result<Progress<'h>, Error> {
         let written = &self.file.stages[index];
         let place = self.place(index);
         let labels = step::labels(self.options).filter(|_| self.is_target(index));
@@ -123,14 +138,29 @@ impl<'h> Build<'h> {
         tell(Event::Step { stage: place, number: 1, of: own, text: written.from.step.source().to_owned() });
         let mut stage = Stage::begin(self, index, earlier, tell)
             .map_err(|source| Error::Base { span: written.span(), source: Box::new(source) })?;
+        let lacking = stage.lacking();
+        if !lacking.is_empty() {
+            return Ok(Progress::Lacks(lacking));
+        }
         let outcome = stage.steps(written, labels, tell);
         match outcome {
-            Ok(built) => Ok(built),
+            Ok(built) => Ok(Progress::Built(Box::new(built))),
             Err(error) => {
                 stage.give_up(tell);
                 Err(error)
             }
         }
+    }
+
+    /// Whether settings of the stage reach an image that stays.
+    fn is_shaping(&self, index: usize) -> bool {
+        docker_only::shaping(self.plan, self.options.layering.stages).contains(&index)
+    }
+
+    /// Whether the stage becomes an image of its own, even without layers.
+    fn becomes_image(&self, index: usize) -> bool {
+        let is_base = self.plan.stages.get(index).is_some_and(|stage| stage.is_base);
+        is_base || self.options.layering.stages != Stages::Remove || self.more_bases.borrow().contains(&index)
     }
 
     /// How images are obtained for a stage of that platform.
@@ -140,83 +170,6 @@ impl<'h> Build<'h> {
 }
 
 impl<'b, 'h> Stage<'b, 'h> {
-    fn begin(build: &'b Build<'h>, index: usize, earlier: &'b [Option<Built<'h>>], tell: Tell<'_>) -> Result<Self, StepError> {
-        let planned = &build.plan.stages[index];
-        let new = Self {
-            build,
-            earlier,
-            index,
-            scope: Scope::new(build.heading),
-            draft: Draft::default(),
-            ground: None,
-            is_own: false,
-            lineage: Lineage::new(),
-            container: None,
-            pending: Vec::new(),
-            told: Vec::new(),
-            ahead: None,
-            entries: Vec::new(),
-            changed_files: false,
-            has_cmd: false,
-            missed: false,
-        };
-        let mut stage = match &planned.base {
-            Base::Scratch => {
-                let config = from::nothing(build.options.fetch.platform);
-                Self { draft: from::draft(build.options.image.format, &Default::default(), config), ..new }
-            }
-            Base::Stage(base) => {
-                let base = earlier.get(*base).and_then(Option::as_ref);
-                let base = base.ok_or_else(|| StepError::Word("the stage it is made on was not built".to_owned()))?;
-                let Tree::Image(ground) = &base.tree else {
-                    return Err(StepError::Word("the stage it is made on has no image".to_owned()));
-                };
-                let (scope, draft, lineage) = (base.scope.clone(), base.draft.clone(), base.lineage.clone());
-                Self { scope, draft, lineage, ground: ground.as_deref().cloned(), is_own: true, ..new }
-            }
-            Base::Other(name) => {
-                let platform = planned.platform.as_deref().map(step::platform);
-                let name = match build.image_context(name) {
-                    Some(image) => image,
-                    None => build.named_by_the_file(name)?,
-                };
-                let obtained = pull::obtain(build.store, name, &build.fetch(platform.as_ref())).map_err(Box::new)?;
-                obtained.warnings.iter().for_each(|warning| tell(Event::Warning(warning.clone())));
-                let (base, config) = from::read_base(build.store, &obtained.found).map_err(Box::new)?;
-                let draft = from::draft(build.options.image.format, &base, config);
-                let set = |(key, value): (&String, &String)| Change::SetAnnotation { key: key.clone(), value: value.clone() };
-                let lineage = draft.annotations.iter().filter(|(key, _)| key.starts_with(LINEAGE)).map(set).collect();
-                let obtained = Obtained { warnings: Vec::new(), ..obtained };
-                Self { draft, lineage, ground: Some(obtained), ..new }
-            }
-        };
-        stage.apply_options();
-        Ok(stage)
-    }
-
-    /// What the caller wants of the image from the start.
-    fn apply_options(&mut self) {
-        let image = &self.build.options.image;
-        let mut changes = Vec::new();
-        if matches!(self.build.plan.stages[self.index].base, Base::Other(_)) {
-            changes.extend(image.unset.base_labels.then_some(Change::ClearLabels));
-            changes.extend(image.unset.base_annotations.then_some(Change::ClearAnnotations));
-            if image.unset.base_annotations {
-                changes.extend(self.lineage.iter().cloned());
-            }
-        }
-        let has_path = self.draft.config.config.env("PATH").is_some();
-        if !has_path && !matches!(self.build.plan.stages[self.index].base, Base::Stage(_)) {
-            // As every builder does, so that commands are found, and by those who read the image, too.
-            changes.push(Change::SetEnv { name: "PATH".to_owned(), value: DEFAULT_PATH.to_owned() });
-        }
-        changes.extend(image.env.iter().map(|(name, value)| Change::SetEnv { name: name.clone(), value: value.clone() }));
-        for change in changes {
-            self.draft.apply(&change);
-            self.pending.push(change);
-        }
-    }
-
     fn steps(&mut self, written: &'b Written, labels: Option<Next<'b>>, tell: Tell<'_>) -> Result<Built<'h>, Error> {
         let triggers = std::mem::take(&mut self.draft.config.config.on_build);
         if !triggers.is_empty() {
@@ -377,8 +330,10 @@ impl<'b, 'h> Stage<'b, 'h> {
         };
         for change in changes {
             let warnings = self.draft.apply(&change);
-            // A command beside an entrypoint is what Dockerfiles are written for.
-            if !matches!(change, Change::Entrypoint(_)) {
+            // A command beside an entrypoint is what Dockerfiles are written for. What else is warned of is what the format has no place
+            // for: where nobody chose it, it is known that nothing gets lost.
+            let is_chosen = self.build.options.image.format_choice == FormatChoice::Given || self.build.is_shaping(self.index);
+            if !matches!(change, Change::Entrypoint(_)) && is_chosen {
                 warnings.iter().for_each(|warning| tell(Event::Warning(warning.to_string())));
             }
             self.pending.push(change);
@@ -535,8 +490,8 @@ impl<'b, 'h> Stage<'b, 'h> {
             finish::target(self, steps, tell)?;
         } else if self.build.with_layers() {
             self.drop_container()?;
-        } else if self.build.plan.stages[self.index].is_base && steps > 0 {
-            is_passing = finish::passing(self, tell)?;
+        } else if self.build.becomes_image(self.index) && steps > 0 {
+            is_passing = finish::passing(self, tell)? && self.build.options.layering.stages == Stages::Remove;
         }
         let tree = match &self.container {
             Some(id) => Tree::Container(id.clone()),
@@ -594,10 +549,11 @@ impl<'b, 'h> Stage<'b, 'h> {
         let mut inputs = Inputs::of_step(self.ground.as_ref().map(|ground| &ground.found.id), &next.written_text());
         inputs.add("instruction", format!("{instruction:?}").as_bytes());
         inputs.add("options of the build", finish::fingerprint(self.build.options, is_last).as_bytes());
+        if self.build.options.layering.stages == Stages::Label {
+            let labels = &self.draft.config.config.labels;
+            inputs.add("labels of the stage", format!("{:?} {:?}", labels.get(STAGE_NAME), labels.get(STAGE_BASE)).as_bytes());
+        }
         step::inputs(self, instruction, &mut inputs)?;
         Ok(inputs)
     }
 }
-
-/// Prefix of the annotations that name the base (OCI image specification, annotations).
-const LINEAGE: &str = "org.opencontainers.image.base.";

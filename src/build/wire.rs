@@ -25,6 +25,8 @@ pub(super) enum Message {
     Event(Event),
     /// The stage is built.
     Built(Box<Report>),
+    /// It cannot begin before these others are.
+    Lacks(Vec<usize>),
     /// It is not.
     Failed(Box<Remote>),
 }

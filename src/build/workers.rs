@@ -11,7 +11,7 @@
 //! Invariant: this process enters no namespace while stages are built, and has no thread; of a process that ended, however it did, no
 //! container is left but one that is to be kept.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
@@ -30,7 +30,8 @@ use rustix::pipe::PipeFlags;
 use super::error::{Error, StepError};
 use super::event::{Event, OutputStream, Tell};
 use super::options::{Following, Leftovers};
-use super::stage::{Build, Built};
+use super::plan::Base;
+use super::stage::{Build, Built, Progress, Tree};
 use super::wire::{self, Message, Report};
 use crate::container::remove;
 use crate::run::Streams;
@@ -55,7 +56,13 @@ struct Worker {
     outputs: Vec<Lines>,
     /// Those that it made, the newest last; some may be gone.
     containers: Vec<ContainerId>,
-    outcome: Option<Result<Report, Error>>,
+    outcome: Option<Result<Said, Error>>,
+}
+
+/// The last word of a worker.
+enum Said {
+    Built(Box<Report>),
+    Lacks(Vec<usize>),
 }
 
 /// The output of commands, line by line.
@@ -75,11 +82,13 @@ pub(super) struct Workers<'b, 'h> {
     /// Whether output comes here line by line: more than one can run, so that it has to be told apart, or the caller follows it.
     is_told: bool,
     said: Vec<String>,
+    /// What stages need that the plan did not know of, by the number of each: they began once already.
+    lacked: BTreeMap<usize, BTreeSet<usize>>,
 }
 
 /// What came of waiting.
 enum Woken {
-    Stage(usize, Result<Report, Error>),
+    Stage(usize, Result<Said, Error>),
     Signal(Signal),
 }
 
@@ -113,17 +122,22 @@ impl<'b, 'h> Workers<'b, 'h> {
             Ok((SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?, before))
         };
         let (signals, before) = block().map_err(failed("watching for signals"))?;
-        Ok(Self { build, signals, before, running: Vec::new(), is_told, said: Vec::new() })
+        Ok(Self { build, signals, before, running: Vec::new(), is_told, said: Vec::new(), lacked: BTreeMap::new() })
     }
 
     fn all(&mut self, done: &mut [Option<Built<'h>>], tell: Tell<'_>) -> Result<(), Error> {
         let mut waiting: VecDeque<usize> = self.build.plan.needed().collect();
         let most = match self.build.options.selection.jobs {
+            // Stages that only now turn out to be needed must not mix their output.
+            _ if !self.is_told => 1,
             0 => usize::MAX,
             jobs => jobs,
         };
         while !waiting.is_empty() || !self.running.is_empty() {
-            let is_ready = |index: &usize| self.build.plan.stages[*index].needs.iter().all(|need| done[*need].is_some());
+            let is_ready = |index: &usize| {
+                let needs = self.build.plan.stages[*index].needs.iter().chain(self.lacked.get(index).into_iter().flatten());
+                needs.into_iter().all(|need| done[*need].is_some())
+            };
             let next = if self.running.len() < most { waiting.iter().position(is_ready) } else { None };
             if let Some(index) = next.and_then(|at| waiting.remove(at)) {
                 self.start(index, done)?;
@@ -131,13 +145,41 @@ impl<'b, 'h> Workers<'b, 'h> {
             }
             match self.wait(tell)? {
                 Woken::Signal(signal) => return Err(Error::Interrupted(signal as i32)),
-                Woken::Stage(index, report) => {
-                    let built = report?.into_built(self.build).map_err(|source| Error::Commit(Box::new(source)))?;
-                    done[index] = Some(built);
-                }
+                Woken::Stage(index, said) => match said? {
+                    Said::Built(report) => {
+                        let built = report.into_built(self.build).map_err(|source| Error::Commit(Box::new(source)))?;
+                        done[index] = Some(built);
+                    }
+                    Said::Lacks(stages) => {
+                        for stage in self.lacking(index, &stages, done)? {
+                            if !waiting.contains(&stage) {
+                                waiting.push_back(stage);
+                            }
+                        }
+                        waiting.push_back(index);
+                    }
+                },
             }
         }
         Ok(())
+    }
+
+    /// The stages that have to be built besides, since `index` lacks `stages`.
+    fn lacking(&mut self, index: usize, stages: &[usize], done: &[Option<Built<'h>>]) -> Result<BTreeSet<usize>, Error> {
+        self.lacked.entry(index).or_default().extend(stages);
+        let mut all = BTreeSet::new();
+        stages.iter().for_each(|stage| all.extend(self.build.plan.with_needs(*stage)));
+        for stage in &all {
+            let Base::Stage(base) = self.build.plan.stages[*stage].base else { continue };
+            let is_container = matches!(done[base].as_ref().map(|built| &built.tree), Some(Tree::Container(_)));
+            if is_container || self.running.iter().any(|worker| worker.index == base) {
+                return Err(Error::LateBase { stage: stage + 1, base: base + 1 });
+            }
+            self.build.more_bases.borrow_mut().insert(base);
+        }
+        let is_running = |stage: &usize| self.running.iter().any(|worker| worker.index == *stage);
+        all.retain(|stage| done[*stage].is_none() && !is_running(stage));
+        Ok(all)
     }
 
     fn start(&mut self, index: usize, done: &[Option<Built<'h>>]) -> Result<(), Error> {
@@ -224,7 +266,7 @@ impl<'b, 'h> Workers<'b, 'h> {
     }
 
     /// Hears one worker: its output first, which is older than what it says next. Answers with the outcome when it has ended.
-    fn hear(&mut self, at: usize, tell: Tell<'_>) -> Result<Option<Result<Report, Error>>, Error> {
+    fn hear(&mut self, at: usize, tell: Tell<'_>) -> Result<Option<Result<Said, Error>>, Error> {
         let place = self.running.get(at).map(|worker| self.build.place(worker.index));
         let (Some(worker), Some(place)) = (self.running.get_mut(at), place) else { return Ok(None) };
         for lines in &mut worker.outputs {
@@ -244,6 +286,8 @@ impl<'b, 'h> Workers<'b, 'h> {
                         }
                     }
                     Event::ContainerGone => worker.containers.clear(),
+                    // It has been told when the stage began for the first time.
+                    Event::Step { number: 1, .. } if self.lacked.contains_key(&worker.index) => {}
                     // Each process finds out for itself what the machine lacks.
                     Event::Notice(text) if self.said.contains(&text) => {}
                     event => {
@@ -258,7 +302,11 @@ impl<'b, 'h> Workers<'b, 'h> {
             }
             Some(Message::Built(report)) => {
                 worker.containers.clear();
-                worker.outcome = Some(Ok(*report));
+                worker.outcome = Some(Ok(Said::Built(report)));
+                Ok(None)
+            }
+            Some(Message::Lacks(stages)) => {
+                worker.outcome = Some(Ok(Said::Lacks(stages)));
                 Ok(None)
             }
             Some(Message::Failed(error)) => {
@@ -272,7 +320,7 @@ impl<'b, 'h> Workers<'b, 'h> {
     }
 
     /// A worker has said its last word.
-    fn ended(&mut self, at: usize, tell: Tell<'_>) -> Result<Report, Error> {
+    fn ended(&mut self, at: usize, tell: Tell<'_>) -> Result<Said, Error> {
         let Some(worker) = self.running.get_mut(at) else {
             return Err(Error::Process { stage: 0, how: "unknown".to_owned() });
         };
@@ -347,7 +395,8 @@ fn work(build: &Build<'_>, index: usize, done: &[Option<Built<'_>>], (to, heard)
     let outcome = build.stage(index, done, &mut tell);
     build.save_digests();
     let last = match &outcome {
-        Ok(built) => Message::Built(Box::new(Report::of(built))),
+        Ok(Progress::Built(built)) => Message::Built(Box::new(Report::of(built))),
+        Ok(Progress::Lacks(stages)) => Message::Lacks(stages.clone()),
         Err(error) => Message::Failed(Box::new(wire::failure(build, error))),
     };
     i32::from(wire::send(to, &last).is_err() || outcome.is_err())

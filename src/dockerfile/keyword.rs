@@ -98,7 +98,7 @@ impl Keyword {
     }
 
     /// The keyword that `word` is, in any case.
-    pub(super) fn find(word: &str) -> Option<Self> {
+    pub fn find(word: &str) -> Option<Self> {
         // Most words differ in length or in the first letter already; files of a million lines are read, too.
         let first = word.bytes().next()?.to_ascii_uppercase();
         let may = |name: &str| name.len() == word.len() && name.as_bytes().first() == Some(&first);

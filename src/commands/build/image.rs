@@ -1,6 +1,6 @@
 //! What the image is called and what its documents say.
 
-use crate::build::options::{ImageOptions, Unset};
+use crate::build::options::{FormatChoice, ImageOptions, Unset};
 use crate::commands::from::format;
 use crate::commands::{CommandError, Context};
 use crate::container::commit::{Clock, HistoryPolicy};
@@ -16,7 +16,7 @@ pub(super) struct ImageArgs {
     #[arg(long, value_name = "LIST")]
     manifest: Option<String>,
 
-    /// Format: oci or docker (default: oci)
+    /// Format: oci or docker (default: oci, or docker for a file with HEALTHCHECK, ONBUILD or SHELL)
     #[arg(long, value_name = "FORMAT")]
     format: Option<String>,
 
@@ -69,7 +69,7 @@ pub(super) struct ImageArgs {
     omit_history: bool,
 
     /// One layer, that of the base image included
-    #[arg(long)]
+    #[arg(long, alias = "squash-all")]
     squash: bool,
 
     /// Time of the image and of every file in new layers, in seconds since 1970
@@ -116,6 +116,7 @@ impl ImageArgs {
             tags,
             manifest_list: self.manifest().map(str::to_owned),
             format: format(ctx, self.format.as_deref())?,
+            format_choice: self.format_choice(ctx),
             squash: self.squash,
             clock: self.clock(ctx)?,
             history: if self.omit_history { HistoryPolicy::Omit } else { HistoryPolicy::Write },
@@ -136,6 +137,14 @@ impl ImageArgs {
             os_features: self.os_feature.clone(),
             sign_by: given(&self.sign_by),
         })
+    }
+
+    fn format_choice(&self, ctx: &Context) -> FormatChoice {
+        let given = self.format.as_deref().or_else(|| ctx.environment().engine("FORMAT"));
+        match given.filter(|word| !word.is_empty()) {
+            Some(_) => FormatChoice::Given,
+            None => FormatChoice::Automatic,
+        }
     }
 
     /// `NAME` alone takes the caller's value; a variable that the caller does not have is left out.

@@ -1,6 +1,6 @@
 //! What is kept between steps and builds.
 
-use crate::build::options::{Layering, Layers, Leftovers, Reuse};
+use crate::build::options::{Layering, Layers, Leftovers, Reuse, Stages};
 use crate::commands::{CommandError, Context};
 use crate::golang::duration::parse_duration;
 
@@ -31,6 +31,14 @@ pub(super) struct LayeringArgs {
     /// Keep the container of the step that fails, as it was left
     #[arg(long)]
     keep_failed: bool,
+
+    /// Keep the images of stages before the last, without names
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    save_stages: Option<bool>,
+
+    /// Label them and the image with the name of the stage and its base
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    stage_labels: Option<bool>,
 }
 
 impl LayeringArgs {
@@ -42,6 +50,12 @@ impl LayeringArgs {
         if self.keep_failed && self.force_rm == Some(true) {
             return Err(CommandError::usage("--keep-failed and --force-rm cannot be used together"));
         }
+        let stages = match (self.save_stages == Some(true), self.stage_labels == Some(true)) {
+            (false, true) => return Err(CommandError::usage("--stage-labels requires --save-stages")),
+            (true, true) => Stages::Label,
+            (true, false) => Stages::Keep,
+            (false, false) => Stages::Remove,
+        };
         let by_step = self.layers.unwrap_or_else(|| ctx.environment().engine_switch("LAYERS"));
         Ok(Layering {
             layers: if by_step { Layers::Step } else { Layers::Stage },
@@ -53,6 +67,7 @@ impl LayeringArgs {
                 (false, Some(false), None | Some(false)) => Leftovers::Keep,
                 _ => Leftovers::Remove,
             },
+            stages,
         })
     }
 
