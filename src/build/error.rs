@@ -4,6 +4,8 @@ use containers_storage::ImageId;
 use containers_storage::store;
 
 use super::plan;
+use super::source_policy;
+use crate::container::commit::sbom;
 use crate::container::{add, commit, copy, from, pull, remove, run, state, workdir};
 use crate::dockerfile::render::visible;
 use crate::dockerfile::{ParseError, Span};
@@ -26,9 +28,6 @@ pub enum Error {
         /// Which rule it breaks.
         reason: reference::Error,
     },
-    /// The name for the image is another place than the store.
-    #[error("tag {0}: what is built goes into the store, and this names another place")]
-    Elsewhere(String),
     /// An instruction failed. Scripts look for the first words, and for the instruction with its quotes as they are.
     #[error("building at STEP \"{}\"", visible(.text))]
     Step {
@@ -144,6 +143,12 @@ pub enum StepError {
     /// There is no image of the step.
     #[error("{0}")]
     Commit(#[from] Box<commit::Error>),
+    /// The list of contents could not be made.
+    #[error("{0}")]
+    Sbom(#[from] Box<sbom::Error>),
+    /// The source policy is against it.
+    #[error("{0}")]
+    Refused(#[from] source_policy::Refused),
     /// A container could not be removed.
     #[error("{0}")]
     Remove(#[from] Box<remove::Error>),
@@ -203,9 +208,6 @@ impl Error {
             Self::Remote { error, .. } => return error.hints.clone(),
             Self::Plan(plan::Error::Forward { name, .. } | plan::Error::Circle { name, .. }) => {
                 return vec![format!("an image of that name is meant by its whole name, as docker.io/library/{name}")];
-            }
-            Self::Elsewhere(place) => {
-                return vec![format!("give it a name of the store, and then: coracle push NAME {place:?}")];
             }
             Self::LateBase { .. } => return vec!["--skip-unused-stages=false builds all stages from the start".to_owned()],
             Self::Parse(error) | Self::Plan(plan::Error::Parse(error)) => return error.hint().into_iter().collect(),

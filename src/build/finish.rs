@@ -5,14 +5,15 @@ use containers_storage::store::NameChange;
 
 use super::error::{Error, StepError};
 use super::event::{Event, Tell};
-use super::options::{ImageOptions, Options};
+use super::options::{ImageOptions, Options, Stay};
 use super::stage::{Build, Stage};
+use crate::container::commit::sbom::{self, Means, Scanned};
 use crate::container::commit::{self, Afterwards, Documents, Edit, LayerPolicy};
 use crate::container::config;
 use crate::container::find_image::Found;
-use crate::container::pull::Obtained;
+use crate::container::pull::{Fetch, Obtained};
 use crate::image::config::History;
-use crate::image::{Change, Location, Reference};
+use crate::image::{Change, Reference};
 
 /// How config and manifest of every image of the build are written.
 pub(super) fn documents(image: &ImageOptions) -> Documents {
@@ -110,11 +111,29 @@ fn commit_target(
     tell_commit(stage, tell);
     options.destination = image.tags.first().cloned();
     options.manifest_list.clone_from(&image.manifest_list);
-    options.sign_by.clone_from(&image.sign_by);
+    // Whoever brings it elsewhere signs it there.
+    options.sign_by = image.sign_by.clone().filter(|_| options.destination.is_some());
+    options.passing = image.stay == Stay::Passes;
+    let scanned = scan(stage.build, name, tell)?;
+    options.add_files.extend(scanned.iter().flat_map(|scanned| scanned.add_files.iter().cloned()));
     let outcome = commit_quietly(stage, name, &options, tell)?;
     add_names(stage.build, &outcome.id)?;
+    if let Some(scanned) = scanned {
+        scanned.write_host_files().map_err(Box::new)?;
+    }
     tell(Event::Made { image: outcome.id.to_string() });
     Ok(outcome)
+}
+
+/// The list of contents, if one is wanted.
+fn scan(build: &Build<'_>, name: &str, tell: Tell<'_>) -> Result<Option<Scanned>, StepError> {
+    let options = build.options;
+    let Some(wanted) = &options.image.sbom else { return Ok(None) };
+    // The scanner runs here, whatever the image is for.
+    let fetch = Fetch { platform: None, ..options.fetch };
+    let means = Means { fetch: &fetch, conf: options.run.conf, run: &wanted.run };
+    let scanned = sbom::scan(build.store, name, &wanted.scan, means, &mut |line| tell(Event::Notice(line)));
+    Ok(Some(scanned.map_err(Box::new)?))
 }
 
 fn tell_commit(stage: &Stage<'_, '_>, tell: Tell<'_>) {
@@ -144,7 +163,7 @@ fn name_ground(stage: &Stage<'_, '_>, tell: Tell<'_>) -> Result<(), StepError> {
 
 /// Whether the image that was asked for can be one of an earlier build.
 pub(super) fn may_be_cached(image: &ImageOptions) -> bool {
-    image.sign_by.is_none() && image.manifest_list.is_none()
+    image.sign_by.is_none() && image.manifest_list.is_none() && image.sbom.is_none()
 }
 
 /// Gives an image the names that it lacks.
@@ -162,10 +181,6 @@ fn add_names(build: &Build<'_>, id: &ImageId) -> Result<(), StepError> {
 pub(super) fn names(tags: &[String]) -> Result<Vec<String>, Error> {
     let mut names = Vec::with_capacity(tags.len());
     for text in tags {
-        // `dir:x` is a name by its grammar, and something else in all other verbs.
-        if !matches!(Location::parse(text), Ok(None | Some(Location::Storage(_)))) {
-            return Err(Error::Elsewhere(text.clone()));
-        }
         let name = Reference::for_new_image(text).map_err(|reason| Error::Tag { text: text.clone(), reason })?.to_string();
         if !names.contains(&name) {
             names.push(name);

@@ -24,7 +24,9 @@ mod event;
 mod finish;
 pub mod options;
 mod plan;
+mod platforms;
 mod remains;
+pub mod source_policy;
 mod stage;
 mod step;
 mod wire;
@@ -40,6 +42,7 @@ pub use self::error::{Error, StepError};
 pub use self::event::{Event, Missed, OutputStream, StagePlace, Tell};
 pub use self::options::Options;
 pub use self::plan::Error as PlanError;
+pub use self::platforms::bases;
 pub use self::remains::collect;
 
 use self::args::{BuiltIn, Heading};

@@ -5,12 +5,14 @@ use std::path::PathBuf;
 use containers_storage::Root;
 use containers_storage::selinux::LabelChoice;
 
+use super::source_policy::SourcePolicy;
 use crate::conf::ContainersConf;
 use crate::conf::mounts::Subscription;
+use crate::container::commit::sbom::Scan;
 use crate::container::commit::{Clock, HistoryPolicy};
 use crate::container::from::UserNamespace;
 use crate::container::pull::Fetch;
-use crate::container::run::{Allowed, Confinement, Names};
+use crate::container::run::{self, Allowed, Confinement, Names};
 use crate::container::state::RunEnvironment;
 use crate::image::Format;
 use crate::run::secrets::Secret;
@@ -37,6 +39,8 @@ pub struct Options<'a> {
     pub image: ImageOptions,
     /// How RUN runs.
     pub run: RunOptions<'a>,
+    /// `--source-policy-file`: which images and addresses may be used.
+    pub source_policy: SourcePolicy,
     /// How base images and images of `--from` are obtained.
     pub fetch: Fetch<'a>,
     /// How an error is told: in one line, and what may help. It is asked in the process in which a stage failed.
@@ -234,6 +238,29 @@ pub struct ImageOptions {
     pub os_features: Vec<String>,
     /// `--sign-by`
     pub sign_by: Option<String>,
+    /// `--sbom`
+    pub sbom: Option<Sbom>,
+    /// Whether the image only passes through the store, on its way to another place.
+    pub stay: Stay,
+}
+
+/// Whether an image is for the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Stay {
+    /// It is.
+    #[default]
+    Stays,
+    /// It is copied elsewhere by whoever had it built, and then taken away.
+    Passes,
+}
+
+/// `--sbom`: a list of the image's contents.
+#[derive(Debug, Clone)]
+pub struct Sbom {
+    /// What scans, and where the list goes.
+    pub scan: Scan,
+    /// How the scanner's commands are run.
+    pub run: run::Options,
 }
 
 /// Who chose the format.

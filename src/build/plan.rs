@@ -267,13 +267,7 @@ impl Reader<'_, '_> {
     }
 
     /// The triggers that the stage `index` takes over from the stage `base`.
-    fn triggers(
-        &self,
-        index: usize,
-        base: usize,
-        known: &mut Known<'_>,
-        needs: &mut BTreeSet<usize>,
-    ) -> Result<(), Error> {
+    fn triggers(&self, index: usize, base: usize, known: &mut Known<'_>, needs: &mut BTreeSet<usize>) -> Result<(), Error> {
         for step in self.file.stages[base].steps.iter().filter(|step| step.keyword == Keyword::OnBuild) {
             let Ok(Instruction::Metadata(Metadata::OnBuild(text))) = step.instruction(&|name: &str| known.lookup(name)) else {
                 continue;

@@ -330,13 +330,21 @@ impl<'b, 'h> Stage<'b, 'h> {
         };
         for change in changes {
             let warnings = self.draft.apply(&change);
-            // A command beside an entrypoint is what Dockerfiles are written for. What else is warned of is what the format has no place
-            // for: where nobody chose it, it is known that nothing gets lost.
-            let is_chosen = self.build.options.image.format_choice == FormatChoice::Given || self.build.is_shaping(self.index);
-            if !matches!(change, Change::Entrypoint(_)) && is_chosen {
+            if self.is_worth_a_warning(&change) {
                 warnings.iter().for_each(|warning| tell(Event::Warning(warning.to_string())));
             }
             self.pending.push(change);
+        }
+    }
+
+    /// A command beside an entrypoint is what Dockerfiles are written for. All else that is warned of is what the format has no place for:
+    /// where nobody chose it, it is known to be that of an image that stays without it, but for triggers of images.
+    fn is_worth_a_warning(&self, change: &Change) -> bool {
+        match change {
+            Change::Entrypoint(_) => false,
+            _ if self.build.options.image.format_choice == FormatChoice::Given => true,
+            Change::OnBuild(_) => false,
+            _ => self.build.is_shaping(self.index),
         }
     }
 

@@ -11,7 +11,7 @@ use super::from::{format, write_id};
 use super::progress;
 use super::push::CompressionArgs;
 use super::run_environment::conf_environment;
-use super::sbom::{self, SbomArgs};
+use super::sbom::{self, SbomArgs, ScannerPullArgs};
 use super::{CommandError, Context, Ui, args};
 use crate::conf::Policy;
 use crate::conf::policy::Verdict;
@@ -133,6 +133,9 @@ pub(crate) struct CommitArgs {
     sbom: SbomArgs,
 
     #[command(flatten)]
+    scanner_pull: ScannerPullArgs,
+
+    #[command(flatten)]
     registry: RegistryArgs,
 }
 
@@ -159,7 +162,8 @@ pub(crate) fn commit(ctx: &Context, ui: &mut Ui, args: &CommitArgs) -> Result<Ex
     let network = args.registry.network(ctx, &retries)?;
     let mut options = options(ctx, args)?;
     require_policy(ctx)?;
-    let scanned = args.sbom.scan(ctx, ui, container, sbom::Reaching { registry: &args.registry, quiet: args.quiet })?;
+    let reaching = sbom::Reaching { registry: &args.registry, pull: &args.scanner_pull, quiet: args.quiet };
+    let scanned = args.sbom.scan(ctx, ui, container, reaching)?;
     if let Some(scanned) = &scanned {
         options.add_files.extend(scanned.add_files.iter().cloned());
     }

@@ -72,14 +72,7 @@ impl Refusal {
 
 /// The topics of the table and what is said about each.
 pub const TOPICS: &[(&str, Refusal)] = &[
-    (
-        "all-platforms",
-        coming("it does not look up the platforms of base images yet; name those that are wanted with --platform"),
-    ),
     ("build-cache", coming("steps are kept in the store only and not sent elsewhere yet")),
-    ("save-stages", coming("stages before the last are not kept as images of their own yet; build one with --target")),
-    ("source-policy", coming("it reads no source policies yet; name images by their digests")),
-    ("sbom", coming("build runs no scanner yet; \"coracle commit --sbom\" does")),
     (
         "cw",
         never(

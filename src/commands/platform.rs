@@ -84,7 +84,7 @@ fn parse(word: &str, machine: Platform) -> Result<Platform, CommandError> {
 }
 
 /// The platform as lists of images have it: other people's words for processors are known, and what a variant is without saying.
-fn normalized(platform: Platform) -> Platform {
+pub(super) fn normalized(platform: Platform) -> Platform {
     let Platform { os, architecture, variant } = platform;
     let os = match os.to_lowercase().as_str() {
         "macos" => "darwin".to_owned(),

@@ -43,7 +43,11 @@ pub(super) struct SbomArgs {
     /// Image that the scanner is in
     #[arg(long, value_name = "IMAGE")]
     sbom_scanner_image: Option<String>,
+}
 
+/// When a registry is asked for the scanner's image, for a verb that asks for no other.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(super) struct ScannerPullArgs {
     /// When to ask a registry for the scanner's image: true for a newer one, false for a missing one, always or never (default: true)
     #[arg(long, value_name = "POLICY", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pull: Option<String>,
@@ -61,6 +65,7 @@ pub(super) struct SbomArgs {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Reaching<'a> {
     pub(super) registry: &'a RegistryArgs,
+    pub(super) pull: &'a ScannerPullArgs,
     pub(super) quiet: bool,
 }
 
@@ -73,7 +78,7 @@ impl SbomArgs {
         container: &str,
         reaching: Reaching<'_>,
     ) -> Result<Option<Scanned>, CommandError> {
-        let policy = self.pull_policy()?;
+        let policy = reaching.pull.policy()?;
         let Some(scan) = self.resolve()? else { return Ok(None) };
         let store = ctx.store()?;
         let conf = containers_conf(ctx, store.conf().rootless)?;
@@ -87,7 +92,7 @@ impl SbomArgs {
     }
 
     /// What was asked for; `None` if nothing was.
-    fn resolve(&self) -> Result<Option<Scan>, CommandError> {
+    pub(super) fn resolve(&self) -> Result<Option<Scan>, CommandError> {
         let path = |path: &Option<PathBuf>| path.clone().filter(|path| !path.as_os_str().is_empty());
         let outputs = Outputs {
             host: path(&self.sbom_output),
@@ -126,8 +131,10 @@ impl SbomArgs {
         }
         Ok(Some(Scan { scanner, outputs, contexts: Vec::new() }))
     }
+}
 
-    fn pull_policy(&self) -> Result<PullPolicy, CommandError> {
+impl ScannerPullArgs {
+    fn policy(&self) -> Result<PullPolicy, CommandError> {
         match (self.pull.as_deref(), self.pull_always, self.pull_never) {
             (None | Some("true"), false, false) => Ok(PullPolicy::Newer),
             (Some("false"), false, false) => Ok(PullPolicy::Missing),

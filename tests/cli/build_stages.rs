@@ -42,18 +42,18 @@ fn docker_only_settings_choose_the_docker_format_unless_somebody_chose_another()
         for layers in ["--layers=false", "--layers"] {
             let output = env.run(["build", layers, "-t", "made", "ctx"]);
             output.success();
-            assert_eq!(output.stderr.matches(&note(keyword)).count(), 1, "{output}");
-            assert!(!output.stderr.contains("will be ignored"), "{output}");
+            assert_eq!(output.err().matches(&note(keyword)).count(), 1, "{output}");
+            assert!(!output.err().contains("will be ignored"), "{output}");
             assert!(is_docker(&env, "made"), "{file}");
         }
         let output = env.run(["build", "--format", "oci", "-t", "made", "ctx"]);
         output.success();
-        assert!(output.stderr.contains("will be ignored. Must use `docker` format"), "{output}");
-        assert!(!output.stderr.contains("building in"), "{output}");
+        assert!(output.err().contains("will be ignored. Must use `docker` format"), "{output}");
+        assert!(!output.err().contains("building in"), "{output}");
         assert!(!is_docker(&env, "made"), "{file}");
     }
     env.set("BUILDAH_FORMAT", "oci");
-    assert!(!env.run(["build", "-t", "made", "ctx"]).stderr.contains("building in"));
+    assert!(!env.run(["build", "-t", "made", "ctx"]).err().contains("building in"));
     assert!(!is_docker(&env, "made"));
 }
 
@@ -67,12 +67,12 @@ fn settings_of_stages_that_only_hand_files_on_choose_no_format() {
     );
     let output = env.run(["build", "-t", "made", "ctx"]);
     output.success();
-    assert_eq!(output.stderr, "");
+    assert_eq!(output.err(), "");
     assert!(!is_docker(&env, "made"));
     // Now they stay.
     let output = env.run(["build", "--save-stages", "-t", "made", "ctx"]);
     output.success();
-    assert!(output.stderr.contains("no place for SHELL"), "{output}");
+    assert!(output.err().contains("no place for SHELL"), "{output}");
     assert!(is_docker(&env, "made"));
 }
 
@@ -85,8 +85,8 @@ fn what_the_oci_format_loses_of_a_base_is_named_once() {
     let words = "warning: the image gets no HEALTHCHECK and SHELL of base, for which the OCI format has no place";
     let output = env.run(["build", "-q", "--skip-unused-stages=false", "-t", "made", "ctx"]);
     output.success();
-    assert_eq!(output.stderr.matches(words).count(), 1, "{output}");
-    assert_eq!(env.run(["build", "-q", "--format", "docker", "-t", "made", "ctx"]).stderr, "");
+    assert_eq!(output.err().matches(words).count(), 1, "{output}");
+    assert_eq!(env.run(["build", "-q", "--format", "docker", "-t", "made", "ctx"]).err(), "");
     assert_eq!(show(&env, "{{.Docker.Config.Shell}}", "made"), "[/sh]");
 }
 
@@ -98,7 +98,8 @@ fn saved_stages_stay_as_images_with_labels() {
         "ctx/Dockerfile",
         "FROM scratch AS base\nCOPY file /a\nFROM base AS side\nCOPY file /b\nFROM scratch AS idle\nFROM idle\nCOPY --from=side /b /c\n",
     );
-    let labels = "{{index .OCIv1.Config.Labels \"io.buildah.stage.name\"}}|{{index .OCIv1.Config.Labels \"io.buildah.stage.base\"}}";
+    let labels =
+        "{{index .OCIv1.Config.Labels \"io.buildah.stage.name\"}}|{{index .OCIv1.Config.Labels \"io.buildah.stage.base\"}}";
     let said = env.run(["build", "--stage-labels", "ctx"]).failure(125);
     assert!(said.contains("--stage-labels requires --save-stages"), "{said}");
     for layers in ["--layers=false", "--layers"] {
@@ -133,7 +134,7 @@ fn triggers_may_copy_from_stages_that_nothing_else_needs() {
         assert_eq!(output.matches("FROM scratch AS early").count(), 1, "{output}");
         assert_eq!(output.matches("FROM base").count(), 1, "{output}");
         env.ok(["build", "-q", "-o", "out", "on"]);
-        assert_eq!(env.read("out/c"), "content\n");
+        assert_eq!(content(&env, "out/c"), "content\n");
     };
     env.write("on/Dockerfile", "FROM app\nLABEL a=b\n");
     // Of an image: known when the image is there.
@@ -143,10 +144,17 @@ fn triggers_may_copy_from_stages_that_nothing_else_needs() {
     check("--layers=false");
     check("--layers");
     // Of a stage: known from the file.
-    env.write("ctx/Dockerfile", &format!("{files}FROM scratch AS base\nONBUILD COPY --from=files /b /c\nFROM base\nCOPY file /d\n"));
+    env.write(
+        "ctx/Dockerfile",
+        &format!("{files}FROM scratch AS base\nONBUILD COPY --from=files /b /c\nFROM base\nCOPY file /d\n"),
+    );
     let output = env.run(["build", "-t", "app", "ctx"]).success();
     assert_eq!(output.matches("FROM scratch AS early").count(), 1, "{output}");
     env.ok(["build", "-q", "-o", "out", "on"]);
-    assert_eq!(env.read("out/c"), "content\n");
+    assert_eq!(content(&env, "out/c"), "content\n");
     assert_eq!(env.ok(["containers", "--quiet", "--all"]), "");
+}
+
+fn content(env: &TestEnv, name: &str) -> String {
+    std::fs::read_to_string(env.work().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }

@@ -11,6 +11,7 @@ mod build_neighbours;
 mod build_outputs;
 mod build_places;
 mod build_progress;
+mod build_sources;
 mod build_stages;
 mod build_steps;
 mod commit;

@@ -80,6 +80,8 @@ impl<'b, 'h> Stage<'b, 'h> {
             Some(image) => image,
             None => build.named_by_the_file(name)?,
         };
+        let permitted = build.options.source_policy.image(name)?;
+        let name = permitted.source.as_str();
         let obtained = pull::obtain(build.store, name, &build.fetch(platform.as_ref())).map_err(Box::new)?;
         obtained.warnings.iter().for_each(|warning| tell(Event::Warning(warning.clone())));
         let (base, config) = from::read_base(build.store, &obtained.found).map_err(Box::new)?;

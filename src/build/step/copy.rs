@@ -8,6 +8,7 @@ use super::{Done, NO_OPERATION, Next};
 use crate::build::cache::Inputs;
 use crate::build::error::StepError;
 use crate::build::event::{Event, Tell};
+use crate::build::source_policy::SourcePolicy;
 use crate::build::stage::Stage;
 use crate::container::add::{self, Appearance, Archives, Selection, Verb};
 use crate::container::copy::{self, Inline, Layering, Origin};
@@ -60,13 +61,38 @@ impl<'a> Files<'a> {
         }
     }
 
-    /// What stands for each source, here-documents by a number that no file has as its name.
-    fn operands(&self) -> Vec<(OsString, Option<&'a File>)> {
-        let operand = |(at, source): (usize, &'a copying::Source)| match source {
-            copying::Source::Path(path) => (OsString::from(path), None),
-            copying::Source::File(file) => (OsString::from(format!("<<{at}\n")), Some(file)),
-        };
-        self.files.sources.iter().enumerate().map(operand).collect()
+    /// What stands for each source, here-documents by a number that no file has as its name. The policy may put another address in the
+    /// place of one, and say what must be there.
+    fn operands(&mut self, policy: &SourcePolicy) -> Result<Vec<(OsString, Option<&'a File>)>, StepError> {
+        let mut operands = Vec::with_capacity(self.files.sources.len());
+        for (at, source) in self.files.sources.iter().enumerate() {
+            operands.push(match source {
+                copying::Source::File(file) => (OsString::from(format!("<<{at}\n")), Some(file)),
+                copying::Source::Path(path) if fetch::is_address(path.as_ref()) => {
+                    let permitted = policy.address(path)?;
+                    self.take_checksum(permitted.checksum.as_deref())?;
+                    (OsString::from(permitted.source), None)
+                }
+                copying::Source::Path(path) => (OsString::from(path), None),
+            });
+        }
+        self.check(&operands)?;
+        Ok(operands)
+    }
+
+    fn take_checksum(&mut self, text: Option<&str>) -> Result<(), StepError> {
+        let Some(text) = text else { return Ok(()) };
+        if self.files.sources.len() > 1 {
+            return Err(StepError::Word(
+                "the source policy has a checksum for one of several sources: add each on its own".to_owned(),
+            ));
+        }
+        let checksum = text.parse().map_err(|error: fetch::Invalid| StepError::Word(format!("the source policy: {error}")))?;
+        if self.checksum.as_ref().is_some_and(|own| *own != checksum) {
+            return Err(StepError::Word("--checksum and the source policy want different files".to_owned()));
+        }
+        self.checksum = Some(checksum);
+        Ok(())
     }
 
     /// Owner and mode; a flag whose variables are empty asks for nothing.
@@ -92,9 +118,13 @@ impl<'a> Files<'a> {
 }
 
 /// Does it.
-pub(super) fn take(stage: &mut Stage<'_, '_>, next: &Next<'_>, files: &Files<'_>, tell: Tell<'_>) -> Result<Done, StepError> {
-    let operands = files.operands();
-    files.check(&operands)?;
+pub(super) fn take(
+    stage: &mut Stage<'_, '_>,
+    next: &Next<'_>,
+    mut files: Files<'_>,
+    tell: Tell<'_>,
+) -> Result<Done, StepError> {
+    let operands = files.operands(&stage.build.options.source_policy)?;
     let name = stage.container(tell)?;
     let options = stage.build.options;
     let origin = match stage.source(files.from)? {
@@ -144,9 +174,8 @@ fn last_word(source: &str) -> String {
 }
 
 /// What it depends on: what is copied, file by file.
-pub(super) fn inputs(stage: &Stage<'_, '_>, files: &Files<'_>, inputs: &mut Inputs) -> Result<(), StepError> {
-    let operands = files.operands();
-    files.check(&operands)?;
+pub(super) fn inputs(stage: &Stage<'_, '_>, mut files: Files<'_>, inputs: &mut Inputs) -> Result<(), StepError> {
+    let operands = files.operands(&stage.build.options.source_policy)?;
     let source = stage.source(files.from)?;
     for (operand, file) in &operands {
         // Here-documents are among the words of the instruction.
@@ -156,6 +185,10 @@ pub(super) fn inputs(stage: &Stage<'_, '_>, files: &Files<'_>, inputs: &mut Inpu
         if fetch::is_address(operand) {
             if files.checksum.is_none() && files.repository.commit.is_none() {
                 inputs.distrust(format!("what is at {}", operand.to_string_lossy()));
+            }
+            if !stage.build.options.source_policy.is_empty() {
+                let checksum = files.checksum.as_ref().map(ToString::to_string).unwrap_or_default();
+                inputs.add("what the source policy makes of an address", format!("{operand:?} {checksum}").as_bytes());
             }
             continue;
         }

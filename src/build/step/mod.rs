@@ -10,6 +10,8 @@ mod copy;
 mod run;
 mod source;
 
+pub(super) use self::source::by_the_file;
+
 use super::cache::Inputs;
 use super::error::{Error, StepError};
 use super::event::{Event, Tell};
@@ -156,10 +158,10 @@ pub(super) fn work(
     let settings = || Done { created_by: format!("{NO_OPERATION}{}", next.source()), ..Done::default() };
     match instruction {
         Instruction::Run(run) => run::take(stage, next, run, tell),
-        Instruction::Copy(copy) => copy::take(stage, next, &copy::Files::of_copy(copy), tell),
+        Instruction::Copy(copy) => copy::take(stage, next, copy::Files::of_copy(copy), tell),
         Instruction::Add(add) => {
             let files = copy::Files::of_add(add, &stage.build.options.run.ssh)?;
-            copy::take(stage, next, &files, tell)
+            copy::take(stage, next, files, tell)
         }
         Instruction::Arg(_) => {
             Ok(Done { created_by: format!("{NO_OPERATION}ARG {}", stage.scope.names().join(" ")), ..Done::default() })
@@ -178,8 +180,8 @@ pub(super) fn work(
 pub(super) fn inputs(stage: &Stage<'_, '_>, instruction: &Instruction, inputs: &mut Inputs) -> Result<(), StepError> {
     match instruction {
         Instruction::Run(run) => run::inputs(stage, run, inputs),
-        Instruction::Copy(copy) => copy::inputs(stage, &copy::Files::of_copy(copy), inputs),
-        Instruction::Add(add) => copy::inputs(stage, &copy::Files::of_add(add, &stage.build.options.run.ssh)?, inputs),
+        Instruction::Copy(copy) => copy::inputs(stage, copy::Files::of_copy(copy), inputs),
+        Instruction::Add(add) => copy::inputs(stage, copy::Files::of_add(add, &stage.build.options.run.ssh)?, inputs),
         Instruction::Arg(_) => {
             for value in stage.scope.values(&|_| None) {
                 let (name, value) = value.split_once('=').unwrap_or((&value, ""));

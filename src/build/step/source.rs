@@ -3,7 +3,7 @@
 use containers_storage::ContainerId;
 
 use crate::build::error::StepError;
-use crate::build::options::{Author, Context, NamedContext};
+use crate::build::options::{Author, Context, NamedContext, Options};
 use crate::build::stage::{Build, Stage, Tree};
 use crate::container::pull::{self, Obtained};
 use crate::image::Location;
@@ -41,22 +41,16 @@ impl Stage<'_, '_> {
     }
 
     fn image(&self, name: &str) -> Result<Source<'_>, StepError> {
-        let obtained = pull::obtain(self.build.store, name, &self.build.fetch(None)).map_err(Box::new)?;
+        let permitted = self.build.options.source_policy.image(name)?;
+        let obtained = pull::obtain(self.build.store, &permitted.source, &self.build.fetch(None)).map_err(Box::new)?;
         Ok(Source::Image(Box::new(obtained)))
     }
 }
 
 impl Build<'_> {
-    /// The name of an image, if whoever wrote the Dockerfile may name it: a file from elsewhere names images of registries, and none in
-    /// files of this machine, or of its store, that the caller has not named (known attacks A20).
+    /// See [`by_the_file`].
     pub(in crate::build) fn named_by_the_file<'n>(&self, name: &'n str) -> Result<&'n str, StepError> {
-        let is_callers = self.options.author == Author::Here || self.options.selection.base.as_deref() == Some(name);
-        match Location::parse(name) {
-            Ok(Some(place)) if !is_callers && !matches!(place, Location::Registry(_)) => {
-                Err(StepError::Word(format!("{name:?}: only a Dockerfile of this machine may name a place of this machine")))
-            }
-            _ => Ok(name),
-        }
+        by_the_file(self.options, name)
     }
 
     /// What `--build-context` says about a name.
@@ -70,5 +64,17 @@ impl Build<'_> {
             Some(NamedContext::Image(image)) => Some(image),
             _ => None,
         }
+    }
+}
+
+/// The name of an image, if whoever wrote the Dockerfile may name it: a file from elsewhere names images of registries, and none in
+/// files of this machine, or of its store, that the caller has not named (known attacks A20).
+pub(in crate::build) fn by_the_file<'n>(options: &Options<'_>, name: &'n str) -> Result<&'n str, StepError> {
+    let is_callers = options.author == Author::Here || options.selection.base.as_deref() == Some(name);
+    match Location::parse(name) {
+        Ok(Some(place)) if !is_callers && !matches!(place, Location::Registry(_)) => {
+            Err(StepError::Word(format!("{name:?}: only a Dockerfile of this machine may name a place of this machine")))
+        }
+        _ => Ok(name),
     }
 }

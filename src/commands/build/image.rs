@@ -1,6 +1,7 @@
 //! What the image is called and what its documents say.
 
-use crate::build::options::{FormatChoice, ImageOptions, Unset};
+use super::places::{self, Tags};
+use crate::build::options::{FormatChoice, ImageOptions, Stay, Unset};
 use crate::commands::from::format;
 use crate::commands::{CommandError, Context};
 use crate::container::commit::{Clock, HistoryPolicy};
@@ -8,7 +9,7 @@ use crate::container::commit::{Clock, HistoryPolicy};
 /// Names and documents of the image.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(super) struct ImageArgs {
-    /// Name of the image (can be repeated)
+    /// Name of the image, or its place, as oci:DIR:NAME (can be repeated)
     #[arg(short, long, value_name = "NAME")]
     tag: Vec<String>,
 
@@ -103,10 +104,19 @@ impl ImageArgs {
         self.manifest.as_deref().filter(|name| !name.is_empty())
     }
 
-    /// What the image is to be.
-    pub(super) fn resolve(&self, ctx: &Context) -> Result<ImageOptions, CommandError> {
+    /// The names and places that the image gets.
+    pub(super) fn tags(&self) -> Result<Tags, CommandError> {
+        Ok(places::sort(&self.tag)?)
+    }
+
+    /// The key that signs it.
+    pub(super) fn sign_by(&self) -> Option<&str> {
+        self.sign_by.as_deref().filter(|key| !key.is_empty())
+    }
+
+    /// What the image is to be, with these names.
+    pub(super) fn resolve(&self, ctx: &Context, tags: Vec<String>) -> Result<ImageOptions, CommandError> {
         let given = |word: &Option<String>| word.clone().filter(|word| !word.is_empty());
-        let tags: Vec<String> = self.tag.iter().filter(|tag| !tag.is_empty()).cloned().collect();
         if let Some(name) = self.manifest().filter(|name| tags.iter().any(|tag| tag == name)) {
             return Err(CommandError::usage(format!(
                 "the same name must not be specified for both '--tag' and '--manifest': {name:?}"
@@ -135,7 +145,9 @@ impl ImageArgs {
             },
             os_version: given(&self.os_version),
             os_features: self.os_feature.clone(),
-            sign_by: given(&self.sign_by),
+            sign_by: self.sign_by().map(str::to_owned),
+            sbom: None,
+            stay: Stay::Stays,
         })
     }
 

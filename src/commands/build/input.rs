@@ -1,10 +1,16 @@
 //! What is read and which of it is built: Dockerfiles, contexts, arguments.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::PathBuf;
 
 use crate::build::context::cpp_words;
 use crate::build::options::{Selection, UnusedStages};
+use crate::build::source_policy::SourcePolicy;
 use crate::commands::{CommandError, Context, args};
+
+/// No policy is longer: 16 MiB.
+const LONGEST_POLICY: u64 = 16 << 20;
 
 /// Dockerfiles, contexts, arguments.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -37,6 +43,10 @@ pub(super) struct InputArgs {
     #[arg(long, value_name = "FILE", value_parser = args::path())]
     pub(super) ignorefile: Option<PathBuf>,
 
+    /// File with rules for images and addresses that the build may use, or has to use instead: BuildKit's source policy, as JSON
+    #[arg(long, value_name = "FILE", value_parser = args::path())]
+    source_policy_file: Option<PathBuf>,
+
     /// Leave out stages that nothing needs (default: true)
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     skip_unused_stages: Option<bool>,
@@ -64,6 +74,16 @@ impl InputArgs {
             pair.ok_or_else(|| CommandError::usage(text()))
         };
         self.build_context.iter().map(split).collect()
+    }
+
+    /// Which images and addresses may be used.
+    pub(super) fn source_policy(&self) -> Result<SourcePolicy, CommandError> {
+        let Some(path) = args::given(&self.source_policy_file) else { return Ok(SourcePolicy::default()) };
+        let doing = || format!("reading the source policy {path:?}");
+        let mut bytes = Vec::new();
+        let read = File::open(path).and_then(|file| file.take(LONGEST_POLICY).read_to_end(&mut bytes));
+        read.map_err(|error| CommandError::from(error).context(doing()))?;
+        SourcePolicy::parse(&bytes).map_err(|error| CommandError::from(error).context(doing()))
     }
 
     /// Flags for cpp: those of the environment, then those of the command line.

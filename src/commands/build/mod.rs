@@ -6,21 +6,26 @@
 //! ```
 
 mod answer;
+mod every_platform;
 mod image;
 mod input;
 mod layering;
 mod output;
+mod places;
 mod processes;
 mod report;
 mod screen;
 
 use std::ffi::OsString;
 use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use containers_storage::Digest;
 
 use self::output::Destination;
+use self::places::{Sending, Tags};
 use self::report::{Reporter, Style, Terminal};
 use super::access::{DecryptArgs, Images, RegistryArgs, RetryArgs};
 use super::commit::{Described, description, require_policy};
@@ -29,15 +34,21 @@ use super::from::write_id;
 use super::platform::PlatformArgs;
 use super::pull_policy::PullArgs;
 use super::run_environment::containers_conf;
+use super::sbom::SbomArgs;
 use super::{CommandError, Context, Ui, args};
 use crate::build::context::{self, Request};
+use crate::build::options::{Following, ImageOptions, Layering, Layers, NamedContext, RunOptions, Sbom, Selection, Stay};
+use crate::build::source_policy::SourcePolicy;
 use crate::build::{self, Options};
+use crate::container::commit::sbom::Scan;
 use crate::container::export;
+use crate::container::pull::PullPolicy;
 use crate::container::{fetch, find_image};
 use crate::dockerfile;
 use crate::image::manifest::Document;
 use crate::run::streams::Output;
 use crate::transport::copy::Platform;
+use crate::transport::registry::Network;
 
 /// Build an image from a Dockerfile
 ///
@@ -65,6 +76,10 @@ pub(crate) struct BuildArgs {
     #[command(flatten)]
     platform: PlatformArgs,
 
+    /// Build for each platform for which all base images are there, as their lists say
+    #[arg(long)]
+    all_platforms: bool,
+
     #[command(flatten)]
     pull: PullArgs,
 
@@ -83,17 +98,66 @@ pub(crate) struct BuildArgs {
     #[command(flatten)]
     processes: processes::ProcessArgs,
 
+    #[command(flatten)]
+    sbom: SbomArgs,
+
     /// Accepted for scripts: layers in the store are never compressed (default: true)
     #[arg(short = 'D', long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     disable_compression: Option<bool>,
 }
 
 /// What is the same for all platforms.
+struct Prepared<'p> {
+    inputs: &'p context::Inputs,
+    selection: Selection,
+    layering: Layering,
+    image: ImageOptions,
+    run: RunOptions<'p>,
+    source_policy: SourcePolicy,
+    policy: PullPolicy,
+    following: Following,
+}
+
+impl Prepared<'_> {
+    /// A build for one platform; none for this machine's.
+    fn options<'o>(&'o self, images: &'o Images<'o>, platform: Option<Platform>) -> Options<'o> {
+        Options {
+            texts: self.inputs.texts.clone(),
+            author: self.inputs.author,
+            context: &self.inputs.context,
+            named_contexts: &self.inputs.named,
+            selection: Selection { platform, ..self.selection.clone() },
+            layering: self.layering.clone(),
+            image: self.image.clone(),
+            run: self.run.clone(),
+            source_policy: self.source_policy.clone(),
+            fetch: images.fetch(self.policy),
+            explain: super::error::explained,
+            following: self.following,
+        }
+    }
+
+    /// The directories that instructions take files from, for who scans them.
+    fn contexts(&self) -> Vec<PathBuf> {
+        let named = self.inputs.named.iter().filter_map(|(_, context)| match context {
+            NamedContext::Files(context) => Some(context),
+            NamedContext::Image(_) => None,
+        });
+        let place = |context: &build::options::Context| {
+            std::fs::read_link(format!("/proc/self/fd/{}", context.root.as_fd().as_raw_fd())).ok()
+        };
+        std::iter::once(&self.inputs.context).chain(named).filter_map(place).collect()
+    }
+}
+
+/// The build for one platform.
 struct Job<'j> {
     ctx: &'j Context,
     args: &'j BuildArgs,
     options: Options<'j>,
     outputs: &'j [Destination],
+    places: &'j [String],
+    network: &'j Network,
     style: Style,
 }
 
@@ -103,52 +167,64 @@ pub(crate) fn build(ctx: &Context, ui: &mut Ui, args: &BuildArgs) -> Result<Exit
     args.answer.check(platforms.len())?;
     let outputs: Vec<Destination> = args.output.iter().map(|word| output::parse(word)).collect::<Result<_, _>>()?;
     let style = if outputs.contains(&Destination::Stdout) { Style::Quiet } else { args.answer.style()? };
-    let (selection, image, layering) = (args.input.selection(ctx)?, args.image.resolve(ctx)?, args.layering.resolve(ctx)?);
-    let policy = args.pull.resolve()?;
+    let Tags { names, places } = args.image.tags()?;
+    let (selection, image, layering) =
+        (args.input.selection(ctx)?, args.image.resolve(ctx, names)?, args.layering.resolve(ctx)?);
+    let (policy, source_policy) = (args.pull.resolve()?, args.input.source_policy()?);
     let conf = containers_conf(ctx, ctx.store()?.conf().rootless)?;
     let mut run = args.processes.resolve(ctx, &conf)?;
     if style == Style::Quiet {
         run.streams.output = Output::errors()?;
     }
+    let sbom = args.sbom.resolve()?;
     let network = args.registry.network(ctx, &args.retries.or(&conf))?;
+    let inputs = inputs(ctx, args, &network)?;
+    inputs.warnings.iter().for_each(|warning| ui.note(format!("warning: {warning}")));
+    require_policy(ctx)?;
+    args.answer.begin_log()?;
+    let mut prepared =
+        Prepared { inputs: &inputs, selection, layering, image, run, source_policy, policy, following: style.following() };
+    if let Some(scan) = sbom {
+        let scan = Scan { contexts: prepared.contexts(), ..scan };
+        prepared.image.sbom = Some(Sbom { scan, run: super::run::plain_options(ctx)? });
+    }
+    let has_name = !prepared.image.tags.is_empty() || prepared.image.manifest_list.is_some();
+    if !places.is_empty() && !has_name && prepared.layering.layers == Layers::Stage {
+        prepared.image.stay = Stay::Passes;
+    }
+    let images = |platform: Option<Platform>| {
+        Images::new(ctx, platform, matches!(style, Style::Quiet | Style::Terminal).into(), network.clone())?
+            .with_keys(&args.decryption)
+    };
+    let platforms = match args.all_platforms {
+        true => every_platform::of_bases(ctx.store()?, &prepared.options(&images(None)?, None), policy)?,
+        false => platforms,
+    };
+    args.answer.check(platforms.len())?;
+    let several = platforms.len() > 1;
+    let platforms = if platforms.is_empty() { vec![None] } else { platforms.into_iter().map(Some).collect() };
+    for platform in platforms {
+        let images = images(platform.clone())?;
+        let options = prepared.options(&images, platform.clone());
+        let job = Job { ctx, args, options, outputs: &outputs, places: &places, network: &network, style };
+        job.one(ui, platform.as_ref().filter(|_| several))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Opens and reads what is built.
+fn inputs(ctx: &Context, args: &BuildArgs, network: &Network) -> Result<context::Inputs, CommandError> {
     let temp_dir = ctx.temp_dir();
     let repository = fetch::Repository { submodules: fetch::Submodules::Fetch, ..fetch::Repository::default() };
-    let fetch = fetch::Options { network: &network, checksum: None, temp_dir: &temp_dir, repository };
-    let inputs = context::prepare(&Request {
+    let fetch = fetch::Options { network, checksum: None, temp_dir: &temp_dir, repository };
+    Ok(context::prepare(&Request {
         operand: args.operands.first().cloned(),
         files: &args.input.files(),
         ignore_file: args::given(&args.input.ignorefile),
         named: &args.input.contexts()?,
         cpp_flags: &args.input.cpp_flags(ctx)?,
         fetch: &fetch,
-    })?;
-    inputs.warnings.iter().for_each(|warning| ui.note(format!("warning: {warning}")));
-    require_policy(ctx)?;
-    args.answer.begin_log()?;
-    let several = platforms.len() > 1;
-    let platforms = if platforms.is_empty() { vec![None] } else { platforms.into_iter().map(Some).collect() };
-    for platform in platforms {
-        let images =
-            Images::new(ctx, platform.clone(), matches!(style, Style::Quiet | Style::Terminal).into(), network.clone())?
-                .with_keys(&args.decryption)?;
-        let mut options = Options {
-            texts: inputs.texts.clone(),
-            author: inputs.author,
-            context: &inputs.context,
-            named_contexts: &inputs.named,
-            selection: selection.clone(),
-            layering: layering.clone(),
-            image: image.clone(),
-            run: run.clone(),
-            fetch: images.fetch(policy),
-            explain: super::error::explained,
-            following: style.following(),
-        };
-        options.selection.platform.clone_from(&platform);
-        let job = Job { ctx, args, options, outputs: &outputs, style };
-        job.one(ui, platform.as_ref().filter(|_| several))?;
-    }
-    Ok(ExitCode::SUCCESS)
+    })?)
 }
 
 impl Job<'_> {
@@ -156,7 +232,7 @@ impl Job<'_> {
     fn one(&self, ui: &mut Ui, platform: Option<&Platform>) -> Result<(), CommandError> {
         let wanted = self.options.selection.platform.clone().unwrap_or_else(Platform::of_this_machine);
         let redirected = self.args.answer.redirect(ui, &wanted)?;
-        let done = self.build(ui, platform).and_then(|id| self.hand_over(ui, &id));
+        let done = self.build(ui, platform).and_then(|id| self.hand_over(ui, &id, &wanted));
         if let Some(redirected) = redirected {
             redirected.end(ui)?;
         }
@@ -188,18 +264,35 @@ impl Job<'_> {
     }
 
     /// Writes what was asked for beside the image, and its ID.
-    fn hand_over(&self, ui: &mut Ui, id: &str) -> Result<(), CommandError> {
+    fn hand_over(&self, ui: &mut Ui, id: &str, platform: &Platform) -> Result<(), CommandError> {
+        let sending = Sending {
+            ctx: self.ctx,
+            network: self.network,
+            platform: platform.clone(),
+            sign_by: self.args.image.sign_by(),
+            quiet: self.style == Style::Quiet,
+        };
+        let written = self.write(ui, id).and_then(|()| sending.send(ui, id, self.places));
+        if self.options.image.stay == Stay::Passes {
+            sending.release(id)?;
+        }
+        written?;
+        self.args.answer.write_id(id)?;
+        if self.outputs.contains(&Destination::Stdout) || self.args.answer.writes_id() {
+            return Ok(());
+        }
+        ui.data(id)
+    }
+
+    /// Writes files of the host.
+    fn write(&self, ui: &mut Ui, id: &str) -> Result<(), CommandError> {
         for destination in self.outputs {
             self.export(ui, id, destination)?;
         }
         if let Some(path) = self.args.answer.metadata_file() {
             write_id(path, &self.description(id)?)?;
         }
-        self.args.answer.write_id(id)?;
-        if self.outputs.contains(&Destination::Stdout) || self.args.answer.writes_id() {
-            return Ok(());
-        }
-        ui.data(id)
+        Ok(())
     }
 
     /// The document of `--metadata-file`.

@@ -34,7 +34,7 @@ pub use self::artifact::{ArtifactOptions, ConfigFrom, add_artifact};
 pub use self::create::{Existing, create};
 pub use self::edit::{Target, annotate, remove};
 pub use self::error::Error;
-pub use self::reading::{Access, Entries, elsewhere};
+pub use self::reading::{Access, Ask, Entries, elsewhere, platforms};
 pub use self::source::ListSource;
 use super::find_image::{self, find_image};
 use crate::conf::Registries;

@@ -15,6 +15,7 @@ use crate::image::list::{Entry, List, Platform};
 use crate::image::manifest::index::{self, Index};
 use crate::image::manifest::{Document, Manifest};
 use crate::image::{ImageConfig, Location};
+use crate::transport::copy::Platform as CopyPlatform;
 use crate::transport::registry::{self, Network, Relevance};
 use crate::transport::storage::StoreSource;
 use crate::transport::{self, Means, Source};
@@ -152,6 +153,51 @@ pub fn elsewhere(store: &Store, operand: &str, access: &Access<'_>) -> Result<Op
         Document::Image(manifest) => {
             Err(Error::NotAListAt { place: opened.source.name(), media_type: manifest.media_type().to_owned() })
         }
+    }
+}
+
+/// Where a list is looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ask {
+    /// In the store, and at the registry of what it has one image of, or none.
+    Registries,
+    /// In the store alone.
+    Store,
+}
+
+/// The platforms that what `operand` names is there for: those of a list, or that of one image.
+pub fn platforms(store: &Store, operand: &str, access: &Access<'_>, ask: Ask) -> Result<Vec<CopyPlatform>, Error> {
+    let opened = widest(store, operand, access, ask)?;
+    let raw = opened.source.manifest(None).map_err(|error| opened.failed(error))?;
+    let wrong = |source| Error::Document { operand: operand.to_owned(), source };
+    let platforms = match Document::parse(&raw.bytes, raw.media_type.as_deref()).map_err(wrong)? {
+        Document::Image(manifest) => vec![opened.platform(&manifest)?],
+        Document::Index(bytes) => List::parse(&bytes).map_err(wrong)?.entries.into_iter().map(|entry| entry.platform).collect(),
+    };
+    let named = |word: &str| !word.is_empty() && word != "unknown";
+    let platforms = platforms.into_iter().filter(|platform| named(&platform.os) && named(&platform.architecture));
+    Ok(platforms.map(|Platform { os, architecture, variant, .. }| CopyPlatform { os, architecture, variant }).collect())
+}
+
+/// The list of which the store may have taken one image.
+fn widest<'s>(store: &'s Store, operand: &str, access: &Access<'s>, ask: Ask) -> Result<Opened<'s>, Error> {
+    let location = Location::parse(operand).map_err(|source| Error::Location { operand: operand.to_owned(), source })?;
+    if location.is_some() {
+        return open(store, operand, access);
+    }
+    let found = match (find_image(store, access.registries, operand), ask) {
+        (Err(unknown @ find_image::Error::NotKnown { .. }), Ask::Registries) => {
+            return at_registry(store, operand, access, unknown);
+        }
+        (found, _) => found?,
+    };
+    // What has no name has no registry, and neither has what was made here.
+    let name = found.name_at_registry(operand).filter(|name| !name.starts_with("localhost/"));
+    match name.filter(|_| ask == Ask::Registries) {
+        Some(name) if !is_list(store, &found.image)? => {
+            at_registry(store, &name, access, find_image::Error::NotKnown { operand: operand.to_owned() })
+        }
+        _ => stored(store, found, operand, access),
     }
 }
 
