@@ -14,6 +14,8 @@ fn filled() -> TestEnv {
     env.ok(["commit", "-q", "web", "app"]);
     env.ok(["commit", "-q", "web", "quay.io/x/app:2"]);
     env.write("file-one", "");
+    env.write("ctx/Dockerfile", "FROM scratch AS base\nFROM scratch AS builder\nFROM base AS $(evil)\nFROM base\n");
+    env.write("ctx/other", "FROM scratch AS elsewhere\n");
     env
 }
 
@@ -54,6 +56,14 @@ fn answers_fit_the_place() {
         ("word manifest a", &["add", "annotate"]),
         ("word manifest push --f", &["--force-compression", "--format"]),
         ("word manifest exists a", &["app"]),
+        ("next build ctx --target", &["base", "builder"]),
+        ("word build ctx --target bu", &["builder"]),
+        ("word bud --target=b ctx", &[":files"]),
+        ("word build ctx --target=b", &["--target=base", "--target=builder"]),
+        ("next build -f ctx/other --target", &["elsewhere"]),
+        ("next build --file other ctx --target", &["elsewhere"]),
+        ("next build ctx/other --target", &["elsewhere"]),
+        ("next build --target", &[]),
         ("next frobnicate", &[]),
         ("next rename web", &[]),
         ("", &words_of_verbs()),

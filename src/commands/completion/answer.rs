@@ -12,6 +12,7 @@ use clap::{ArgAction, ArgMatches, Args, FromArgMatches};
 
 use super::names;
 use super::position::{self, Place, Position};
+use super::stages::stages;
 use super::values::{self, Kind};
 use crate::commands::args::GlobalArgs;
 use crate::commands::command_line::{is_long, takes_value};
@@ -105,7 +106,13 @@ impl Answer {
             self.typed = rest;
         }
         for kind in values::of_flag(position.verb, flag) {
-            self.kind(kind);
+            match kind {
+                Kind::Stages => {
+                    let found = stages(&position.parser, &position.rest);
+                    found.iter().for_each(|(word, about)| self.offer(word, about));
+                }
+                kind => self.kind(kind),
+            }
         }
     }
 
@@ -128,6 +135,8 @@ impl Answer {
             Kind::Files => self.lines.push(":files".to_owned()),
             Kind::Directories => self.lines.push(":dirs".to_owned()),
             Kind::Programs => self.lines.push(":commands".to_owned()),
+            // Only a flag's value, which knows the words before it.
+            Kind::Stages => {}
             Kind::Verbs => {
                 for verb in VERBS.iter().filter(|verb| verb.last_word() == verb.name) {
                     let about = verb.parser().get_about().map(ToString::to_string).unwrap_or_default();

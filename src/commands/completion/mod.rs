@@ -6,6 +6,7 @@
 pub(super) mod answer;
 mod names;
 mod position;
+mod stages;
 mod values;
 
 use std::process::ExitCode;

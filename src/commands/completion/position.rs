@@ -29,6 +29,8 @@ pub(super) struct Position {
     pub(super) verb: Option<&'static Verb>,
     /// The flags of that verb and those of every verb.
     pub(super) parser: clap::Command,
+    /// The words after the verb.
+    pub(super) rest: Vec<String>,
     pub(super) place: Place,
 }
 
@@ -41,7 +43,7 @@ pub(super) fn after(words: &[String]) -> Option<Position> {
             Place::Operand { .. } => Place::Verb,
             value => value,
         };
-        return Some(Position { verb: None, parser: global, place });
+        return Some(Position { verb: None, parser: global, rest: Vec::new(), place });
     };
     let (mut verb, mut rest) = (Verb::find(words.get(at)?)?, words.get(at + 1..)?);
     if verb.below().next().is_some()
@@ -52,7 +54,7 @@ pub(super) fn after(words: &[String]) -> Option<Position> {
     }
     let parser = GlobalArgs::augment_args(verb.parser());
     let place = walk(&parser, verb.order, rest).place(verb.order);
-    Some(Position { verb: Some(verb), parser, place })
+    Some(Position { verb: Some(verb), parser, rest: rest.to_vec(), place })
 }
 
 /// Words that have been read.

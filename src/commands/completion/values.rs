@@ -15,6 +15,8 @@ pub(super) enum Kind {
     Containers,
     /// Names of images.
     Images,
+    /// Names of the stages of a Dockerfile.
+    Stages,
     /// Paths of the machine.
     Files,
     /// Directories of the machine.
@@ -25,7 +27,7 @@ pub(super) enum Kind {
     Verbs,
 }
 
-use Kind::{Alternatives, Containers, Directories, Files, Images, Programs, Verbs, Words};
+use Kind::{Alternatives, Containers, Directories, Files, Images, Programs, Stages, Verbs, Words};
 
 const NAMESPACE: Kind = Words(&["host", "private"]);
 const TRANSPORTS: Kind = Words(&["containers-storage:", "dir:", "docker-archive:", "oci:", "oci-archive:"]);
@@ -44,6 +46,7 @@ const BY_NAME: &[(&str, &[Kind])] = &[
     ("build --output", &[Words(&["-", "type=local,dest=", "type=tar,dest="]), Directories]),
     ("build --progress", &[Words(&["auto", "json", "plain", "quiet", "tty"])]),
     ("build --secret", &[Words(&["id="])]),
+    ("build --target", &[Stages]),
     ("build --ssh", &[Words(&["default"])]),
     ("build --allow", &[Words(&["security.insecure"])]),
     ("build --volume", &[Files]),
