@@ -6,7 +6,7 @@ use containers_storage::store;
 use super::plan;
 use super::source_policy;
 use crate::container::commit::sbom;
-use crate::container::{add, commit, copy, from, pull, remove, run, state, workdir};
+use crate::container::{add, adopt, commit, contents, copy, from, pull, remove, run, state, workdir};
 use crate::dockerfile::render::visible;
 use crate::dockerfile::{ParseError, Span};
 use crate::image::reference;
@@ -120,6 +120,12 @@ pub enum StepError {
     /// Files could not be looked at.
     #[error("{0}")]
     Look(#[from] Box<add::Error>),
+    /// An image of an earlier build could not be signed or listed.
+    #[error("{0}")]
+    Adopt(#[from] Box<adopt::Error>),
+    /// Files of an image could not be looked at.
+    #[error("{0}")]
+    Contents(#[from] Box<contents::Error>),
     /// The working directory could not be made.
     #[error("{0}")]
     Workdir(#[from] Box<workdir::Error>),

@@ -23,6 +23,16 @@ pub enum Event {
         /// The image.
         image: String,
     },
+    /// The image of the step was at another place (`--cache-from`).
+    Pulled {
+        /// Place and key.
+        from: String,
+    },
+    /// The image of the step is sent to another place (`--cache-to`).
+    Sending {
+        /// Place and key.
+        to: String,
+    },
     /// The step has to be taken, though steps are looked up.
     Missed(Missed),
     /// There is an image now: of a step, or in the end.

@@ -7,13 +7,14 @@ use super::error::{Error, StepError};
 use super::event::{Event, Tell};
 use super::options::{ImageOptions, Options, Stay};
 use super::stage::{Build, Stage};
+use crate::container::adopt;
 use crate::container::commit::sbom::{self, Means, Scanned};
 use crate::container::commit::{self, Afterwards, Documents, Edit, LayerPolicy};
 use crate::container::config;
 use crate::container::find_image::Found;
 use crate::container::pull::{Fetch, Obtained};
 use crate::image::config::History;
-use crate::image::{Change, Reference};
+use crate::image::{Change, Draft, Reference};
 
 /// How config and manifest of every image of the build are written.
 pub(super) fn documents(image: &ImageOptions) -> Documents {
@@ -40,6 +41,17 @@ fn edits(image: &ImageOptions) -> Vec<Edit> {
     changes.map(Edit::Change).collect()
 }
 
+/// The image that was asked for, as the caller wants it, from what the file says of it.
+pub(super) fn edited(draft: &Draft, image: &ImageOptions) -> Draft {
+    let mut draft = draft.clone();
+    for edit in edits(image) {
+        if let Edit::Change(change) = edit {
+            draft.apply(&change);
+        }
+    }
+    draft
+}
+
 /// The options of a build that show in the image of a step, as text. Those of the last step show in the image that was asked for; where there
 /// are none of these it is a step like others, which is found again when the file becomes longer.
 pub(super) fn fingerprint(options: &Options<'_>, is_last: bool) -> String {
@@ -49,13 +61,12 @@ pub(super) fn fingerprint(options: &Options<'_>, is_last: bool) -> String {
         false => image.layer_labels.iter().map(|label| format!("{label:?}")).collect::<Vec<_>>().join(" "),
     };
     format!(
-        "{:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {own}",
+        "{:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {own}",
         image.format,
         image.clock,
         image.history,
         image.identity_label,
         image.created_annotation,
-        options.fetch.platform,
         image.env,
         image.unset.base_labels,
         image.unset.base_annotations,
@@ -73,12 +84,16 @@ pub(super) fn commit_step(
     let image = &stage.build.options.image;
     if !is_last {
         options.edits = of_a_step(image, own);
-        return commit_quietly(stage, name, &options, tell);
+        let outcome = commit_quietly(stage, name, &options, tell)?;
+        stage.send(&outcome.id, tell);
+        return Ok(outcome);
     }
     own.extend(edits(image));
     options.edits = own;
     if image.squash {
-        return commit_quietly(stage, name, &options, tell);
+        let outcome = commit_quietly(stage, name, &options, tell)?;
+        stage.send(&outcome.id, tell);
+        return Ok(outcome);
     }
     commit_target(stage, name, options, tell)
 }
@@ -117,10 +132,12 @@ fn commit_target(
     let scanned = scan(stage.build, name, tell)?;
     options.add_files.extend(scanned.iter().flat_map(|scanned| scanned.add_files.iter().cloned()));
     let outcome = commit_quietly(stage, name, &options, tell)?;
+    note_signature(stage.build, &outcome.id);
     add_names(stage.build, &outcome.id)?;
     if let Some(scanned) = scanned {
         scanned.write_host_files().map_err(Box::new)?;
     }
+    stage.send(&outcome.id, tell);
     tell(Event::Made { image: outcome.id.to_string() });
     Ok(outcome)
 }
@@ -156,14 +173,39 @@ pub(super) fn tag_cached(stage: &mut Stage<'_, '_>, tell: Tell<'_>) -> Result<()
 /// Gives the image so far the names.
 fn name_ground(stage: &Stage<'_, '_>, tell: Tell<'_>) -> Result<(), StepError> {
     let Some(id) = stage.ground().map(|ground| ground.found.id.clone()) else { return Ok(()) };
+    adopt(stage.build, &id)?;
     add_names(stage.build, &id)?;
+    stage.send(&id, tell);
     tell(Event::Made { image: id.to_string() });
     Ok(())
 }
 
 /// Whether the image that was asked for can be one of an earlier build.
 pub(super) fn may_be_cached(image: &ImageOptions) -> bool {
-    image.sign_by.is_none() && image.manifest_list.is_none() && image.sbom.is_none()
+    image.sbom.is_none()
+}
+
+/// The image of an earlier build is signed and listed as a new one would be.
+fn adopt(build: &Build<'_>, id: &ImageId) -> Result<(), StepError> {
+    let image = &build.options.image;
+    let mut options = adopt::Options { list: image.manifest_list.as_deref(), sign: None };
+    if let (Some(key), Some(name)) = (&image.sign_by, image.tags.first()) {
+        let has_signatures = build.store.images()?.get(id)?.big_data_names.iter().any(|name| name.starts_with("signature"));
+        let is_signed = has_signatures && build.cache.as_ref().is_some_and(|cache| cache.is_signed(id, name, key));
+        if !is_signed {
+            options.sign = Some((name, key));
+        }
+    }
+    adopt::adopt(build.store, id, &options).map_err(Box::new)?;
+    note_signature(build, id);
+    Ok(())
+}
+
+fn note_signature(build: &Build<'_>, id: &ImageId) {
+    let image = &build.options.image;
+    if let (Some(cache), Some(key), Some(name)) = (&build.cache, &image.sign_by, image.tags.first()) {
+        cache.note_signed(id, name, key);
+    }
 }
 
 /// Gives an image the names that it lacks.
@@ -197,7 +239,7 @@ pub(super) fn target(stage: &mut Stage<'_, '_>, steps: usize, tell: Tell<'_>) ->
         return stage.drop_container();
     }
     let edits = edits(image);
-    if steps == 0 && !image.squash && edits.is_empty() && may_be_cached(image) && stage.ground().is_some() {
+    if steps == 0 && !image.squash && edits.is_empty() && stage.ground().is_some() {
         // FROM alone makes nothing: its image gets the names.
         tell_commit(stage, tell);
         return name_ground(stage, tell);

@@ -35,9 +35,11 @@ mod workers;
 use std::cell::RefCell;
 use std::ffi::OsString;
 
+use containers_storage::images::Image;
 use containers_storage::store::Store;
 use containers_storage::{Digest, ImageId};
 
+pub use self::cache::tidy;
 pub use self::error::{Error, StepError};
 pub use self::event::{Event, Missed, OutputStream, StagePlace, Tell};
 pub use self::options::Options;
@@ -53,7 +55,7 @@ use self::remains::Remains;
 use self::stage::{Build, Tree};
 use crate::container::add::{self, Selection};
 use crate::container::commit::Clock;
-use crate::container::remove;
+use crate::container::{contents, remove};
 use crate::dockerfile::instruction::Instruction;
 use crate::dockerfile::{self, Dockerfile};
 use crate::image::Format;
@@ -87,6 +89,9 @@ pub fn build(store: &Store, options: &Options<'_>, tell: Tell<'_>) -> Result<Out
     let more_bases = RefCell::default();
     let build = Build { store, options, file: &file, plan: &plan, heading: &heading, cache, streams, remains, more_bases };
     let image = stages(&build, tell)?;
+    if build.cache.is_some() {
+        tidy::tidy(store, tidy::When::Due);
+    }
     let unused = heading.unused();
     if !unused.is_empty() {
         tell(Event::UnusedArguments(unused));
@@ -176,6 +181,26 @@ impl Build<'_> {
         {
             log::debug!("digests of files are not kept: {error}");
         }
+    }
+
+    /// What a copy of an image's files would bring, as one digest.
+    pub(in crate::build) fn contents(
+        &self,
+        image: &Image,
+        operands: &[OsString],
+        selection: &Selection,
+    ) -> Result<Digest, StepError> {
+        let Some(cache) = &self.cache else { return Ok(Digest::of(b"")) };
+        if let Some(known) = cache.tree(&image.id, operands, selection) {
+            return Ok(known);
+        }
+        let digest = contents::contents(self.store, image, operands, selection).map_err(|error| match error {
+            // As the copy itself would say it.
+            contents::Error::Look(source) => StepError::Look(Box::new(source)),
+            error => StepError::Contents(Box::new(error)),
+        })?;
+        cache.put_tree(&image.id, (operands, selection), &digest);
+        Ok(digest)
     }
 
     /// What a copy would bring, as one digest.

@@ -18,7 +18,9 @@ use crate::image::Format;
 use crate::run::secrets::Secret;
 use crate::run::ssh::Agent;
 use crate::run::{MountOptions, Streams};
-use crate::transport::copy::Platform;
+use crate::transport::copy::{LayerCompression, Platform};
+
+pub use super::cache::place::{Place as CachePlace, Unfit as UnfitPlace};
 
 /// One build. Borrowed parts are shared by the stages that are built at the same time.
 #[derive(Debug, Clone)]
@@ -145,10 +147,12 @@ pub struct Layering {
     pub layers: Layers,
     /// Whether images of former builds are used (`--no-cache`, `--cache-ttl`).
     pub reuse: Reuse,
-    /// `--cache-from`: repositories or directories that are asked for steps.
-    pub cache_from: Vec<String>,
+    /// `--cache-from`: who is asked for steps that the store has not.
+    pub cache_from: Vec<CachePlace>,
     /// `--cache-to`: where steps are sent.
-    pub cache_to: Vec<String>,
+    pub cache_to: Vec<CachePlace>,
+    /// How layers are compressed on their way there.
+    pub compression: LayerCompression,
     /// What becomes of working containers.
     pub containers: Leftovers,
     /// What becomes of stages before the last.
@@ -165,6 +169,13 @@ pub enum Stages {
     Keep,
     /// And each has labels with its name and its base, the last one, too.
     Label,
+}
+
+impl Layering {
+    /// Whether steps are looked for in a directory, or sent to one.
+    pub fn names_directories(&self) -> bool {
+        self.cache_from.iter().chain(&self.cache_to).any(|place| matches!(place, CachePlace::Directory(_)))
+    }
 }
 
 /// `--layers`

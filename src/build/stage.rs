@@ -16,18 +16,19 @@ mod begin;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
-use containers_storage::ContainerId;
 use containers_storage::store::Store;
+use containers_storage::{ContainerId, Digest, ImageId};
 
 use self::begin::{STAGE_BASE, STAGE_NAME};
 use super::ahead::{self, Ahead};
 use super::args::{Heading, Scope};
+use super::cache::identity::identity;
 use super::cache::{Cache, Inputs};
 use super::docker_only;
 use super::error::{Error, StepError};
 use super::event::{Event, Missed, StagePlace, Tell};
 use super::finish;
-use super::options::{FormatChoice, Layers, Options, Reuse, Stages};
+use super::options::{CachePlace, FormatChoice, Layers, Options, Reuse, Stages};
 use super::plan::Plan;
 use super::remains::Remains;
 use super::step::{self, Done, Next};
@@ -113,7 +114,19 @@ pub(super) struct Stage<'b, 'h> {
     entries: Vec<History>,
     changed_files: bool,
     has_cmd: bool,
+    /// Whether a layer is new, so that no step above it can have been taken.
     missed: bool,
+    /// What the image so far is to the next step.
+    below: Digest,
+    /// The image of the step, until it was sent to other places.
+    unsent: RefCell<Option<Unsent>>,
+}
+
+/// An image of a step that other places do not have yet.
+struct Unsent {
+    key: Digest,
+    /// The place that has it.
+    came_from: Option<CachePlace>,
 }
 
 impl<'h> Build<'h> {
@@ -212,12 +225,16 @@ impl<'b, 'h> Stage<'b, 'h> {
             return Ok(());
         }
         let mut inputs = self.inputs(next, &instruction, is_last)?;
-        if let Some(found) = self.find(&inputs, is_last, tell)? {
+        self.note_unsent(&inputs);
+        if let Some(found) = self.find(next, (&instruction, &inputs), is_last, tell)? {
             tell(Event::Cached { stage: self.build.place(self.index), image: found.found.id.to_string() });
             self.go_on_from(found)?;
             if is_last {
                 finish::tag_cached(self, tell)?;
             } else {
+                if let Some(ground) = &self.ground {
+                    self.send(&ground.found.id, tell);
+                }
                 self.tell_made(tell);
             }
             return Ok(());
@@ -225,12 +242,15 @@ impl<'b, 'h> Stage<'b, 'h> {
         let done = step::work(self, next, &instruction, tell)?;
         if self.ahead.is_some() {
             self.catch_up(tell)?;
-            inputs.set_parent(self.ground.as_ref().map(|ground| &ground.found.id));
+            inputs.set_below(&self.below);
         }
+        // Files that are made anew have other times; settings alone leave what another step may have left.
+        self.missed |= done.files;
         let may_wait = !is_last && done.files && !done.linked && upcoming.is_some_and(Next::is_work);
         if may_wait && self.commit_ahead(&done, &inputs, tell)? {
             return Ok(());
         }
+        self.note_unsent(&inputs);
         self.commit_step(&done, is_last, tell)?;
         self.note_made(&inputs, is_last, tell);
         Ok(())
@@ -295,6 +315,8 @@ impl<'b, 'h> Stage<'b, 'h> {
         let found = self.build.found(&image)?;
         let (_, config) = from::read_base(store, &found.found).map_err(Box::new)?;
         self.take_ground(found, config);
+        self.note_unsent(&ahead.inputs);
+        self.send(&image, tell);
         self.note_made(&ahead.inputs, false, tell);
         self.pending.append(&mut ahead.since);
         if let Some(id) = since {
@@ -360,7 +382,13 @@ impl<'b, 'h> Stage<'b, 'h> {
     }
 
     /// The image of an earlier build for the same inputs.
-    fn find(&mut self, inputs: &Inputs, is_last: bool, tell: Tell<'_>) -> Result<Option<Obtained>, StepError> {
+    fn find(
+        &mut self,
+        next: &Next<'_>,
+        (instruction, inputs): (&Instruction, &Inputs),
+        is_last: bool,
+        tell: Tell<'_>,
+    ) -> Result<Option<Obtained>, StepError> {
         let Some(cache) = &self.build.cache else { return Ok(None) };
         let missed = match self.build.options.layering.reuse {
             Reuse::Never => Missed::NotWanted,
@@ -368,12 +396,45 @@ impl<'b, 'h> Stage<'b, 'h> {
             _ if self.missed => Missed::AfterMiss,
             reuse => match cache.find(self.build.store, inputs, reuse)? {
                 Ok(found) => return Ok(Some(found)),
-                Err(missed) => missed,
+                Err(missed) => match self.find_elsewhere(next, (instruction, inputs), is_last, tell) {
+                    Some(found) => return Ok(Some(found)),
+                    None => missed,
+                },
             },
         };
-        self.missed = true;
         tell(Event::Missed(missed));
         Ok(None)
+    }
+
+    /// The same at the places of `--cache-from`.
+    fn find_elsewhere(
+        &self,
+        next: &Next<'_>,
+        (instruction, inputs): (&Instruction, &Inputs),
+        is_last: bool,
+        tell: Tell<'_>,
+    ) -> Option<Obtained> {
+        let places = &self.build.options.layering.cache_from;
+        let key = inputs.key().filter(|_| !places.is_empty())?;
+        let expected = step::expected(self, next, instruction, is_last);
+        let (found, place) = self.build.fetch_step(&key, &expected, tell)?;
+        if let Some(cache) = &self.build.cache {
+            cache.put(inputs, &found.found.id);
+        }
+        self.unsent.replace(Some(Unsent { key, came_from: Some(place.clone()) }));
+        Some(found)
+    }
+
+    /// The image of a step with these inputs is to be sent.
+    fn note_unsent(&self, inputs: &Inputs) {
+        self.unsent.replace(inputs.key().map(|key| Unsent { key, came_from: None }));
+    }
+
+    /// The image of the step goes to the places of `--cache-to`, once.
+    pub(super) fn send(&self, image: &ImageId, tell: Tell<'_>) {
+        if let Some(Unsent { key, came_from }) = self.unsent.take() {
+            self.build.send_step(&key, image, came_from.as_ref(), tell);
+        }
     }
 
     /// Takes an image for what was built so far.
@@ -388,6 +449,7 @@ impl<'b, 'h> Stage<'b, 'h> {
         // Settings are known in memory, also those that the image's format has no place for.
         self.draft.config.history = config.history;
         self.draft.config.diff_ids = config.diff_ids;
+        self.below = identity(&self.draft);
         (self.ground, self.is_own) = (Some(ground), true);
         self.pending.clear();
     }
@@ -554,7 +616,7 @@ impl<'b, 'h> Stage<'b, 'h> {
 
     /// What the image of a step depends on.
     fn inputs(&self, next: &Next<'_>, instruction: &Instruction, is_last: bool) -> Result<Inputs, StepError> {
-        let mut inputs = Inputs::of_step(self.ground.as_ref().map(|ground| &ground.found.id), &next.written_text());
+        let mut inputs = Inputs::of_step(&self.below, &next.written_text());
         inputs.add("instruction", format!("{instruction:?}").as_bytes());
         inputs.add("options of the build", finish::fingerprint(self.build.options, is_last).as_bytes());
         if self.build.options.layering.stages == Stages::Label {

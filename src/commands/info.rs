@@ -10,6 +10,7 @@ use containers_storage::store::Store;
 
 use nix::sys::utsname::UtsName;
 
+use crate::build;
 use crate::container::machine::{self, Machine, Rung};
 use crate::run;
 use crate::template::Value;
@@ -212,7 +213,9 @@ fn coracle(ctx: &Context, conf: &Conf, machine: &Machine) -> Result<Value, Comma
         Rung::NoNamespace if conf.driver == DriverKind::Vfs => "whole trees without a mount (vfs), with one owner: no run",
         Rung::NoNamespace => "no user namespace: no run, copy or commit (the driver vfs has all but run)",
     };
+    let steps = build::tidy::stock(ctx.store()?);
     Ok(map([
+        ("cachedSteps", i64::try_from(steps.steps).unwrap_or(i64::MAX).into()),
         ("cacheMountDirectory", caches.to_string_lossy().into_owned().into()),
         ("cacheMounts", i64::try_from(stock.number).unwrap_or(i64::MAX).into()),
         ("driver", conf.driver.name().into()),

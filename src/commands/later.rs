@@ -72,7 +72,6 @@ impl Refusal {
 
 /// The topics of the table and what is said about each.
 pub const TOPICS: &[(&str, Refusal)] = &[
-    ("build-cache", coming("steps are kept in the store only and not sent elsewhere yet")),
     (
         "cw",
         never(
@@ -133,10 +132,6 @@ pub const TOPICS: &[(&str, Refusal)] = &[
     ("profile", never("it has no profiler of its own", "perf record or strace -f shows where the time goes")),
 ];
 
-const fn coming(reason: &'static str) -> Refusal {
-    Refusal::Coming { reason }
-}
-
 const fn never(reason: &'static str, instead: &'static str) -> Refusal {
     Refusal::Never { reason, instead }
 }
@@ -189,7 +184,6 @@ mod tests {
     #[test]
     fn refusals_say_why_and_what_to_do() {
         let text = |refusal: Option<Refusal>| refusal.map(|refusal| refusal.error("it").text()).unwrap_or_default();
-        assert!(text(flag("build", "cache-to")).starts_with("it is not available in this version of coracle: steps are kept"));
         assert!(text(flag("commit", "cw")).starts_with("it is not part of coracle: "));
         assert!(verb("source").is_some_and(|refusal| !refusal.error("source").hints().is_empty()));
         assert_eq!((verb("frobnicate"), flag("commit", "frobnicate"), short_flag("commit", 'Z')), (None, None, None));

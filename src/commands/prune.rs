@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use containers_storage::check;
 
-use crate::build;
+use crate::build::{self, tidy};
 use crate::container::{fetch, mounted};
 
 use super::removal::{InUse, Removal, Which};
@@ -56,6 +56,7 @@ pub(crate) fn prune(ctx: &Context, ui: &mut Ui, args: &PruneArgs) -> Result<Exit
     if emptied.in_use > 0 {
         ui.note(format!("{} cache mounts are in use and stay", emptied.in_use));
     }
+    tidy::tidy(store, tidy::When::Now);
     for finding in check::repair(store)?.findings {
         if finding.repairable {
             log::info!("removed {}", finding.text);

@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use crate::build::tidy;
+
 use super::removal::{InUse, Removal, Which};
 use super::{CommandError, Context, Ui};
 
@@ -41,6 +43,7 @@ pub(crate) fn rmi(ctx: &Context, ui: &mut Ui, args: &RmiArgs) -> Result<ExitCode
         removal.remove(operand);
     }
     removal.finish(ui)?;
+    tidy::tidy(ctx.store()?, tidy::When::Due);
     Ok(ExitCode::SUCCESS)
 }
 

@@ -5,8 +5,10 @@
 //! print nothing, and answer with what a caller needs to print.
 
 pub mod add;
+pub mod adopt;
 pub mod commit;
 pub mod config;
+pub mod contents;
 pub mod copy;
 pub mod diff;
 pub mod export;

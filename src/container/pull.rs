@@ -27,8 +27,8 @@ pub use self::policy::{PullPolicy, UnknownPullPolicy};
 use super::find_image::{self, Choose, Found};
 use super::mounted;
 use crate::conf::{PolicyFile, Registries};
-use crate::image::{Location, location};
-use crate::transport::copy::{CopyOptions, Instances, LayerCompression, Platform, Signatures};
+use crate::image::{Location, Manifest, location};
+use crate::transport::copy::{CopyOptions, Existing, Instances, LayerCompression, Platform, Signatures};
 use crate::transport::encryption::{Decryption, Sealing};
 use crate::transport::registry::Network;
 use crate::transport::{self, Means, Progress, Source};
@@ -89,6 +89,59 @@ pub fn obtain(store: &Store, operand: &str, fetch: &Fetch<'_>) -> Result<Obtaine
             copy(store, operand, source.as_ref(), fetch, warnings)
         }
     }
+}
+
+/// What came of looking for an image that nobody named.
+#[derive(Debug)]
+pub enum Looked {
+    /// It is not at that place.
+    NotThere,
+    /// It is not the one that was meant, and why.
+    Unfit(&'static str),
+    /// It is in the store now.
+    Here(Obtained),
+}
+
+/// Copies the image at `location` into the store without a name, unless `misfit`, which is given its manifest and config before any layer is
+/// read, has something against it.
+pub fn unnamed(
+    store: &Store,
+    location: &Location,
+    fetch: &Fetch<'_>,
+    misfit: &dyn Fn(&Manifest, &[u8]) -> Option<&'static str>,
+) -> Result<Looked, Error> {
+    let operand = location.to_string();
+    let failed = |source| Error::Copy { operand: operand.clone(), source: Box::new(source) };
+    let trust = fetch.trust.load().map_err(|source| Error::Policy { operand: operand.clone(), source })?;
+    let source = match transport::open_source(location, means(store, fetch)) {
+        Err(error) if error.is_not_there() => return Ok(Looked::NotThere),
+        opened => opened.map_err(failed)?,
+    };
+    transport::copy::require_policy(source.as_ref(), &trust).map_err(failed)?;
+    let platform = fetch.platform.cloned().unwrap_or_else(Platform::of_this_machine);
+    let (manifest, config) = transport::copy::read_image(source.as_ref(), &platform).map_err(failed)?;
+    if let Some(why) = misfit(&manifest, &config) {
+        return Ok(Looked::Unfit(why));
+    }
+    let notices = mounted::enter_for_transfer(store)?;
+    let destination = transport::open_destination(&Location::stored(""), means(store, fetch)).map_err(failed)?;
+    let options = CopyOptions {
+        instances: Instances::Platform(platform),
+        format: None,
+        compression: LayerCompression::default(),
+        policy: &trust,
+        signatures: Signatures { existing: Existing::Remove, sign_by: None },
+        sealing: Sealing { encrypt: None, decrypt: fetch.decrypt },
+    };
+    let outcome = transport::copy(source.as_ref(), destination, &options, &|_| {}).map_err(failed)?;
+    // What the name stands for may have changed in between.
+    let Some(id) = outcome.image.filter(|id| *id == ImageId::of_config(&Digest::of(&config))) else {
+        return Ok(Looked::Unfit("it was replaced while it was read"));
+    };
+    let image = store.images().and_then(|images| images.get(&id));
+    let image = image.map_err(|source| Error::Store { operand: operand.clone(), source })?;
+    let warnings = notices.iter().map(ToString::to_string).collect();
+    Ok(Looked::Here(Obtained { found: Found { id, name: None, image }, transport: None, warnings }))
 }
 
 /// Whether `operand` names another place than the store in use for certain; what a name stands for may be at a registry.

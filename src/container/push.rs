@@ -11,9 +11,11 @@ use containers_storage::{Digest, ImageId};
 use super::find_image::{self, Found, find_image};
 use super::manifest_list::{self, ListSource};
 use super::mounted;
+use super::pull::Fetch;
 use crate::conf::{self, PolicyFile, Registries};
-use crate::image::{Format, Location, Reference, location, reference};
-use crate::transport::copy::{CopyOptions, Instances, LayerCompression, Signatures};
+use crate::image::manifest::Document;
+use crate::image::{Format, Location, Manifest, Reference, location, reference};
+use crate::transport::copy::{CopyOptions, Existing, Instances, LayerCompression, Platform, Signatures};
 use crate::transport::encryption::{Encryption, Sealing};
 use crate::transport::registry::Network;
 use crate::transport::storage::StoreSource;
@@ -197,6 +199,54 @@ pub fn push<'s>(store: &'s Store, options: &Options<'s>, progress: &(dyn Fn(Prog
     }
     let pushed = Pushed { digest: outcome.digest, size: outcome.size, media_type: outcome.media_type };
     Ok(Outcome { manifest: Some(pushed), warnings: notices.iter().map(ToString::to_string).collect() })
+}
+
+/// What became of an image that a place was to have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sent {
+    /// It was pushed.
+    Now,
+    /// The place had it.
+    Before,
+}
+
+/// Pushes the image `id` of the store to `location`, unless that very image is there.
+pub fn push_missing(
+    store: &Store,
+    id: &ImageId,
+    location: &Location,
+    access: &Fetch<'_>,
+    compression: LayerCompression,
+) -> Result<Sent, Error> {
+    let (image, destination) = (id.to_string(), location.to_string());
+    let means = Means { store, temp_dir: access.temp_dir, registries: access.registries, network: access.network };
+    let there = transport::open_source(location, means).and_then(|source| source.manifest(None));
+    match there {
+        Ok(raw) => {
+            let has = |manifest: &Manifest| ImageId::of_config(&manifest.config.digest) == *id;
+            if matches!(Document::parse(&raw.bytes, raw.media_type.as_deref()), Ok(Document::Image(manifest)) if has(&manifest))
+            {
+                return Ok(Sent::Before);
+            }
+        }
+        Err(error) if error.is_not_there() => {}
+        Err(source) => return Err(Error::Copy { image, destination, source: Box::new(source) }),
+    }
+    let options = Options {
+        image: &image,
+        destination: Some(&destination),
+        registries: access.registries,
+        trust: access.trust,
+        temp_dir: access.temp_dir,
+        network: access.network,
+        instances: Instances::Platform(Platform::of_this_machine()),
+        format: None,
+        compression,
+        signatures: Signatures { existing: Existing::Remove, sign_by: None },
+        encrypt: None,
+        list: Afterwards::Keep,
+    };
+    push(store, &options, &|_| {}).map(|_| Sent::Now)
 }
 
 /// The image, or the list with images that may be elsewhere.

@@ -106,6 +106,11 @@ impl Reference {
         self.digest.as_ref()
     }
 
+    /// The image of the same repository with this tag, which must be one: letters, digits, `_`, `.` and `-`, 128 at most.
+    pub fn with_tag(&self, tag: &str) -> Self {
+        Self { tag: Some(tag.to_owned()), digest: None, ..self.clone() }
+    }
+
     /// Domain and path: `docker.io/library/busybox`.
     pub fn repository(&self) -> String {
         format!("{}/{}", self.domain, self.path)

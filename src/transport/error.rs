@@ -265,6 +265,16 @@ impl Error {
         self.registry().and_then(registry::Error::asked_pause)
     }
 
+    /// Whether the place was asked and has no such image; a directory that is missing has none either.
+    pub fn is_not_there(&self) -> bool {
+        match self {
+            Self::Registry { source, .. } => source.relevance() == registry::Relevance::NotThere,
+            Self::NoImage { .. } => true,
+            Self::Open { source, .. } | Self::Io { source, .. } => source.kind() == io::ErrorKind::NotFound,
+            _ => false,
+        }
+    }
+
     /// What a registry said, if that is the reason.
     pub fn registry(&self) -> Option<&registry::Error> {
         match self {

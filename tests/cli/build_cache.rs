@@ -4,22 +4,22 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use crate::harness::TestEnv;
 
-struct Project {
-    env: TestEnv,
+pub struct Project {
+    pub env: TestEnv,
 }
 
 /// What must become of a step after a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Then {
+pub enum Then {
     Cached,
     Runs,
 }
 
-const FILE: &str =
+pub const FILE: &str =
     "FROM base\nARG VERSION=1\nENV E=1\nCOPY src /src\nRUN cat /src/a >/copied; cat /proc/sys/kernel/random/uuid >/stamp\n";
 
 impl Project {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let env = TestEnv::new();
         env.busybox("base");
         env.write("ctx/src/a", "one\n");
@@ -31,7 +31,7 @@ impl Project {
 
     /// Builds, and answers whether the last step came from the cache, with why it did not.
     #[track_caller]
-    fn build(&self, flags: &[&str]) -> (Then, String) {
+    pub fn build(&self, flags: &[&str]) -> (Then, String) {
         let out = self.env.run(["build", "--layers", "--progress", "plain", "-t", "app"].iter().chain(flags).chain(&["ctx"]));
         let (text, notes) = (out.success(), String::from_utf8_lossy(&out.stderr).into_owned());
         let last = text.split("STEP ").last().unwrap_or_default();
@@ -39,7 +39,7 @@ impl Project {
     }
 
     /// What the last command wrote when it ran.
-    fn stamp(&self) -> String {
+    pub fn stamp(&self) -> String {
         let container = self.env.ok(["from", "--pull-never", "app"]);
         let stamp = self.env.inside(&container, "cat /stamp");
         self.env.ok(["rm", &container]);
@@ -218,4 +218,79 @@ fn whatever_the_index_says_the_image_must_be_there() {
     }
     assert_eq!(project.build(&[]).0, Then::Runs);
     assert_eq!(project.build(&[]).0, Then::Cached);
+}
+
+#[test]
+fn an_image_that_is_listed_comes_from_the_cache_and_is_listed() {
+    let project = Project::new();
+    assert_eq!(project.build(&["--manifest", "one"]).0, Then::Runs);
+    let (found, notes) = project.build(&["--manifest", "two"]);
+    assert_eq!(found, Then::Cached, "{notes}");
+    let digests = |list: &str| {
+        let text = project.env.ok(["manifest", "inspect", list]);
+        text.lines().filter(|line| line.contains("\"digest\"")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!((digests("one").len(), digests("two")), (1, digests("one")));
+    assert_eq!(project.build(&["--manifest", "two"]).0, Then::Cached);
+    assert_eq!(digests("two").len(), 1, "it is listed once");
+}
+
+#[test]
+fn what_is_taken_from_a_stage_counts_by_its_content() {
+    let project = Project::new();
+    let file = |make: &str| {
+        format!(
+            "FROM base AS tools\nARG ROUND\nRUN echo $ROUND >/unrelated; mkdir /tool; {make}\nFROM base\nCOPY --from=tools /tool /tool\n\
+             RUN --mount=type=bind,from=tools,source=/tool,target=/t cat /t/* >/seen; cat /proc/sys/kernel/random/uuid >/stamp\n"
+        )
+    };
+    project.env.write("ctx/Dockerfile", file("echo one >/tool/a"));
+    assert_eq!(project.build(&["--build-arg", "ROUND=1"]).0, Then::Runs);
+    let stamp = project.stamp();
+    // The stage is built anew, to the same files but for one that nobody takes.
+    let (found, notes) = project.build(&["--build-arg", "ROUND=2"]);
+    assert_eq!((found, project.stamp()), (Then::Cached, stamp.clone()), "{notes}");
+    assert_eq!(notes.matches("Not from the cache").count(), 2, "ARG and RUN of the stage: {notes}");
+    for make in
+        ["echo two >/tool/a", "echo one >/tool/a; chmod 700 /tool/a", "echo one >/tool/b", "echo one >/tool/a; ln -s a /tool/c"]
+    {
+        project.env.write("ctx/Dockerfile", file(make));
+        let (found, notes) = project.build(&["--build-arg", "ROUND=1"]);
+        assert_eq!(found, Then::Runs, "{make}: {notes}");
+        assert!(notes.contains("\"/tool\" of tools is another one than the last time"), "{make}: {notes}");
+        assert_eq!(project.build(&["--build-arg", "ROUND=1"]).0, Then::Cached, "{make}");
+    }
+    // Without what is remembered of the stage's files they are looked at again.
+    std::fs::remove_dir_all(project.env.graph_root().join("coracle/steps/trees")).expect("what is remembered");
+    assert_eq!(project.build(&["--build-arg", "ROUND=1"]).0, Then::Cached);
+    project.env.write("ctx/Dockerfile", file("echo one >/tool/a"));
+    assert_eq!((project.build(&["--build-arg", "ROUND=1"]).0, project.stamp()), (Then::Cached, stamp));
+    project.env.assert_store_is_clean();
+}
+
+#[test]
+fn prune_leaves_nothing_that_leads_to_no_image() {
+    let project = Project::new();
+    project.build(&[]);
+    let count = |kind: &str| {
+        let directory = project.env.graph_root().join("coracle/steps").join(kind);
+        std::fs::read_dir(directory).map(|entries| entries.count()).unwrap_or_default()
+    };
+    let steps = || project.env.ok(["info", "--format", "{{.coracle.cachedSteps}}"]);
+    assert_eq!((count("keys"), steps().as_str()), (4, "4"));
+    let old = std::time::SystemTime::now() - std::time::Duration::from_secs(31 * 24 * 60 * 60);
+    for kind in ["keys", "last"] {
+        for entry in std::fs::read_dir(project.env.graph_root().join("coracle/steps").join(kind)).expect("the index") {
+            let file = std::fs::File::options().write(true).open(entry.expect("an entry").path()).expect("its file");
+            file.set_times(std::fs::FileTimes::new().set_modified(old)).expect("its time");
+        }
+    }
+    // However old, a step that has its image stays.
+    project.env.ok(["prune"]);
+    assert_eq!((count("keys"), count("last")), (4, 0));
+    assert_eq!(project.build(&[]).0, Then::Cached);
+    project.env.ok(["rmi", "app"]);
+    project.env.ok(["rmi", "--prune"]);
+    project.env.ok(["prune"]);
+    assert_eq!((count("keys"), steps().as_str()), (0, "0"));
 }

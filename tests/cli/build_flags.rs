@@ -32,7 +32,7 @@ fn contradictions_are_refused_in_buildahs_words() {
         (&["--pull", "--pull-never"], "can only set one of 'pull' or 'pull-always' or 'pull-never'"),
         (&["--format", "foo"], "unrecognized image type \"foo\""),
     ];
-    let newer: [(&[&str], &str); 12] = [
+    let newer: [(&[&str], &str); 13] = [
         (&["-t", "a", "--manifest", "a"], "the same name must not be specified for both '--tag' and '--manifest'"),
         (&["--timestamp", "1", "--source-date-epoch", "2"], "timestamp and source-date-epoch would be ambiguous"),
         (&["--iidfile", "x", "--iidfile-raw", "y"], "--iidfile and --iidfile-raw cannot be used together"),
@@ -47,7 +47,8 @@ fn contradictions_are_refused_in_buildahs_words() {
         (&["--keep-failed", "--force-rm", "--layers"], "--keep-failed and --force-rm cannot be used together"),
         (&["-o", "type=foo,dest=x"], "invalid type \"foo\""),
         (&["--mount", "type=secret,id=x"], "secrets and agents are for the RUN that mounts them"),
-        (&["--cache-to", "x"], "flag --cache-to of \"coracle build\" is not available in this version of coracle"),
+        (&["--cache-to", "x:1", "--layers"], "to --cache-to: repository must contain neither a tag nor digest: x:1"),
+        (&["--cache-from", "X", "--layers"], "to --cache-from: invalid repo \"X\": must contain registry and repository"),
     ];
     let buildah = !skip_without(&["buildah"]);
     for (arguments, words) in same {

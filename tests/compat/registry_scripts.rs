@@ -136,3 +136,21 @@ fn short_names_and_limits_of_a_build() {
          p $B from --name c only; p $B commit -q c docker://$R/made >/dev/null; p $B rm c >/dev/null; names | cut -d' ' -f1",
     );
 }
+
+#[test]
+fn steps_of_builds_go_from_store_to_store() {
+    // Theirs names what it pulls, and shows a letter less of an ID.
+    same(
+        r#"mkdir ctx; echo one >ctx/a; echo two >ctx/b; printf 'FROM scratch\nCOPY a /a\nLABEL x=y\nCOPY b /b\n' >ctx/Dockerfile
+         shown() { sed -E 's/[0-9a-f]{64}/KEY/; s/^--> [0-9a-f]{11,12}$/--> ID/; /^Successfully tagged/d'; }
+         b() { s=$1; shift; rc=0; $B --root $PWD/$s --runroot $PWD/$s-run build --layers "$@" ctx 2>>errors || rc=$?; echo "rc $rc"; }
+         b one --cache-to $R/cache | shown
+         b one --cache-to $R/cache --cache-from $R/cache | shown
+         b two --cache-from $R/cache --cache-to $R/cache | shown
+         b two --cache-from $R/cache | shown
+         echo changed >ctx/b
+         b three --cache-from $R/cache --cache-to $R/cache | shown
+         b four --cache-from $R/none | shown
+         b four --cache-from $R/cache:tag; b four --cache-to $R/cache:tag; b four --cache-to UPPER/x"#,
+    );
+}

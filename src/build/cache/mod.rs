@@ -2,7 +2,9 @@
 //!
 //! ```text
 //! <graph root>/coracle/steps/keys/<digest of all inputs>      the image's ID
-//! <graph root>/coracle/steps/last/<parent and words>          each input of the last time, to say which one differs
+//! <graph root>/coracle/steps/last/<parent and words>          each input of the last times, to say which one differs
+//! <graph root>/coracle/steps/trees/<image and what is copied>  the digest of that: an image does not change
+//! <graph root>/coracle/steps/signed/<image, name and key>     nothing: a build has signed the image so
 //! <graph root>/coracle/steps/files                            digests of files by what stat(2) says of them
 //! ```
 //!
@@ -10,8 +12,13 @@
 //! with an entry costs a step that is taken again. Deleting the directory costs time only.
 
 mod files;
+pub(super) mod identity;
+pub mod place;
+mod remote;
+pub mod tidy;
 
 use std::cell::RefCell;
+use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -23,13 +30,19 @@ use jiff::Timestamp;
 pub(super) use self::files::FileDigests;
 use super::event::Missed;
 use super::options::Reuse;
+use crate::container::add::Selection;
 use crate::container::find_image::Found;
 use crate::container::pull::Obtained;
 
 /// Changes whenever steps have other results for the same inputs.
-const VERSION: &str = "coracle steps 1";
+const VERSION: &str = "coracle steps 2";
 /// More than any list of inputs is long.
 const LONGEST: u64 = 8 << 20;
+
+/// What stands between two lists of inputs.
+const BETWEEN: &str = "\n\n";
+/// How many lists of a step are remembered.
+const REMEMBERED: usize = 4;
 
 /// What the result of a step depends on, each with a name for people.
 #[derive(Debug, Clone)]
@@ -43,22 +56,21 @@ pub(super) struct Inputs {
 }
 
 impl Inputs {
-    /// Those of the step that is written `text`, on an image.
-    pub(super) fn of_step(parent: Option<&ImageId>, text: &str) -> Self {
+    /// Those of the step that is written `text`, on an image of that identity.
+    pub(super) fn of_step(below: &Digest, text: &str) -> Self {
         let mut inputs = Self { text: text.to_owned(), place: Digest::of(b""), all: Vec::new(), distrusted: None };
         inputs.add("the version of the cache", VERSION.as_bytes());
         inputs.add("the instruction as written", text.as_bytes());
-        inputs.set_parent(parent);
+        inputs.set_below(below);
         inputs
     }
 
     /// Says on which image the step is taken, where that is known after all the rest.
-    pub(super) fn set_parent(&mut self, parent: Option<&ImageId>) {
+    pub(super) fn set_below(&mut self, below: &Digest) {
         const NAME: &str = "the image below";
-        let parent = parent.map_or("scratch", |parent| parent.as_str());
-        self.place = Digest::of(format!("{parent}\n{}", self.text).as_bytes());
+        self.place = Digest::of(format!("{below}\n{}", self.text).as_bytes());
         self.all.retain(|(name, _)| name != NAME);
-        self.all.insert(1.min(self.all.len()), (NAME.to_owned(), Digest::of(parent.as_bytes())));
+        self.all.insert(1.min(self.all.len()), (NAME.to_owned(), Digest::of(below.as_str().as_bytes())));
     }
 
     /// Adds one.
@@ -75,9 +87,14 @@ impl Inputs {
         self.all.iter().map(|(name, digest)| format!("{}\t{name}\n", digest.hex())).collect()
     }
 
-    fn key(&self) -> Digest {
-        Digest::of(self.listed().as_bytes())
+    /// The digest of all of them: the same on every machine. None where an image cannot be found by it.
+    pub(super) fn key(&self) -> Option<Digest> {
+        self.distrusted.is_none().then(|| Digest::of(self.listed().as_bytes()))
     }
+}
+
+fn directory(store: &Store) -> PathBuf {
+    store.conf().graph_root.join("coracle/steps")
 }
 
 /// The index of a store.
@@ -85,14 +102,15 @@ impl Inputs {
 pub(super) struct Cache {
     directory: PathBuf,
     files: RefCell<FileDigests>,
+    failed: remote::Failed,
 }
 
 impl Cache {
     /// That of `store`. Nothing is opened yet.
     pub(super) fn of(store: &Store) -> Self {
-        let directory = store.conf().graph_root.join("coracle/steps");
+        let directory = directory(store);
         let files = RefCell::new(FileDigests::new(directory.join("files")));
-        Self { directory, files }
+        Self { directory, files, failed: remote::Failed::default() }
     }
 
     /// Digests of files.
@@ -110,10 +128,10 @@ impl Cache {
 
     /// The image that a step with these inputs left, or why there is none.
     pub(super) fn find(&self, store: &Store, inputs: &Inputs, reuse: Reuse) -> Result<Result<Obtained, Missed>, store::Error> {
-        if let Some(input) = &inputs.distrusted {
-            return Ok(Err(Missed::Changed { input: input.clone() }));
-        }
-        let path = self.key_path(&inputs.key());
+        let Some(key) = inputs.key() else {
+            return Ok(Err(Missed::Changed { input: inputs.distrusted.clone().unwrap_or_default() }));
+        };
+        let path = self.key_path(&key);
         let Some(id) = read(&path).and_then(|text| text.trim().parse::<ImageId>().ok()) else {
             return Ok(Err(self.reason(inputs)));
         };
@@ -135,26 +153,70 @@ impl Cache {
     }
 
     fn reason(&self, inputs: &Inputs) -> Missed {
-        let Some(last) = read(&self.last_path(&inputs.place)) else { return Missed::New };
-        let last: Vec<(&str, &str)> = last.lines().filter_map(|line| line.split_once('\t')).collect();
-        let is_new = |(name, digest): &&(String, Digest)| !last.contains(&(digest.hex(), name));
-        match inputs.all.iter().find(is_new) {
-            Some((name, _)) => Missed::Changed { input: name.clone() },
-            // All that it depends on was there the last time, and something more.
-            None => {
-                let is_gone = |(_, name): &&(&str, &str)| !inputs.all.iter().any(|(known, _)| known == name);
-                let gone = last.iter().find(is_gone);
-                gone.map_or(Missed::New, |(_, name)| Missed::Changed { input: (*name).to_owned() })
-            }
+        let Some(text) = read(&self.last_path(&inputs.place)) else { return Missed::New };
+        let differing = |listed: &str| {
+            let last: Vec<(&str, &str)> = listed.lines().filter_map(|line| line.split_once('\t')).collect();
+            let is_new = |(name, digest): &&(String, Digest)| !last.contains(&(digest.hex(), name));
+            let is_gone = |(_, name): &&(&str, &str)| !inputs.all.iter().any(|(known, _)| known == name);
+            let new = inputs.all.iter().filter(is_new).map(|(name, _)| name.clone());
+            // All that it depends on may have been there then, and something more.
+            new.chain(last.iter().filter(is_gone).map(|(_, name)| (*name).to_owned())).collect::<Vec<String>>()
+        };
+        // The time that is most like this one tells best what is another now.
+        match text.split(BETWEEN).map(differing).min_by_key(Vec::len) {
+            Some(names) => names.into_iter().next().map_or(Missed::ImageGone, |input| Missed::Changed { input }),
+            None => Missed::New,
+        }
+    }
+
+    /// What the step depended on the last few times, this one first.
+    fn listings(&self, inputs: &Inputs) -> String {
+        let path = self.last_path(&inputs.place);
+        let (new, old) = (inputs.listed(), read(&path).unwrap_or_default());
+        let new = new.trim_end();
+        let kept = old.split(BETWEEN).map(str::trim_end).filter(|listed| !listed.is_empty() && *listed != new);
+        std::iter::once(new).chain(kept.take(REMEMBERED - 1)).collect::<Vec<_>>().join(BETWEEN)
+    }
+
+    fn tree_path(&self, image: &ImageId, sources: &[OsString], selection: &Selection) -> PathBuf {
+        let name = Digest::of(format!("{VERSION}\n{image}\n{sources:?}\n{selection:?}").as_bytes());
+        self.directory.join("trees").join(name.hex())
+    }
+
+    /// The digest of what a copy of an image's files brings, if it was noted.
+    pub(super) fn tree(&self, image: &ImageId, sources: &[OsString], selection: &Selection) -> Option<Digest> {
+        read(&self.tree_path(image, sources, selection))?.trim().parse().ok()
+    }
+
+    /// Notes it.
+    pub(super) fn put_tree(&self, image: &ImageId, (sources, selection): (&[OsString], &Selection), digest: &Digest) {
+        if let Err(error) = replace(&self.tree_path(image, sources, selection), format!("{digest}\n").as_bytes()) {
+            log::debug!("the files of {image} are not noted in {:?}: {error}", self.directory);
+        }
+    }
+
+    fn signed_path(&self, image: &ImageId, name: &str, key: &str) -> PathBuf {
+        self.directory.join("signed").join(Digest::of(format!("{image}\n{name}\n{key}").as_bytes()).hex())
+    }
+
+    /// Whether a build has signed the image so.
+    pub(super) fn is_signed(&self, image: &ImageId, name: &str, key: &str) -> bool {
+        self.signed_path(image, name, key).exists()
+    }
+
+    /// Notes that a build has signed the image so: each signature more makes the image larger, and says nothing new.
+    pub(super) fn note_signed(&self, image: &ImageId, name: &str, key: &str) {
+        if let Err(error) = replace(&self.signed_path(image, name, key), b"") {
+            log::debug!("the signature is not noted in {:?}: {error}", self.directory);
         }
     }
 
     /// Notes the image of a step. What cannot be written is found by nobody, which costs time only.
     pub(super) fn put(&self, inputs: &Inputs, image: &ImageId) {
-        let noted = replace(&self.last_path(&inputs.place), inputs.listed().as_bytes());
-        let noted = noted.and_then(|()| match inputs.distrusted {
-            Some(_) => Ok(()),
-            None => replace(&self.key_path(&inputs.key()), format!("{image}\n").as_bytes()),
+        let noted = replace(&self.last_path(&inputs.place), self.listings(inputs).as_bytes());
+        let noted = noted.and_then(|()| match inputs.key() {
+            None => Ok(()),
+            Some(key) => replace(&self.key_path(&key), format!("{image}\n").as_bytes()),
         });
         if let Err(error) = noted {
             log::debug!("the step is not noted in {:?}: {error}", self.directory);
@@ -199,11 +261,11 @@ mod tests {
 
     fn cache(directory: &Path) -> Cache {
         let files = RefCell::new(FileDigests::new(directory.join("files")));
-        Cache { directory: directory.to_path_buf(), files }
+        Cache { directory: directory.to_path_buf(), files, failed: remote::Failed::default() }
     }
 
     fn inputs(values: &[(&str, &str)]) -> Inputs {
-        let mut inputs = Inputs::of_step(None, "RUN x");
+        let mut inputs = Inputs::of_step(&Digest::of(b"base"), "RUN x");
         values.iter().for_each(|(name, value)| inputs.add(*name, value.as_bytes()));
         inputs
     }
@@ -220,11 +282,16 @@ mod tests {
         assert_eq!(cache.reason(&inputs(&[("a", "0"), ("b", "3")])), changed("a"));
         assert_eq!(cache.reason(&inputs(&[("a", "1"), ("b", "2"), ("c", "")])), changed("c"));
         assert_eq!(cache.reason(&inputs(&[("a", "1")])), changed("b"));
+        // Of several times the one that is most like this one.
+        cache.put(&inputs(&[("a", "2"), ("b", "9")]), &image);
+        assert_eq!(cache.reason(&inputs(&[("a", "1"), ("b", "3")])), changed("b"));
+        assert_eq!(cache.reason(&inputs(&[("a", "2"), ("b", "3")])), changed("b"));
+        assert_eq!(cache.reason(&inputs(&[("a", "3"), ("b", "9")])), changed("a"));
     }
 
     #[test]
     fn names_and_values_are_not_mixed_up() {
-        let keys: Vec<Digest> = [
+        let keys: Vec<Option<Digest>> = [
             inputs(&[("a", "1"), ("b", "2")]),
             inputs(&[("b", "2"), ("a", "1")]),
             inputs(&[("a", "12")]),

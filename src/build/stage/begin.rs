@@ -1,8 +1,13 @@
 //! The beginning of a stage: what it is made on, what the caller wants of its image from the start, and which other stages the triggers of its
 //! base turn out to need.
 
+use std::cell::RefCell;
+
+use containers_storage::Digest;
+
 use super::{Build, Built, Lineage, Stage, Tree};
 use crate::build::args::Scope;
+use crate::build::cache::identity::identity;
 use crate::build::docker_only;
 use crate::build::error::StepError;
 use crate::build::event::{Event, Tell};
@@ -46,6 +51,8 @@ impl<'b, 'h> Stage<'b, 'h> {
             changed_files: false,
             has_cmd: false,
             missed: false,
+            below: Digest::of(b""),
+            unsent: RefCell::default(),
         };
         let base = match &build.plan.stages[index].base {
             Base::Scratch => {
@@ -56,6 +63,7 @@ impl<'b, 'h> Stage<'b, 'h> {
             Base::Stage(base) => stage.on_stage(*base)?,
             Base::Other(name) => stage.on_image(name, tell)?,
         };
+        stage.below = identity(&stage.draft);
         stage.apply_options(&base);
         Ok(stage)
     }

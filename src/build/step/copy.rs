@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::source::Source;
 use super::{Done, NO_OPERATION, Next};
 use crate::build::cache::Inputs;
+use crate::build::cache::identity::Words;
 use crate::build::error::StepError;
 use crate::build::event::{Event, Tell};
 use crate::build::source_policy::SourcePolicy;
@@ -136,7 +137,7 @@ pub(super) fn take(
         let file = (*file)?;
         Some(Inline { operand: operand.clone(), name: file.name.clone(), content: file.content.clone().into_bytes() })
     });
-    let is_linked = files.files.link == Some(true) && stage.build.with_layers();
+    let is_linked = is_linked(stage, files.files);
     let how = copy::Options {
         verb: files.verb,
         archives: files.archives,
@@ -164,6 +165,18 @@ pub(super) fn take(
     outcome.warnings.iter().for_each(|warning| tell(Event::Warning(warning.clone())));
     let created_by = format!("{NO_OPERATION}{} {} in {} ", files.keyword(), copy::summary(&outcome), last_word(&next.source()));
     Ok(Done { created_by, files: true, linked: is_linked })
+}
+
+fn is_linked(stage: &Stage<'_, '_>, files: &copying::Files) -> bool {
+    files.link == Some(true) && stage.build.with_layers()
+}
+
+/// The words of its history entry, but for the digest of what is copied.
+pub(super) fn words(stage: &Stage<'_, '_>, next: &Next<'_>, keyword: &str, files: &copying::Files) -> Words {
+    match is_linked(stage, files) {
+        true => Words::Around(format!("{NO_OPERATION}{keyword} --link "), " ".to_owned()),
+        false => Words::Around(format!("{NO_OPERATION}{keyword} "), format!(" in {} ", last_word(&next.source()))),
+    }
 }
 
 /// The destination as written.
@@ -198,10 +211,11 @@ pub(super) fn inputs(stage: &Stage<'_, '_>, mut files: Files<'_>, inputs: &mut I
                 let digest = stage.build.fingerprint(&from, std::slice::from_ref(operand), &files.selection())?;
                 inputs.add(format!("{:?} of the context", operand.to_string_lossy()), digest.hex().as_bytes());
             }
-            Source::Image(image) => inputs.add(
-                format!("the image that --from={} names", files.from.unwrap_or_default()),
-                image.found.id.as_str().as_bytes(),
-            ),
+            Source::Image(image) => {
+                let digest = stage.build.contents(&image.found.image, std::slice::from_ref(operand), &files.selection())?;
+                let name = format!("{:?} of {}", operand.to_string_lossy(), files.from.unwrap_or_default());
+                inputs.add(name, digest.hex().as_bytes());
+            }
             Source::Container(id) => inputs.distrust(format!("the container {id}")),
         }
     }

@@ -13,10 +13,13 @@ mod source;
 pub(super) use self::source::by_the_file;
 
 use super::cache::Inputs;
+use super::cache::identity::{Expected, Words};
 use super::error::{Error, StepError};
 use super::event::{Event, Tell};
+use super::finish;
 use super::options::Options;
 use super::stage::Stage;
+use crate::container::commit::HistoryPolicy;
 use crate::container::workdir;
 use crate::dockerfile::instruction::{Instruction, Metadata};
 use crate::dockerfile::{self, Keyword, Lookup, Span, Step};
@@ -163,9 +166,7 @@ pub(super) fn work(
             let files = copy::Files::of_add(add, &stage.build.options.run.ssh)?;
             copy::take(stage, next, files, tell)
         }
-        Instruction::Arg(_) => {
-            Ok(Done { created_by: format!("{NO_OPERATION}ARG {}", stage.scope.names().join(" ")), ..Done::default() })
-        }
+        Instruction::Arg(_) => Ok(Done { created_by: arguments(stage), ..Done::default() }),
         Instruction::Metadata(Metadata::Workdir(_)) => {
             let name = stage.container(tell)?;
             let made = workdir::make(stage.build.store, &name, &mut |line| tell(Event::Notice(line)));
@@ -191,4 +192,29 @@ pub(super) fn inputs(stage: &Stage<'_, '_>, instruction: &Instruction, inputs: &
         }
         Instruction::Metadata(_) => Ok(()),
     }
+}
+
+/// What the image after the step is, as far as that is known without taking it.
+pub(super) fn expected(stage: &Stage<'_, '_>, next: &Next<'_>, instruction: &Instruction, is_last: bool) -> Expected {
+    let image = &stage.build.options.image;
+    let settings = || Words::Exactly(format!("{NO_OPERATION}{}", next.source()));
+    let (words, layers) = match instruction {
+        Instruction::Run(_) => (Words::Exactly(run::created_by(stage, next)), 1..=1),
+        Instruction::Copy(files) => (copy::words(stage, next, "COPY", &files.files), 1..=1),
+        Instruction::Add(files) => (copy::words(stage, next, "ADD", &files.files), 1..=1),
+        Instruction::Arg(_) => (Words::Exactly(arguments(stage)), 0..=0),
+        Instruction::Metadata(Metadata::Workdir(_)) => (settings(), 0..=1),
+        Instruction::Metadata(_) => (settings(), 0..=0),
+    };
+    let config = &stage.draft.config;
+    // As `commit` does: where nothing is said of the layers below, nothing is said of the new one.
+    let has_none = config.history.is_empty() && !config.diff_ids.is_empty();
+    let is_silent = has_none || image.history == HistoryPolicy::Omit;
+    let draft = if is_last { finish::edited(&stage.draft, image) } else { stage.draft.clone() };
+    Expected { draft, labels: image.layer_labels.clone(), entry: (!is_silent).then_some(words), layers }
+}
+
+/// The history entry of an ARG.
+fn arguments(stage: &Stage<'_, '_>) -> String {
+    format!("{NO_OPERATION}ARG {}", stage.scope.names().join(" "))
 }

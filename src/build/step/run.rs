@@ -33,7 +33,7 @@ pub(super) fn take(stage: &mut Stage<'_, '_>, next: &Next<'_>, run: &Run, tell: 
 }
 
 /// The words of its history entry: arguments, the usual shell whatever `SHELL` says, and the text as written.
-fn created_by(stage: &Stage<'_, '_>, next: &Next<'_>) -> String {
+pub(super) fn created_by(stage: &Stage<'_, '_>, next: &Next<'_>) -> String {
     let arguments = stage.scope.values(&|name| stage.draft.config.config.env(name).map(str::to_owned));
     let text = next.arguments();
     match arguments.len() {
@@ -179,14 +179,19 @@ pub(super) fn inputs(stage: &Stage<'_, '_>, run: &Run, inputs: &mut Inputs) -> R
         if !(kind == "bind" || kind == "cache" && from.is_some()) {
             continue;
         }
+        let source = option(mount, &["source", "src"]).unwrap_or("/");
+        let selection = Selection { wildcards: Wildcards::Literal, ..Selection::default() };
         match stage.source(from)? {
             source::Source::Context(context) => {
-                let source = option(mount, &["source", "src"]).unwrap_or("/");
-                let selection = Selection { wildcards: Wildcards::Literal, ..Selection::default() };
                 // A mount shows what the ignore file leaves out of copies.
                 let place = add::Source::Context { root: &context.root, shown: &context.path, ignore: &[] };
                 let digest = stage.build.fingerprint(&place, &[OsString::from(source)], &selection)?;
                 inputs.add(format!("{source:?}, which is mounted"), digest.hex().as_bytes());
+            }
+            // What was built to the same files is the same; what somebody else built is known by its id, and may be large.
+            source::Source::Image(image) if stage.is_stage(from) => {
+                let digest = stage.build.contents(&image.found.image, &[OsString::from(source)], &selection)?;
+                inputs.add(format!("{source:?} of {}", from.unwrap_or_default()), digest.hex().as_bytes());
             }
             source::Source::Image(image) => inputs
                 .add(format!("the image that from={} names", from.unwrap_or_default()), image.found.id.as_str().as_bytes()),

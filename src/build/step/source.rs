@@ -40,6 +40,11 @@ impl Stage<'_, '_> {
         }
     }
 
+    /// Whether `name` stands for an earlier stage.
+    pub(super) fn is_stage(&self, name: Option<&str>) -> bool {
+        name.is_some_and(|name| self.build.named_context(name).is_none() && self.build.plan.stage(name, self.index).is_some())
+    }
+
     fn image(&self, name: &str) -> Result<Source<'_>, StepError> {
         let permitted = self.build.options.source_policy.image(name)?;
         let obtained = pull::obtain(self.build.store, &permitted.source, &self.build.fetch(None)).map_err(Box::new)?;

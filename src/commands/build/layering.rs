@@ -1,7 +1,8 @@
 //! What is kept between steps and builds.
 
-use crate::build::options::{Layering, Layers, Leftovers, Reuse, Stages};
-use crate::commands::{CommandError, Context};
+use crate::build::options::{CachePlace, Layering, Layers, Leftovers, Reuse, Stages};
+use crate::commands::push::CompressionArgs;
+use crate::commands::{CommandError, Context, csv};
 use crate::golang::duration::parse_duration;
 
 /// What is kept between steps and builds.
@@ -19,6 +20,17 @@ pub(super) struct LayeringArgs {
     /// Use nothing of earlier builds that is older than this, as 24h; 0 for nothing at all
     #[arg(long, value_name = "DURATION")]
     cache_ttl: Option<String>,
+
+    /// Ask here for steps that the store has not: a repository, oci:DIR, type=registry,ref=REPOSITORY or type=local,src=DIR (can be repeated)
+    #[arg(long, value_name = "PLACE")]
+    cache_from: Vec<String>,
+
+    /// Send the image of each step here: a repository, oci:DIR, type=registry,ref=REPOSITORY or type=local,dest=DIR (can be repeated)
+    #[arg(long, value_name = "PLACE")]
+    cache_to: Vec<String>,
+
+    #[command(flatten)]
+    compression: CompressionArgs,
 
     /// Remove the containers of a successful build (default: true)
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
@@ -57,11 +69,17 @@ impl LayeringArgs {
             (false, false) => Stages::Remove,
         };
         let by_step = self.layers.unwrap_or_else(|| ctx.environment().engine_switch("LAYERS"));
+        let places = |flag: &str, words: &[String], key: &str| -> Result<Vec<CachePlace>, CommandError> {
+            words.iter().map(|word| cache_place(flag, word, key)).collect()
+        };
+        let (cache_from, cache_to) =
+            (places("--cache-from", &self.cache_from, "src")?, places("--cache-to", &self.cache_to, "dest")?);
         Ok(Layering {
             layers: if by_step { Layers::Step } else { Layers::Stage },
             reuse: self.reuse()?,
-            cache_from: Vec::new(),
-            cache_to: Vec::new(),
+            cache_from,
+            cache_to,
+            compression: self.compression.resolve()?,
             containers: match (self.keep_failed, self.rm, self.force_rm) {
                 (true, ..) => Leftovers::KeepFailed,
                 (false, Some(false), None | Some(false)) => Leftovers::Keep,
@@ -69,6 +87,16 @@ impl LayeringArgs {
             },
             stages,
         })
+    }
+
+    /// Whether anything was said of compression.
+    pub(super) fn sets_compression(&self) -> bool {
+        self.compression.is_given()
+    }
+
+    /// Whether other places are named though no step is kept.
+    pub(super) fn names_places_in_vain(&self, layering: &Layering) -> bool {
+        layering.layers == Layers::Stage && !(self.cache_from.is_empty() && self.cache_to.is_empty())
     }
 
     fn reuse(&self) -> Result<Reuse, CommandError> {
@@ -84,6 +112,70 @@ impl LayeringArgs {
             }
             (..=0, _) | (_, Reuse::Never) => Ok(Reuse::Never),
             (age, _) => Ok(Reuse::Younger(age)),
+        }
+    }
+}
+
+/// A word of `--cache-from` or `--cache-to`: Buildah's repository, or BuildKit's `type=…` with the directory as `key`.
+fn cache_place(flag: &str, word: &str, key: &str) -> Result<CachePlace, CommandError> {
+    let wrong =
+        |why: &dyn std::fmt::Display| CommandError::usage(format!("unable to parse value provided `{word}` to {flag}: {why}"));
+    if let Some(dir) = word.strip_prefix("oci:") {
+        return CachePlace::directory(dir).map_err(|error| wrong(&error));
+    }
+    if !word.split(',').any(|field| field.starts_with("type=")) {
+        return CachePlace::repository(word.strip_prefix("docker://").unwrap_or(word)).map_err(|error| wrong(&error));
+    }
+    let fields = csv::record(word).map_err(|error| wrong(&error))?;
+    let pairs = fields.iter().map(|field| field.split_once('=').unwrap_or((field, ""))).collect::<Vec<_>>();
+    let value = |name: &str| pairs.iter().rev().find(|(known, _)| *known == name).map(|(_, value)| *value);
+    let (kind, named) = match value("type") {
+        Some("local") => ("local", key),
+        Some("registry") => ("registry", "ref"),
+        other => {
+            return Err(wrong(&format!("there are the types local and registry, and not {:?}", other.unwrap_or_default())));
+        }
+    };
+    if let Some((unknown, _)) = pairs.iter().find(|(name, _)| !["type", "mode", named].contains(name)) {
+        return Err(wrong(&format!("type={kind} has no option {unknown:?}")));
+    }
+    if value("mode").is_some_and(|mode| mode != "max") {
+        return Err(wrong(&"every step is kept, which is mode=max"));
+    }
+    let text = value(named).unwrap_or_default();
+    let place = if kind == "local" { CachePlace::directory(text) } else { CachePlace::repository(text) };
+    place.map_err(|error| wrong(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_repositories_and_directories_in_the_words_of_both() {
+        let shown = |word: &str| cache_place("--cache-to", word, "dest").map(|place| place.to_string()).map_err(|e| e.text());
+        for (word, place) in [
+            ("h:5000/a", "h:5000/a"),
+            ("docker://h/a", "h/a"),
+            ("a", "docker.io/library/a"),
+            ("oci:/c/d", "oci:/c/d"),
+            ("type=local,dest=/c", "oci:/c"),
+            ("type=registry,ref=h/a,mode=max", "h/a"),
+        ] {
+            assert_eq!(shown(word).as_deref(), Ok(place), "{word}");
+        }
+        for (word, why) in [
+            ("h/a:tag", "repository must contain neither a tag nor digest: h/a:tag"),
+            ("", "invalid repo \"\": must contain registry and repository"),
+            ("type=gha", "there are the types local and registry"),
+            ("type=local", "the directory is missing"),
+            ("type=local,src=/c", "no option \"src\""),
+            ("type=registry,ref=h/a,mode=min", "mode=max"),
+            ("oci:/a:b", "colon"),
+        ] {
+            let error = shown(word).unwrap_err();
+            assert!(error.starts_with(&format!("unable to parse value provided `{word}` to --cache-to: ")), "{error}");
+            assert!(error.contains(why), "{word}: {error}");
         }
     }
 }

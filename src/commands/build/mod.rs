@@ -45,6 +45,7 @@ use crate::container::export;
 use crate::container::pull::PullPolicy;
 use crate::container::{fetch, find_image};
 use crate::dockerfile;
+use crate::image::Format;
 use crate::image::manifest::Document;
 use crate::run::streams::Output;
 use crate::transport::copy::Platform;
@@ -171,6 +172,19 @@ pub(crate) fn build(ctx: &Context, ui: &mut Ui, args: &BuildArgs) -> Result<Exit
     let (selection, image, layering) =
         (args.input.selection(ctx)?, args.image.resolve(ctx, names)?, args.layering.resolve(ctx)?);
     let (policy, source_policy) = (args.pull.resolve()?, args.input.source_policy()?);
+    if image.format == Format::Docker && layering.names_directories() {
+        return Err(CommandError::usage(
+            "a directory keeps steps in the OCI format only: name a repository for those of --format docker",
+        ));
+    }
+    if args.disable_compression == Some(true) && args.layering.sets_compression() {
+        return Err(CommandError::usage(
+            "cannot set --compression-format, --compression-level or --force-compression together with --disable-compression",
+        ));
+    }
+    if args.layering.names_places_in_vain(&layering) {
+        ui.note("warning: --cache-from and --cache-to have no effect without --layers");
+    }
     let conf = containers_conf(ctx, ctx.store()?.conf().rootless)?;
     let mut run = args.processes.resolve(ctx, &conf)?;
     if style == Style::Quiet {

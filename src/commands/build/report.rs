@@ -168,6 +168,8 @@ impl Reporter<'_> {
         let line = match event {
             Event::Step { stage, number, of, text } => format!("{}STEP {number}/{of}: {text}", self.prefix(*stage)),
             Event::Cached { image, .. } => format!("--> Using cache {image}"),
+            Event::Pulled { from } => format!("--> Cache pulled from remote {from}"),
+            Event::Sending { to } => format!("--> Pushing cache {to}"),
             Event::Missed(reason) if style == Style::Explained => {
                 self.ui.finish()?;
                 self.ui.note(format!("--> Not from the cache: {reason}"));
@@ -232,6 +234,8 @@ fn document(event: &Event, platform: Option<&Platform>) -> Option<String> {
         Event::StageEnded { stage, is_built } => {
             json!({"event": "stage", "stage": stage.number, "stages": stage.of, "built": is_built})
         }
+        Event::Pulled { from } => json!({"event": "cache-pulled", "from": from}),
+        Event::Sending { to } => json!({"event": "cache-push", "to": to}),
         Event::Missed(reason) => json!({"event": "missed", "reason": reason.to_string()}),
         Event::Made { image } => json!({"event": "image", "image": image}),
         Event::Commit { stage, name } => {
