@@ -29,7 +29,8 @@ fn left(shown: &str) -> Vec<String> {
     while let Some(letter) = rest.chars().next() {
         if let Some(sequence) = rest.strip_prefix("\r\x1b[") {
             let (up, after) = sequence.split_once("A\x1b[J").expect("the only sequence");
-            lines.truncate(lines.len() - up.parse::<usize>().expect("a number"));
+            lines.truncate(lines.len() - 1 - up.parse::<usize>().expect("a number"));
+            lines.push(String::new());
             rest = after;
             continue;
         }
