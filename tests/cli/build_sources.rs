@@ -111,7 +111,7 @@ fn the_list_of_a_base_image_is_looked_up_at_its_registry() {
     env.ok(["manifest", "push", "-q", "--all", "--tls-verify=false", "list", &format!("docker://{name}")]);
     env.ok(["rmi", "--all", "--force"]);
     env.ok(["pull", "-q", "--tls-verify=false", &name]);
-    env.write("ctx/Dockerfile", &format!("FROM {name}\nLABEL c=d\n"));
+    env.write("ctx/Dockerfile", format!("FROM {name}\nLABEL c=d\n"));
     let build = |pull: &str, list: &str| {
         env.ok(["build", "-q", "--tls-verify=false", pull, "--all-platforms", "--manifest", list, "ctx"]);
         env.ok(["manifest", "inspect", list]).matches("\"architecture\"").count()

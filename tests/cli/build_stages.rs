@@ -140,13 +140,13 @@ fn triggers_may_copy_from_stages_that_nothing_else_needs() {
     // Of an image: known when the image is there.
     env.write("base/Dockerfile", "FROM scratch\nONBUILD COPY --from=files /b /c\n");
     env.ok(["build", "-q", "-t", "base", "base"]);
-    env.write("ctx/Dockerfile", &format!("{files}FROM base\nCOPY file /d\n"));
+    env.write("ctx/Dockerfile", format!("{files}FROM base\nCOPY file /d\n"));
     check("--layers=false");
     check("--layers");
     // Of a stage: known from the file.
     env.write(
         "ctx/Dockerfile",
-        &format!("{files}FROM scratch AS base\nONBUILD COPY --from=files /b /c\nFROM base\nCOPY file /d\n"),
+        format!("{files}FROM scratch AS base\nONBUILD COPY --from=files /b /c\nFROM base\nCOPY file /d\n"),
     );
     let output = env.run(["build", "-t", "app", "ctx"]).success();
     assert_eq!(output.matches("FROM scratch AS early").count(), 1, "{output}");
