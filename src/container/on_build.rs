@@ -107,7 +107,11 @@ pub fn execute(store: &Store, name: &str, trigger: &str, means: &Means<'_>, note
             let fetch = fetch::Options { checksum, ..means.fetch.clone() };
             task.copy(Verb::Add, add.files, false, fetch, note)
         }
-        Instruction::Arg(_) => Err(task.only_build("ARG")),
+        Instruction::Arg(_) => {
+            // As Buildah: the triggers that follow may do without.
+            note(format!("warning: ONBUILD {trigger:?} is of use in a build only; it is passed over"));
+            Ok(())
+        }
         Instruction::Metadata(metadata) => WorkingContainer::edit(store, name, |container| {
             for change in instruction::changes(&metadata, &shell) {
                 let warnings = container.state_mut().draft.apply(&change);

@@ -122,7 +122,6 @@ fn triggers_that_need_a_build_are_refused_with_their_reason() {
     let cases = [
         ("COPY --from=builder a /a", "ONBUILD \"COPY --from=builder a /a\": --from needs a build; `from` can not follow it"),
         ("RUN --mount=target=/c true", "--mount needs a build; `from` can not follow it"),
-        ("ARG X=1", "ARG needs a build; `from` can not follow it"),
         ("FROM x", "FROM isn't allowed as an ONBUILD trigger"),
         ("ONBUILD RUN x", "`ONBUILD ONBUILD` isn't allowed"),
         ("FOO x", "Unknown instruction: \"FOO\""),
@@ -135,6 +134,19 @@ fn triggers_that_need_a_build_are_refused_with_their_reason() {
         let error = env.run(["from", &parent]).failure(125);
         assert!(error.contains(problem), "{trigger:?}: {error}");
     }
+}
+
+#[test]
+fn arguments_that_a_trigger_declares_are_passed_over_with_a_word() {
+    let env = TestEnv::new();
+    let container = env.ok(["from", "scratch"]);
+    for trigger in ["ARG X=1", "ENV Y=2"] {
+        env.ok(["config", "--onbuild", trigger, &container]);
+    }
+    env.ok(["commit", "--format", "docker", "--rm", &container, "parent"]);
+    let output = env.run(["from", "parent"]);
+    assert!(output.stderr.contains("ONBUILD \"ARG X=1\" is of use in a build only"), "{}", output.stderr);
+    assert!(env.ok(["inspect", "--format", "{{.OCIv1.Config.Env}}", "parent-working-container"]).contains("Y=2"));
 }
 
 #[test]
