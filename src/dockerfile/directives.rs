@@ -1,9 +1,14 @@
 //! The comments at the top of a Dockerfile that say how to read it: `# escape=`, `# syntax=`, `# check=`.
+//!
+//! ```text
+//! # check=skip=RULE[,RULE…] | skip=all [;experimental=RULE[,RULE…] | all] [;error=true|false]
+//! ```
 
 use super::error::cut;
 use super::{ParseError, ParseErrorKind, Span};
 
-/// What the directives say. Frontends and checks are not ours to run: what they are told is kept and nothing follows from it.
+/// What the directives say. Frontends and checks are not ours to run: what they are told is kept, if it is what they understand, and nothing
+/// follows from it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Directives {
     /// `# syntax=`: the image of the frontend that the author thought of.
@@ -44,12 +49,42 @@ impl Directives {
                     escape_given = true;
                 }
                 "syntax" => found.syntax = Some(value.to_owned()),
-                "check" => found.check = Some(value.to_owned()),
+                "check" => {
+                    checked(value).map_err(error)?;
+                    found.check = Some(value.to_owned());
+                }
                 _ => break,
             }
         }
         Ok(found)
     }
+}
+
+/// Refuses settings of checks that are none: a mistake in them would make the checks say nothing, or fail elsewhere.
+fn checked(text: &str) -> Result<(), String> {
+    for setting in text.split(';').map(str::trim) {
+        let Some((name, value)) = setting.split_once('=') else {
+            return Err(format!("invalid check option {:?}: it has to be NAME=VALUE", cut(setting)));
+        };
+        let value = value.trim();
+        let known = match name.trim().to_ascii_lowercase().as_str() {
+            "skip" | "experimental" => value.split(',').all(|rule| is_rule(rule.trim())),
+            // As Go reads a truth value.
+            "error" => {
+                matches!(value, "1" | "t" | "T" | "true" | "TRUE" | "True" | "0" | "f" | "F" | "false" | "FALSE" | "False")
+            }
+            other => return Err(format!("invalid check option {:?}: there are skip, experimental and error", cut(other))),
+        };
+        if !known {
+            return Err(format!("invalid value {:?} of the check option {:?}", cut(value), cut(name.trim())));
+        }
+    }
+    Ok(())
+}
+
+/// The name of a rule, or `all`.
+fn is_rule(word: &str) -> bool {
+    !word.is_empty() && word.chars().all(|character| character.is_ascii_alphanumeric())
 }
 
 /// The name and the value in `# name = value`.
@@ -94,6 +129,26 @@ mod tests {
         let found = read("# syntax = docker/dockerfile:1 \n# check=skip=JSONArgsRecommended;error=true\nFROM x");
         assert_eq!(found.syntax.as_deref(), Some("docker/dockerfile:1"));
         assert_eq!(found.check.as_deref(), Some("skip=JSONArgsRecommended;error=true"));
+    }
+
+    #[test]
+    fn settings_of_checks_are_what_checks_understand() {
+        for value in ["skip=all", "error=true", "skip=A,B;error=false", " skip = A , B ; experimental=all ;error=1", "SKIP=A"] {
+            assert!(Directives::read(&format!("# check={value}\nFROM x"), 0).is_ok(), "{value}");
+        }
+        for (value, words) in [
+            ("all", "invalid check option \"all\": it has to be NAME=VALUE"),
+            ("skip=A;", "invalid check option \"\""),
+            ("skip=", "invalid value \"\" of the check option \"skip\""),
+            ("skip=A,,B", "invalid value \"A,,B\""),
+            ("skip=A B", "invalid value \"A B\""),
+            ("error=yes", "invalid value \"yes\" of the check option \"error\""),
+            ("warn=A", "invalid check option \"warn\": there are skip, experimental and error"),
+        ] {
+            let error = Directives::read(&format!("# check={value}\nFROM x"), 0).unwrap_err();
+            assert!(error.to_string().contains(words), "{value}: {error}");
+            assert_eq!(error.span, Span { file: 0, start: 0, end: 8 + value.len() }, "{value}");
+        }
     }
 
     #[test]

@@ -179,3 +179,78 @@ fn the_verb_has_other_names_and_takes_flags_after_the_context() {
         assert_eq!(id, env.ok(["build", "-q", "--timestamp=1", "ctx"]));
     }
 }
+
+#[test]
+fn what_documents_say_of_their_making_can_be_left_out() {
+    let env = TestEnv::new();
+    env.write("ctx/Dockerfile", "FROM scratch\nCOPY Dockerfile /a\nCOPY Dockerfile /b\n");
+    let labels = "{{range $k, $v := .OCIv1.Config.Labels}}{{$k}}={{$v}} {{end}}";
+    let of = |image: &str| env.ok(["inspect", "--type", "image", "--format", labels, image]);
+    let manifest = |flags: &[&str]| {
+        env.ok(["build", "-q", "-t", "made"].iter().chain(flags).chain(&["ctx"]));
+        env.ok(["inspect", "--type", "image", "--format", "{{.Manifest}}", "made"])
+    };
+    assert!(manifest(&[]).contains("org.opencontainers.image.created"));
+    assert!(!manifest(&["--created-annotation=false"]).contains("org.opencontainers.image.created"));
+    assert!(of("made").contains("io.buildah.version="));
+    manifest(&["--timestamp", "1"]);
+    assert!(!of("made").contains("io.buildah.version="));
+    manifest(&["--timestamp", "1", "--identity-label"]);
+    assert!(of("made").contains("io.buildah.version="));
+}
+
+#[test]
+fn annotations_of_the_base_are_inherited_or_not() {
+    let env = TestEnv::new();
+    env.write("base/Dockerfile", "FROM scratch\nCOPY Dockerfile /a\n");
+    env.ok(["build", "-q", "--annotation", "one=1", "--annotation", "two=2", "-t", "base", "base"]);
+    env.write("ctx/Dockerfile", "FROM base\nCOPY Dockerfile /b\n");
+    for layers in ["--layers=false", "--layers"] {
+        let has = |flags: &[&str]| {
+            env.ok(["build", "-q", layers, "-t", "made"].iter().chain(flags).chain(&["ctx"]));
+            let manifest = env.ok(["inspect", "--type", "image", "--format", "{{.Manifest}}", "made"]);
+            ["\"one\":\"1\"", "\"two\":\"2\"", "image.base.name"].map(|word| manifest.contains(word))
+        };
+        assert_eq!(has(&[]), [true, true, true], "{layers}");
+        assert_eq!(has(&["--unsetannotation", "one"]), [false, true, true], "{layers}");
+        assert_eq!(has(&["--inherit-annotations=false"]), [false, false, true], "{layers}");
+    }
+}
+
+#[test]
+fn features_of_the_system_are_in_the_config_and_one_layer_can_go_to_a_list() {
+    let env = TestEnv::new();
+    env.write("base/Dockerfile", "FROM scratch\nCOPY Dockerfile /a\n");
+    env.ok(["build", "-q", "-t", "base", "base"]);
+    env.write("ctx/Dockerfile", "FROM base\nCOPY Dockerfile /b\nCOPY Dockerfile /c\n");
+    for squash in ["--squash", "--squash-all"] {
+        let list = &squash[2..];
+        let flags = ["--os-feature", "win32k", "--os-version", "10.1", "-t", "made"];
+        env.ok(["build", "-q", squash, "--manifest", list].iter().chain(&flags).chain(&["ctx"]));
+        let config = env.ok(["inspect", "--type", "image", "--format", "{{json .OCIv1}}", "made"]);
+        assert!(config.contains("\"os.features\":[\"win32k\"]") && config.contains("\"os.version\":\"10.1\""), "{config}");
+        assert_eq!(config.matches("sha256:").count(), 1, "{config}");
+        let shown = env.ok(["manifest", "inspect", list]);
+        assert_eq!(shown.matches("\"digest\"").count(), 1, "{shown}");
+        assert!(shown.contains("win32k") && shown.contains("10.1"), "{shown}");
+    }
+}
+
+#[test]
+fn commands_read_the_standard_input_only_when_they_may_and_own_files_stay() {
+    let env = TestEnv::new();
+    env.busybox("box");
+    env.write("ctx/hosts", "own\n");
+    env.write(
+        "ctx/Dockerfile",
+        "FROM box\nCOPY hosts /etc/hosts\nCOPY hosts /etc/hostname\nRUN cat /etc/hosts /etc/hostname >/seen; cat >>/seen\n",
+    );
+    let build = |flags: &str| {
+        env.shell(&format!("echo input | coracle build -q {flags} -o out ctx >/dev/null")).success();
+        std::fs::read_to_string(env.work().join("out/seen")).expect("what the command saw")
+    };
+    assert_eq!(build("--no-hosts --no-hostname"), "own\nown\n");
+    assert_eq!(build("--no-hosts --no-hostname --stdin"), "own\nown\ninput\n");
+    let usual = build("");
+    assert!(usual.contains("localhost") && !usual.contains("own"), "{usual}");
+}

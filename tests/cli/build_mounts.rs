@@ -183,8 +183,7 @@ fn builds_share_a_cache_or_get_their_own() {
 fn a_locked_cache_makes_the_other_build_wait() {
     let locked = two_at_once("locked");
     // The first one waits in vain; the second one finds that the first has been there.
-    assert_eq!((locked[1].as_str(), locked[2].as_str()), ("a b ", "1"), "{locked:?}");
-    assert!(["a ", "b "].contains(&locked[0].as_str()), "{locked:?}");
+    assert!([["a ", "a b ", "1"], ["a b ", "b ", "1"]].iter().any(|seen| locked == *seen), "{locked:?}");
 }
 
 #[test]
