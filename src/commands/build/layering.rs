@@ -156,11 +156,11 @@ mod tests {
         let shown = |word: &str| cache_place("--cache-to", word, "dest").map(|place| place.to_string()).map_err(|e| e.text());
         for (word, place) in [
             ("h:5000/a", "h:5000/a"),
-            ("docker://h/a", "h/a"),
+            ("docker://h/a", "docker.io/h/a"),
             ("a", "docker.io/library/a"),
             ("oci:/c/d", "oci:/c/d"),
             ("type=local,dest=/c", "oci:/c"),
-            ("type=registry,ref=h/a,mode=max", "h/a"),
+            ("type=registry,ref=h:5000/a,mode=max", "h:5000/a"),
         ] {
             assert_eq!(shown(word).as_deref(), Ok(place), "{word}");
         }

@@ -179,7 +179,7 @@ mod tests {
         let lines = ["[1/2] STEP 1/2: FROM a 1m07s", "[2/2] STEP 2/2: RUN make 1m07s", "  | 50%"];
         assert_eq!(screen.lines(at(67_100), (80, 10)), lines);
         assert_eq!(screen.lines(at(67_100), (80, 3)), lines[..2]);
-        assert_eq!(screen.lines(at(67_100), (20, 10))[1], "[2/2] STEP 2/2 1m07s");
+        assert_eq!(screen.lines(at(67_100), (21, 10))[1], "[2/2] STEP 2/2 1m07s");
         assert_eq!(screen.lines(at(100), (80, 1)), ["and 2 more"]);
         let ended = Event::StageEnded { stage: place(1), is_built: true };
         assert_eq!(screen.tell(&ended, at(1230)), ["[1/2] STEP 1/2: FROM a (1.2s)"]);
