@@ -21,7 +21,7 @@ pub enum Error {
     #[error("{0}")]
     Plan(#[from] plan::Error),
     /// The name for the image is none. Scripts look for the words.
-    #[error("tag {text}: {reason}")]
+    #[error("tag {text}: {}", named(.reason))]
     Tag {
         /// What was given.
         text: String,
@@ -252,4 +252,10 @@ impl From<ParseError> for StepError {
     fn from(error: ParseError) -> Self {
         Self::Parse(Box::new(error))
     }
+}
+
+/// `build` has more words for this rule than the other verbs, as Buildah.
+fn named(reason: &reference::Error) -> String {
+    let before = if *reason == reference::Error::UpperCase { "invalid reference format: " } else { "" };
+    format!("{before}{reason}")
 }

@@ -49,7 +49,7 @@ pub use self::remains::collect;
 
 use self::args::{BuiltIn, Heading};
 use self::cache::Cache;
-use self::options::{FormatChoice, ImageOptions, Leftovers};
+use self::options::{CachePlace, FormatChoice, ImageOptions, Leftovers};
 use self::plan::Plan;
 use self::remains::Remains;
 use self::stage::{Build, Tree};
@@ -112,7 +112,16 @@ fn in_docker_format<'o>(file: &Dockerfile, plan: &Plan, options: &Options<'o>, t
         step.keyword
     );
     tell(Event::Notice(text));
-    Some(Options { image: ImageOptions { format: Format::Docker, ..image.clone() }, ..options.clone() })
+    let mut layering = options.layering.clone();
+    if layering.names_directories() {
+        tell(Event::Notice(
+            "a directory keeps steps in the OCI format only: those of --cache-from and --cache-to are not used".to_owned(),
+        ));
+        let is_repository = |place: &CachePlace| !matches!(place, CachePlace::Directory(_));
+        layering.cache_from.retain(is_repository);
+        layering.cache_to.retain(is_repository);
+    }
+    Some(Options { image: ImageOptions { format: Format::Docker, ..image.clone() }, layering, ..options.clone() })
 }
 
 /// The ARGs before the first FROM.

@@ -28,7 +28,7 @@ pub enum Error {
     #[error("repository name must have at least one component")]
     Empty,
     /// It has an upper-case repository name.
-    #[error("invalid reference format: repository name must be lowercase")]
+    #[error("repository name must be lowercase")]
     UpperCase,
     /// Its domain and path have more than 255 bytes.
     #[error("repository name must not be more than {MAX_NAME} characters")]

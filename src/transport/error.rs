@@ -269,7 +269,8 @@ impl Error {
     pub fn is_not_there(&self) -> bool {
         match self {
             Self::Registry { source, .. } => source.relevance() == registry::Relevance::NotThere,
-            Self::NoImage { .. } => true,
+            Self::NoImage { .. } | Self::NotThere { .. } => true,
+            Self::Initializing { source, .. } => source.is_not_there(),
             Self::Open { source, .. } | Self::Io { source, .. } => source.kind() == io::ErrorKind::NotFound,
             _ => false,
         }

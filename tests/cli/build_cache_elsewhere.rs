@@ -95,7 +95,9 @@ fn settings_of_every_kind_go_to_another_machine_in_both_formats() {
     let (first, second) = (Project::new(), Project::new());
     let place = format!("oci:{}", first.env.work().join("steps").display());
     [&first, &second].iter().for_each(|project| drop(project.env.write("ctx/Dockerfile", file)));
-    let flags = ["--label", "own=1", "--annotation", "x=y", "--layer-label", "l=1"];
+    let (sent_nowhere, notes) = built(&first, &["--cache-to", &place]);
+    assert!(sent(&sent_nowhere).is_empty() && notes.contains("a directory keeps steps in the OCI format only"), "{notes}");
+    let flags = ["--format", "oci", "--label", "own=1", "--annotation", "x=y", "--layer-label", "l=1"];
     let (out, _) = built(&first, &[&flags[..], &["--cache-to", &place]].concat());
     let (other, notes) = built(&second, &[&flags[..], &["--cache-from", &place]].concat());
     assert_eq!(other.matches("--> Cache pulled").count(), sent(&out).len(), "{other}\n{notes}");

@@ -145,7 +145,7 @@ fn arguments_that_a_trigger_declares_are_passed_over_with_a_word() {
     }
     env.ok(["commit", "--format", "docker", "--rm", &container, "parent"]);
     let output = env.run(["from", "parent"]);
-    assert!(output.stderr.contains("ONBUILD \"ARG X=1\" is of use in a build only"), "{}", output.stderr);
+    assert!(output.err().contains("ONBUILD \"ARG X=1\" is of use in a build only"), "{output}");
     assert!(env.ok(["inspect", "--format", "{{.OCIv1.Config.Env}}", "parent-working-container"]).contains("Y=2"));
 }
 

@@ -37,7 +37,6 @@ const CASES: &[(&[&str], i32, &str)] = &[
     (&["images", "--filter", "a\"b"], 125, "bare \" in non-quoted-field"),
     (&["--cpu-profile", "/x", "images"], 125, "Error: flag --cpu-profile is not part of coracle"),
     (&["images", "--memory-profile=/x"], 125, "Error: flag --memory-profile of \"coracle images\" is not part of coracle"),
-    (&["build", "--sbom", "syft", "."], 125, "Error: flag --sbom of \"coracle build\" is not available"),
     (&["--log-level", "loud", "images"], 125, "Error: unable to parse log level: not a valid logrus Level: \"loud\"\n"),
     // Order.
     (&["images", "x", "-q"], 125, "Error: no options (-q) can be specified after the image or container name\n"),

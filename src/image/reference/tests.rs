@@ -89,7 +89,7 @@ fn refused_names() {
     assert!(Reference::for_new_image(&"a".repeat(245)).is_ok());
     assert_eq!(Reference::for_new_image(&format!("a:{}", "t".repeat(129))), Err(Error::Format));
     assert_eq!(Error::Format.to_string(), "invalid reference format");
-    assert_eq!(Error::UpperCase.to_string(), "invalid reference format: repository name must be lowercase");
+    assert_eq!(Error::UpperCase.to_string(), "repository name must be lowercase");
 }
 
 #[test]
