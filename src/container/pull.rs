@@ -99,7 +99,7 @@ pub enum Looked {
     /// It is not the one that was meant, and why.
     Unfit(&'static str),
     /// It is in the store now.
-    Here(Obtained),
+    Here(Box<Obtained>),
 }
 
 /// Copies the image at `location` into the store without a name, unless `misfit`, which is given its manifest and config before any layer is
@@ -141,7 +141,7 @@ pub fn unnamed(
     let image = store.images().and_then(|images| images.get(&id));
     let image = image.map_err(|source| Error::Store { operand: operand.clone(), source })?;
     let warnings = notices.iter().map(ToString::to_string).collect();
-    Ok(Looked::Here(Obtained { found: Found { id, name: None, image }, transport: None, warnings }))
+    Ok(Looked::Here(Box::new(Obtained { found: Found { id, name: None, image }, transport: None, warnings })))
 }
 
 /// Whether `operand` names another place than the store in use for certain; what a name stands for may be at a registry.

@@ -179,7 +179,8 @@ mod tests {
     #[test]
     fn an_image_that_another_step_or_another_base_left_does_not_fit() {
         assert_eq!(made(|_| {}), None);
-        let cases: [(&str, fn(&mut ImageConfig)); 11] = [
+        type Change = (&'static str, fn(&mut ImageConfig));
+        let cases: [Change; 11] = [
             ("other layers", |config| config.diff_ids[0] = Digest::of(b"evil")),
             ("not the layers", |config| config.diff_ids.push(Digest::of(b"more"))),
             ("not the layers", |config| drop(config.diff_ids.pop())),

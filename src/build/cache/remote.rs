@@ -50,7 +50,7 @@ impl Build<'_> {
                 Ok(Looked::Here(obtained)) => {
                     obtained.warnings.iter().for_each(|warning| tell(Event::Notice(warning.clone())));
                     tell(Event::Pulled { from: shown });
-                    return Some((Obtained { warnings: Vec::new(), ..obtained }, place));
+                    return Some((Obtained { warnings: Vec::new(), ..*obtained }, place));
                 }
                 Err(error) => {
                     let text = (self.options.explain)(&error).text;
