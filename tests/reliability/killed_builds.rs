@@ -46,6 +46,18 @@ fn runs(words: &str) -> bool {
     lines.into_iter().any(|line| String::from_utf8_lossy(&line).replace('\0', " ").contains(words))
 }
 
+/// Whether git fetches something for a build of `env`. (What git itself started to speak to the server ends with the connection.)
+fn fetches(env: &TestEnv) -> bool {
+    let tmp = env.path("tmp").into_os_string().into_encoded_bytes();
+    let is_it = |process: fs::DirEntry| {
+        let read = |name: &str| fs::read(process.path().join(name)).unwrap_or_default();
+        let words = read("cmdline");
+        let is_fetch = words.split(|byte| *byte == 0).any(|word| word == b"fetch");
+        is_fetch && read("environ").windows(tmp.len()).any(|part| part == tmp)
+    };
+    fs::read_dir("/proc").expect("/proc").flatten().any(is_it)
+}
+
 /// Waits until `is_so`, at most 10 seconds.
 #[track_caller]
 fn until(what: &str, is_so: impl Fn() -> bool) {
@@ -160,8 +172,9 @@ fn a_repository_that_is_being_fetched_is_deleted_and_git_ended() {
     let held = std::thread::spawn(move || silent.incoming().take(4).collect::<Vec<_>>());
     for signal in [SIGINT, SIGTERM, SIGKILL] {
         let child = started(&env, &["build", "-q", &format!("http://{address}")]);
+        until("git fetches", || fetches(&env));
         assert_eq!(left_in_tmp(&env, child, signal), 0, "{signal}");
-        until("git ends", || !runs(&address));
+        until("git ends", || !fetches(&env));
     }
     // What a guardian that was killed could not delete, the next context does; what is in use stays.
     let child = started(&env, &["build", "-q", &format!("http://{address}")]);

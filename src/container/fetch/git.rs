@@ -24,7 +24,7 @@ use crate::sys::command::end_with_this_process;
 
 const DIRECTORIES: [&str; 4] = ["/usr/bin", "/bin", "/usr/local/bin", "/usr/sbin"];
 /// Settings that hold whatever a repository or the machine says.
-const SETTINGS: [&str; 13] = [
+const SETTINGS: [&str; 15] = [
     "core.hooksPath=/dev/null",
     "core.fsmonitor=false",
     "core.protectNTFS=true",
@@ -39,6 +39,9 @@ const SETTINGS: [&str; 13] = [
     "fetch.fsck.badTimezone=ignore",
     "transfer.bundleURI=false",
     "gc.auto=0",
+    // A server that says nothing for a minute is given up, as in all other requests.
+    "http.lowSpeedLimit=1",
+    "http.lowSpeedTime=60",
 ];
 /// The proxies of the environment are git's too.
 const PROXIES: [&str; 7] = ["http_proxy", "https_proxy", "no_proxy", "all_proxy", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY"];
