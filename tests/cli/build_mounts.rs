@@ -6,14 +6,14 @@ use std::process::Child;
 use crate::harness::{CommandOutput, TestEnv, skip_without};
 
 /// An environment with the image `busybox`.
-fn env() -> TestEnv {
+pub fn env() -> TestEnv {
     let env = TestEnv::new();
     env.busybox("busybox");
     env
 }
 
 /// Builds `lines` on busybox in `ctx`, with these flags.
-fn build(env: &TestEnv, flags: &[&str], lines: &str) -> CommandOutput {
+pub fn build(env: &TestEnv, flags: &[&str], lines: &str) -> CommandOutput {
     env.write("ctx/Dockerfile", format!("FROM busybox\n{lines}\n"));
     env.run([&["build", "--network", "host", "-t", "app"], flags, &["ctx"]].concat())
 }

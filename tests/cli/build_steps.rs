@@ -3,20 +3,9 @@
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::harness::{CommandOutput, TestEnv, skip_without};
+use crate::build_mounts::{build, env};
+use crate::harness::{TestEnv, skip_without};
 use crate::urls::Git;
-
-/// An environment with the image `busybox`.
-fn env() -> TestEnv {
-    let env = TestEnv::new();
-    env.busybox("busybox");
-    env
-}
-
-fn build(env: &TestEnv, flags: &[&str], lines: &str) -> CommandOutput {
-    env.write("ctx/Dockerfile", format!("FROM busybox\n{lines}\n"));
-    env.run([&["build", "--network", "host", "-t", "app"], flags, &["ctx"]].concat())
-}
 
 /// What a script prints in a container of the image.
 #[track_caller]
