@@ -12,6 +12,7 @@
 //! Invariant: `draft` is what the image would be now, in memory; the container, where there is one, has been told all of it but `pending`.
 
 mod begin;
+mod catch_up;
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -20,7 +21,7 @@ use containers_storage::store::Store;
 use containers_storage::{ContainerId, Digest, ImageId};
 
 use self::begin::{STAGE_BASE, STAGE_NAME};
-use super::ahead::{self, Ahead};
+use super::ahead::Ahead;
 use super::args::{Heading, Scope};
 use super::cache::identity::identity;
 use super::cache::{Cache, Inputs};
@@ -35,7 +36,7 @@ use super::step::{self, Done, Next};
 use crate::container::commit::{Afterwards, LayerPolicy};
 use crate::container::config::{self, empty_step};
 use crate::container::pull::{Fetch, Obtained};
-use crate::container::{WorkingContainer, commit, from, instruction, mounted, remove};
+use crate::container::{commit, from, instruction, remove};
 use crate::dockerfile::instruction::{Instruction, Metadata};
 use crate::dockerfile::{Dockerfile, Stage as Written};
 use crate::image::config::History;
@@ -264,68 +265,6 @@ impl<'b, 'h> Stage<'b, 'h> {
         if !is_last {
             self.tell_made(tell);
         }
-    }
-
-    /// Begins to make the image of a step; `false`: it is sooner made as always.
-    fn commit_ahead(&mut self, done: &Done, inputs: &Inputs, tell: Tell<'_>) -> Result<bool, StepError> {
-        if !ahead::is_possible(self.build.store, self.build.options) {
-            return Ok(false);
-        }
-        self.container(tell)?;
-        let Some(container) = &self.container else { return Ok(false) };
-        let (mut options, edits) = self.commit_files(done);
-        options.edits = finish::of_a_step(&self.build.options.image, edits);
-        self.ahead = ahead::start(self.build.store, container, &options, &self.told, inputs)?;
-        if self.ahead.is_none() {
-            return Ok(false);
-        }
-        self.container = None;
-        Ok(true)
-    }
-
-    /// Has the image made that was begun, and puts what was done since in a container on it.
-    fn catch_up(&mut self, tell: Tell<'_>) -> Result<(), StepError> {
-        let Some(mut ahead) = self.ahead.take() else { return Ok(()) };
-        let since = self.container.take();
-        // What is not there any more when something fails needs not be taken away.
-        self.container = Some(ahead.container.clone());
-        let caught_up = self.end_ahead(&mut ahead, since.as_ref(), tell);
-        if let Some(id) = since {
-            let removed = remove::remove(self.build.store, id.as_str());
-            caught_up.and(removed.map(drop).map_err(|error| StepError::Remove(Box::new(error))))
-        } else {
-            caught_up
-        }
-    }
-
-    fn end_ahead(&mut self, ahead: &mut Ahead, since: Option<&ContainerId>, tell: Tell<'_>) -> Result<(), StepError> {
-        let store = self.build.store;
-        if let Some(id) = since {
-            let opened = WorkingContainer::open(store, id.as_str())?;
-            mounted::release(store, &opened).map_err(|error| StepError::Commit(Box::new(commit::Error::Mount(error))))?;
-        }
-        let image = match ahead.finish() {
-            Some((image, notes)) => {
-                notes.into_iter().for_each(|note| tell(Event::Notice(note)));
-                image
-            }
-            None => finish::commit_quietly(self, ahead.container.as_str(), &ahead.options, tell)?.id,
-        };
-        self.container = None;
-        let found = self.build.found(&image)?;
-        let (_, config) = from::read_base(store, &found.found).map_err(Box::new)?;
-        self.take_ground(found, config);
-        self.note_unsent(&ahead.inputs);
-        self.send(&image, tell);
-        self.note_made(&ahead.inputs, false, tell);
-        self.pending.append(&mut ahead.since);
-        if let Some(id) = since {
-            self.container(tell)?;
-            if let Some(container) = &self.container {
-                store.exchange_changes(id, container)?;
-            }
-        }
-        Ok(())
     }
 
     pub(super) fn tell_made(&self, tell: Tell<'_>) {
