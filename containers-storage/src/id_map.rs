@@ -7,6 +7,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 
 use serde::{Deserialize, Serialize};
 
@@ -126,7 +127,7 @@ fn shift(id: u32, from: u32, to: u32, size: u32) -> Option<u32> {
 /// Whether this process counts as rootless by the rule that all tools share (format section 10.1). It decides between
 /// `user.overlay.*` and `trusted.overlay.*`: root inside any child user namespace counts as rootless.
 ///
-/// Reads two small files of `/proc`; one that cannot be read counts as "rootless", the weaker privilege.
+/// Looks at three small files of `/proc`; one that cannot be read counts as "rootless", the weaker privilege.
 pub fn is_rootless() -> bool {
     if !rustix::process::geteuid().is_root() || outer_uid_from_env().is_some_and(|uid| uid != 0) {
         return true;
@@ -134,8 +135,18 @@ pub fn is_rootless() -> bool {
     if std::env::var_os("_CONTAINERS_USERNS_CONFIGURED").is_some_and(|value| !value.is_empty()) {
         return true;
     }
-    let initial = fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| map.contains("4294967295"));
-    !initial || !has_sys_admin()
+    !in_initial_namespace() || !has_sys_admin()
+}
+
+/// Whether this process is in no user namespace but the machine's own.
+///
+/// That one maps everything onto itself (user_namespaces(7)), but so does the one that root of an ordinary container makes for itself;
+/// the number tells them apart. A map that cannot be read proves nothing; without a number the map is all there is.
+pub fn in_initial_namespace() -> bool {
+    /// `PROC_USER_INIT_INO` of the kernel's linux/proc_ns.h, the same since Linux 3.8.
+    const INITIAL: u64 = 0xEFFF_FFFD;
+    let whole = fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| map.contains("4294967295"));
+    whole && fs::metadata("/proc/self/ns/user").map_or(true, |namespace| namespace.ino() == INITIAL)
 }
 
 /// The uid outside of the namespace that a tool of this family entered (`_CONTAINERS_ROOTLESS_UID`).

@@ -30,6 +30,15 @@ pub fn mark(dir: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
     }
 }
 
+/// Takes the mark from the entry `name` of the open directory `dir`: it has become somebody's, and stays so when it is emptied. A file
+/// system that can't take it is no error.
+pub fn unmark(dir: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
+    match rustix::fs::fremovexattr(open(dir, name)?, ATTRIBUTE) {
+        Ok(()) | Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::PERM | Errno::ACCESS | Errno::ROFS) => Ok(()),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
 /// Whether the entry `name` of the open directory `dir` is a placeholder and nothing else.
 pub fn is_placeholder(dir: BorrowedFd<'_>, name: &OsStr) -> io::Result<bool> {
     entry(dir, name, 0)
@@ -113,5 +122,9 @@ mod tests {
         assert!(!is("plain") && !is("full") && !is("unmarked"));
         fs::write(tmp.path().join("etc/sub/mine"), "").unwrap();
         assert!(!is("etc"), "an unmarked file deep inside");
+        fs::remove_file(tmp.path().join("etc/sub/mine")).unwrap();
+        assert!(is("etc"));
+        unmark(root.as_fd(), "etc".as_ref()).unwrap();
+        assert!(!is("etc"), "empty, and not marked any more");
     }
 }

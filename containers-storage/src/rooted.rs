@@ -16,7 +16,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat};
@@ -163,38 +163,42 @@ impl Root {
 
     /// Makes the directory `path` and its missing parents, each through `made`, which gets a handle on it to set owner and
     /// mode; it is created 0700 before that. Existing components are left as they are. Returns a handle on the last one.
-    /// Links in existing components are followed within the root; a dangling one is an error.
+    /// Links are followed within the root; where one leads to nothing, the directories that it names are made.
     pub fn mkdir_all(&self, path: &Path, mut made: impl FnMut(BorrowedFd<'_>, &Path) -> io::Result<()>) -> io::Result<OwnedFd> {
-        let mut at = PathBuf::new();
+        let (mut at, mut links) = (PathBuf::new(), 0);
+        let mut left: Vec<OsString> = names_backwards(path).collect();
         let mut dir = self.resolve(Path::new("."))?;
-        for component in path.components() {
-            match component {
-                Component::RootDir | Component::CurDir | Component::Prefix(_) => continue,
-                Component::ParentDir => {
-                    at.push("..");
-                    dir = self.look_up(&at, Want::Directory)?;
+        while let Some(name) = left.pop() {
+            at.push(&name);
+            // The prefix is looked up again from the root, so that a link in it is followed inside.
+            match self.look_up(&at, Want::Directory) {
+                Ok(next) => {
+                    dir = next;
                     continue;
                 }
-                Component::Normal(name) => {
-                    at.push(name);
-                    // The prefix is looked up again from the root, so that a link in it is followed inside.
-                    dir = match self.look_up(&at, Want::Directory) {
-                        Ok(next) => next,
-                        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                            let next = make_child(&dir, name)?;
-                            match next {
-                                Some(next) => {
-                                    made(next.as_fd(), &at)?;
-                                    next
-                                }
-                                // Somebody else made it meanwhile, or it is a dangling link and this fails.
-                                None => self.look_up(&at, Want::Directory)?,
-                            }
-                        }
-                        Err(error) => return Err(error),
-                    };
-                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound && name != ".." => {}
+                Err(error) => return Err(error),
             }
+            if let Some(next) = make_child(&dir, &name)? {
+                made(next.as_fd(), &at)?;
+                dir = next;
+                continue;
+            }
+            let Some(text) = link_text(&dir, &name)? else {
+                // Somebody else made it meanwhile.
+                dir = self.look_up(&at, Want::Directory)?;
+                continue;
+            };
+            links += 1;
+            if links > walk::MAX_LINKS {
+                return Err(Errno::LOOP.into());
+            }
+            at.pop();
+            if text.is_absolute() {
+                at.clear();
+                dir = self.resolve(Path::new("."))?;
+            }
+            left.extend(names_backwards(&text));
         }
         Ok(dir)
     }
@@ -293,6 +297,23 @@ pub fn reopen_regular(handle: BorrowedFd<'_>, flags: OFlags) -> io::Result<File>
         return Err(io::Error::other("/proc/self/fd leads somewhere else"));
     }
     Ok(File::from(file))
+}
+
+/// The components of a path that lead somewhere, the last one first.
+fn names_backwards(path: &Path) -> impl Iterator<Item = OsString> {
+    path.components().rev().filter_map(|component| match component {
+        Component::Normal(_) | Component::ParentDir => Some(component.as_os_str().to_os_string()),
+        Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
+    })
+}
+
+/// What the link `name` says; `None` for anything else, and for nothing.
+fn link_text(dir: &OwnedFd, name: &OsStr) -> io::Result<Option<PathBuf>> {
+    match rustix::fs::readlinkat(dir, name, Vec::new()) {
+        Ok(text) => Ok(Some(PathBuf::from(OsString::from_vec(text.into_bytes())))),
+        Err(Errno::INVAL | Errno::NOENT) => Ok(None),
+        Err(errno) => Err(errno.into()),
+    }
 }
 
 /// A new directory `name`, 0700; `None` if the name is taken.

@@ -217,6 +217,30 @@ fn deleting_an_image_takes_the_layers_that_nobody_else_needs() {
 }
 
 #[test]
+fn several_images_are_deleted_in_one_step_or_none() {
+    as_user("several_images_are_deleted_in_one_step_or_none", |world| {
+        let store = world.store();
+        let base = put_layer(&store, None, &[("base", "1")]);
+        let upper = put_layer(&store, Some(&base.id), &[("upper", "1")]);
+        let on_base = store.put_image(&new_image(one_layer(&base), "b", &[])).unwrap().id;
+        let on_upper = store.put_image(&new_image(&[base.clone(), upper.clone()], "u", &[])).unwrap().id;
+        let kept = store.put_image(&new_image(one_layer(&base), "k", &[])).unwrap().id;
+        let holder = NewContainer { image: Some(kept.clone()), parent: Some(base.id.clone()), ..NewContainer::default() };
+        let holder = store.create_container(&holder, &mut |_| Some("holder".to_owned()), &mut |_, _| Ok(())).unwrap();
+        let all = [on_base.clone(), kept.clone(), on_upper.clone()];
+        assert!(matches!(store.delete_images(&all), Err(Error::InUse { .. })));
+        assert_eq!(store.images().unwrap().count(), 3);
+        // One that is not there any more is no reason to keep the others.
+        let gone = [on_upper.clone(), on_base, "0".repeat(64).parse().unwrap()];
+        assert_eq!(store.delete_images(&gone).unwrap().layers, [upper.id]);
+        assert!(store.delete_container(&holder.id).unwrap().finish().unwrap());
+        assert_eq!(store.delete_images(&[kept]).unwrap().layers, [base.id]);
+        assert_eq!(store.images().unwrap().count(), 0);
+        assert_clean(&store);
+    });
+}
+
+#[test]
 fn a_wrong_byte_in_a_config_is_noticed_when_it_is_read() {
     as_user("a_wrong_byte_in_a_config_is_noticed_when_it_is_read", |world| {
         let store = world.store();

@@ -151,7 +151,19 @@ fn stores_with_another_format_are_refused_by_name() {
     fs::write(tmp.path().join(".has-mount-program"), "true").unwrap();
     assert!(refusal(config()).contains("mount program"));
     assert!(Overlay::open(Config { mount_program: Some("/usr/bin/fuse-overlayfs".into()), ..config() }).is_ok());
+
+    // A store that a mount program wrote goes on with the one that is there.
+    let programs = tmp.path().join("bin");
+    fs::create_dir(&programs).unwrap();
+    let directories: &'static [&'static str] = vec![&*programs.to_str().unwrap().to_owned().leak()].leak();
+    let searching = || Config { program_directories: directories, ..config() };
+    assert!(refusal(searching()).contains("mount program"));
+    fs::write(programs.join("fuse-overlayfs"), "").unwrap();
+    assert!(refusal(searching()).contains("mount program"), "no program, if it cannot be executed");
+    fs::set_permissions(programs.join("fuse-overlayfs"), fs::Permissions::from_mode(0o755)).unwrap();
+    assert!(Overlay::open(searching()).unwrap().is_served());
     fs::write(tmp.path().join(".has-mount-program"), "false").unwrap();
+    assert!(!Overlay::open(searching()).unwrap().is_served());
     let driver = overlay(tmp.path());
     let base = layer(&driver, None);
     fs::create_dir(tmp.path().join(&base).join("composefs-data")).unwrap();

@@ -4,6 +4,16 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
+/// The home directory of the user `uid`: `variable`, the value of `HOME`, unless that is empty or not set, as for services and
+/// cron(8); else what the user database says. Everything that belongs to a user is looked for below this one.
+pub fn home_directory(variable: Option<&OsStr>, uid: u32) -> Option<PathBuf> {
+    if let Some(home) = variable.filter(|home| !home.is_empty()) {
+        return Some(PathBuf::from(home));
+    }
+    let user = nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(uid)).ok().flatten();
+    user.map(|user| user.dir).filter(|home| home.is_absolute())
+}
+
 /// User, privilege and variables of a process.
 #[derive(Debug, Clone)]
 pub struct Environment {
@@ -50,12 +60,16 @@ impl Environment {
 
     /// The home directory: `$HOME`, else that of the user database.
     pub fn home(&self) -> Result<PathBuf, super::Error> {
-        if let Some(home) = self.get("HOME") {
-            return Ok(PathBuf::from(home));
-        }
         let uid = self.outer_uid();
-        let user = nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(uid)).ok().flatten();
-        user.map(|user| user.dir).ok_or(super::Error::NoHome { uid })
+        home_directory(self.get("HOME"), uid).ok_or(super::Error::NoHome { uid })
+    }
+
+    /// The variable `name` where a file names it. Without `HOME` that is the directory that is taken for the home.
+    fn expanded(&self, name: &str) -> Option<String> {
+        match self.text(name) {
+            None if name == "HOME" => self.home().ok()?.into_os_string().into_string().ok(),
+            value => value.map(str::to_owned),
+        }
     }
 
     /// `text` with `$NAME` and `${NAME}` replaced, `$UID` by the user outside. An unset variable is replaced by nothing.
@@ -72,7 +86,7 @@ impl Environment {
             match name {
                 "" => out.push('$'),
                 "UID" => out.push_str(&self.outer_uid().to_string()),
-                name => out.push_str(self.text(name).unwrap_or_default()),
+                name => out.push_str(&self.expanded(name).unwrap_or_default()),
             }
             rest = tail;
         }
@@ -84,6 +98,19 @@ impl Environment {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_home_is_that_of_the_user_database_where_the_variable_says_nothing() {
+        let root = nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(0)).unwrap().unwrap().dir;
+        let given = OsStr::new("/h");
+        assert_eq!(home_directory(Some(given), 0), Some(PathBuf::from(given)));
+        for nothing in [None, Some(OsStr::new(""))] {
+            assert_eq!(home_directory(nothing, 0).as_ref(), Some(&root));
+            assert_eq!(home_directory(nothing, 4_242_424_242), None, "nobody's");
+        }
+        let env = Environment::new(0, true, []);
+        assert_eq!(env.expand("$HOME/x"), root.join("x").to_str().unwrap());
+    }
 
     #[test]
     fn expands_variables() {

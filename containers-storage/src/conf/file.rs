@@ -1,12 +1,13 @@
 //! storage.conf and its drop-ins: which files, in which order, and what they say (format, sections 1.2 and 1.3).
 //!
 //! A later file wins, key by key. A key that no tool knows is logged, as with the other tools: files are written for several versions.
+//! What an error says of a value begins with the file and the line.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use toml::Value;
+use toml::de::{DeTable, DeValue};
 
 use super::{AutoUserNamespace, DriverKind, Environment, Error, locations};
 
@@ -21,6 +22,8 @@ pub(super) struct Set {
 #[derive(Debug, Default)]
 pub(super) struct Settings {
     pub driver: Option<Set>,
+    /// `driver_priority`: the drivers of a store that has none yet, the best first; those of other tools are left out.
+    pub driver_priority: Vec<DriverKind>,
     graph_root: Option<Directory>,
     run_root: Option<Directory>,
     image_store: Option<Directory>,
@@ -65,8 +68,21 @@ const DRIVER_KEYS: [&str; 10] = [
 ];
 /// Those of them that the vfs driver knows; the others are overlay's, and no error in a file.
 const VFS_KEYS: [&str; 2] = ["ignore_chown_errors=", "sync="];
-/// Keys of `[storage.options]` that concern what this program does not do; they are no error.
-const OTHER_KEYS: [&str; 3] = ["pull_options", "overlay", "vfs"];
+/// Keys of `[storage.options]` that concern what this program does not do; they are no error. The `remap` ones are of older tools,
+/// and Buildah's containers never followed them: those are asked for with `--userns-uid-map`.
+const OTHER_KEYS: [&str; 11] = [
+    "pull_options",
+    "overlay",
+    "vfs",
+    "btrfs",
+    "zfs",
+    "thinpool",
+    "aufs",
+    "remap-uids",
+    "remap-gids",
+    "remap-user",
+    "remap-group",
+];
 
 /// Reads every file that applies.
 pub(super) fn read_all(environment: &Environment) -> Result<Settings, Error> {
@@ -157,88 +173,93 @@ impl Settings {
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(false),
             Err(source) => return Err(Error::Read { path: path.to_owned(), source }),
         };
-        let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
-            let line = error.span().map_or(0, |span| text.get(..span.start).unwrap_or_default().matches('\n').count() + 1);
+        let table = DeTable::parse(&text).map_err(|error| {
+            let line = error.span().map_or(1, |span| line_of(&text, span.start));
             Error::Parse { path: path.to_owned(), problem: format!("line {line}: {}", error.message()) }
         })?;
         let of_system = locations::is_system_file(environment, path);
-        if let Some(storage) = table.get("storage").and_then(Value::as_table) {
-            self.apply(&File { origin: format!("{path:?}"), of_system }, storage)?;
+        if let Some(storage) = table.get_ref().get("storage").and_then(|storage| storage.get_ref().as_table()) {
+            self.apply(&File { path, text: &text, of_system }, storage)?;
         }
+        log::debug!("read {}", path.display());
         self.files.push(path.to_owned());
         Ok(true)
     }
 
-    fn apply(&mut self, file: &File, storage: &toml::Table) -> Result<(), Error> {
-        for (key, value) in storage {
-            match key.as_str() {
-                "driver" => self.driver = Some(file.set(&file.text(key, value)?)),
-                "graphroot" => self.graph_root = file.directory(key, value)?,
-                "runroot" => self.run_root = file.directory(key, value)?,
-                "rootless_storage_path" => self.rootless_path = Some(file.text(key, value)?).filter(|path| !path.is_empty()),
-                "imagestore" => self.image_store = file.directory(key, value)?,
-                "transient_store" => self.transient = file.truth(key, value)?,
-                "driver_priority" => {}
-                "options" => match value.as_table() {
+    fn apply(&mut self, file: &File<'_>, storage: &DeTable<'_>) -> Result<(), Error> {
+        for entry in file.entries(storage) {
+            match entry.key {
+                "driver" => self.driver = Some(entry.set(&entry.text()?)),
+                "graphroot" => self.graph_root = entry.directory()?,
+                "runroot" => self.run_root = entry.directory()?,
+                "rootless_storage_path" => self.rootless_path = Some(entry.text()?).filter(|path| !path.is_empty()),
+                "imagestore" => self.image_store = entry.directory()?,
+                "transient_store" => self.transient = entry.truth()?,
+                "driver_priority" => {
+                    let mut names = Vec::new();
+                    entry.merge_into(&mut names)?;
+                    self.driver_priority = names.iter().filter_map(|name| DriverKind::named(name)).collect();
+                }
+                "options" => match entry.value.as_table() {
                     Some(options) => self.apply_options(file, options)?,
-                    None => return Err(file.expected(key, "a table")),
+                    None => return Err(entry.expected("a table")),
                 },
-                unknown => log::debug!("{}: unknown key storage.{unknown}", file.origin),
+                unknown => log::debug!("{}: unknown key storage.{unknown}", entry.origin()),
             }
         }
         Ok(())
     }
 
-    fn apply_options(&mut self, file: &File, options: &toml::Table) -> Result<(), Error> {
-        for (key, value) in options {
-            match key.as_str() {
-                "additionalimagestores" => merge_array(&mut self.additional_image_stores, file, key, value)?,
+    fn apply_options(&mut self, file: &File<'_>, options: &DeTable<'_>) -> Result<(), Error> {
+        for entry in file.entries(options) {
+            match entry.key {
+                "additionalimagestores" => entry.merge_into(&mut self.additional_image_stores)?,
                 "additionallayerstores" => {
                     let mut stores = Vec::new();
-                    merge_array(&mut stores, file, key, value)?;
-                    self.refuse(file, "an additional layer store (additionallayerstores)", stores.is_empty());
+                    entry.merge_into(&mut stores)?;
+                    self.refuse(&entry, "an additional layer store (additionallayerstores)", stores.is_empty());
                 }
-                "root-auto-userns-user" => self.auto_userns.root_user = file.text(key, value)?,
-                "auto-userns-min-size" => self.auto_userns.min_size = file.number(key, value)?,
-                "auto-userns-max-size" => self.auto_userns.max_size = file.number(key, value)?,
-                "disable-volatile" => self.disable_volatile = file.truth(key, value)?,
-                "remap-uids" | "remap-gids" | "remap-user" | "remap-group" => {
-                    self.refuse(file, &format!("a default ID map ({key})"), file.text(key, value)?.is_empty());
-                }
-                key if DRIVER_KEYS.contains(&key) => self.driver_option(file, Table::Any, key, value)?,
-                "btrfs" | "zfs" | "thinpool" | "aufs" => {}
+                "root-auto-userns-user" => self.auto_userns.root_user = entry.text()?,
+                "auto-userns-min-size" => self.auto_userns.min_size = entry.number()?,
+                "auto-userns-max-size" => self.auto_userns.max_size = entry.number()?,
+                "disable-volatile" => self.disable_volatile = entry.truth()?,
+                key if DRIVER_KEYS.contains(&key) => self.driver_option(&entry, Table::Any)?,
                 key if OTHER_KEYS.contains(&key) => {}
-                unknown => log::debug!("{}: unknown key storage.options.{unknown}", file.origin),
+                unknown => log::debug!("{}: unknown key storage.options.{unknown}", entry.origin()),
             }
         }
         for driver in [DriverKind::Overlay, DriverKind::Vfs] {
-            for (key, value) in options.get(driver.name()).and_then(Value::as_table).into_iter().flatten() {
-                self.driver_option(file, Table::Of(driver), key, value)?;
+            let Some(own) = options.get(driver.name()).and_then(|own| own.get_ref().as_table()) else { continue };
+            for entry in file.entries(own) {
+                match entry.key {
+                    key if DRIVER_KEYS.contains(&key) => self.driver_option(&entry, Table::Of(driver))?,
+                    unknown => log::debug!("{}: unknown key storage.options.{}.{unknown}", entry.origin(), driver.name()),
+                }
             }
         }
         Ok(())
     }
 
-    fn driver_option(&mut self, file: &File, table: Table, key: &str, value: &Value) -> Result<(), Error> {
-        let text = match value {
-            Value::Boolean(truth) => truth.to_string(),
-            Value::Integer(number) if key == "force_mask" => format!("{number:o}"),
-            Value::Integer(number) => number.to_string(),
-            other => file.text(key, other)?,
+    fn driver_option(&mut self, entry: &Entry<'_>, table: Table) -> Result<(), Error> {
+        let text = match entry.value {
+            DeValue::Boolean(truth) => truth.to_string(),
+            DeValue::Integer(_) if entry.key == "force_mask" => format!("{:o}", entry.number()?),
+            DeValue::Integer(_) => entry.number()?.to_string(),
+            _ => entry.text()?,
         };
-        let prefix = format!("{key}=");
+        let prefix = format!("{}=", entry.key);
         self.driver_options.retain(|(from, set)| *from != table || !set.value.starts_with(&prefix));
         if !text.is_empty() {
-            self.driver_options.push((table, file.set(&format!("{key}={text}"))));
+            self.driver_options.push((table, entry.set(&format!("{prefix}{text}"))));
         }
         Ok(())
     }
 
-    fn refuse(&mut self, file: &File, what: &str, is_unset: bool) {
+    fn refuse(&mut self, entry: &Entry<'_>, what: &str, is_unset: bool) {
         // A later file may take back what an earlier one asked for.
         self.unsupported.retain(|set| set.value != what);
         if !is_unset {
-            self.unsupported.push(file.set(what));
+            self.unsupported.push(entry.set(what));
         }
     }
 }
@@ -249,54 +270,85 @@ impl Directory {
     }
 }
 
+fn line_of(text: &str, offset: usize) -> usize {
+    text.get(..offset).unwrap_or_default().matches('\n').count() + 1
+}
+
 /// The file that is being read.
-struct File {
-    origin: String,
+struct File<'a> {
+    path: &'a Path,
+    text: &'a str,
     of_system: bool,
 }
 
-impl File {
-    fn set(&self, value: &str) -> Set {
-        Set { origin: self.origin.clone(), value: value.to_owned() }
-    }
-
-    fn expected(&self, key: &str, expected: &'static str) -> Error {
-        Error::Value { origin: self.origin.clone(), key: key.to_owned(), expected }
-    }
-
-    fn text(&self, key: &str, value: &Value) -> Result<String, Error> {
-        value.as_str().map(str::to_owned).ok_or_else(|| self.expected(key, "a string"))
-    }
-
-    fn number(&self, key: &str, value: &Value) -> Result<u32, Error> {
-        let number = value.as_integer().and_then(|number| u32::try_from(number).ok());
-        number.ok_or_else(|| self.expected(key, "a number"))
-    }
-
-    fn truth(&self, key: &str, value: &Value) -> Result<bool, Error> {
-        match value {
-            Value::Boolean(truth) => Ok(*truth),
-            Value::String(text) if text == "true" => Ok(true),
-            Value::String(text) if text == "false" || text.is_empty() => Ok(false),
-            _ => Err(self.expected(key, "true or false")),
-        }
-    }
-
-    fn directory(&self, key: &str, value: &Value) -> Result<Option<Directory>, Error> {
-        let path = self.text(key, value)?;
-        Ok((!path.is_empty()).then_some(Directory { path, of_system: self.of_system }))
+impl<'a> File<'a> {
+    fn entries(&'a self, table: &'a DeTable<'a>) -> impl Iterator<Item = Entry<'a>> {
+        let entry = |(key, value): (&'a toml::Spanned<toml::de::DeString<'a>>, &'a toml::Spanned<DeValue<'a>>)| Entry {
+            file: self,
+            offset: key.span().start,
+            key: key.get_ref().as_ref(),
+            value: value.get_ref(),
+        };
+        table.iter().map(entry)
     }
 }
 
-/// Replaces `list` by the array `value`, or appends to it where the array holds `{append=true}`.
-fn merge_array(list: &mut Vec<String>, file: &File, key: &str, value: &Value) -> Result<(), Error> {
-    let array = value.as_array().ok_or_else(|| file.expected(key, "an array of strings"))?;
-    let append = array.iter().filter_map(|item| item.get("append")).any(|flag| flag.as_bool() == Some(true));
-    if !append {
-        list.clear();
+/// A key of the file, and what it is set to.
+struct Entry<'a> {
+    file: &'a File<'a>,
+    /// Of the key, in bytes from the beginning of the file.
+    offset: usize,
+    key: &'a str,
+    value: &'a DeValue<'a>,
+}
+
+impl Entry<'_> {
+    fn origin(&self) -> String {
+        format!("{:?}: line {}", self.file.path, line_of(self.file.text, self.offset))
     }
-    for item in array.iter().filter(|item| !item.is_table()) {
-        list.push(item.as_str().ok_or_else(|| file.expected(key, "an array of strings"))?.to_owned());
+
+    fn set(&self, value: &str) -> Set {
+        Set { origin: self.origin(), value: value.to_owned() }
     }
-    Ok(())
+
+    fn expected(&self, expected: &'static str) -> Error {
+        Error::Value { origin: self.origin(), key: self.key.to_owned(), expected }
+    }
+
+    fn text(&self) -> Result<String, Error> {
+        self.value.as_str().map(str::to_owned).ok_or_else(|| self.expected("a string"))
+    }
+
+    fn number(&self) -> Result<u32, Error> {
+        let number = self.value.as_integer().and_then(|number| u32::from_str_radix(number.as_str(), number.radix()).ok());
+        number.ok_or_else(|| self.expected("a number"))
+    }
+
+    fn truth(&self) -> Result<bool, Error> {
+        match self.value {
+            DeValue::Boolean(truth) => Ok(*truth),
+            DeValue::String(text) if text == "true" => Ok(true),
+            DeValue::String(text) if text == "false" || text.is_empty() => Ok(false),
+            _ => Err(self.expected("true or false")),
+        }
+    }
+
+    fn directory(&self) -> Result<Option<Directory>, Error> {
+        let path = self.text()?;
+        Ok((!path.is_empty()).then_some(Directory { path, of_system: self.file.of_system }))
+    }
+
+    /// Replaces `list` by the array, or appends to it where the array holds `{append=true}`.
+    fn merge_into(&self, list: &mut Vec<String>) -> Result<(), Error> {
+        let wrong = || self.expected("an array of strings");
+        let items = || self.value.as_array().map(|array| array.iter().map(|item| item.get_ref())).ok_or_else(wrong);
+        let append = |item: &DeValue<'_>| item.get("append").is_some_and(|flag| flag.get_ref().as_bool() == Some(true));
+        if !items()?.any(append) {
+            list.clear();
+        }
+        for item in items()?.filter(|item| !item.is_table()) {
+            list.push(item.as_str().ok_or_else(wrong)?.to_owned());
+        }
+        Ok(())
+    }
 }

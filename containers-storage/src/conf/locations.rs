@@ -92,7 +92,7 @@ pub(super) fn is_system_file(environment: &Environment, path: &Path) -> bool {
 fn user_dir(environment: &Environment) -> Option<PathBuf> {
     let config = match environment.get("XDG_CONFIG_HOME") {
         Some(dir) => PathBuf::from(dir),
-        None => PathBuf::from(environment.get("HOME")?).join(".config"),
+        None => environment.home().ok()?.join(".config"),
     };
     Some(config.join("containers"))
 }

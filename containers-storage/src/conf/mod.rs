@@ -14,7 +14,7 @@ mod options;
 
 use std::path::{Path, PathBuf};
 
-pub use self::environment::Environment;
+pub use self::environment::{Environment, home_directory};
 pub use self::options::DriverOptions;
 
 use self::file::Settings;
@@ -34,7 +34,8 @@ pub struct Overrides {
     pub transient: Option<bool>,
     /// `--imagestore`; empty: none, whatever the files say.
     pub image_store: Option<PathBuf>,
-    /// The driver of a store that has none yet and for which nobody names one; overlay, if the caller does not know better.
+    /// The driver of a store that has none yet and for which nobody names one; overlay where the graph root's file system can carry
+    /// it, if the caller does not know better.
     pub for_new_store: Option<DriverKind>,
 }
 
@@ -221,9 +222,15 @@ impl Conf {
         if image_store.as_ref() == Some(&graph_root) {
             return Err(Error::SameRoots { path: graph_root });
         }
-        let (driver, driver_is_explicit) =
-            driver(environment, overrides, &settings, [Some(&graph_root), image_store.as_ref()])?;
-        let (options, mut stores) = driver_options(driver, environment, overrides, &settings)?;
+        let choice = driver(environment, overrides, &settings, [Some(&graph_root), image_store.as_ref()])?;
+        let preferred = || overrides.for_new_store.or(settings.driver_priority.first().copied());
+        let mut driver = choice.kind().or_else(preferred).unwrap_or(DriverKind::Overlay);
+        let (mut options, mut stores) = driver_options(driver, environment, overrides, &settings)?;
+        let cannot_mount = || options.mount_program.is_none() && lies_on_overlayfs(&graph_root);
+        if choice == Choice::Free && driver == DriverKind::Overlay && cannot_mount() {
+            driver = DriverKind::Vfs;
+            (options, stores) = driver_options(driver, environment, overrides, &settings)?;
+        }
         let configured = settings.additional_image_stores.iter().map(|path| PathBuf::from(environment.expand(path)));
         stores.extend(configured.filter(|_| !replaces_options(environment, overrides)));
         Ok(Self {
@@ -231,7 +238,7 @@ impl Conf {
             run_root,
             image_store,
             driver,
-            driver_is_explicit,
+            driver_is_explicit: matches!(choice, Choice::Named(_)),
             options,
             additional_image_stores: stores,
             auto_userns: settings.auto_userns,
@@ -269,19 +276,48 @@ impl Conf {
     }
 }
 
-/// The configured driver; else the one that the store was used with, overlay first; else that of new stores.
+/// Who chose the driver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Choice {
+    /// A file, a variable or an option.
+    Named(DriverKind),
+    /// The store, which was used with it.
+    Used(DriverKind),
+    /// Nobody yet.
+    Free,
+}
+
+impl Choice {
+    fn kind(self) -> Option<DriverKind> {
+        match self {
+            Self::Named(kind) | Self::Used(kind) => Some(kind),
+            Self::Free => None,
+        }
+    }
+}
+
+/// Whether `path`, or the nearest directory above it that exists, lies on overlayfs, as all does that a container has no volume for.
+/// The kernel refuses such a file system as the upper directory of another overlay mount.
+pub fn lies_on_overlayfs(path: &Path) -> bool {
+    /// `OVERLAYFS_SUPER_MAGIC` of statfs(2).
+    const OVERLAYFS: u64 = 0x794C_7630;
+    let found = path.ancestors().find_map(|path| rustix::fs::statfs(path).ok());
+    found.is_some_and(|stat| stat.f_type as u64 == OVERLAYFS)
+}
+
+/// The configured driver; else the one that the store was used with, overlay first.
 fn driver(
     environment: &Environment,
     overrides: &Overrides,
     settings: &Settings,
     roots: [Option<&PathBuf>; 2],
-) -> Result<(DriverKind, bool), Error> {
+) -> Result<Choice, Error> {
     let variable = environment.text("STORAGE_DRIVER").map(|name| ("STORAGE_DRIVER".to_owned(), name.to_owned()));
     let option = overrides.driver.clone().map(|name| ("--storage-driver".to_owned(), name));
     let configured = settings.driver.clone().map(|set| (set.origin, set.value));
     if let Some((origin, name)) = option.or(variable).or(configured).filter(|(_, name)| !name.is_empty()) {
         return match DriverKind::named(&name) {
-            Some(driver) => Ok((driver, true)),
+            Some(driver) => Ok(Choice::Named(driver)),
             None if FOREIGN_DRIVERS.contains(&name.as_str()) => {
                 Err(Error::Unsupported { origin, what: format!("the storage driver {name:?}") })
             }
@@ -290,14 +326,14 @@ fn driver(
     }
     let used = |name: &str| roots.iter().flatten().any(|root| root.join(format!("{name}-images")).is_dir());
     if let Some(driver) = [DriverKind::Overlay, DriverKind::Vfs].into_iter().find(|driver| used(driver.name())) {
-        return Ok((driver, false));
+        return Ok(Choice::Used(driver));
     }
     if let Some(other) = FOREIGN_DRIVERS.into_iter().find(|name| used(name)) {
         let what = format!("its storage driver {other:?} (another one can be chosen with --storage-driver overlay)");
         let root = roots.iter().flatten().next().map(|root| root.as_path()).unwrap_or(Path::new(""));
         return Err(Error::Unsupported { origin: format!("the store at {root:?}"), what });
     }
-    Ok((overrides.for_new_store.unwrap_or(DriverKind::Overlay), false))
+    Ok(Choice::Free)
 }
 
 /// Whether the options of the files count for nothing.

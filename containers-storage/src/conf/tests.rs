@@ -211,7 +211,6 @@ fn a_store_is_transient_where_the_file_or_the_command_line_says_so() {
 fn what_is_not_supported_is_refused_by_name() {
     let cases = [
         ("[storage.options]\nadditionallayerstores=['/l:ref']", "additionallayerstores"),
-        ("[storage.options]\nremap-user='containers'", "remap-user"),
         ("[storage.options.overlay]\nuse_composefs='true'", "composefs"),
         ("[storage.options]\nsize='10G'", "quota"),
     ];
@@ -236,10 +235,99 @@ fn wrong_files_and_options_are_named() {
     let error = world.user().unwrap_err().to_string();
     assert!(error.contains("storage.conf") && error.contains("line 3"), "{error}");
     world.file("etc/containers/storage.conf", "[storage]\ndriver=7\n");
-    assert!(matches!(world.user(), Err(Error::Value { key, .. }) if key == "driver"));
+    assert!(matches!(world.user(), Err(Error::Value { key, origin, .. }) if key == "driver" && origin.ends_with(": line 2")));
     let world = World::new();
     let overrides = Overrides { options: vec!["overlay.fast=yes".into()], ..Overrides::default() };
     assert!(matches!(world.with(&overrides), Err(Error::UnknownOption { option, .. }) if option == "overlay.fast=yes"));
+}
+
+/// What a setting does here.
+enum Effect {
+    /// Something else is resolved with it than without.
+    Changes,
+    /// Nothing, as with Buildah.
+    None,
+    /// The store cannot be used; what the error says.
+    Refused(&'static str),
+}
+
+/// Every option of containers-storage.conf(5), of today's and of Debian's, with its table.
+const OPTIONS: &[(&str, &str, Effect)] = &[
+    ("", "driver = 'vfs'", Effect::Changes),
+    ("", "graphroot = '$HOME/g'", Effect::Changes),
+    ("", "rootless_storage_path = '$HOME/g'", Effect::Changes),
+    ("", "imagestore = '$HOME/i'", Effect::Changes),
+    ("", "runroot = '$HOME/r'", Effect::Changes),
+    ("", "driver_priority = ['zfs', 'vfs', 'overlay']", Effect::Changes),
+    ("", "driver_priority = ['btrfs', 'overlay']", Effect::None),
+    ("", "driver_priority = 'vfs'", Effect::Refused("line 2: driver_priority must be an array of strings")),
+    ("", "transient_store = true", Effect::Changes),
+    ("", "transient_store = 'true'", Effect::Changes),
+    ("", "not_yet = 1", Effect::None),
+    (".options", "additionalimagestores = ['/s']", Effect::Changes),
+    (".options", "additionallayerstores = []", Effect::None),
+    (".options", "additionallayerstores = ['/l:ref']", Effect::Refused("additional layer store")),
+    (".options", "root-auto-userns-user = 'storage'", Effect::Changes),
+    (".options", "auto-userns-min-size = 2048", Effect::Changes),
+    (".options", "auto-userns-max-size = 4096", Effect::Changes),
+    (".options", "auto-userns-max-size = '4096'", Effect::Refused("line 2: auto-userns-max-size must be a number")),
+    (".options", "disable-volatile = true", Effect::Changes),
+    (".options", "remap-uids = '0:1000:10'\nremap-gids = '0:1000:10'", Effect::None),
+    (".options", "remap-user = 'containers'\nremap-group = 'containers'", Effect::None),
+    (".options", "mountopt = 'nodev'", Effect::Changes),
+    (".options", "skip_mount_home = 'true'", Effect::Changes),
+    (".options", "ignore_chown_errors = 'true'", Effect::Changes),
+    (".options", "ostree_repo = ''\nnot_yet = 1", Effect::None),
+    (".options", "size = '10G'", Effect::Refused("line 2: a quota (size) is not supported")),
+    (".options.pull_options", "enable_partial_images = 'true'\nuse_hard_links = 'true'", Effect::None),
+    (".options.pull_options", "ostree_repos = '/o'\nconvert_images = 'true'", Effect::None),
+    (".options.pull_options", "insecure_allow_unpredictable_image_contents = 'true'", Effect::None),
+    (".options.btrfs", "min_space = '1G'\nsize = '1G'", Effect::None),
+    (".options.zfs", "fsname = 'z'\nmountopt = 'nodev'\nsize = '1G'", Effect::None),
+    (".options.thinpool", "size = '1'", Effect::None),
+    (".options.aufs", "mountopt = 'nodev'", Effect::None),
+    (".options.overlay", "ignore_chown_errors = 'true'", Effect::Changes),
+    (".options.overlay", "ignore_chown_errors = 'x'", Effect::Refused("line 2: ignore_chown_errors must be true or false")),
+    (".options.overlay", "inodes = ''", Effect::None),
+    (".options.overlay", "inodes = '100'", Effect::Refused("line 2: a quota (inodes) is not supported")),
+    (".options.overlay", "force_mask = 'shared'", Effect::Changes),
+    (".options.overlay", "force_mask = 0o700", Effect::Changes),
+    (".options.overlay", "mount_program = '/bin/sh'", Effect::Changes),
+    (".options.overlay", "mount_program = ''", Effect::None),
+    (".options.overlay", "mount_program = '/nowhere'", Effect::Refused("line 2: mount_program must be the absolute path")),
+    (".options.overlay", "mountopt = 'nodev'", Effect::Changes),
+    (".options.overlay", "mountopt = ['nodev']", Effect::Refused("line 2: mountopt must be a string")),
+    (".options.overlay", "skip_mount_home = 'true'", Effect::Changes),
+    (".options.overlay", "size = ''", Effect::None),
+    (".options.overlay", "size = '1G'", Effect::Refused("line 2: a quota (size) is not supported")),
+    (".options.overlay", "use_composefs = 'false'", Effect::None),
+    (".options.overlay", "use_composefs = 'true'", Effect::Refused("composefs")),
+    (".options.overlay", "sync = 'filesystem'", Effect::Changes),
+    (".options.overlay", "not_yet = 'x'", Effect::None),
+    (".options.vfs", "ignore_chown_errors = 'true'", Effect::None),
+];
+
+#[test]
+fn each_option_of_a_file_changes_something_or_nothing_or_is_refused() {
+    let resolved = |table: &str, line: &str| {
+        let world = World::new();
+        world.file("home/u/.config/containers/storage.conf", &format!("[storage{table}]\n{line}\n"));
+        let resolved = world.user().map_err(|error| error.to_string());
+        let root = world.path("").display().to_string();
+        resolved.map(|conf| format!("{:?}", Conf { files: Vec::new(), ..conf }).replace(&root, "/"))
+    };
+    if lies_on_overlayfs(&World::new().path("")) {
+        return;
+    }
+    let plain = resolved("", "").unwrap();
+    for (table, line, effect) in OPTIONS {
+        match (effect, resolved(table, line)) {
+            (Effect::Changes, Ok(conf)) => assert_ne!(conf, plain, "[storage{table}] {line}"),
+            (Effect::None, Ok(conf)) => assert_eq!(conf, plain, "[storage{table}] {line}"),
+            (Effect::Refused(words), Err(error)) => assert!(error.contains(words), "[storage{table}] {line}: {error}"),
+            (_, other) => panic!("[storage{table}] {line}: {other:?}"),
+        }
+    }
 }
 
 #[test]

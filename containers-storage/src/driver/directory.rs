@@ -9,6 +9,7 @@ use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, Gid, Mode, RenameFlags, Uid, XattrFlags};
 use rustix::io::Errno;
+use rustix::thread::CapabilitySet;
 
 use super::Error;
 use crate::archive::{OF_LAYER, Recorded, RecordedKind};
@@ -65,9 +66,11 @@ impl Look {
         Self { mode: 0o700, ..self }
     }
 
-    /// The same where its owner can use it: whoever is not root could enter no user namespace, and writes by its mode alone.
+    /// The same where its owner can use it: without the right to pass over modes (capabilities(7), CAP_DAC_OVERRIDE), as outside of any
+    /// user namespace or as root of a container that has no capability, one writes by them alone.
     pub(super) fn usable(self) -> Self {
-        let more = if rustix::process::geteuid().is_root() { 0 } else { 0o700 };
+        let passes = rustix::thread::capabilities(None).is_ok_and(|held| held.effective.contains(CapabilitySet::DAC_OVERRIDE));
+        let more = if passes { 0 } else { 0o700 };
         Self { mode: self.mode | more, ..self }
     }
 

@@ -280,6 +280,9 @@ pub trait GraphDriver: fmt::Debug + Send + Sync {
     fn in_use(&self, id: &LayerId) -> Result<bool, Error>;
 }
 
+/// Where an administrator installs programs. `PATH` is not asked: its first entry may be a directory that a build wrote to.
+const PROGRAM_DIRECTORIES: &[&str] = &["/usr/bin", "/bin", "/usr/local/bin", "/run/current-system/sw/bin"];
+
 /// Opens the driver that the settings name. Reads next to nothing and makes nothing.
 pub fn open(conf: &Conf) -> Result<Box<dyn GraphDriver>, Error> {
     let home = |root: &Path| root.join(conf.driver.name());
@@ -298,6 +301,7 @@ pub fn open(conf: &Conf) -> Result<Box<dyn GraphDriver>, Error> {
             additional,
             mount_options: conf.options.mount_options.clone(),
             mount_program: conf.options.mount_program.clone(),
+            program_directories: PROGRAM_DIRECTORIES,
             force_mask: conf.options.force_mask,
             disable_volatile: conf.options.disable_volatile,
             skip_mount_home: conf.options.skip_mount_home,

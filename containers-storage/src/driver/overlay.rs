@@ -11,7 +11,7 @@
 //! Invariant: every layer written here has both chains, of equal length, so that tools of every version can read it.
 //!
 //! With `mount_program` that program (fuse-overlayfs) mounts in the kernel's place. The store is marked then (`.has-mount-program`), and what
-//! containers deleted is read as such programs write it. With `force_mask` files keep owner and mode in attributes (`archive::Ownership`).
+//! containers deleted is read as such programs write it; a marked store is never mounted by the kernel again. With `force_mask` files keep owner and mode in attributes (`archive::Ownership`).
 //!
 //! Must not: serve stores with another format on disk (composefs, a mount program without being told of it): whiteouts and
 //! owners would be misread there.
@@ -50,6 +50,8 @@ pub struct Config {
     pub disable_volatile: bool,
     /// `mount_program`, if one is configured: it mounts in the kernel's place.
     pub mount_program: Option<PathBuf>,
+    /// Where fuse-overlayfs is looked for, if the store was written through a mount program and none is configured.
+    pub program_directories: &'static [&'static str],
     /// `use_composefs`: refused.
     pub composefs: bool,
     /// `force_mask`: the mode of every file and directory; owners and modes are kept in attributes.
@@ -67,23 +69,27 @@ pub struct Overlay {
 }
 
 impl Overlay {
-    /// Checks that the store is one that this driver can serve. A home that does not exist yet is served.
-    pub fn open(config: Config) -> Result<Self, Error> {
-        let refuse = |feature: String| Err(Error::Unsupported { home: config.home.clone(), feature });
+    /// Checks that the store is one that this driver can serve. A home that does not exist yet is served. One that a mount program
+    /// wrote goes on with fuse-overlayfs, as with the other tools, whether or not it is still configured.
+    pub fn open(mut config: Config) -> Result<Self, Error> {
+        let refuse =
+            |home: &Path, feature: &str| Err(Error::Unsupported { home: home.to_owned(), feature: feature.to_owned() });
         if config.composefs {
-            return refuse("is configured for composefs (use_composefs)".into());
+            return refuse(&config.home, "is configured for composefs (use_composefs)");
         }
         let marker = config.home.join(tree::MOUNT_PROGRAM_MARKER);
         match fs::read(&marker) {
             Ok(text) if text.starts_with(b"true") && config.mount_program.is_none() => {
-                refuse("was written through a mount program such as fuse-overlayfs (mount_program)".into())
+                config.mount_program = program::installed(config.program_directories);
+                if config.mount_program.is_none() {
+                    return refuse(&config.home, "was written through a mount program such as fuse-overlayfs (mount_program)");
+                }
             }
-            Ok(_) => Ok(Self { config, server: AtomicU32::new(0) }),
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) => {
-                Ok(Self { config, server: AtomicU32::new(0) })
-            }
-            Err(error) => Err(Error::io("reading", &marker)(error)),
+            Ok(_) => {}
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) => {}
+            Err(error) => return Err(Error::io("reading", &marker)(error)),
         }
+        Ok(Self { config, server: AtomicU32::new(0) })
     }
 
     /// The directory of the layer: in a home, else in the first additional store that has it.

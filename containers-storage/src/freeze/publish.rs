@@ -93,8 +93,8 @@ pub(super) struct Steps {
 }
 
 impl Steps {
-    pub(super) fn prepare(frozen: InPlace, store: &Store, all: &mut AllMut, image: &NewImage) -> Result<Self, Error> {
-        let noted = store.note(&Note { images: vec![image.id.clone()], ..Note::default() })?;
+    pub(super) fn prepare(frozen: InPlace, store: &Store, all: &mut AllMut, new: &NewImage) -> Result<Self, Error> {
+        let noted = store.note(&Note { images: vec![new.id.clone()], ..Note::default() })?;
         let mut layer = all.layers.get(&frozen.own)?;
         layer.id = frozen.target.clone();
         layer.names.clear();
@@ -104,8 +104,9 @@ impl Steps {
         layer.flags.insert(FLAG.to_owned(), Value::from(frozen.own.as_str()));
         all.layers.push(store.table_of_image_layers(), &layer)?;
         let both_records = all.layers.prepare()?;
-        let (image, images) = store.prepare_image(&mut all.images, image)?;
+        let (image, images) = store.prepare_image(&mut all.images, new)?;
         all.containers.remove(&frozen.container);
+        store::stand_upon(&mut all.containers, new)?;
         let containers = all.containers.prepare()?;
         forget_own(all, &frozen.own, &frozen.target)?;
         let last_record = all.layers.prepare()?;
@@ -213,7 +214,9 @@ pub(super) fn equal_layer(
 /// Records an image on a layer that is there already.
 fn record_image(store: &Store, all: &mut AllMut, image: &NewImage) -> Result<Image, Error> {
     let noted = store.note(&Note { images: vec![image.id.clone()], ..Note::default() })?;
-    let (recorded, prepared) = store.prepare_image(&mut all.images, image)?;
+    let (recorded, mut prepared) = store.prepare_image(&mut all.images, image)?;
+    store::stand_upon(&mut all.containers, image)?;
+    prepared.append(all.containers.prepare()?);
     prepared.finish()?;
     store.claim_layers(&all.layers, image.layer.as_ref());
     noted.done();

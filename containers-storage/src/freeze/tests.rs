@@ -42,6 +42,7 @@ fn image(layer: &LayerId) -> NewImage {
     let digest = Digest::of(&config);
     NewImage {
         passing: false,
+        holder: None,
         id: ImageId::of_config(&digest),
         digest: digest.clone(),
         layer: Some(layer.clone()),
@@ -52,9 +53,20 @@ fn image(layer: &LayerId) -> NewImage {
     }
 }
 
-fn steps(store: &Store, frozen: InPlace, all: &mut store::AllMut) -> publish::Steps {
-    let image = image(frozen.layer());
-    publish::Steps::prepare(frozen, store, all, &image).unwrap()
+/// A freeze that ends after the steps `done`, as a kill would end it; with the name that the layer was to have.
+fn killed_after(world: &World, done: impl FnOnce(&mut publish::Steps, &Store, &store::AllMut)) -> (Store, Container, LayerId) {
+    let (store, container, frozen) = world.packed();
+    let target = frozen.layer().clone();
+    let mut all = store.lock_all().unwrap();
+    let mut steps = publish::Steps::prepare(frozen, &store, &mut all, &image(&target)).unwrap();
+    done(&mut steps, &store, &all);
+    drop((all, steps));
+    (store, container, target)
+}
+
+fn record_both(steps: &mut publish::Steps, store: &Store, all: &store::AllMut) {
+    steps.record_layer(store).unwrap();
+    steps.record_image(store, all).unwrap();
 }
 
 /// What the next process that changes something finds.
@@ -112,47 +124,29 @@ fn dropped_before_it_is_published_it_leaves_the_container() {
 #[test]
 fn killed_before_the_first_step_it_leaves_the_container() {
     let world = World::new();
-    let (store, container, frozen) = world.packed();
-    let mut all = store.lock_all().unwrap();
-    let prepared = steps(&store, frozen, &mut all);
-    drop((all, prepared));
+    let (_, container, _) = killed_after(&world, |_, _, _| ());
     assert_container_again(&world, &container);
 }
 
 #[test]
 fn killed_after_the_layer_was_recorded_it_is_rolled_back() {
     let world = World::new();
-    let (store, container, frozen) = world.packed();
-    let mut all = store.lock_all().unwrap();
-    let target = frozen.layer().clone();
-    let mut steps = steps(&store, frozen, &mut all);
-    steps.record_layer(&store).unwrap();
+    let (store, container, target) = killed_after(&world, |steps, store, _| steps.record_layer(store).unwrap());
     assert!(store.tar_split(&target).exists());
-    drop((all, steps));
     assert_container_again(&world, &container);
 }
 
 #[test]
 fn killed_after_the_image_was_recorded_it_is_rolled_forward() {
     let world = World::new();
-    let (store, container, frozen) = world.packed();
-    let mut all = store.lock_all().unwrap();
-    let mut steps = steps(&store, frozen, &mut all);
-    steps.record_layer(&store).unwrap();
-    steps.record_image(&store, &all).unwrap();
-    drop((all, steps));
+    let (_, container, _) = killed_after(&world, record_both);
     assert_image(&world, &container);
 }
 
 #[test]
 fn a_container_that_a_killed_freeze_was_to_remove_can_be_removed() {
     let world = World::new();
-    let (store, container, frozen) = world.packed();
-    let mut all = store.lock_all().unwrap();
-    let mut steps = steps(&store, frozen, &mut all);
-    steps.record_layer(&store).unwrap();
-    steps.record_image(&store, &all).unwrap();
-    drop((all, steps));
+    let (store, container, _) = killed_after(&world, record_both);
     assert!(store.delete_container(&container.id).unwrap().finish().unwrap());
     assert_image(&world, &container);
     // The second removal is nobody's any more.
@@ -162,13 +156,10 @@ fn a_container_that_a_killed_freeze_was_to_remove_can_be_removed() {
 #[test]
 fn killed_after_the_container_went_it_is_rolled_forward() {
     let world = World::new();
-    let (store, container, frozen) = world.packed();
-    let mut all = store.lock_all().unwrap();
-    let mut steps = steps(&store, frozen, &mut all);
-    steps.record_layer(&store).unwrap();
-    steps.record_image(&store, &all).unwrap();
-    steps.release_container(&store).unwrap();
-    drop((all, steps));
+    let (_, container, _) = killed_after(&world, |steps, store, all| {
+        record_both(steps, store, all);
+        steps.release_container(store).unwrap();
+    });
     assert_image(&world, &container);
 }
 
@@ -215,4 +206,55 @@ fn a_layer_with_children_or_digests_is_unfit() {
     all.layers.prepare().unwrap().finish().unwrap();
     drop(all);
     assert!(matches!(again(), Err(Error::Unfit { .. })));
+}
+
+/// Whichever way an image comes into the store, nobody can delete it once it can be seen.
+#[test]
+fn an_image_is_held_from_the_moment_that_it_is_there() {
+    let world = World::new();
+    let (store, _, frozen) = world.packed();
+    let new = NewContainer::default();
+    let make = |name: &str| store.create_container(&new, &mut |_| Some(name.into()), &mut |_, _| Ok(())).unwrap();
+    let (holder, same) = (make("holder").id, make("same"));
+    let held_by = |id: &ImageId| match store.delete_image(id) {
+        Err(store::Error::InUse { users, .. }) => users,
+        other => panic!("{other:?}"),
+    };
+    let held = NewImage { names: Vec::new(), holder: Some(holder.clone()), ..image(frozen.layer()) };
+    let first = frozen.publish(&store, &held).unwrap();
+    assert_eq!(held_by(&first.id), [holder.to_string()]);
+
+    let config = br#"{"a":1}"#.to_vec();
+    let digest = Digest::of(&config);
+    let second = NewImage {
+        id: ImageId::of_config(&digest),
+        big_data: vec![(digest.to_string(), config)],
+        layer: first.layer.clone(),
+        ..held.clone()
+    };
+    store.put_image(&second).unwrap();
+    assert_eq!(held_by(&second.id), [holder.to_string()], "the holder stands on one");
+    store.delete_image(&first.id).unwrap().finish().unwrap();
+
+    // A layer of equal content that another commit has published already.
+    let diff = store.driver().unwrap().diff_dir(&same.layer).unwrap();
+    fs::set_permissions(&diff, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::write(diff.join("file"), "data").unwrap();
+    let file = first.layer.clone().unwrap();
+    let original = store.driver().unwrap().diff_dir(&file).unwrap().join("file");
+    let times = fs::metadata(original).unwrap().modified().unwrap();
+    let set = fs::File::options().write(true).open(diff.join("file")).unwrap();
+    set.set_times(fs::FileTimes::new().set_modified(times)).unwrap();
+    let frozen = in_place(&store, store.driver().unwrap(), &same, &Options::default()).unwrap();
+    let again = frozen.publish(&store, &held).unwrap();
+    assert_eq!((held_by(&again.id), again.layer), (vec![holder.to_string()], Some(file)));
+
+    store.hold_image(&holder, &second.id).unwrap();
+    assert_eq!(held_by(&second.id), [holder.to_string()]);
+    store.delete_image(&again.id).unwrap().finish().unwrap();
+    assert!(matches!(store.hold_image(&holder, &again.id), Err(store::Error::NoImage(_))));
+    // One that somebody has removed is no reason to fail.
+    store.delete_container(&holder).unwrap().finish().unwrap();
+    store.put_image(&held.clone()).unwrap();
+    store.delete_image(&held.id).unwrap().finish().unwrap();
 }

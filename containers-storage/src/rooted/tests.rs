@@ -182,7 +182,7 @@ fn a_listing_is_sorted_and_typed() {
 }
 
 #[test]
-fn mkdir_all_makes_what_is_missing_and_refuses_a_dangling_link() {
+fn mkdir_all_makes_what_is_missing_and_goes_through_no_file_and_in_no_circle() {
     let tmp = fixture();
     let base = tmp.path().join("root");
     for (n, root) in both(&base).into_iter().enumerate() {
@@ -195,8 +195,39 @@ fn mkdir_all_makes_what_is_missing_and_refuses_a_dangling_link() {
         .unwrap();
         assert!(base.join(format!("dir/a{n}/b")).is_dir());
         assert_eq!(made.len(), 2);
-        assert!(root.mkdir_all(Path::new("dangling/x"), |_, _| Ok(())).is_err());
-        assert!(root.mkdir_all(Path::new("dir/file/x"), |_, _| Ok(())).is_err());
+        for (path, errno) in [("dir/file/x", Errno::NOTDIR), ("loop-a/x", Errno::LOOP), ("to-file/x", Errno::NOTDIR)] {
+            let error = root.mkdir_all(Path::new(path), |_, _| Ok(())).unwrap_err();
+            assert_eq!(error.raw_os_error(), Some(errno.raw_os_error()), "{path}");
+        }
+    }
+}
+
+#[test]
+fn mkdir_all_makes_what_a_link_to_nothing_names_within_the_root() {
+    for number in 0..2 {
+        let tmp = fixture();
+        let base = tmp.path().join("root");
+        let root = &both(&base)[number];
+        let outside = tmp.path().join("outside").display().to_string();
+        let links = [
+            ("up", "../../../../above/there", "above/there"),
+            ("absolute", outside.as_str(), &outside[1..]),
+            ("dir/relative", "sub/../other/./deep/", "dir/other/deep"),
+            ("two", "dir/three", "dir/four"),
+        ];
+        symlink("/to-dir/four", base.join("dir/three")).unwrap();
+        for (link, text, leads_to) in links {
+            symlink(text, base.join(link)).unwrap();
+            let mut made = Vec::new();
+            let handle = root.mkdir_all(&Path::new(link).join("below"), |_, path| {
+                made.push(path.to_path_buf());
+                Ok(())
+            });
+            let found = inode(&base.join(leads_to).join("below"));
+            assert_eq!(answer(handle), Ok(found), "{link}");
+            assert!(!made.is_empty() && made.iter().all(|path| root.subdir(path).is_ok()), "{link}: {made:?}");
+        }
+        assert!(!tmp.path().join("outside").exists() && !tmp.path().join("above").exists());
     }
 }
 

@@ -15,7 +15,7 @@ use rustix::io::Errno;
 use super::Want;
 
 /// The kernel follows 40 links in one look-up (MAXSYMLINKS).
-const MAX_LINKS: usize = 40;
+pub(super) const MAX_LINKS: usize = 40;
 /// PATH_MAX, with the NUL.
 const MAX_PATH: usize = 4096;
 /// The only links of procfs that are plain text; all others jump ("magic").

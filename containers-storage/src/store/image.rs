@@ -6,13 +6,13 @@ use std::path::Path;
 
 use super::pending::Note;
 use super::trash::Trash;
-use super::{AllMut, Deleted, Error, ImagesMut, Store};
+use super::{AllMut, ContainersMut, Deleted, Error, ImagesMut, Store};
 use crate::images::{Image, big_data_file};
 use crate::layers::Layers;
 use crate::lock::{self, Access, Rank};
 use crate::table::PendingFile;
 use crate::table::records::Prepared;
-use crate::{Digest, ImageId, LayerId};
+use crate::{ContainerId, Digest, ImageId, LayerId};
 
 /// What a new image is.
 #[derive(Debug, Clone)]
@@ -32,6 +32,9 @@ pub struct NewImage {
     /// Whether it is made only to be copied elsewhere by this process, which takes it away again with `Store::release_image`. Should it
     /// die before, `check::repair` does it.
     pub passing: bool,
+    /// A container whose record names the image from the moment that it is there, in place of the one that it named before
+    /// (`Store::hold_image`).
+    pub holder: Option<ContainerId>,
     /// Key and bytes, in the order of format 8.2: config, `manifest-<digest>`, `manifest`.
     pub big_data: Vec<(String, Vec<u8>)>,
 }
@@ -59,14 +62,29 @@ impl Store {
         }
         let mut images = self.lock_images()?;
         let noted = self.note(&Note { images: vec![new.id.clone()], ..Note::default() })?;
-        let (image, prepared) = self.prepare_image(&mut images, new)?;
+        let (image, mut prepared) = self.prepare_image(&mut images, new)?;
+        let mut containers = new.holder.is_some().then(|| self.lock_containers()).transpose()?;
+        if let Some(containers) = &mut containers {
+            stand_upon(containers, new)?;
+            prepared.append(containers.prepare()?);
+        }
         prepared.finish()?;
         self.claim_layers(&layers, new.layer.as_ref());
         noted.done();
-        drop((images, layers_lock));
+        drop((containers, images, layers_lock));
         // What killed commits left goes with the next one, which mostly has the namespace that deleting it needs.
         let _ = self.collect_dead();
         Ok(image)
+    }
+
+    /// Has the record of a container name an image, so that no tool deletes the image before the container: with its own files, which may be
+    /// none, the container stands where it stood.
+    pub fn hold_image(&self, holder: &ContainerId, image: &ImageId) -> Result<(), Error> {
+        let _images = self.lock(Rank::Images, Access::Shared)?;
+        self.load_images()?.get(image)?;
+        let mut containers = self.lock_containers()?;
+        containers.update(holder, |container| container.image = Some(image.clone()))?;
+        containers.prepare()?.finish()
     }
 
     /// Writes the big data of an image and the table with its record, to be synced and committed. Whether it is only passing is said
@@ -198,7 +216,18 @@ impl Store {
     pub fn delete_image(&self, id: &ImageId) -> Result<Deleted, Error> {
         self.with_room(|| {
             let mut all = self.lock_all()?;
-            self.delete_locked_image(&mut all, id)
+            self.delete_locked_images(&mut all, std::slice::from_ref(id))
+        })
+    }
+
+    /// Deletes several images as `delete_image` does, all of them or none: some hundred, so that the note of them (`pending`) stays small. Of
+    /// those that are not there nothing is said.
+    pub fn delete_images(&self, ids: &[ImageId]) -> Result<Deleted, Error> {
+        self.with_room(|| {
+            let mut all = self.lock_all()?;
+            let there = ids.iter().filter(|id| all.images.find(id).is_ok_and(|image| image.is_some()));
+            let there: Vec<ImageId> = there.cloned().collect();
+            self.delete_locked_images(&mut all, &there)
         })
     }
 
@@ -209,28 +238,22 @@ impl Store {
         if !self.is_only_passing(id)? || !image.names.is_empty() || !all.containers.of_image(id).is_empty() {
             return Ok(Deleted::default());
         }
-        self.delete_locked_image(&mut all, id)
+        self.delete_locked_images(&mut all, std::slice::from_ref(id))
     }
 
-    fn delete_locked_image(&self, all: &mut AllMut, id: &ImageId) -> Result<Deleted, Error> {
-        let image = all.images.get(id)?;
-        if image.read_only {
-            return Err(Error::ReadOnlyImage(id.clone()));
-        }
-        let users = all.containers.of_image(id);
-        if !users.is_empty() {
-            let users = users.iter().map(ToString::to_string).collect();
-            return Err(Error::InUse { what: format!("image {id}"), users });
-        }
-        all.images.remove(id);
+    fn delete_locked_images(&self, all: &mut AllMut, ids: &[ImageId]) -> Result<Deleted, Error> {
+        let images = ids.iter().map(|id| deletable(all, id)).collect::<Result<Vec<Image>, Error>>()?;
+        ids.iter().for_each(|id| all.images.remove(id));
         let abandoned = super::unused(&self.abandoned_layers()?, &all.layers, &all.images, &all.containers)?;
-        let layers = unused_layers(all, &image, &abandoned)?;
-        let noted = self.note(&Note { images: vec![id.clone()], layers: layers.clone(), containers: Vec::new() })?;
-
-        let blobs = self.blobs_of(&layers, &all.layers)?;
-        for layer in &layers {
-            all.layers.remove(layer);
+        let mut layers: Vec<LayerId> = Vec::new();
+        let mut blobs = Vec::new();
+        for image in &images {
+            let unused = unused_layers(all, image, &abandoned)?;
+            blobs.extend(self.blobs_of(&unused, &all.layers)?);
+            unused.iter().for_each(|layer| all.layers.remove(layer));
+            layers.extend(unused);
         }
+        let noted = self.note(&Note { images: ids.to_vec(), layers: layers.clone(), containers: Vec::new() })?;
         let mut prepared = all.images.prepare()?;
         prepared.append(all.layers.prepare()?);
         prepared.finish()?;
@@ -239,11 +262,27 @@ impl Store {
         for layer in &layers {
             trash.take_layer(layer)?;
         }
-        trash.take_image_dir(id)?;
-        self.claim_image(id);
+        for id in ids {
+            trash.take_image_dir(id)?;
+            self.claim_image(id);
+        }
         noted.done();
         Ok(trash.into_deleted(layers))
     }
+}
+
+/// The image, if nothing forbids to delete it.
+fn deletable(all: &AllMut, id: &ImageId) -> Result<Image, Error> {
+    let image = all.images.get(id)?;
+    if image.read_only {
+        return Err(Error::ReadOnlyImage(id.clone()));
+    }
+    let users = all.containers.of_image(id);
+    if !users.is_empty() {
+        let users = users.iter().map(ToString::to_string).collect();
+        return Err(Error::InUse { what: format!("image {id}"), users });
+    }
+    Ok(image)
 }
 
 /// Writes the data of `new` into the directory `dir`, to be synced and committed.
@@ -256,6 +295,14 @@ fn write_big_data(dir: &Path, new: &NewImage) -> Result<Prepared, Error> {
         prepared.push(PendingFile::write(&dir.join(file), &[bytes])?);
     }
     Ok(prepared)
+}
+
+/// The holder's record names the new image. One that somebody has removed holds nothing, and that is no reason to fail.
+pub(crate) fn stand_upon(containers: &mut ContainersMut, new: &NewImage) -> Result<(), Error> {
+    match new.holder.as_ref().filter(|holder| containers.get(holder).is_ok()) {
+        Some(holder) => containers.update(holder, |container| container.image = Some(new.id.clone())).map(drop),
+        None => Ok(()),
+    }
 }
 
 fn take_name_from_others(images: &mut ImagesMut, name: &str, except: &ImageId) -> Result<(), Error> {

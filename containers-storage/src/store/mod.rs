@@ -9,7 +9,7 @@
 //! blobs    compressed layers, for push
 //!                                       unclaimed layers that no image names yet
 //! mount_points   mounts that stay        reserve   room for deletions on a full disk
-//! stacks   what lists ask about layers
+//! stacks   what lists ask about layers   memo      files that only save time
 //! ```
 //!
 //! Invariant: what a record names exists before the record is visible, and is removed after it. What may be left over in between is
@@ -21,6 +21,7 @@ mod error;
 mod image;
 mod layer;
 mod mapped;
+mod memo;
 mod mount_points;
 mod paths;
 mod pending;
@@ -38,8 +39,10 @@ use rustix::fs::{Access as Permission, AtFlags, CWD};
 
 pub use self::container::NewContainer;
 pub use self::error::Error;
+pub(crate) use self::image::stand_upon;
 pub use self::image::{NameChange, NewImage};
 pub use self::layer::StagedLayer;
+pub use self::memo::Memo;
 pub(crate) use self::pending::{Note, Noted};
 pub use self::tables::{AllMut, ContainersMut, ImagesMut, LayersMut};
 pub use self::trash::Deleted;
@@ -104,6 +107,13 @@ impl Store {
         if let Ok(Some(reason)) = private::unfit(&conf.run_root, rustix::process::geteuid().as_raw()) {
             return Err(Error::NotPrivate { what: "run root", path: conf.run_root, reason });
         }
+        log::debug!(
+            "store: graph root {}, run root {}, driver {} ({})",
+            conf.graph_root.display(),
+            conf.run_root.display(),
+            conf.driver.name(),
+            if conf.driver_is_explicit { "named" } else { "found or usual" }
+        );
         Ok(Self { conf, driver: OnceLock::new(), tables: Arc::default(), reserve_spent: AtomicBool::new(false) })
     }
 
@@ -191,6 +201,14 @@ impl Store {
             return Err(Error::WrongData { image: image.id.clone(), key: key.to_owned() });
         }
         Ok(bytes)
+    }
+
+    /// The configuration of the image with this ID, without its record. It is checked against the ID.
+    pub fn image_config(&self, id: &ImageId) -> Result<Vec<u8>, Error> {
+        let key = format!("sha256:{id}");
+        let file = big_data_file(&key).ok_or_else(|| Error::NoData { image: id.clone(), key: key.clone() })?;
+        let bytes = self.read_image_file(id, &file)?;
+        if crate::Digest::of(&bytes).as_str() == key { Ok(bytes) } else { Err(Error::WrongData { image: id.clone(), key }) }
     }
 
     fn read_image_file(&self, image: &ImageId, file: &str) -> Result<Vec<u8>, Error> {

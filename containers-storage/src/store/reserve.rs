@@ -125,7 +125,7 @@ impl Store {
     fn give_up_the_rebuildable(&self) -> bool {
         let blobs = std::fs::read_dir(self.blobs_dir()).into_iter().flatten().flatten();
         let blobs = blobs.filter(|blob| std::fs::remove_file(blob.path()).is_ok()).count();
-        let noted = std::fs::remove_file(self.stacks_note()).is_ok();
+        let noted = self.give_up_memos();
         let dead = self.collect_dead().unwrap_or_default();
         noted || blobs + dead.removed > 0
     }

@@ -13,22 +13,21 @@
 //! moments is not noted, so that a change within one tick of the clock, by an editor that knows nothing of stamps, cannot go unseen.
 //!
 //! Invariant: an answer is what the tables give. Deleting the note costs time only; one that is torn, damaged or another version's is none.
-//! Must not: be made where it saves nothing (small stores, read-only ones), or on a disk that is nearly full.
+//! Must not: be made where it saves nothing (small stores).
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use super::memo::Memo;
 use super::{Error, Store};
 use crate::LayerId;
 use crate::digest::hex;
 use crate::layers::Stack;
-use crate::lock::{Access, Rank, make_private_dir};
+use crate::lock::{Access, Rank};
 use crate::table::read_limited;
-use crate::temp_dir::TempDir;
 
 /// With fewer layers the tables themselves are read as quickly.
 const MANY_LAYERS: usize = 256;
@@ -57,10 +56,6 @@ impl Store {
         Ok(stacks)
     }
 
-    pub(super) fn stacks_note(&self) -> PathBuf {
-        self.private_dir().join("stacks")
-    }
-
     fn state_of_layers(&self) -> Result<State, Error> {
         let mut state = State { text: "coracle stacks 1\n".to_owned(), is_settled: true };
         let now = SystemTime::now();
@@ -73,7 +68,7 @@ impl Store {
     }
 
     fn noted_stacks<'a>(&self, state: &str, mut tops: impl Iterator<Item = &'a LayerId>) -> Option<HashMap<LayerId, Stack>> {
-        let text = String::from_utf8(read_limited(&self.stacks_note(), MAX_BYTES).ok()?).ok()?;
+        let text = String::from_utf8(self.memo(Memo::Stacks, MAX_BYTES)?).ok()?;
         let lines = text.strip_prefix(state)?.strip_suffix("end\n")?;
         let stacks: HashMap<LayerId, Stack> = lines.lines().map(read_line).collect::<Option<_>>()?;
         tops.all(|top| stacks.contains_key(top)).then_some(stacks)
@@ -86,18 +81,7 @@ impl Store {
             let _ = writeln!(text, "{id} {parent} {}", stack.bytes);
         }
         text.push_str("end\n");
-        // Nor by root in the store of another: what it makes would be in that user's way.
-        let owner = rustix::fs::stat(&self.conf.graph_root)?.st_uid;
-        if owner != rustix::process::geteuid().as_raw() || self.is_read_only() || !self.has_room_to_spare() {
-            return Ok(());
-        }
-        // A temporary directory, so that nothing stays of a process that is killed meanwhile.
-        let dir = TempDir::create(&self.temp_dirs_outside_home())?;
-        let file = dir.path().join("note");
-        std::fs::write(&file, &text)?;
-        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600))?;
-        make_private_dir(&self.private_dir())?;
-        std::fs::rename(&file, self.stacks_note())
+        self.keep_memo(Memo::Stacks, text.as_bytes())
     }
 }
 
@@ -141,6 +125,7 @@ mod tests {
     use super::*;
     use crate::conf::Conf;
     use crate::id_map;
+    use crate::lock::make_private_dir;
     use crate::table::{Durability, replace_file};
 
     fn id(number: usize) -> LayerId {
@@ -215,7 +200,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (store, top) = (store(dir.path(), 2, 5), id(1));
         note(&store, &top);
-        let path = store.stacks_note();
+        let path = store.memo_path(Memo::Stacks);
         let whole = std::fs::read_to_string(&path).unwrap();
         let damaged = [
             whole.trim_end().to_owned(),
@@ -237,7 +222,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (store, top) = (store(dir.path(), MANY_LAYERS, 1), id(MANY_LAYERS - 1));
         assert_eq!(bytes(&store, &top), 256);
-        assert!(!store.stacks_note().exists(), "the table was changed a moment ago");
+        assert!(!store.memo_path(Memo::Stacks).exists(), "the table was changed a moment ago");
         let mut state = State { text: String::new(), is_settled: true };
         let table = store.layers_dir().join("layers.json");
         state.add_table(&table, SystemTime::now() + SETTLED + Duration::from_secs(1));
@@ -246,7 +231,7 @@ mod tests {
         assert!(!state.is_settled, "by a clock that was set back");
 
         std::thread::sleep(SETTLED + Duration::from_secs(1));
-        assert_eq!((bytes(&store, &top), store.stacks_note().exists()), (256, true));
+        assert_eq!((bytes(&store, &top), store.memo_path(Memo::Stacks).exists()), (256, true));
         assert_eq!(bytes(&store, &top), 256, "from the note");
     }
 }

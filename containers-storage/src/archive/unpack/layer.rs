@@ -10,7 +10,6 @@ use std::os::fd::AsFd;
 use rustix::io::Errno;
 
 use super::super::entry::{clean_path, split_path};
-use super::super::inode::NewFile;
 use super::super::reader::Reader;
 use super::super::whiteout::{Meaning, meaning};
 use super::super::{Entry, Error, Kind, Marks, OverlayXattrs, Ownership, Refusal, Whiteouts};
@@ -126,16 +125,7 @@ impl<'a> Layer<'a> {
     fn make(&mut self, parent: &[u8], name: &[u8], entry: &Entry, reader: &mut Reader<Tap>) -> Result<Made, Error> {
         match &entry.kind {
             Kind::Directory => self.directory(parent, name, entry),
-            Kind::File => {
-                let failed = |source| Error::entry(&entry.name, "creating the file", source);
-                let directory = self.target.directory(parent).map_err(failed)?;
-                let mut file = match NewFile::create(directory, name) {
-                    Err(Errno::EXIST) => return Ok(Made::Exists),
-                    created => created.map_err(|error| failed(error.into()))?,
-                };
-                self.target.fill(&mut file, entry, |take| reader.content(take))?;
-                Ok(Made::New)
-            }
+            Kind::File => self.target.make_file(parent, name, entry, reader),
             Kind::HardLink(written) => {
                 let target = clean_path(written).map_err(|refusal| Error::refused(&entry.name, refusal))?;
                 if self.skipped_devices.contains(&target) {

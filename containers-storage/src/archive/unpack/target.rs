@@ -16,8 +16,10 @@ use rustix::io::Errno;
 use super::super::directories::Identity;
 use super::super::entry::split_path;
 use super::super::inode::{self, NewFile};
+use super::super::reader::Reader;
 use super::super::{Entry, Error, Kind, OverlayXattrs, Ownership, Recorded, RecordedKind, Refusal, Time, xattrs};
 use super::Unmapped;
+use super::pipeline::Tap;
 use crate::Root;
 
 /// The owner and mode of directories that the archive implies.
@@ -117,18 +119,26 @@ impl<'a> Target<'a> {
         Ok(directory)
     }
 
-    /// Writes a regular file with its content, which `content` gives in pieces.
-    pub(super) fn fill(
-        &self,
-        file: &mut NewFile,
+    /// Makes a regular file in the directory `parent`, with its metadata and the content that `reader` is at.
+    pub(super) fn make_file(
+        &mut self,
+        parent: &[u8],
+        name: &[u8],
         entry: &Entry,
-        content: impl FnOnce(&mut dyn FnMut(u64, &[u8]) -> io::Result<()>) -> Result<(), Error>,
-    ) -> Result<(), Error> {
-        content(&mut |offset, bytes| file.write(offset, bytes))?;
+        reader: &mut Reader<Tap>,
+    ) -> Result<Made, Error> {
+        let failed = |source| Error::entry(&entry.name, "creating the file", source);
+        let directory = self.directory(parent).map_err(failed)?;
+        let mut file = match NewFile::create(directory, name) {
+            Err(Errno::EXIST) => return Ok(Made::Exists),
+            created => created.map_err(|error| failed(error.into()))?,
+        };
+        reader.content(&mut |offset, bytes| file.write(offset, bytes))?;
         file.extend(entry.size).map_err(|source| Error::entry(&entry.name, "writing", source))?;
         self.owned(entry, self.ownership.own(file.as_fd(), entry.uid, entry.gid))?;
         file.describe(entry, self.ownership)
-            .map_err(|source| Error::entry(&entry.name, "setting its mode, attributes and time", source))
+            .map_err(|source| Error::entry(&entry.name, "setting its mode, attributes and time", source))?;
+        Ok(Made::New)
     }
 
     /// Gives the open directory of `path` its owner and attributes now, and the rest at the end.

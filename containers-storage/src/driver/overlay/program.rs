@@ -5,7 +5,7 @@
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -15,6 +15,12 @@ use rustix::mount::{MountAttrFlags, OpenTreeFlags, UnmountFlags};
 use super::mount::Plan;
 use super::{Error, Overlay};
 use crate::driver::is_mount_point;
+
+/// fuse-overlayfs, in the first of these directories that has it.
+pub(super) fn installed(directories: &[&str]) -> Option<PathBuf> {
+    let mut files = directories.iter().map(|directory| Path::new(directory).join("fuse-overlayfs"));
+    files.find(|file| rustix::fs::access(file, rustix::fs::Access::EXEC_OK).is_ok())
+}
 
 /// How long the program may take to mount.
 const PATIENCE: Duration = Duration::from_secs(10);
