@@ -293,6 +293,18 @@ pub struct Means<'s> {
     pub registries: &'s Registries,
     /// How registries are reached.
     pub network: &'s Network,
+    /// What a registry means where nobody listens.
+    pub silence: Silence,
+}
+
+/// What becomes of reading from a registry at whose address nobody listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Silence {
+    /// There is no other place for what is wanted: the registry may be about to start, as beside a job of CI, and is asked again as if
+    /// it were busy.
+    Awaited,
+    /// There is: the answer is known at once.
+    Told,
 }
 
 /// Opens the image at `location` for reading.
@@ -314,12 +326,18 @@ pub fn open_source<'s>(location: &Location, means: Means<'s>) -> Result<Box<dyn 
 
 /// Opens `location` for a new image. Nothing is visible there before `Destination::complete`.
 pub fn open_destination<'s>(location: &Location, means: Means<'s>) -> Result<Box<dyn Destination + 's>, Error> {
+    open_dated(location, means, 0)
+}
+
+/// The same, where an OCI archive says of all that is in it that it was changed `time` seconds after the beginning of 1970. Nothing
+/// else at any place depends on `time`.
+pub fn open_dated<'s>(location: &Location, means: Means<'s>, time: u64) -> Result<Box<dyn Destination + 's>, Error> {
     let temp_dir = means.temp_dir;
     Ok(match location {
         Location::Registry(reference) => Box::new(registry::RegistryDestination::open(reference, means)?),
         Location::Storage(_) => Box::new(storage::open_destination(location, means)?),
         Location::OciLayout { dir, image } => Box::new(oci::OciLayout::open(location, dir, image)?),
-        Location::OciArchive { file, image } => Box::new(oci::OciArchive::open(location, file, image, temp_dir)?),
+        Location::OciArchive { file, image } => Box::new(oci::OciArchive::open(location, file, image, temp_dir, time)?),
         Location::DockerArchive { file, image } => {
             Box::new(docker_archive::DockerArchive::open(location, file, image, temp_dir)?)
         }

@@ -12,7 +12,7 @@ use super::tar_file::unnamed_file;
 use super::{BlobId, BlobStream, Error};
 
 const BLOCK: usize = 512;
-/// The largest length that fits into the octal field of a header.
+/// The largest number that fits into the octal field of a header.
 const MAX_OCTAL: u64 = 0o77_777_777_777;
 
 /// An archive that is being written.
@@ -22,6 +22,8 @@ pub(super) struct TarWriter {
     target: PathBuf,
     /// The name under which it is written; `None` for an unnamed file.
     beside: Option<Beside>,
+    /// When its members were changed last, as they say: seconds since 1970.
+    time: u64,
 }
 
 /// A file that goes if it is not renamed.
@@ -61,9 +63,14 @@ impl TarWriter {
                 let mode = existing.permissions().mode() & 0o7777;
                 file.set_permissions(std::fs::Permissions::from_mode(mode)).map_err(Error::io("writing", &beside.0))?;
             }
-            return Ok(Self { file, target, beside: Some(beside) });
+            return Ok(Self { file, target, beside: Some(beside), time: 0 });
         }
-        Ok(Self { file: unnamed_file(temp_dir)?, target, beside: None })
+        Ok(Self { file: unnamed_file(temp_dir)?, target, beside: None, time: 0 })
+    }
+
+    /// The same archive, whose members say that they were changed `time` seconds after the beginning of 1970.
+    pub(super) fn dated(self, time: u64) -> Self {
+        Self { time, ..self }
     }
 
     /// Adds a member with the bytes of `stream`, which are verified first, under the name that they turn out to have.
@@ -80,7 +87,7 @@ impl TarWriter {
         let id = stream.write_to(&mut self.file).map_err(failed)?;
         self.pad(id.size).map_err(failed)?;
         // The length and mostly the name are known only now.
-        self.file.write_all_at(&header(&name(&id), Member::File(mode), id.size), start).map_err(failed)?;
+        self.file.write_all_at(&header(&name(&id), Member::File(mode), id.size, self.time), start).map_err(failed)?;
         Ok(id)
     }
 
@@ -89,7 +96,7 @@ impl TarWriter {
         let size = bytes.len() as u64;
         let written = self
             .file
-            .write_all(&header(name, Member::File(mode), size))
+            .write_all(&header(name, Member::File(mode), size, self.time))
             .and_then(|()| self.file.write_all(bytes))
             .and_then(|()| self.pad(size));
         written.map_err(Error::io("writing", &self.target))
@@ -97,7 +104,7 @@ impl TarWriter {
 
     /// Adds a member without bytes.
     pub(super) fn put_member(&mut self, name: &str, member: Member<'_>) -> Result<(), Error> {
-        self.file.write_all(&header(name, member, 0)).map_err(Error::io("writing", &self.target))
+        self.file.write_all(&header(name, member, 0, self.time)).map_err(Error::io("writing", &self.target))
     }
 
     fn pad(&mut self, size: u64) -> io::Result<()> {
@@ -130,8 +137,8 @@ fn open_beside(target: &Path) -> Option<(File, Beside)> {
     Some((file, Beside(path)))
 }
 
-/// A POSIX header of 1970, owner root. Names are ours and short: 100 bytes at most.
-fn header(name: &str, member: Member<'_>, size: u64) -> [u8; BLOCK] {
+/// A POSIX header of the second `time`, owner root. Names are ours and short: 100 bytes at most.
+fn header(name: &str, member: Member<'_>, size: u64, time: u64) -> [u8; BLOCK] {
     let mut block = [0; BLOCK];
     let (mode, flag, link) = match member {
         Member::File(mode) => (mode, b'0', ""),
@@ -146,14 +153,15 @@ fn header(name: &str, member: Member<'_>, size: u64) -> [u8; BLOCK] {
     put(0, &name.as_bytes()[..name.len().min(100)]);
     put(100, format!("{mode:07o}\0").as_bytes());
     put(108, b"0000000\x000000000\0");
-    if size <= MAX_OCTAL {
-        put(124, format!("{size:011o}\0").as_bytes());
-    } else {
-        // As GNU tar and Go do: base 256, which every reader of our time knows.
-        put(124, &[0x80, 0, 0, 0]);
-        put(128, &size.to_be_bytes());
+    for (at, number) in [(124, size), (136, time)] {
+        if number <= MAX_OCTAL {
+            put(at, format!("{number:011o}\0").as_bytes());
+        } else {
+            // As GNU tar and Go do: base 256, which every reader of our time knows.
+            put(at, &[0x80, 0, 0, 0]);
+            put(at + 4, &number.to_be_bytes());
+        }
     }
-    put(136, b"00000000000\0");
     put(148, b"        ");
     put(156, &[flag]);
     put(157, &link.as_bytes()[..link.len().min(100)]);
@@ -205,7 +213,7 @@ mod tests {
     #[test]
     fn headers_are_what_other_readers_take() {
         for (name, size) in [("a", 0), ("b", MAX_OCTAL), ("c", MAX_OCTAL + 1)] {
-            let block = header(name, Member::File(0o644), size);
+            let block = header(name, Member::File(0o644), size, 0);
             let read = tar::Header::from_byte_slice(&block);
             assert_eq!((read.size().unwrap(), read.mode().unwrap()), (size, 0o644), "{name}");
             let sum: u32 =

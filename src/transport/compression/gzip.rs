@@ -7,7 +7,8 @@
 //! ```
 //!
 //! Each block is a deflate stream of its own that knows the end of the block before it, so that matches reach across; a sync flush
-//! ends it at a byte, so that the pieces join to one stream. The checksums of the blocks are combined.
+//! ends it at a byte, so that the pieces join to one stream. The checksums of the blocks are combined. A block that deflate could not make
+//! smaller is `stored` instead.
 //!
 //! Invariant: blocks are cut at multiples of [`BLOCK`] and joined in their order, whoever compressed them. All encoders of the process
 //! together hold as many blocks as one may, and each at least one.
@@ -22,6 +23,8 @@ use std::thread::JoinHandle;
 
 use crc_fast::CrcAlgorithm::Crc32IsoHdlc;
 use flate2::{Compress, Compression, FlushCompress, Status};
+
+use super::stored::{self, Last};
 
 /// Bytes of input in one block.
 const BLOCK: usize = 1 << 20;
@@ -232,34 +235,54 @@ fn work(level: u32, queue: &Queue) {
 /// The compressor of one thread.
 struct Deflate {
     state: Compress,
+    /// Level 0: nothing is compressed.
+    stores: bool,
 }
 
 impl Deflate {
     fn new(level: u32) -> Self {
         // Without a zlib header: the pieces are joined.
-        Self { state: Compress::new(Compression::new(level), false) }
+        Self { state: Compress::new(Compression::new(level), false), stores: level == 0 }
     }
 
     fn compress(&mut self, block: Block) -> io::Result<Piece> {
         let checksum = crc_fast::checksum(Crc32IsoHdlc, &block.bytes);
+        let is_stored = if self.stores {
+            // A stream does not end with no block at all.
+            !block.bytes.is_empty()
+        } else {
+            stored::is_noise(&block.bytes, |sample| {
+                self.deflate(sample, &[], FlushCompress::Sync).ok().map(|bytes| bytes.len())
+            })
+        };
+        let bytes = if is_stored {
+            let last = if matches!(block.flush, FlushCompress::Finish) { Last::Yes } else { Last::No };
+            stored::store(&block.bytes, last)
+        } else {
+            self.deflate(&block.bytes, &block.dictionary, block.flush)?
+        };
+        Ok(Piece { bytes, checksum, buffer: block.bytes })
+    }
+
+    fn deflate(&mut self, plain: &[u8], dictionary: &[u8], flush: FlushCompress) -> io::Result<Vec<u8>> {
         self.state.reset();
-        if !block.dictionary.is_empty() {
-            self.state.set_dictionary(&block.dictionary)?;
+        if !dictionary.is_empty() {
+            self.state.set_dictionary(dictionary)?;
         }
         // Room for the worst case at once: with less than six bytes left over, a flush would leave its mark twice (zlib.h, deflate).
-        let mut bytes = Vec::with_capacity(block.bytes.len() + block.bytes.len() / 8 + 1024);
+        let mut bytes = Vec::with_capacity(plain.len() + plain.len() / 8 + 1024);
         loop {
             let consumed = usize::try_from(self.state.total_in()).map_err(io::Error::other)?;
-            let rest = block.bytes.get(consumed..).unwrap_or_default();
-            let status = self.state.compress_vec(rest, &mut bytes, block.flush)?;
-            let is_consumed = self.state.total_in() == block.bytes.len() as u64;
+            let rest = plain.get(consumed..).unwrap_or_default();
+            let status = self.state.compress_vec(rest, &mut bytes, flush)?;
+            let is_consumed = self.state.total_in() == plain.len() as u64;
             let is_flushed = bytes.len() < bytes.capacity();
-            match (block.flush, status) {
+            match (flush, status) {
                 (FlushCompress::Finish, Status::StreamEnd) => break,
                 (FlushCompress::Sync, _) if is_consumed && is_flushed => break,
                 _ => bytes.reserve(WINDOW),
             }
         }
-        Ok(Piece { bytes, checksum, buffer: block.bytes })
+        Ok(bytes)
     }
 }

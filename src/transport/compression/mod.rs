@@ -6,6 +6,7 @@
 
 pub(super) mod chunked;
 mod gzip;
+mod stored;
 mod zstandard;
 
 use std::io::{self, Write};
@@ -42,7 +43,7 @@ pub enum InvalidMethod {
     #[error("\"zstd:chunked\" is a compression format of layers that are pushed; images are added to a list as \"zstd\"")]
     Chunked,
     /// A level that the algorithm does not have.
-    #[error("{} has no compression level {level}: from 1 to {most}", .algorithm.name())]
+    #[error("{}: invalid compression level: {level} (from 0 to {most}, or -1 for the usual one)", .algorithm.name())]
     Level {
         /// The algorithm.
         algorithm: Algorithm,
@@ -85,8 +86,9 @@ pub enum Layout {
 }
 
 impl Method {
-    /// `algorithm` at `level`; without one at its usual level (gzip 3, zstd 3). gzip has levels from 1 to 9, zstd from 1 to 20,
-    /// as `--compression-level` of the other tools.
+    /// `algorithm` at `level`; without one at its usual level (gzip 3, zstd 3). gzip has levels from 0, which only stores, to 9, and
+    /// -1 for the usual one; zstd those from 1 to 20, as `--compression-level` of the other tools; of zstd any other number stands for the
+    /// nearest, as there.
     pub fn new(algorithm: Algorithm, level: Option<i32>) -> Result<Self, InvalidMethod> {
         let (usual, most) = match algorithm {
             // On the files of usual images this makes what is as long as what containers/image writes; level 6 takes 40 % longer to save 3 %.
@@ -95,7 +97,11 @@ impl Method {
         };
         match level {
             None => Ok(Self { algorithm, level: usual, layout: Layout::Whole }),
-            Some(level) if (1..=most).contains(&level) => Ok(Self { algorithm, level, layout: Layout::Whole }),
+            Some(level) if algorithm == Algorithm::Zstd => {
+                Ok(Self { algorithm, level: level.clamp(1, most), layout: Layout::Whole })
+            }
+            Some(-1) => Ok(Self { algorithm, level: usual, layout: Layout::Whole }),
+            Some(level) if (0..=most).contains(&level) => Ok(Self { algorithm, level, layout: Layout::Whole }),
             Some(level) => Err(InvalidMethod::Level { algorithm, level, most }),
         }
     }

@@ -92,11 +92,37 @@ fn the_bytes_do_not_depend_on_how_the_input_is_cut() {
     }
 }
 
+/// Bytes without any order.
+fn noise(length: usize) -> Vec<u8> {
+    let mut bytes = vec![0; length];
+    getrandom::fill(&mut bytes).unwrap();
+    bytes
+}
+
+#[test]
+fn noise_among_files_comes_back_and_stays_as_long_as_it_is() {
+    let text = sample(MIB / 2, 5);
+    let random = noise(3 * MIB + 5);
+    // Noise that has been there before, near enough to be found, is none.
+    let again = noise(20_000).repeat(60);
+    for plain in [random.clone(), [text.as_slice(), &random, &text, &again].concat(), [&random[..], &text].concat()] {
+        for level in [1, 6, 9] {
+            let method = Method::new(Algorithm::Gzip, Some(level)).unwrap();
+            let one = compress(method, 1, &[&plain]);
+            assert!(decompress(Algorithm::Gzip, &one) == plain, "level {level}");
+            assert!(compress(method, 3, &[&plain]) == one, "level {level}");
+            assert!(one.len() <= plain.len() + plain.len() / 1000, "level {level}: {} of {}", one.len(), plain.len());
+        }
+    }
+    let method = Method::new(Algorithm::Gzip, None).unwrap();
+    assert!(compress(method, 1, &[&again]).len() < again.len() / 20);
+}
+
 #[test]
 fn every_level_comes_back_and_the_highest_is_smaller_than_the_lowest() {
     let plain = sample(3 * MIB, 11);
     for (algorithm, most) in [(Algorithm::Gzip, 9), (Algorithm::Zstd, 20)] {
-        let sizes: Vec<usize> = (1..=most)
+        let sizes: Vec<usize> = (0..=most)
             .map(|level| {
                 let bytes = compress(Method::new(algorithm, Some(level)).unwrap(), 2, &[&plain]);
                 assert!(decompress(algorithm, &bytes) == plain, "{algorithm:?} at level {level}");
@@ -110,9 +136,12 @@ fn every_level_comes_back_and_the_highest_is_smaller_than_the_lowest() {
 #[test]
 fn levels_and_algorithms_that_do_not_exist_are_refused() {
     let level = |algorithm, level| Method::new(algorithm, Some(level)).unwrap_err().to_string();
-    assert_eq!(level(Algorithm::Gzip, 10), "gzip has no compression level 10: from 1 to 9");
-    assert_eq!(level(Algorithm::Gzip, 0), "gzip has no compression level 0: from 1 to 9");
-    assert_eq!(level(Algorithm::Zstd, 21), "zstd has no compression level 21: from 1 to 20");
+    assert_eq!(level(Algorithm::Gzip, 10), "gzip: invalid compression level: 10 (from 0 to 9, or -1 for the usual one)");
+    assert!(level(Algorithm::Gzip, -2).contains("invalid compression level: -2"));
+    assert_eq!(Method::new(Algorithm::Gzip, Some(-1)), Method::new(Algorithm::Gzip, None));
+    for (level, nearest) in [(22, 20), (0, 1)] {
+        assert_eq!(Method::new(Algorithm::Zstd, Some(level)), Method::new(Algorithm::Zstd, Some(nearest)));
+    }
     assert_eq!("xz".parse::<Algorithm>(), Err(InvalidMethod::Unknown("xz".to_owned())));
     assert_eq!("zstd:chunked".parse::<Algorithm>(), Err(InvalidMethod::Chunked));
     assert_eq!("zstd".parse(), Ok(Algorithm::Zstd));

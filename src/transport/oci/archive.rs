@@ -32,15 +32,16 @@ struct State {
 }
 
 impl OciArchive {
-    /// Begins the archive beside its place.
+    /// Begins the archive beside its place. Its members say that they are of the second `time` since 1970.
     pub(in crate::transport) fn open(
         location: &Location,
         file: &Path,
         selector: &Selector,
         temp_dir: &Path,
+        time: u64,
     ) -> Result<Self, Error> {
         let named = Named::new(location, selector)?;
-        let mut tar = TarWriter::create(file, temp_dir)?;
+        let mut tar = TarWriter::create(file, temp_dir)?.dated(time);
         tar.put_member("blobs/", Member::Directory)?;
         tar.put_member("blobs/sha256/", Member::Directory)?;
         let state = State { tar, blobs: HashMap::new(), named };

@@ -19,7 +19,7 @@ use crate::http::{Retry, Url};
 use crate::image::manifest::Descriptor;
 use crate::image::signature::Kind;
 use crate::image::{Format, Location, Manifest, Reference};
-use crate::transport::{Accepts, BlobId, BlobStream, Destination, Error, InIndex, LayerForm, LayerRequest, Means};
+use crate::transport::{Accepts, BlobId, BlobStream, Destination, Error, InIndex, LayerForm, LayerRequest, Means, Silence};
 
 /// As many repositories are asked for a blob.
 const MOST_MOUNTS: usize = 3;
@@ -91,9 +91,10 @@ impl<'s> RegistryDestination<'s> {
         let nowhere =
             || Error::NoImage { place: format!("docker://{reference}"), reason: "there is no place to ask".to_owned() };
         let endpoint = endpoint.ok_or_else(nowhere)?;
+        let session = Session::new(means.network, &endpoint, reference.domain()).map_err(failed)?;
         Ok(Self {
             reference: reference.clone(),
-            session: Arc::new(Session::new(means.network, &endpoint, reference.domain()).map_err(failed)?),
+            session: Arc::new(session.with(Silence::Awaited)),
             store: means.store,
             parallel: means.network.layers_out_at_once(),
             begun: Mutex::default(),

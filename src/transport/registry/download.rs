@@ -10,6 +10,9 @@ use super::error::{self, Error};
 use super::session::{Body, Call, Session, Target};
 use crate::http::{self, BodyReader, Method};
 
+/// A connection on which less came is as good as one on which nothing came: a server could end each after a byte (known attacks A110).
+const LEAST_BYTES: u64 = 4 << 10;
+
 /// How much is thrown away at a time where a server knows no ranges.
 const PIECE: u64 = 64 << 10;
 
@@ -22,14 +25,17 @@ pub(super) struct Download {
     /// Whether the server may be asked for a part.
     ranges: bool,
     reader: Option<BodyReader>,
-    /// Repetitions since the last byte.
+    /// Where the connection that is read now began.
+    begun_at: u64,
+    /// Repetitions since something came.
     attempts: u32,
 }
 
 impl Download {
     /// Asks for the blob. An answer that has another length is an error at once.
     pub(super) fn start(session: Arc<Session>, digest: &Digest, size: u64) -> Result<Self, Error> {
-        let mut download = Self { session, digest: digest.clone(), size, at: 0, ranges: true, reader: None, attempts: 0 };
+        let digest = digest.clone();
+        let mut download = Self { session, digest, size, at: 0, ranges: true, reader: None, begun_at: 0, attempts: 0 };
         loop {
             match download.ask() {
                 Ok(reader) => {
@@ -142,16 +148,17 @@ impl Read for Download {
                 Some(reader) => match reader.read(into) {
                     Ok(0) if self.at < self.size && !into.is_empty() => io::Error::from(io::ErrorKind::UnexpectedEof),
                     Ok(length) => {
-                        if length > 0 {
+                        self.at = self.at.saturating_add(length as u64);
+                        if self.at.saturating_sub(self.begun_at) >= LEAST_BYTES {
                             self.attempts = 0;
                         }
-                        self.at = self.at.saturating_add(length as u64);
                         return Ok(length);
                     }
                     Err(error) => error,
                 },
             };
             self.reader = None;
+            self.begun_at = self.at;
             self.resume(broken)?;
         }
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::conf::auth;
 use crate::conf::registries::{Blocked, Denied};
@@ -169,23 +170,16 @@ const MAX_BYTES: usize = 64 << 10;
 /// The most letters of it that are shown.
 const MAX_SHOWN: usize = 400;
 
+/// Members that are no text say nothing; what is beside them still does.
 #[derive(Deserialize)]
 struct Document {
     #[serde(default)]
-    errors: Vec<Entry>,
+    errors: Value,
     /// Of token servers and of some registries.
     #[serde(default)]
-    details: String,
+    details: Value,
     #[serde(default)]
-    message: String,
-}
-
-#[derive(Deserialize)]
-struct Entry {
-    #[serde(default)]
-    code: String,
-    #[serde(default)]
-    message: String,
+    message: Value,
 }
 
 /// The error that an answer is. Reads its body.
@@ -204,9 +198,11 @@ pub(super) fn of(response: http::Response, host: &str) -> Error {
 fn words(status: u16, body: &[u8]) -> (String, String) {
     let shortened = |text: &str| text.trim().chars().take(MAX_SHOWN).collect::<String>();
     let document: Option<Document> = serde_json::from_slice(body).ok();
-    if let Some(entry) = document.as_ref().and_then(|document| document.errors.first()) {
-        let code = entry.code.replace('_', " ").to_ascii_lowercase();
-        let message = shortened(&entry.message);
+    if let Some(entry) = document.as_ref().and_then(|document| document.errors.get(0)) {
+        let member = |name: &str| entry.get(name).and_then(Value::as_str).unwrap_or_default();
+        let given = shortened(member("code"));
+        let code = given.replace('_', " ").to_ascii_lowercase();
+        let message = shortened(member("message"));
         let text = match (code.as_str(), message.as_str()) {
             ("", "") => standard(status),
             ("", message) => message.to_owned(),
@@ -214,11 +210,12 @@ fn words(status: u16, body: &[u8]) -> (String, String) {
             (code, message) if message.eq_ignore_ascii_case(code) => code.to_owned(),
             (code, message) => format!("{code}: {message}"),
         };
-        return (entry.code.clone(), text);
+        return (given, text);
     }
-    let told = document.map(|document| if document.details.is_empty() { document.message } else { document.details });
-    match told.filter(|text| !text.is_empty()) {
-        Some(text) => (String::new(), format!("{}: {}", standard(status), shortened(&text))),
+    let told = document.as_ref().map(|document| [&document.details, &document.message]);
+    let told = told.into_iter().flatten().filter_map(Value::as_str).find(|text| !text.is_empty());
+    match told {
+        Some(text) => (String::new(), format!("{}: {}", standard(status), shortened(text))),
         None => (String::new(), standard(status)),
     }
 }
@@ -255,7 +252,19 @@ mod tests {
         );
         let long = format!(r#"{{"errors":[{{"message":"{}"}}]}}"#, "x".repeat(5000));
         assert_eq!(text(500, &long).len(), MAX_SHOWN);
+        assert_eq!(text(500, &long.replace("message", "code")).len(), MAX_SHOWN);
         assert_eq!(text(500, r#"{"errors":[{}]}"#), standard(500));
+        for (body, words) in [
+            (r#"{"errors":[{"code":403,"message":"no quota"}]}"#, "no quota"),
+            (r#"{"errors":[{"code":"DENIED","message":null}]}"#, "denied"),
+            (r#"{"errors":["x"]}"#, &standard(403)),
+            (r#"{"errors":null}"#, &standard(403)),
+            (r#"{"errors":[],"message":"in words","details":{"x":1}}"#, &format!("{}: in words", standard(403))),
+            ("null", &standard(403)),
+            ("[]", &standard(403)),
+        ] {
+            assert_eq!(text(403, body), words, "{body}");
+        }
     }
 
     #[test]

@@ -5,13 +5,14 @@ use super::error::{self, Error};
 use super::session::{Body, Call, Session, Target};
 use crate::conf::Registries;
 use crate::http::Method;
+use crate::transport::Silence;
 
 /// Asks `registry` (a host with an optional port, perhaps with a namespace) whether it takes the credentials that `network` has.
 pub fn check_login(network: &Network, registries: &Registries, registry: &str) -> Result<(), Error> {
     let host = registry.split('/').next().unwrap_or(registry);
     let endpoint = registries.endpoints()?.of(host, false)?.into_iter().rfind(|endpoint| !endpoint.is_mirror);
     let Some(endpoint) = endpoint else { return Ok(()) };
-    let session = Session::new(network, &endpoint, host)?;
+    let session = Session::new(network, &endpoint, host)?.with(Silence::Awaited);
     let (method, target) = (Method::Get, Target::Path("/v2/".to_owned()));
     let (headers, scopes, body) = (Vec::new(), Vec::new(), Body::None);
     match session.send(Call { method, target, headers, scopes, body }) {

@@ -27,6 +27,7 @@ use crate::conf::{Auth, certs};
 use crate::http::{
     self, Authorization, Client, Method, Origin, Payload, Request, Response, Retry, Scheme, Trust, Url, Verification,
 };
+use crate::transport::Silence;
 use crate::transport::stop::Stop;
 
 /// Where the images of Docker Hub really are.
@@ -42,6 +43,8 @@ pub(super) struct Session {
     domain: String,
     path: String,
     insecure: bool,
+    /// Whether a registry where nobody listens is asked again.
+    awaited: bool,
     trust: Arc<Trust>,
     scheme: Mutex<Option<Scheme>>,
     credentials: OnceLock<Option<Credentials>>,
@@ -116,12 +119,19 @@ impl Session {
             domain: domain.to_owned(),
             path: path.to_owned(),
             insecure,
+            awaited: false,
             trust,
             scheme: Mutex::default(),
             credentials: OnceLock::new(),
             access: Mutex::default(),
             stop: Stop::default(),
         })
+    }
+
+    /// The same with a registry that is asked again as if it were busy where nobody listens yet.
+    pub(super) fn with(self, silence: Silence) -> Self {
+        // Names of images that were made here have this host, which nobody means to ask.
+        Self { awaited: silence == Silence::Awaited && self.domain != "localhost", ..self }
     }
 
     /// The registry as names have it.
@@ -299,7 +309,22 @@ impl Session {
         }
     }
 
+    /// Asks once, but for a registry that is awaited and did not answer yet: nobody listens there until it does.
     fn once(&self, call: &mut Call<'_>, authorization: Option<&Authorization>) -> Result<Response, Error> {
+        for number in 1.. {
+            let answered = self.by_its_scheme(call, authorization);
+            let refused = matches!(&answered, Err(Error::Http(error)) if error.is_refused());
+            let waits = refused && self.awaited && lock(&self.scheme).is_none();
+            let Some(pause) = self.retry.pause(number, None).filter(|_| waits) else { return answered };
+            log::debug!("{}: connection refused: trying again in {} ms", self.domain, pause.as_millis());
+            if !self.pause(pause) {
+                return answered;
+            }
+        }
+        self.by_its_scheme(call, authorization)
+    }
+
+    fn by_its_scheme(&self, call: &mut Call<'_>, authorization: Option<&Authorization>) -> Result<Response, Error> {
         let known = *lock(&self.scheme);
         match (known, self.insecure) {
             (Some(scheme), _) => self.by(scheme, call, authorization),

@@ -14,7 +14,7 @@ use crate::conf::registries::Endpoint;
 use crate::http::Method;
 use crate::image::manifest::{self, Descriptor};
 use crate::image::{Location, Reference};
-use crate::transport::{BlobId, BlobStream, Error, Means, RawManifest, Source, causes};
+use crate::transport::{BlobId, BlobStream, Error, Means, RawManifest, Silence, Source, causes};
 
 /// Every kind of manifest that is understood.
 const ACCEPT: [&str; 4] = [manifest::OCI_INDEX, manifest::OCI_MANIFEST, manifest::DOCKER_LIST, manifest::DOCKER_MANIFEST];
@@ -42,8 +42,12 @@ impl RegistrySource {
             source: Box::new(source),
         };
         let mut missed = Vec::new();
-        for endpoint in super::places(reference, means).map_err(by_settings)? {
+        let places = super::places(reference, means).map_err(by_settings)?;
+        // Who has mirrors is not waited for: the next of them may have the image.
+        let silence = if places.len() == 1 { means.silence } else { Silence::Told };
+        for endpoint in places {
             let opened = Session::new(means.network, &endpoint, reference.domain()).and_then(|session| {
+                let session = session.with(silence);
                 let manifest = read_manifest(&session, &selector(reference), reference.digest())?;
                 Ok((session, manifest))
             });

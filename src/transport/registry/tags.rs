@@ -15,6 +15,9 @@ use crate::transport::{Error, Means};
 const MAX_BYTES: usize = 4 << 20;
 /// The most pages.
 const MAX_PAGES: usize = 1000;
+/// The most tags, and bytes of all pages: all of them are in memory at once (known attacks A110).
+const MAX_TAGS: usize = 500_000;
+const MAX_ALL_BYTES: usize = 32 << 20;
 
 #[derive(Deserialize)]
 struct Page {
@@ -31,7 +34,7 @@ pub fn tags(reference: &Reference, means: Means<'_>) -> Result<Vec<String>, Erro
     // A mirror may have some of them only.
     let endpoint = places.into_iter().rfind(|endpoint| !endpoint.is_mirror).ok_or_else(nowhere)?;
     let session = Session::new(means.network, &endpoint, reference.domain()).map_err(failed)?;
-    all(&session).map_err(failed)
+    all(&session.with(means.silence)).map_err(failed)
 }
 
 fn all(session: &Session) -> Result<Vec<String>, RegistryError> {
@@ -40,6 +43,7 @@ fn all(session: &Session) -> Result<Vec<String>, RegistryError> {
     let mut tags = Vec::new();
     let mut seen = HashSet::new();
     let mut next: Option<Url> = None;
+    let mut read = 0;
     for _ in 0..MAX_PAGES {
         let target = next.clone().map_or_else(|| Target::Path(path.clone()), Target::At);
         let (following, page) = session.repeated(|| {
@@ -52,8 +56,12 @@ fn all(session: &Session) -> Result<Vec<String>, RegistryError> {
             let following = following(&response, &path).map_err(wrong)?;
             Ok((following, response.read_all(MAX_BYTES)?))
         })?;
+        read += page.len();
         let page: Page = serde_json::from_slice(&page).map_err(|_| wrong("the list of tags is not JSON"))?;
         tags.extend(page.tags.unwrap_or_default());
+        if tags.len() > MAX_TAGS || read > MAX_ALL_BYTES {
+            return Err(wrong("the list of tags is too long"));
+        }
         match following {
             None => return Ok(tags),
             Some(url) if seen.insert(url.to_string()) => next = Some(url),

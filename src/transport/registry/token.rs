@@ -20,6 +20,8 @@ use crate::http::{Authorization, Method, Origin, Payload, Request, Scheme, Trust
 
 /// The longest answer of a token server.
 const MAX_BYTES: usize = 1 << 20;
+/// The longest token that is shown: servers take no heads that are longer than some 8 to 64 KiB.
+const MAX_TOKEN: usize = 64 << 10;
 /// How long a token is good where nothing is said (distribution, token specification).
 const USUAL_LIFE: Duration = Duration::from_secs(60);
 /// A token is not used for this long before its end.
@@ -34,14 +36,12 @@ pub(super) struct Token {
     pub(super) until: Instant,
 }
 
+/// A member may be there and null, which is as good as not there.
 #[derive(Deserialize)]
 struct Answer {
-    #[serde(default)]
-    token: String,
-    #[serde(default)]
-    access_token: String,
-    #[serde(default)]
-    expires_in: u64,
+    token: Option<String>,
+    access_token: Option<String>,
+    expires_in: Option<u64>,
 }
 
 /// What a challenge says of its token server.
@@ -143,11 +143,15 @@ fn read(session: &Session, request: Request<'_>) -> Result<Token, Error> {
     let body = response.read_all(MAX_BYTES)?;
     let wrong = |problem: &str| Error::Answer { host: host.clone(), problem: problem.to_owned() };
     let answer: Answer = serde_json::from_slice(&body).map_err(|_| wrong("the token server's answer is not JSON"))?;
-    let token = if answer.token.is_empty() { answer.access_token } else { answer.token };
+    let given = answer.token.filter(|token| !token.is_empty());
+    let token = given.or(answer.access_token).unwrap_or_default();
     if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(wrong("the token server gave no token"));
     }
-    let life = Duration::from_secs(answer.expires_in).clamp(USUAL_LIFE, Duration::from_secs(24 * 3600));
+    if token.len() > MAX_TOKEN {
+        return Err(wrong("the token server gave a token that is too long to be shown to anybody"));
+    }
+    let life = Duration::from_secs(answer.expires_in.unwrap_or_default()).clamp(USUAL_LIFE, Duration::from_secs(24 * 3600));
     Ok(Token { authorization: Authorization::bearer(&token), until: Instant::now() + life - MARGIN })
 }
 
@@ -171,7 +175,7 @@ fn allowed(base: Option<&Origin>, realm: &Origin, with_credentials: bool) -> Res
 }
 
 /// Below these, neighbours are strangers.
-const SHARED: [&str; 9] = [
+const SHARED: [&str; 20] = [
     "azurecr.io",
     "amazonaws.com",
     "pkg.dev",
@@ -181,6 +185,17 @@ const SHARED: [&str; 9] = [
     "run.app",
     "herokuapp.com",
     "azure.com",
+    "azurewebsites.net",
+    "windows.net",
+    "appspot.com",
+    "web.app",
+    "workers.dev",
+    "pages.dev",
+    "fly.dev",
+    "vercel.app",
+    "onrender.com",
+    "nip.io",
+    "sslip.io",
 ];
 
 /// Whether two hosts are of one owner, as `registry-1.docker.io` and `auth.docker.io`: they agree in the last two labels, or in three
@@ -217,6 +232,7 @@ mod tests {
             ("https://r.io", "https://r.io.evil/t", false, true),
             ("https://a.co.uk", "https://b.co.uk/t", false, true),
             ("https://mine.azurecr.io", "https://evil.azurecr.io/t", false, true),
+            ("https://mine.fly.dev", "https://evil.fly.dev/t", false, true),
             ("https://r.io", "http://r.io/t", false, false),
             ("https://r.io", "https://169.254.169.254/t", false, false),
             ("https://r.io", "https://[fd00::1]/t", false, false),

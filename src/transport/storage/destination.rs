@@ -33,6 +33,8 @@ pub(in crate::transport) struct StoreDestination<'s> {
 struct State {
     /// The store's layers when the first one was asked for.
     layers: Option<Layers>,
+    /// Those of them, from the lowest up, that are the image's as far as was asked: each layer is asked for, and all below it count.
+    there: Vec<(Digest, Layer)>,
     staged: BTreeMap<usize, (StagedLayer, LayerContent)>,
     documents: Documents,
     /// The index that the image is one of.
@@ -68,16 +70,20 @@ impl<'s> StoreDestination<'s> {
         if state.layers.is_none() {
             state.layers = Some(self.store.layers().map_err(|error| self.failed(error))?);
         }
-        let Some(layers) = &state.layers else { return Ok(None) };
-        let mut top: Option<Layer> = None;
-        for diff_id in diff_ids {
-            let below = top.map(|layer| layer.id);
-            match upon(layers, below.as_ref(), diff_id).map_err(|error| self.failed(error))? {
-                Some(layer) => top = Some(layer),
+        let State { layers: Some(layers), there, .. } = &mut *state else { return Ok(None) };
+        let same = there.iter().zip(diff_ids).take_while(|((known, _), wanted)| known == *wanted).count();
+        if same < diff_ids.len() {
+            there.truncate(same);
+        }
+        for diff_id in diff_ids.get(same..).unwrap_or_default() {
+            let below = there.last().map(|(_, layer)| &layer.id);
+            match upon(layers, below, diff_id).map_err(|error| self.failed(error))? {
+                Some(layer) => there.push((diff_id.clone(), layer)),
                 None => return Ok(None),
             }
         }
-        Ok(top)
+        let top = diff_ids.len().checked_sub(1).and_then(|top| there.get(top));
+        Ok(top.map(|(_, layer)| layer.clone()))
     }
 
     /// Makes the staged layers layers of the store, and answers with the top one.
@@ -228,6 +234,7 @@ impl Destination for StoreDestination<'_> {
         };
         let image = NewImage {
             passing: false,
+            holder: None,
             id: id.clone(),
             layer,
             names: self.name.iter().map(ToString::to_string).collect(),

@@ -67,7 +67,8 @@ pub fn sign(store: &Store, id: &ImageId, name: &Reference, key: &str) -> Result<
     all.push(trust::new_signature(&digest, name, key)?);
     let (metadata, big_data) = write(&digest, &all);
     let (layer, created) = (image.layer, image.created);
-    let new = NewImage { id: image.id, digest, layer, names: Vec::new(), metadata, created, big_data, passing: false };
+    let new =
+        NewImage { id: image.id, digest, layer, names: Vec::new(), metadata, created, big_data, passing: false, holder: None };
     store.put_image(&new).map(drop).map_err(failed)
 }
 
