@@ -30,13 +30,26 @@ const SCOPES_SINCE: u32 = 6;
 
 pub(super) fn run(rootfs: &Root, request: &Request, made: &mut native::Placeholders) -> Result<Status, Error> {
     match &request.isolation {
-        Isolation::Chroot | Isolation::Automatic if !native::can_mount(rootfs.as_fd()) => run_plain(rootfs, request, made),
-        Isolation::Native => run_native(rootfs, request, made),
+        Isolation::Chroot | Isolation::Automatic if !native::can_mount(rootfs.as_fd()) => {
+            log::debug!("isolation: nothing can be mounted here: chroot into the directory itself");
+            run_plain(rootfs, request, made)
+        }
+        Isolation::Native => {
+            log::debug!("isolation: the built-in runtime (--isolation rootless)");
+            run_native(rootfs, request, made)
+        }
         Isolation::Automatic => {
+            log::debug!("isolation: the built-in runtime, since nothing else is asked for");
             run_native(rootfs, request, made).or_else(|error| without_own_processes(error, rootfs, request, made))
         }
-        Isolation::Chroot => run_native(rootfs, &chroot::narrowed(request)?, made),
-        Isolation::Oci(options) => run_external(rootfs, request, options, made),
+        Isolation::Chroot => {
+            log::debug!("isolation: chroot, as a flag or variable says or from noted");
+            run_native(rootfs, &chroot::narrowed(request)?, made)
+        }
+        Isolation::Oci(options) => {
+            log::debug!("isolation: an external runtime, as a flag or variable says or from noted");
+            run_external(rootfs, request, options, made)
+        }
     }
 }
 
@@ -87,6 +100,7 @@ impl Prepared {
             copied: pinned.copies.iter().map(|file| file.target.clone()).collect(),
         };
         let spec = spec::build(request, Path::new("/"), facts)?;
+        log_plan(&spec, &connection);
         if let Connection::Fallback(missing) = connection {
             network::announce_fallback(missing);
         }
@@ -116,6 +130,26 @@ impl Prepared {
     /// The network was not asked for: its abstract sockets are none of the command's business, where the kernel can say so.
     fn scopes_abstract_sockets(&self) -> bool {
         matches!(self.connection, Connection::Fallback(_)) && sys::landlock::abi().is_some_and(|abi| abi >= SCOPES_SINCE)
+    }
+}
+
+/// What the command will find around it. Of its words and its environment nothing: they may be secret.
+fn log_plan(spec: &Spec, connection: &Connection) {
+    if !log::log_enabled!(log::Level::Debug) {
+        return;
+    }
+    for mount in spec.mounts().iter().flatten() {
+        let source = mount.source().as_deref().unwrap_or(Path::new("-"));
+        let (kind, options) = (mount.typ().as_deref().unwrap_or("bind"), mount.options().iter().flatten());
+        let options: Vec<&str> = options.map(String::as_str).collect();
+        log::debug!("mount {} on {}: {kind} {}", source.display(), mount.destination().display(), options.join(","));
+    }
+    match connection {
+        Connection::Host => log::debug!("network: the host's"),
+        Connection::Fallback(missing) => log::debug!("network: the host's, since {} is missing", missing.name()),
+        Connection::None => log::debug!("network: none"),
+        Connection::Helper(program) => log::debug!("network: one of its own, served by {}", program.path.display()),
+        Connection::Path(path) => log::debug!("network: {}", path.display()),
     }
 }
 

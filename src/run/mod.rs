@@ -84,6 +84,9 @@ pub struct Request {
     pub guards: MountAttrFlags,
 }
 
+/// What new files of a command lack unless something else is asked for: the runtimes' own default.
+pub const DEFAULT_UMASK: u32 = 0o022;
+
 /// The process itself.
 #[derive(Debug, Clone)]
 pub struct ProcessOptions {
@@ -93,6 +96,8 @@ pub struct ProcessOptions {
     pub env: Vec<String>,
     /// The working directory, absolute; created (owned by the user) if it is missing.
     pub cwd: PathBuf,
+    /// Which permissions its new files do not have.
+    pub umask: u32,
     /// Who runs it (see `users::resolve`).
     pub user: ProcessUser,
     /// Whether it gets a terminal of its own.
@@ -308,7 +313,9 @@ fn id_map_hint(refusal: &io::Error) -> String {
 }
 
 fn not_found(name: &str) -> String {
-    if name.contains('/') {
+    if name.is_empty() {
+        "exec: no command".to_owned()
+    } else if name.contains('/') {
         format!("exec: {name:?}: stat {name}: no such file or directory")
     } else {
         format!("exec: {name:?}: executable file not found in $PATH")
@@ -378,7 +385,7 @@ impl Error {
             }
             Self::Runtime { runtime, words, .. } => Some(oci::hint(runtime, words)),
             Self::Network(_) => Some("install passt or slirp4netns, or use --network host or none".to_string()),
-            Self::CommandNotFound(name) if !name.contains('/') => {
+            Self::CommandNotFound(name) if !name.is_empty() && !name.contains('/') => {
                 Some("the command is looked up in the container, with the container's PATH".to_string())
             }
             _ => None,

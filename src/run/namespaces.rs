@@ -75,7 +75,8 @@ impl Namespace {
                 if path.starts_with('/') && !path.contains('\0') {
                     Ok(Self::Path(PathBuf::from(path)))
                 } else {
-                    Err(format!("invalid value {value:?} for --{flag}: want \"private\", \"host\" or the path of a namespace"))
+                    let kind = flag.strip_suffix("ns").unwrap_or(flag);
+                    Err(format!("checking {kind} namespace: stat {other}: no such file or directory"))
                 }
             }
         }

@@ -129,7 +129,7 @@ impl Helper {
         }
     }
 
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Any => "pasta or slirp4netns",
             Self::Pasta => "pasta",

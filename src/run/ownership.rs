@@ -56,7 +56,7 @@ fn described(source: &Source) -> PathBuf {
 fn refuse_system_directory(handle: &OwnedFd, source: &Path) -> Result<(), Error> {
     let failed = |error: io::Error| Error::prepare(format!("the volume {source:?}"), error);
     let path = volume_tree::name_of(handle.as_fd()).map_err(failed)?;
-    let home = std::env::var_os("HOME").map(PathBuf::from);
+    let home = volume_tree::home_of_caller();
     let system = volume_tree::is_system_directory(&path) || home.as_deref() == Some(&path);
     let inside = SYSTEM_TREES.iter().any(|tree| path.starts_with(tree));
     if system || inside {

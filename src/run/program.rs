@@ -62,9 +62,13 @@ pub(super) fn spawn(launch: &Launch<'_>) -> io::Result<Pid> {
     words.extend(strings(launch.arguments)?);
     let environment = strings(launch.environment)?;
     let unneeded = null()?;
-    sys::fork::fork_alone(unneeded.as_fd(), || match confine_and_execute(launch, &path, &words, &environment) {
-        Ok(never) => match never {},
-        Err(_) => 127,
+    let parent = nix::unistd::getpid();
+    sys::fork::fork_alone(unneeded.as_fd(), || {
+        let bound = sys::parent::end_with(parent);
+        match bound.and_then(|()| confine_and_execute(launch, &path, &words, &environment)) {
+            Ok(never) => match never {},
+            Err(_) => 127,
+        }
     })
 }
 
@@ -74,7 +78,6 @@ fn confine_and_execute(
     words: &[CString],
     environment: &[CString],
 ) -> io::Result<Infallible> {
-    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
     rustix::thread::set_no_new_privs(true)?;
     // A signal for the command, from the terminal, is not one for what serves it.
     rustix::process::setsid()?;

@@ -4,7 +4,7 @@
 
 use std::io;
 use std::os::fd::BorrowedFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use containers_storage::selinux::{self, Context};
 use rustix::fs::XattrFlags;
@@ -38,7 +38,7 @@ pub(super) fn volume(handle: BorrowedFd<'_>, source: &Path, how: Relabel, own: &
 }
 
 fn refuse(path: &Path) -> Result<(), Error> {
-    let home = std::env::var_os("HOME").map(PathBuf::from);
+    let home = volume_tree::home_of_caller();
     // Of who called sudo(8): for root it is a home like any other.
     let caller = std::env::var("SUDO_USER").ok().and_then(|name| nix::unistd::User::from_name(&name).ok().flatten());
     let homes = home.into_iter().chain(caller.map(|user| user.dir));
@@ -82,6 +82,7 @@ mod tests {
     use std::fs;
     use std::os::fd::AsFd;
     use std::os::unix::fs::{MetadataExt, symlink};
+    use std::path::PathBuf;
 
     use rustix::fs::{CWD, Mode, OFlags};
 

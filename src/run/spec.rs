@@ -67,8 +67,11 @@ pub fn build(request: &Request, root: &Path, facts: Facts) -> Result<Spec, Error
 
 fn process(request: &Request, capabilities: Set, facts: &Facts) -> Result<Process, Error> {
     let options = &request.process;
-    if options.args.first().is_none_or(String::is_empty) {
-        return Err(Error::Request("command must be specified".to_string()));
+    match options.args.first() {
+        None => return Err(Error::Request("command must be specified".to_string())),
+        // No program has that name, as in the other tools.
+        Some(name) if name.is_empty() => return Err(Error::CommandNotFound(String::new())),
+        Some(_) => {}
     }
     if let Some(word) = options.args.iter().find(|word| word.contains('\0')) {
         return Err(Error::Request(format!("argument {word:?} contains a NUL byte")));
@@ -80,7 +83,7 @@ fn process(request: &Request, capabilities: Set, facts: &Facts) -> Result<Proces
         .uid(options.user.uid)
         .gid(options.user.gid)
         .additional_gids(options.user.groups.clone())
-        .umask(0o022u32)
+        .umask(options.umask)
         .build()?;
     // A user other than root gets the bounding set only: it may not use what it cannot gain (CVE-2018-10856).
     let held = if options.user.uid == 0 { capabilities } else { Set::EMPTY };

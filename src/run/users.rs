@@ -30,7 +30,7 @@ pub enum Error {
     #[error("determining run uid: user: unknown user error looking up user {0:?}")]
     UnknownUser(String),
     /// No such group in the image.
-    #[error("determining run uid: unknown group error looking up group {0:?}")]
+    #[error("determining run gid: group: unknown group error looking up group {0:?}")]
     UnknownGroup(String),
     /// Neither a name nor a number that an id can have.
     #[error("determining run uid: {0:?} is not a valid user or group")]
@@ -56,14 +56,14 @@ const GROUP: &str = "/etc/group";
 
 /// Resolves `user` (`NAME|UID[:GROUP|GID]`, empty for root) and the names or numbers of `group_add` in `rootfs`.
 ///
-/// Without a group, the group and the supplementary groups are those that the image gives the user; a number that the image
+/// Without a group, also with an empty one (`1000:`), the group and the supplementary groups are those that the image gives the user; a number that the image
 /// does not know has group 0.
 pub fn resolve(rootfs: &Root, user: &str, group_add: &[String]) -> Result<ProcessUser, Error> {
     let (name, group) = match user.split_once(':') {
-        Some((name, group)) => (name, Some(group)),
+        Some((name, group)) => (name, Some(group).filter(|group| !group.is_empty())),
         None => (user, None),
     };
-    let name = if user.is_empty() { "0" } else { name };
+    let name = if name.is_empty() { "0" } else { name };
     let passwd = database(rootfs, PASSWD)?;
     let entries = || passwd.lines().filter_map(PasswdEntry::parse);
     let (uid, entry) = match id(name)? {
@@ -224,6 +224,8 @@ mod tests {
             ("bob:5", 1001, 5, &[5][..], "/home/bob"),
             ("1000", 1000, 0, &[0][..], "/"),
             ("1000:1000", 1000, 1000, &[1000][..], "/"),
+            ("1000:", 1000, 0, &[0][..], "/"),
+            ("bob:", 1001, 1002, &[1002, 10, 44][..], "/home/bob"),
             ("2147483647", 2_147_483_647, 0, &[0][..], "/"),
             ("nl", 5, 5, &[5][..], "/"),
         ] {
@@ -242,9 +244,7 @@ mod tests {
             "2147483648",
             "4294967295",
             "-1",
-            "1000:",
-            ":5",
-            ":",
+            ":bad",
             "+0",
             " 0",
             "0 ",

@@ -9,8 +9,11 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
+use containers_storage::conf::home_directory;
 use rustix::fs::{CWD, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
+
+use crate::userns;
 
 /// Directories that the system or everybody lives in.
 const SYSTEM: &[&str] = &[
@@ -20,6 +23,12 @@ const SYSTEM: &[&str] = &[
 
 /// Directories below a volume.
 pub(super) const DEPTH_LIMIT: usize = 1024;
+
+/// The home directory of who called the program.
+pub(super) fn home_of_caller() -> Option<PathBuf> {
+    let uid = userns::outer_ids().ok()?.uid;
+    home_directory(std::env::var_os("HOME").as_deref(), uid)
+}
 
 /// Whether the system or everybody lives directly in `path`.
 pub(super) fn is_system_directory(path: &Path) -> bool {

@@ -37,18 +37,23 @@ pub fn fork_alone(unneeded: BorrowedFd<'_>, child: impl FnOnce() -> i32) -> io::
 
 /// As `fork_into`, but the copy is a sibling of this process: a child of this process's own parent, which is told of its end (`CLONE_PARENT`,
 /// clone(2)). Refused with `EINVAL` if this process has threads.
-pub fn fork_sibling(namespaces: CloneFlags, child: impl FnOnce() -> i32) -> io::Result<Pid> {
-    clone(namespaces, CloneFlags::CLONE_PARENT, child)
+pub fn fork_sibling(namespaces: CloneFlags, unneeded: &[BorrowedFd<'_>], child: impl FnOnce() -> i32) -> io::Result<Pid> {
+    clone((namespaces, CloneFlags::CLONE_PARENT), unneeded, child)
 }
 
 /// Runs `child` in a copy of this process that is created in the new namespaces `namespaces` (`CLONE_NEW*`; other flags are
 /// dropped): process 1, if a pid namespace is among them. It ends with the status that `child` returns, unless it executes a
-/// program. Refused with `EINVAL` if this process has threads.
-pub fn fork_into(namespaces: CloneFlags, child: impl FnOnce() -> i32) -> io::Result<Pid> {
-    clone(namespaces, CloneFlags::empty(), child)
+/// program. The copies of `unneeded`, which `child` must not use, are closed before: who holds the other ends sees the parent end.
+/// Refused with `EINVAL` if this process has threads.
+pub fn fork_into(namespaces: CloneFlags, unneeded: &[BorrowedFd<'_>], child: impl FnOnce() -> i32) -> io::Result<Pid> {
+    clone((namespaces, CloneFlags::empty()), unneeded, child)
 }
 
-fn clone(namespaces: CloneFlags, more: CloneFlags, child: impl FnOnce() -> i32) -> io::Result<Pid> {
+fn clone(
+    (namespaces, more): (CloneFlags, CloneFlags),
+    unneeded: &[BorrowedFd<'_>],
+    child: impl FnOnce() -> i32,
+) -> io::Result<Pid> {
     if std::fs::metadata("/proc/self/task")?.nlink() > 3 {
         return Err(io::Error::from_raw_os_error(libc::EINVAL));
     }
@@ -67,6 +72,10 @@ fn clone(namespaces: CloneFlags, more: CloneFlags, child: impl FnOnce() -> i32) 
         super::checked(unsafe { libc::syscall(libc::SYS_clone, flags as libc::c_ulong, 0usize, 0usize, 0usize, 0usize) })?;
     if pid != 0 {
         return i32::try_from(pid).map(Pid::from_raw).map_err(|_| io::Error::from_raw_os_error(libc::EOVERFLOW));
+    }
+    for descriptor in unneeded {
+        // SAFETY: as in `fork_alone`; a program that is executed has nothing of the owners.
+        unsafe { libc::close(descriptor.as_raw_fd()) };
     }
     // An unwinding panic must not run the rest of the parent's program a second time.
     let status = catch_unwind(AssertUnwindSafe(child)).unwrap_or(101);

@@ -11,6 +11,7 @@ pub mod fork;
 pub mod landlock;
 pub mod loopback;
 pub mod mount_attr;
+pub mod parent;
 pub mod seccomp;
 pub mod signals;
 pub mod stdio;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use caps::{CapSet, Capability};
+use containers_storage::id_map::in_initial_namespace;
 
 use super::error::Error;
 
@@ -89,11 +90,6 @@ pub fn child_environment(outer: Ids) -> [(&'static str, String); 3] {
 
 fn outer_variable(name: &str) -> Option<u32> {
     std::env::var(name).ok()?.parse().ok()
-}
-
-fn in_initial_namespace() -> bool {
-    // The initial namespace maps everything onto itself (user_namespaces(7)); an unreadable file cannot prove it.
-    std::fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| map.contains("4294967295"))
 }
 
 fn outside_of(id: u32, path: &'static str) -> Result<u32, Error> {

@@ -13,6 +13,7 @@ use std::fmt;
 use std::io;
 use std::os::fd::AsFd as _;
 
+use caps::{CapSet, Capability};
 use nix::sys::wait::{WaitStatus, waitpid};
 use rustix::mount::MountPropagationFlags;
 use rustix::thread::UnshareFlags;
@@ -102,7 +103,14 @@ fn enter_new(outer: Ids) -> Result<Entered, Error> {
     let mut notices = Vec::new();
     let written = match maps::plan(own, &mut notices)? {
         Plan::Full(helpers) => helpers.enter(&mut notices)?,
-        Plan::Identity => maps::enter_with_all_ids(&mut notices)?,
+        Plan::Identity => {
+            // Since Linux 5.12 nobody maps root who lacks this one. A namespace without ids could not be left again.
+            let surely = caps::has_cap(None, CapSet::Effective, Capability::CAP_SETFCAP).unwrap_or(false);
+            if !surely && try_as_root() == Trial::NoIds {
+                return Err(Error::Ids { what: maps::UID_MAP, source: io::ErrorKind::PermissionDenied.into() });
+            }
+            maps::enter_with_all_ids(&mut notices)?
+        }
         Plan::Single => {
             unshare_user()?;
             Written::Neither
@@ -129,15 +137,43 @@ pub fn unshare_mounts() -> Result<(), Error> {
     rustix::mount::mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC).map_err(failed)
 }
 
-/// Whether this is root of an ordinary container: without the right to mount, and refused a user namespace that would give it.
-/// Tried in a child, which takes a third of a millisecond; for everybody else the answer takes none.
+/// What comes of entering as root of an ordinary container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trial {
+    Fine,
+    /// The kernel makes no user namespace.
+    NoNamespace,
+    /// It makes one into which no id can be mapped.
+    NoIds,
+}
+
+/// Whether this is root of an ordinary container: without the right to mount, and refused a user namespace that would give it, or
+/// the ids for one. Tried in a child, which takes a third of a millisecond; for everybody else the answer takes none.
 pub fn is_refused() -> bool {
-    if !rustix::process::geteuid().is_root() || current::current() != State::Outside {
-        return false;
-    }
+    rustix::process::geteuid().is_root() && current::current() == State::Outside && try_as_root() != Trial::Fine
+}
+
+fn try_as_root() -> Trial {
+    const STATUSES: [Trial; 3] = [Trial::Fine, Trial::NoNamespace, Trial::NoIds];
     let input = io::stdin();
-    let child = fork_alone(input.as_fd(), || i32::from(unshare_user().is_err()));
-    child.is_ok_and(|pid| matches!(waitpid(pid, None), Ok(WaitStatus::Exited(_, 1))))
+    let own = Ids { uid: rustix::process::geteuid().as_raw(), gid: rustix::process::getegid().as_raw() };
+    let child = fork_alone(input.as_fd(), || {
+        let entered = maps::enter_with_all_ids(&mut Vec::new());
+        let result = match entered {
+            Err(Error::Unshare { .. }) => Trial::NoNamespace,
+            Ok(Written::Neither) if maps::write_single(own).is_err() => Trial::NoIds,
+            Err(_) => Trial::NoIds,
+            Ok(_) => Trial::Fine,
+        };
+        STATUSES.iter().position(|status| *status == result).map_or(-1, |status| status as i32)
+    });
+    let ended = child.ok().and_then(|pid| waitpid(pid, None).ok());
+    let status = match ended {
+        Some(WaitStatus::Exited(_, status)) => usize::try_from(status).ok(),
+        _ => None,
+    };
+    // What could not be tried is found out by doing it.
+    status.and_then(|status| STATUSES.get(status).copied()).unwrap_or(Trial::Fine)
 }
 
 pub(super) fn unshare_user() -> Result<(), Error> {

@@ -90,6 +90,12 @@ impl Error {
         match self {
             Self::Unshare { cause, .. } | Self::Mounts { cause, .. } => cause.hints(),
             Self::Subid(error) => error.hints(),
+            Self::Ids { what, source } if *what == super::maps::UID_MAP && source.kind() == io::ErrorKind::PermissionDenied => {
+                vec![
+                "root of a container needs CAP_SETFCAP to be root in a user namespace (docker, podman: `--cap-add SETFCAP`)"
+                    .to_owned(),
+            ]
+            }
             Self::Helper { program, .. } => {
                 vec![format!("{} must be setuid root, or carry cap_setuid or cap_setgid", program.display())]
             }

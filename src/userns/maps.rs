@@ -20,6 +20,9 @@ use crate::sys::fork::fork_alone;
 const SUBUID: &str = "/etc/subuid";
 const SUBGID: &str = "/etc/subgid";
 
+/// Where the process writes its own map of users.
+pub(super) const UID_MAP: &str = "/proc/self/uid_map";
+
 /// Longer than these files are anywhere: a site with 100,000 users has 3 MiB.
 const FILE_LIMIT: u64 = 64 << 20;
 
@@ -68,15 +71,16 @@ pub(super) fn plan(own: Ids, notices: &mut Vec<Notice>) -> Result<Plan, Error> {
     let name = users.iter().find(|(_, id)| *id == uid).map(|(name, _)| *name).or(environment.as_deref());
     let others: Vec<_> = users.iter().copied().filter(|(other, _)| Some(*other) != name).collect();
 
-    let mut uids = subid::select(SUBUID, &read(Path::new(SUBUID))?, Owner { name, uid, own_id: uid }, &others)?;
-    let mut gids = subid::select(SUBGID, &read(Path::new(SUBGID))?, Owner { name, uid, own_id: gid }, &[])?;
+    let files = (read(Path::new(SUBUID))?, read(Path::new(SUBGID))?);
+    let mut uids = subid::select(SUBUID, &files.0, Owner { name, uid, own_id: uid }, &others)?;
+    let mut gids = subid::select(SUBGID, &files.1, Owner { name, uid, own_id: gid }, &[])?;
     if uids.ranges.is_empty() && gids.ranges.is_empty() && name_service_has_ranges() {
         let user = name.map_or_else(|| uid.to_string(), str::to_owned);
         uids = subid::select(SUBUID, &ask_name_service(&[&user]), Owner { name, uid, own_id: uid }, &others)?;
         gids = subid::select(SUBGID, &ask_name_service(&["-g", &user]), Owner { name, uid, own_id: gid }, &[])?;
     }
     if let Some(missing) = [(SUBUID, &uids), (SUBGID, &gids)].iter().find(|(_, found)| found.ranges.is_empty()) {
-        notices.push(Notice::SingleId(no_range(missing.0, name, uid)));
+        notices.push(Notice::SingleId(no_range(missing.0, name, uid, subid::free_start([&files.0, &files.1]))));
         return Ok(Plan::Single);
     }
     let (Some(newuidmap), Some(newgidmap)) = (find_program("newuidmap"), find_program("newgidmap")) else {
@@ -91,11 +95,15 @@ pub(super) fn plan(own: Ids, notices: &mut Vec<Notice>) -> Result<Plan, Error> {
     }))
 }
 
-fn no_range(file: &str, name: Option<&str>, uid: u32) -> String {
+/// What is missing, and the command that mends it, with 65536 ids from `free` on.
+fn no_range(file: &str, name: Option<&str>, uid: u32, free: Option<u32>) -> String {
     let user = name.map_or_else(|| uid.to_string(), str::to_owned);
+    let Some((start, last)) = free.and_then(|start| Some((start, start.checked_add(65_535)?))) else {
+        return format!("{file} has no range for {user:?}, and {SUBUID} and {SUBGID} have no 65536 ids left that are nobody's");
+    };
     format!(
-        "{file} has no range for {user:?}; as root, `usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {user}`, \
-         or add the line `{user}:100000:65536` to {SUBUID} and to {SUBGID}"
+        "{file} has no range for {user:?}; as root, `usermod --add-subuids {start}-{last} --add-subgids {start}-{last} {user}`, \
+         or add the line `{user}:{start}:65536` to {SUBUID} and to {SUBGID}"
     )
 }
 
@@ -265,14 +273,14 @@ fn gate_opens(gate: &OwnedFd) -> bool {
 pub(super) fn write_single(own: Ids) -> Result<(), Error> {
     let write = |what: &'static str, text: String| std::fs::write(what, text).map_err(|source| Error::Ids { what, source });
     write("/proc/self/setgroups", "deny".to_owned())?;
-    write("/proc/self/uid_map", format!("0 {} 1", own.uid))?;
+    write(UID_MAP, format!("0 {} 1", own.uid))?;
     write("/proc/self/gid_map", format!("0 {} 1", own.gid))
 }
 
 /// Root without CAP_SYS_ADMIN: a namespace in which it has it, with all the ids that it had. A child that stays outside writes
 /// the maps, which takes CAP_SETUID and CAP_SETGID there.
 pub(super) fn enter_with_all_ids(notices: &mut Vec<Notice>) -> Result<Written, Error> {
-    let uid_map = onto_itself("/proc/self/uid_map")?;
+    let uid_map = onto_itself(UID_MAP)?;
     let gid_map = onto_itself("/proc/self/gid_map")?;
     let process = PathBuf::from(format!("/proc/{}", rustix::process::getpid().as_raw_nonzero()));
     let (gate_read, gate_write) = pipe()?;
@@ -295,7 +303,7 @@ pub(super) fn enter_with_all_ids(notices: &mut Vec<Notice>) -> Result<Written, E
             notices.push(Notice::SingleId("this container lacks CAP_SETUID or CAP_SETGID".to_owned()));
             Ok(Written::Neither)
         }
-        false => Err(Error::Ids { what: "/proc/self/uid_map", source: io::ErrorKind::PermissionDenied.into() }),
+        false => Err(Error::Ids { what: UID_MAP, source: io::ErrorKind::PermissionDenied.into() }),
     }
 }
 
@@ -324,6 +332,15 @@ mod tests {
     fn what_getsubids_prints_is_read_as_lines_of_the_file() {
         let text = "0: ann 100000 65536\n1: ann 300000 10\nError fetching ranges\n";
         assert_eq!(lines_of_getsubids(text), "ann:100000:65536\nann:300000:10\n");
+    }
+
+    #[test]
+    fn the_command_for_who_has_no_range_names_free_ids() {
+        let said = no_range(SUBUID, Some("ann"), 1000, Some(196_608));
+        let range = "196608-262143";
+        assert!(said.contains(&format!("usermod --add-subuids {range} --add-subgids {range} ann")), "{said}");
+        assert!(said.contains("`ann:196608:65536`") && !said.contains("100000"), "{said}");
+        assert!(!no_range(SUBUID, None, 1000, None).contains("usermod"));
     }
 
     #[test]

@@ -137,6 +137,19 @@ pub fn select(file: &'static str, text: &str, owner: Owner<'_>, users: &[(&str, 
     Ok(Selected { ranges, overlaps })
 }
 
+/// The first id of 65536 that could be a new user's: above all that `texts`, the contents of both files, hand out, or where none is
+/// left above, the lowest that are free. The first is 100000, as useradd(8) has it, or a multiple of 65536.
+pub fn free_start(texts: [&str; 2]) -> Option<u32> {
+    const LENGTH: u32 = 65_536;
+    let lines = texts.into_iter().flat_map(str::lines);
+    let taken: Vec<Range> = lines.filter_map(|line| parse_range(line.trim()).ok().flatten()).collect();
+    let highest = taken.iter().map(|range| range.end()).max().unwrap_or_default();
+    // The last of all would hold 4294967295, which is no id.
+    let starts = || std::iter::once(100_000).chain((2..u32::MAX / LENGTH).map(|block| block * LENGTH));
+    let is_free = |&start: &u32| !taken.iter().any(|range| range.overlaps(Range { start, length: LENGTH }));
+    starts().find(|&start| u64::from(start) >= highest).or_else(|| starts().find(is_free))
+}
+
 /// One line's range: `None` if it is empty.
 fn parse_range(line: &str) -> Result<Option<Range>, &'static str> {
     let mut fields = line.split(':');
@@ -227,6 +240,23 @@ mod tests {
         assert_eq!(ranges(text), Ok(vec![range(200_000, 5), range(300_000, 10)]));
         assert_eq!(ranges("annie:1:1\n10001:5:5\n"), Ok(vec![]));
         assert_eq!(ranges("ann:100000:0\n"), Ok(vec![]));
+    }
+
+    #[test]
+    fn a_new_range_is_one_that_nobody_has() {
+        let cases = [
+            (["", ""], Some(100_000)),
+            (["# none\nbroken\nbob:5:x\n", ""], Some(100_000)),
+            (["bob:1000:5\n", ""], Some(100_000)),
+            (["bob:100000:65536\n", ""], Some(196_608)),
+            (["", "bob:100000:65536\n"], Some(196_608)),
+            (["bob:100000:65536\n", "eve:196608:65536\n"], Some(262_144)),
+            (["bob:131072:4294836223\n", ""], None),
+            (["bob:4294901760:65535\n", "eve:100000:65536\n"], Some(196_608)),
+        ];
+        for (texts, start) in cases {
+            assert_eq!(free_start(texts), start, "{texts:?}");
+        }
     }
 
     #[test]

@@ -81,9 +81,6 @@ impl Limits {
         if self.memory_swap > 0 && self.memory_swap < self.memory {
             return Err("--memory-swap counts memory and swap together: it cannot be less than --memory".to_owned());
         }
-        if self.memory_swap != 0 && self.memory == 0 {
-            return Err("--memory-swap needs --memory".to_owned());
-        }
         Ok(())
     }
 
@@ -151,7 +148,7 @@ mod tests {
 
     #[test]
     fn memory_and_swap_belong_together() {
-        for (memory, swap, fits) in [(0, 0, true), (10, 0, true), (10, 10, true), (10, -1, true), (10, 9, false), (0, 9, false)]
+        for (memory, swap, fits) in [(0, 0, true), (10, 0, true), (10, 10, true), (10, -1, true), (10, 9, false), (0, 9, true)]
         {
             assert_eq!(Limits::of(memory, swap).check().is_ok(), fits, "{memory} {swap}");
         }

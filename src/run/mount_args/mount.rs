@@ -238,7 +238,7 @@ impl Draft {
                     "shared" => Sharing::Shared,
                     "private" => Sharing::Private,
                     "locked" => Sharing::Locked,
-                    other => return Err(format!("unrecognized value {other:?} for field `sharing`")),
+                    other => return Err(format!("unrecognized value {other:?} for field `sharing`: invalid mount option")),
                 };
                 "sharing"
             }

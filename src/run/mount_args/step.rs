@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::words::{Word, split};
-use super::{MountRequest, mount};
+use super::{Bind, MountKind, MountRequest, Source, mount};
 
 /// One mount of a RUN instruction.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +14,19 @@ pub enum StepMount {
     Secret(SecretMount),
     /// `type=ssh`
     Ssh(SshMount),
+}
+
+impl StepMount {
+    /// What `from=` names.
+    pub fn from(&self) -> Option<&str> {
+        match self {
+            Self::Files(MountRequest { kind: MountKind::Bind(Bind { source: Source::Named { name, .. }, .. }), .. }) => {
+                Some(name)
+            }
+            Self::Files(MountRequest { kind: MountKind::Cache(cache), .. }) => cache.from.as_deref(),
+            Self::Files(_) | Self::Secret(_) | Self::Ssh(_) => None,
+        }
+    }
 }
 
 /// A secret that the command gets.
@@ -199,8 +212,8 @@ mod tests {
             ("type=secret,id=s,src=t", "id is given twice"),
             ("type=secret,id=../x", "is no name of a file"),
             ("type=secret,id=..", "is no name of a file"),
-            ("type=secret,id=s,mode=9", "unable to parse file mode: \"9\""),
-            ("type=secret,id=s,uid=-1", "unable to parse file uid: \"-1\""),
+            ("type=secret,id=s,mode=9", "unable to parse file mode \"9\""),
+            ("type=secret,id=s,uid=-1", "unable to parse file uid \"-1\""),
             ("type=secret,id=s,env=A=B", "is no name of a variable"),
             ("type=secret,id=s,required=maybe", "invalid value \"maybe\" of required"),
             ("type=ssh,foo", "ssh should have syntax id=id["),

@@ -9,10 +9,10 @@ pub(super) fn parse(text: &str) -> Result<MountRequest, String> {
     if text.contains('\0') {
         return Err(malformed());
     }
-    let parts: Vec<&str> = text.split(':').collect();
+    let parts = split(text);
     let (source, target, options) = match parts.as_slice() {
-        [source, target] => (*source, *target, ""),
-        [source, target, options] => (*source, *target, *options),
+        [source, target] => (source.as_str(), target.as_str(), ""),
+        [source, target, options] => (source.as_str(), target.as_str(), options.as_str()),
         _ => return Err(malformed()),
     };
     if !Path::new(source).is_absolute() {
@@ -30,6 +30,24 @@ pub(super) fn parse(text: &str) -> Result<MountRequest, String> {
     }
     let (bind, flags) = draft.finish()?;
     Ok(MountRequest { kind: MountKind::Bind(bind), target: PathBuf::from(target), flags })
+}
+
+/// What is between colons; one after a backslash is part of a name. Nothing comes after a last colon, as with Buildah.
+fn split(text: &str) -> Vec<String> {
+    let mut parts = vec![String::new()];
+    let mut letters = text.chars().peekable();
+    while let Some(letter) = letters.next() {
+        match (letter, parts.last_mut()) {
+            ('\\', Some(part)) if letters.next_if_eq(&':').is_some() => part.push(':'),
+            (':', _) => parts.push(String::new()),
+            (letter, Some(part)) => part.push(letter),
+            (_, None) => {}
+        }
+    }
+    if parts.last().is_some_and(String::is_empty) {
+        parts.pop();
+    }
+    parts
 }
 
 /// A volume while its options are read.

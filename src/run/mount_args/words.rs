@@ -82,7 +82,7 @@ impl Word {
         let value = self.needed()?;
         let digits = value.bytes().all(|byte| byte.is_ascii_digit());
         let number = value.parse::<u32>().ok().filter(|id| digits && *id <= i32::MAX as u32);
-        number.ok_or_else(|| format!("unable to parse {what} {}: {value:?}", self.key))
+        number.ok_or_else(|| format!("unable to parse {what} {} {value:?}: not a number that an id can be", self.key))
     }
 
     /// Permission bits in octal, as `what` has them.
@@ -90,7 +90,7 @@ impl Word {
         let value = self.needed()?;
         let digits = value.bytes().all(|byte| byte.is_ascii_digit());
         let mode = u32::from_str_radix(value, 8).ok().filter(|mode| digits && *mode <= 0o7777);
-        mode.ok_or_else(|| format!("unable to parse {what} mode: {value:?}"))
+        mode.ok_or_else(|| format!("unable to parse {what} mode {value:?}: not an octal number of at most 7777"))
     }
 
     /// Refuses the word; `known` are those that there are.

@@ -13,11 +13,13 @@ use std::path::Path;
 use containers_storage::Root;
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::CloneFlags;
 use oci_spec::runtime::{Process, Spec};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::process::{DumpableBehavior, Signal};
 
+use super::command::Ends;
 use super::filesystem::{self, Tree};
 use super::hand_over::send_descriptor;
 use super::lsm::Confinement;
@@ -74,7 +76,7 @@ impl Inheritance<'_> {
 /// Sets everything up and executes the command. Returns only to say what failed.
 pub(super) fn become_container(inherited: &Inheritance<'_>) -> Result<Infallible, Report> {
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(Report::step("hiding from ptrace"))?;
-    rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).map_err(Report::step("binding to the parent"))?;
+    bind(inherited.report)?;
     let plan = inherited.plan;
     for group in inherited.groups {
         // 0 is whoever writes it (cgroups(7)).
@@ -111,7 +113,8 @@ pub(super) fn become_container(inherited: &Inheritance<'_>) -> Result<Infallible
         rustix::stdio::dup2_stdin(input).map_err(Report::step("replacing standard input"))?;
     }
     inherited.output.replace().map_err(Report::step("replacing standard output"))?;
-    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
+    let umask = inherited.process.user().umask().unwrap_or(crate::run::DEFAULT_UMASK);
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(umask));
     working_directory(&root, inherited.process)?;
     finish(inherited, &root, trampoline, (groups, confinement))
 }
@@ -244,7 +247,6 @@ fn finish(
 ) -> Result<Infallible, Report> {
     let process = inherited.process;
     let command = command::find(root, process)?;
-    privileges::set_limits(process)?;
     if inherited.scope_abstract_sockets {
         sys::landlock::scope_abstract_sockets().map_err(Report::step("keeping off abstract sockets"))?;
     }
@@ -253,14 +255,28 @@ fn finish(
     if inherited.ground == Ground::Directory {
         plain::confine(root)?;
     }
+    let ends = Ends::new(trampoline, inherited.report)?;
+    sys::descriptors::close_on_exec_from(3).map_err(Report::step("closing descriptors"))?;
+    // The number of descriptors is among the limits: nothing of ours may need another one from here on.
+    privileges::set_limits(process)?;
     // Before capabilities go and the filter comes, as in other runtimes; it counts from the next program on.
     confinement.apply()?;
     let privileges = Privileges::of(process, groups);
-    privileges.shrink(inherited.filter)?;
+    // A change of ids clears the bond (prctl(2)).
+    privileges.shrink(inherited.filter, &|| bind(inherited.report))?;
     // A program of the container's, which therefore gets no more than the command does.
     inherited.run_hooks(Stage::StartContainer)?;
-    sys::descriptors::close_on_exec_from(3).map_err(Report::step("closing descriptors"))?;
-    // A change of ids clears it (prctl(2)).
+    command.execute(ends)
+}
+
+/// Has the kernel kill this process when the parent ends. That it has not ended before is seen by the report, which it alone can read:
+/// nobody outside of a pid namespace has a number in it.
+fn bind(report: BorrowedFd<'_>) -> Result<(), Report> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).map_err(Report::step("binding to the parent"))?;
-    command.execute(trampoline, inherited.report)
+    let mut polled = [PollFd::new(report, PollFlags::empty())];
+    match poll(&mut polled, PollTimeout::ZERO) {
+        Ok(0) | Err(Errno::EINTR) => Ok(()),
+        Ok(_) => Err(Report::step("binding to the parent")(Errno::EPIPE)),
+        Err(errno) => Err(Report::step("binding to the parent")(errno)),
+    }
 }

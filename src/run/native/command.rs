@@ -72,21 +72,17 @@ fn executable(root: &Root, path: &Path) -> Result<(), Errno> {
 
 impl Command {
     /// Becomes the command. Returns only to say why not; the trampoline reports for itself.
-    pub(super) fn execute(&self, trampoline: Option<OwnedFd>, report: BorrowedFd<'_>) -> Result<Infallible, Report> {
+    pub(super) fn execute(&self, ends: Ends) -> Result<Infallible, Report> {
         let failed = |errno: Errno| Report::new(Kind::NotExecutable, errno, self.name.clone());
         let Some(path) = self.candidates.first().and_then(|path| CString::new(path.as_os_str().as_encoded_bytes()).ok()) else {
             return Err(failed(Errno::ENOENT));
         };
-        let Some(trampoline) = trampoline else {
+        let Some((trampoline, report)) = ends.0 else {
             return match nix::unistd::execve(&path, &self.args, &self.env) {
                 Err(errno) => Err(failed(errno)),
                 Ok(never) => match never {},
             };
         };
-        // Out of the way of the number that the trampoline reports to.
-        let moved = |fd: BorrowedFd<'_>| rustix::io::fcntl_dupfd_cloexec(fd, REPORT + 1);
-        let trampoline = moved(trampoline.as_fd()).map_err(Report::step("moving a descriptor"))?;
-        let report = moved(report).map_err(Report::step("moving a descriptor"))?;
         duplicate_to(report.as_fd(), REPORT).map_err(Report::step("moving a descriptor"))?;
         let mut words = vec![path];
         words.extend_from_slice(&self.args);
@@ -94,6 +90,18 @@ impl Command {
             Err(errno) => Err(Report::new(Kind::Setup, errno, "executing the trampoline")),
             Ok(never) => match never {},
         }
+    }
+}
+
+/// The trampoline and where it reports, if there is one: out of the way of the number that it reports to.
+pub(super) struct Ends(Option<(OwnedFd, OwnedFd)>);
+
+impl Ends {
+    pub(super) fn new(trampoline: Option<OwnedFd>, report: BorrowedFd<'_>) -> Result<Self, Report> {
+        let moved =
+            |fd: BorrowedFd<'_>| rustix::io::fcntl_dupfd_cloexec(fd, REPORT + 1).map_err(Report::step("moving a descriptor"));
+        let pair = trampoline.map(|trampoline| Ok((moved(trampoline.as_fd())?, moved(report)?)));
+        Ok(Self(pair.transpose()?))
     }
 }
 

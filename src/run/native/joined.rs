@@ -5,7 +5,7 @@
 //! files, or nothing is run.
 
 use std::io::{self, Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use containers_storage::id_map::IdMap;
 use nix::sched::CloneFlags;
@@ -17,11 +17,16 @@ use crate::run::Error;
 use crate::sys::fork;
 
 /// As `sys::fork::fork_into`, in the user namespace `user` if there is one.
-pub(super) fn fork_into(user: Option<&OwnedFd>, new: CloneFlags, child: impl FnOnce() -> i32) -> io::Result<Pid> {
-    let Some(user) = user else { return fork::fork_into(new, child) };
+pub(super) fn fork_into(
+    user: Option<&OwnedFd>,
+    new: CloneFlags,
+    unneeded: &[BorrowedFd<'_>],
+    child: impl FnOnce() -> i32,
+) -> io::Result<Pid> {
+    let Some(user) = user else { return fork::fork_into(new, unneeded, child) };
     let (mut answer, there) = io::pipe()?;
-    let helper = fork::fork_into(CloneFlags::empty(), || {
-        let made = enter(user).and_then(|()| fork::fork_sibling(new, child));
+    let helper = fork::fork_into(CloneFlags::empty(), &[], || {
+        let made = enter(user).and_then(|()| fork::fork_sibling(new, unneeded, child));
         // A number of a process is positive, a refusal is not.
         let word = made.map_or_else(|error| -error.raw_os_error().unwrap_or(libc::EIO), Pid::as_raw);
         i32::from((&there).write_all(&word.to_ne_bytes()).is_err())

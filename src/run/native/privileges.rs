@@ -67,8 +67,8 @@ impl Privileges {
     }
 
     /// Takes everything else away. The filter comes before the capabilities go, since installing it needs CAP_SYS_ADMIN where
-    /// `no_new_privs` is not asked for.
-    pub(super) fn shrink(&self, filter: Option<&[Instruction]>) -> Result<(), Report> {
+    /// `no_new_privs` is not asked for. `bind` is called before it, when the ids are the command's.
+    pub(super) fn shrink(&self, filter: Option<&[Instruction]>, bind: &dyn Fn() -> Result<(), Report>) -> Result<(), Report> {
         if self.no_new_privileges {
             rustix::thread::set_no_new_privs(true).map_err(Report::step("setting no_new_privs"))?;
         }
@@ -80,6 +80,7 @@ impl Privileges {
         // Ids change below: without this the capabilities would go before the filter is in.
         rustix::thread::set_keep_capabilities(true).map_err(Report::step("keeping capabilities"))?;
         self.set_ids()?;
+        bind()?;
         let everything = capabilities_now()?;
         set_capabilities(everything, everything)?;
         if let Some(filter) = filter {

@@ -7,6 +7,7 @@
 //! One write of less than `PIPE_BUF` bytes to a pipe that `exec` closes: an empty read on the other end means success.
 
 use std::io::{self, Read, Write};
+use std::os::fd::BorrowedFd;
 
 const TEXT_LIMIT: usize = 3072;
 
@@ -77,6 +78,19 @@ impl Report {
         };
         let text = String::from_utf8_lossy(text).into_owned();
         Ok(Some(Self { kind, errno: i32::from_le_bytes(*errno), text }))
+    }
+}
+
+/// The end of the pipe that is written to, by whoever owns it.
+pub(super) struct Pipe<'a>(pub BorrowedFd<'a>);
+
+impl Write for Pipe<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(rustix::io::retry_on_intr(|| rustix::io::write(self.0, bytes))?)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

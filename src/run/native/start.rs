@@ -21,7 +21,7 @@ use super::child::{self, Inheritance};
 use super::hand_over::{descriptor_channel, receive_descriptor};
 use super::output::{Output, Reader, Streams};
 use super::plan::Plan;
-use super::report::{Kind, Report};
+use super::report::{self, Kind, Report};
 use super::supervise::{self, Signals};
 use super::{Job, command, hide, id_maps, joined};
 use crate::conf::hooks::Stage;
@@ -46,6 +46,12 @@ struct Outer {
     gate: Option<OwnedFd>,
 }
 
+impl Outer {
+    fn descriptors(&self) -> impl Iterator<Item = &OwnedFd> {
+        [Some(&self.report), self.link.as_ref(), self.console.as_ref(), self.gate.as_ref()].into_iter().flatten()
+    }
+}
+
 /// The child's ends.
 struct Inner {
     report: OwnedFd,
@@ -64,7 +70,7 @@ pub(super) fn start(
     let (outer, inner) = ends(job, plan, process)?;
     let output = output_for(job, process)?;
     // Its ends are the child's alone from now on: a pipe ends when the child does.
-    let pid = fork(job, plan, process, inner, &output)?;
+    let pid = fork(job, plan, process, (inner, &outer), &output)?;
     let output = output.into_streams();
     map_ids(job, plan, pid, outer.gate).inspect_err(|_| supervise::end(pid))?;
     let run = || {
@@ -102,7 +108,7 @@ fn output_for(job: &Job<'_>, process: &Process) -> Result<Output, Error> {
     Output::for_user(&reader, job.output).map_err(failed)
 }
 
-fn fork(job: &Job<'_>, plan: &Plan, process: &Process, inner: Inner, output: &Output) -> Result<Pid, Error> {
+fn fork(job: &Job<'_>, plan: &Plan, process: &Process, (inner, outer): (Inner, &Outer), output: &Output) -> Result<Pid, Error> {
     let inheritance = Inheritance {
         plan,
         ground: job.ground,
@@ -120,15 +126,17 @@ fn fork(job: &Job<'_>, plan: &Plan, process: &Process, inner: Inner, output: &Ou
         network: inner.link.as_ref(),
         hooks: job.hooks,
     };
+    // With them open in the child, too, nothing that it waits for would ever say that this process has ended.
+    let unneeded: Vec<_> = outer.descriptors().map(AsFd::as_fd).collect();
     let forked = in_pid_namespace(plan.pid.as_ref(), || {
         // The process enters a new namespace of control groups when it is in the group that is to be its top.
-        joined::fork_into(plan.user.as_ref(), plan.new - CloneFlags::CLONE_NEWCGROUP, || {
+        joined::fork_into(plan.user.as_ref(), plan.new - CloneFlags::CLONE_NEWCGROUP, &unneeded, || {
             let mapped = inner.gate.as_ref().map_or(Ok(()), id_maps::await_maps);
             match mapped.and_then(|()| child::become_container(&inheritance)) {
                 Ok(never) => match never {},
                 Err(report) => {
-                    // Nobody is left to tell if the pipe is broken.
-                    let _ = report.send(&mut File::from(inner.report.try_clone().unwrap_or_else(|_| std::process::abort())));
+                    // Nobody is left to tell if the pipe is broken. Not by a copy of the descriptor: the limit of them may be reached.
+                    let _ = report.send(&mut report::Pipe(inner.report.as_fd()));
                     1
                 }
             }

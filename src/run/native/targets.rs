@@ -110,10 +110,14 @@ pub(super) fn find_or_make(
     }
 }
 
-/// What another run made as a mount point, and could not remove or was killed, is removed with what this one made.
+/// What another run made as a mount point, and could not remove or was killed, is removed with what this one made. Where a command
+/// has put something into it, it is an image's or a container's, and no longer marked, so that it stays when it is emptied.
 fn adopt(parent: BorrowedFd<'_>, name: &OsStr, shape: Shape, found: &OwnedFd, made: &mut Vec<Placeholder>) -> io::Result<()> {
     if !placeholder::is_marked(parent, name)? {
         return Ok(());
+    }
+    if !placeholder::is_placeholder(parent, name)? {
+        return placeholder::unmark(parent, name);
     }
     let stat = rustix::fs::fstat(found)?;
     let is_known = |known: &Placeholder| {
@@ -210,12 +214,18 @@ pub(super) fn remove(made: Vec<Placeholder>) {
         let now = rustix::fs::statat(&parent, &name, AtFlags::SYMLINK_NOFOLLOW);
         let (Ok(now), Ok(made)) = (now, rustix::fs::fstat(&made)) else { continue };
         let same = (now.st_dev, now.st_ino) == (made.st_dev, made.st_ino);
-        let flags = match shape {
-            Shape::Directory => AtFlags::REMOVEDIR,
-            Shape::File if now.st_size == 0 => AtFlags::empty(),
-            Shape::File => continue,
+        if !same {
+            continue;
+        }
+        let is_removed = match shape {
+            Shape::Directory => rustix::fs::unlinkat(&parent, &name, AtFlags::REMOVEDIR).is_ok(),
+            Shape::File => now.st_size == 0 && rustix::fs::unlinkat(&parent, &name, AtFlags::empty()).is_ok(),
         };
-        if !same || rustix::fs::unlinkat(&parent, &name, flags).is_err() {
+        if !is_removed {
+            // Not where another run still has its own in it.
+            if placeholder::is_placeholder(parent.as_fd(), &name).is_ok_and(|is_one| !is_one) {
+                let _ = placeholder::unmark(parent.as_fd(), &name);
+            }
             continue;
         }
         let times = Timestamps {
@@ -277,6 +287,25 @@ mod tests {
         assert_eq!(fs::read(dir.path().join("d/s")).unwrap(), b"kept");
         assert!(dir.path().join("e/t").exists(), "another inode was removed");
         assert!(dir.path().join("f/x").exists());
+    }
+
+    #[test]
+    fn what_a_command_has_put_something_into_stays_when_it_is_emptied_later() {
+        let dir = tempfile::Builder::new().tempdir_in("/var/tmp").unwrap();
+        // The first run ends in order, the second is killed.
+        for is_killed in [false, true] {
+            let (_, made) = made_in(dir.path(), "/etc/hosts", Shape::File);
+            fs::write(dir.path().join("etc/passwd"), "x").unwrap();
+            if !is_killed {
+                remove(made);
+            }
+            let (_, made) = made_in(dir.path(), "/etc/hosts", Shape::File);
+            fs::remove_file(dir.path().join("etc/passwd")).unwrap();
+            remove(made);
+            assert!(dir.path().join("etc").exists(), "killed: {is_killed}");
+            assert!(!dir.path().join("etc/hosts").exists(), "killed: {is_killed}");
+            fs::remove_dir(dir.path().join("etc")).unwrap();
+        }
     }
 
     #[test]

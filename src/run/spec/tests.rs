@@ -12,6 +12,7 @@ fn request() -> Request {
         process: ProcessOptions {
             args: vec!["true".into()],
             env: environment::compose(&[], &[], &[]),
+            umask: crate::run::DEFAULT_UMASK,
             cwd: "/".into(),
             user: ProcessUser { uid: 0, gid: 0, groups: vec![0], home: "/root".into(), keep_groups: false },
             terminal: Terminal::Inherit,
