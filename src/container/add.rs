@@ -18,6 +18,7 @@ mod remote;
 mod sources;
 
 use std::ffi::OsString;
+use std::io::ErrorKind;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -117,8 +118,12 @@ pub enum Archives {
 /// What is selected and how it is arranged.
 #[derive(Debug, Clone, Default)]
 pub struct Selection {
-    /// `--exclude`: ignore patterns, relative to the source.
+    /// `--exclude`: ignore patterns, relative to the source or to the context directory.
     pub exclude: Vec<String>,
+    /// `--include`: patterns of the same kind; with any, files that none matches are left out.
+    pub include: Vec<String>,
+    /// `--required-path`: names below a source that must be copied.
+    pub required: Vec<PathBuf>,
     /// `--ignorefile`: a file of the host with such patterns, which are relative to the context directory. Without it, the
     /// `.containerignore` or else `.dockerignore` of the context directory is taken.
     pub ignore_file: Option<PathBuf>,
@@ -227,10 +232,11 @@ pub fn add(target: &Root, sources: &[OsString], destination: Option<&Path>, opti
     let origin = Origin::open(&options.source)?;
     let (ignore, ignore_file) = context_ignore(&options.selection, &options.source, &origin)?;
     let exclude = Ignore::new(options.selection.exclude.iter().map(String::as_str)).map_err(Error::Excludes)?;
+    let include = Ignore::new(options.selection.include.iter().map(String::as_str)).map_err(Error::Includes)?;
     let groups = groups(&origin, sources, options)?;
     let look = look(target, &options.source, &options.appearance)?;
     let shape = destination::Shape::of(sources.len(), groups.first().and_then(|group| group.items.first()), options);
-    let arranged = destination::arrange(target, destination, &options.workdir, shape)?;
+    let arranged = destination::arrange(target, destination, options, shape)?;
     let nameless = |item: &Item| {
         item.came != Came::Here && !item.is_directory && !arranged.names(item) && !archive::is_unpacked(item, options)
     };
@@ -245,13 +251,18 @@ pub fn add(target: &Root, sources: &[OsString], destination: Option<&Path>, opti
     let maps = Maps { copies, ..options.maps };
 
     let names = Names::read(&origin.root).map_err(|source| Error::Owners { source })?;
-    let filter = Filter { context: Some(&ignore).filter(|i| !i.is_empty()), source: Some(&exclude).filter(|e| !e.is_empty()) };
+    let filter = Filter {
+        context: Some(&ignore).filter(|patterns| !patterns.is_empty()),
+        source: Some(&exclude).filter(|patterns| !patterns.is_empty()),
+        include: Some(&include).filter(|patterns| !patterns.is_empty()),
+    };
     let devices = if crate::userns::is_rootless() { Devices::Skip } else { Devices::Create };
     let mut job = Job {
         session: Session::new(landing, &names, look, filter, devices)
             .with_maps(maps)
             .with_destination(options.layer.as_deref())
-            .with_sources_in_target(own_root(options)),
+            .with_sources_in_target(own_root(options))
+            .with_required(&options.selection.required),
         origin: &origin,
         options,
         arranged: &arranged,
@@ -261,6 +272,9 @@ pub fn add(target: &Root, sources: &[OsString], destination: Option<&Path>, opti
     };
     for group in &groups {
         job.copy_group(group)?;
+    }
+    if let Some(missing) = job.session.required.first() {
+        return Err(Error::Required(missing.clone()));
     }
     if let Landing::Layer(tree) = options.landing {
         job.date_directories(tree)?;
@@ -388,7 +402,16 @@ impl Job<'_, '_> {
             self.latest = self.latest.max(item.modified);
             // An empty directory is something that was copied; what is left of a directory that is excluded may be nothing.
             copied += u64::from(item.is_directory && !excluded);
-            copied += self.copy_item(item, &source)?;
+            // Files before it got the name that the directory is to have.
+            let explained = |error| match error {
+                Error::EnsureDirectory { path, source }
+                    if item.is_directory && group.items.len() > 1 && source.kind() == ErrorKind::NotADirectory =>
+                {
+                    Error::NeedsDirectory { pattern: group.spec.clone(), destination: path.components().collect() }
+                }
+                error => error,
+            };
+            copied += self.copy_item(item, &source).map_err(explained)?;
         }
         let may_be_empty = self.options.selection.wildcards == Wildcards::ExpandMaybeEmpty;
         if copied == 0 && !(group.items.is_empty() && may_be_empty) {

@@ -16,9 +16,6 @@ use crate::copier::fingerprint::{FileId, Known};
 /// Why files of an image cannot be looked at.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It has no files.
-    #[error("{0:?} has no layers to copy from")]
-    NoLayers(String),
     /// It cannot be mounted.
     #[error("{0}")]
     Mount(#[from] mounted::Error),
@@ -45,9 +42,10 @@ impl Known for OfThisLook {
 /// The digest over all files of `image` that `sources` select: names, kinds, modes, owners, contents, and no times.
 pub fn contents(store: &Store, image: &Image, sources: &[OsString], selection: &Selection) -> Result<Digest, Error> {
     let name = image.id.to_string();
-    let layer = image.layer.as_ref().ok_or_else(|| Error::NoLayers(name.clone()))?;
-    mounted::enter_files(store, &name)?;
-    let mounted = Mounted::read_only(store, layer, &name)?;
+    if image.layer.is_some() {
+        mounted::enter_files(store, &name)?;
+    }
+    let mounted = Mounted::of_image(store, image.layer.as_ref(), &name)?;
     let source = Source::Root { root: mounted.root(), owner: RootOwner::Another };
     Ok(add::fingerprint(&source, sources, selection, &mut OfThisLook::default())?)
 }

@@ -103,7 +103,7 @@ pub enum Origin<'a> {
     Layer {
         /// The image's name, for messages.
         name: String,
-        /// Its top layer; none for an image without files.
+        /// Its top layer; none for one without files, and for a stage that has no image.
         layer: Option<LayerId>,
     },
     /// Of a build: in a working container, which stands for a stage.
@@ -126,9 +126,6 @@ pub enum Error {
     /// `--from` names neither a container nor an image that can be had.
     #[error("{0}")]
     Image(#[from] Box<pull::Error>),
-    /// The image of `--from` has no files.
-    #[error("{0:?} has no layers to copy from")]
-    NoLayers(String),
     /// A file system could not be mounted.
     #[error("{0}")]
     Mount(#[from] mounted::Error),
@@ -161,7 +158,15 @@ pub enum Error {
 /// What `--from` stands for.
 enum Other {
     Container(Box<WorkingContainer>),
-    Image { name: String, layer: LayerId },
+    Image { name: String, layer: Option<LayerId> },
+}
+
+/// Where the sources are, once it is known what has them.
+enum Place<'o> {
+    /// With the caller.
+    Here(Source<'o>),
+    /// In what has to be mounted.
+    There(Other),
 }
 
 impl Other {
@@ -169,7 +174,7 @@ impl Other {
     fn mount(&self, store: &Store) -> Result<Mounted, mounted::Error> {
         match self {
             Self::Container(container) => Mounted::read_container(store, container),
-            Self::Image { name, layer } => Mounted::read_only(store, layer, name),
+            Self::Image { name, layer } => Mounted::of_image(store, layer.as_ref(), name),
         }
     }
 
@@ -187,13 +192,8 @@ pub fn copy(store: &Store, name: &str, options: &Options<'_>, note: &mut dyn FnM
     let container = WorkingContainer::open(store, name)?;
     // Before anything is mounted, so that a wrong name costs nothing; but what is pulled comes after: from the namespace that is
     // entered for that, the mount of another process could not be joined any more.
-    let here = match &options.origin {
+    let stored = match &options.origin {
         Origin::Named { name, fetch } if !pull::is_elsewhere(name) => stored(store, name, fetch)?,
-        Origin::Layer { name, layer } => {
-            let layer = layer.clone().ok_or_else(|| Error::NoLayers(name.clone()))?;
-            Some(Other::Image { name: name.clone(), layer })
-        }
-        Origin::Container(id) => Some(Other::Container(Box::new(WorkingContainer::open(store, id.as_str())?))),
         _ => None,
     };
     let fetched = fetch::fetch(&options.sources, &options.fetch);
@@ -203,23 +203,15 @@ pub fn copy(store: &Store, name: &str, options: &Options<'_>, note: &mut dyn FnM
     }
     let mounted = Mounted::new(store, &container)?;
     mounted.notices().iter().for_each(|notice| note(notice.to_string()));
-    let other = match &options.origin {
-        Origin::Named { name, fetch } if here.is_none() => Some(other(store, name, fetch)?),
-        _ => here,
+    let other_root;
+    let (source, theirs) = match place(store, &options.origin, stored)? {
+        Place::Here(source) => (source, None),
+        Place::There(other) => {
+            other_root = other.mount(store)?;
+            (Source::Root { root: other_root.root(), owner: owner_of(&other, &container) }, other.shift())
+        }
     };
-    let other_root = match &other {
-        Some(other) => Some(other.mount(store)?),
-        None => None,
-    };
-    let source = match (&options.origin, &other, &other_root) {
-        (_, other, Some(root)) => Source::Root { root: root.root(), owner: owner_of(other.as_ref(), &container) },
-        (Origin::Host(context), ..) => Source::Host { context: context.clone() },
-        (Origin::Context { root, shown, ignore }, ..) => Source::Context { root, shown, ignore },
-        (Origin::Named { name, .. } | Origin::Layer { name, .. }, ..) => return Err(Error::NoLayers(name.clone())),
-        // Its root is there: `here` was set.
-        (Origin::Container(id), ..) => return Err(Error::NoLayers(id.to_string())),
-    };
-    let (theirs, ours) = (other.as_ref().and_then(Other::shift), container.shift());
+    let ours = container.shift();
     let staged = match options.layering {
         Layering::Container => None,
         Layering::Linked => Some(StagedTree::create(store, name)?),
@@ -247,9 +239,22 @@ pub fn copy(store: &Store, name: &str, options: &Options<'_>, note: &mut dyn FnM
     Ok(outcome)
 }
 
-fn owner_of(other: Option<&Other>, container: &WorkingContainer) -> RootOwner {
+fn place<'o>(store: &Store, origin: &'o Origin<'o>, stored: Option<Other>) -> Result<Place<'o>, Error> {
+    Ok(match origin {
+        Origin::Host(context) => Place::Here(Source::Host { context: context.clone() }),
+        Origin::Context { root, shown, ignore } => Place::Here(Source::Context { root, shown, ignore }),
+        Origin::Layer { name, layer } => Place::There(Other::Image { name: name.clone(), layer: layer.clone() }),
+        Origin::Container(id) => Place::There(Other::Container(Box::new(WorkingContainer::open(store, id.as_str())?))),
+        Origin::Named { name, fetch } => Place::There(match stored {
+            Some(other) => other,
+            None => other(store, name, fetch)?,
+        }),
+    })
+}
+
+fn owner_of(other: &Other, container: &WorkingContainer) -> RootOwner {
     match other {
-        Some(Other::Container(other)) if other.id() == container.id() => RootOwner::Itself,
+        Other::Container(other) if other.id() == container.id() => RootOwner::Itself,
         _ => RootOwner::Another,
     }
 }
@@ -268,8 +273,7 @@ fn other(store: &Store, name: &str, fetch: &Fetch<'_>) -> Result<Other, Error> {
         Ok(container) => Ok(Other::Container(Box::new(container))),
         Err(state::Error::NotKnown { .. }) => {
             let found = pull::obtain(store, name, fetch).map_err(Box::new)?.found;
-            let layer = found.image.layer.ok_or_else(|| Error::NoLayers(name.to_owned()))?;
-            Ok(Other::Image { name: name.to_owned(), layer })
+            Ok(Other::Image { name: name.to_owned(), layer: found.image.layer })
         }
         Err(error) => Err(error.into()),
     }

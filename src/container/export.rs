@@ -18,6 +18,7 @@ use containers_storage::archive::{self, Entry};
 use containers_storage::store::Store;
 use containers_storage::{LayerId, Root};
 
+use super::commit::Clock;
 use super::find_image::{self, find_one};
 use super::mounted::{self, Mounted};
 use crate::conf::Registries;
@@ -69,21 +70,33 @@ pub enum Error {
     },
 }
 
-/// Writes all that the image `name` shows. Enters the user namespace.
+/// Writes all that the image `name` shows. Where the clock is fixed, every file has its time. Enters the user namespace.
 ///
 /// # Errors
 /// The image is not there, or its files cannot be read or written.
-pub fn export(store: &Store, registries: &Registries, name: &str, destination: Destination<'_>) -> Result<(), Error> {
+pub fn export(
+    store: &Store,
+    registries: &Registries,
+    name: &str,
+    clock: Clock,
+    destination: Destination<'_>,
+) -> Result<(), Error> {
+    let times = match clock {
+        Clock::Now => Times::Keep,
+        Clock::Timestamp(seconds) | Clock::Epoch(seconds) | Clock::EpochForFiles(seconds) => Times::Force(seconds),
+    };
     let layer = find_one(store, registries, name, &Platform::of_this_machine())?.image.layer;
     match destination {
         Destination::Directory(path) => {
             // Made before the namespace is entered: it is the caller's.
             let root = open(path).map_err(|source| Error::Directory { path: path.to_path_buf(), source })?;
             let Some(tree) = shown(store, layer.as_ref(), name)? else { return Ok(()) };
-            unpacked(tree.root(), &root, &Means { image: name, strip: store.conf().rootless })
+            unpacked(tree.root(), &root, &Means { image: name, strip: store.conf().rootless, times })
         }
         Destination::Tar(writer) => match shown(store, layer.as_ref(), name)? {
-            Some(tree) => packed(tree.root(), writer).map_err(|source| Error::Archive { image: name.to_owned(), source }),
+            Some(tree) => {
+                packed(tree.root(), times, writer).map_err(|source| Error::Archive { image: name.to_owned(), source })
+            }
             None => writer.write_all(&NOTHING).map_err(|source| Error::System { image: name.to_owned(), source }),
         },
     }
@@ -104,10 +117,10 @@ fn shown(store: &Store, layer: Option<&LayerId>, name: &str) -> Result<Option<Mo
     Ok(Some(Mounted::read_only(store, layer, name)?))
 }
 
-fn packed(root: &Root, writer: &mut (dyn Write + Send)) -> Result<(), archive::Error> {
+fn packed(root: &Root, times: Times, writer: &mut (dyn Write + Send)) -> Result<(), archive::Error> {
     let how = pack::Options {
         tree: Tree::Merged,
-        times: Times::Keep,
+        times,
         on_disk: OnDisk::Untouched,
         owner: Owners::AsOnDisk,
         exclude: HashSet::new(),
@@ -121,6 +134,7 @@ struct Means<'m> {
     image: &'m str,
     /// Whether nothing may have rights or owners of its own.
     strip: bool,
+    times: Times,
 }
 
 /// Through a pipe, so that one engine reads and one writes, whatever stands in the tree.
@@ -128,10 +142,11 @@ fn unpacked(tree: &Root, directory: &Root, means: &Means<'_>) -> Result<(), Erro
     let system = |source| Error::System { image: means.image.to_owned(), source };
     let failed = |source| Error::Archive { image: means.image.to_owned(), source };
     let (reader, writer) = io::pipe().map_err(system)?;
+    let times = means.times;
     std::thread::scope(|scope| {
         let mut writer = writer;
         let packing = std::thread::Builder::new().name("export".to_owned());
-        let packing = packing.spawn_scoped(scope, move || packed(tree, &mut writer)).map_err(system)?;
+        let packing = packing.spawn_scoped(scope, move || packed(tree, times, &mut writer)).map_err(system)?;
         let mut reader = reader;
         let filled = filled(&mut reader, directory, means);
         // What is packed has nobody to read it any more.

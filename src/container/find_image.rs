@@ -12,6 +12,7 @@ use crate::conf::{self, Registries};
 use crate::image::manifest::index::{Index, Platform};
 use crate::image::manifest::{self, Document};
 use crate::image::reference::{self, Lookup, Operand, Reference};
+use crate::transport::Silence;
 
 /// An image that an operand names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -160,6 +161,10 @@ pub fn find_image(store: &Store, registries: &Registries, operand: &str) -> Resu
     if found.is_none() && lookup.id.is_none() {
         found = vaguely(&images, &lookup, operand).map_err(failed)?;
     }
+    match &found {
+        Some(found) => log::debug!("{operand} is the image {}", found.id),
+        None => log::debug!("{operand} is no image of the store"),
+    }
     found.ok_or_else(|| Error::NotKnown { operand: operand.to_owned() })
 }
 
@@ -252,6 +257,11 @@ impl AtRegistries {
         Ok(())
     }
 
+    /// Whether a registry is waited for that does not answer: only if its name was said, by whoever typed it or chose it.
+    pub fn silence(&self) -> Silence {
+        if self.short.is_none() || self.chosen { Silence::Awaited } else { Silence::Told }
+    }
+
     /// Remembers what was chosen, once its image is known to be there. That this cannot be done is no failure of anything; the answer
     /// says why.
     pub fn remember(&self, registries: &Registries) -> Option<String> {
@@ -295,6 +305,7 @@ pub fn at_registries(registries: &Registries, operand: &str) -> Result<AtRegistr
 
 fn by_name(images: &Images, names: &[Reference]) -> Result<Option<Found>, store::Error> {
     for name in names {
+        log::debug!("looking for {name} in the store");
         if let Some(image) = images.by_name(&name.to_string())? {
             return Ok(Some(Found { id: image.id.clone(), name: Some(name.to_string()), image }));
         }

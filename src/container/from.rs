@@ -259,6 +259,10 @@ impl Error {
                     "as root: echo {user}:2147483647:2147483648 >> {path}; another user is named by root-auto-userns-user in storage.conf"
                 )
             }
+            Self::NoFreeIds { free: 0, .. } => {
+                "the caller's subordinate ids (/etc/subuid, /etc/subgid) are what is given out, and there are none, or containers have them all"
+                    .to_owned()
+            }
             Self::NoFreeIds { size, free } => format!(
                 "{size} are needed, and no container has {free}: remove containers, or ask for fewer ids with --userns auto:size=N"
             ),
@@ -337,6 +341,12 @@ pub fn read_base(store: &Store, found: &Found) -> Result<(Base, ImageConfig), Er
     let config = read(&format!("sha256:{}", image.id))?;
     let parsed = ImageConfig::parse(&config).map_err(|source| Error::Config { id: id(), source })?;
     Ok((base_of(image, found.name.clone(), config, raw), parsed))
+}
+
+/// The configuration alone of an image that is known to be no list.
+pub fn read_config(store: &Store, id: &ImageId) -> Result<ImageConfig, Error> {
+    let bytes = store.image_config(id).map_err(|source| Error::ReadImage { id: id.clone(), source })?;
+    ImageConfig::parse(&bytes).map_err(|source| Error::Config { id: id.clone(), source })
 }
 
 fn base_of(image: &Image, name: Option<String>, config: Vec<u8>, manifest: Vec<u8>) -> Base {
@@ -479,18 +489,20 @@ pub fn draft(format: Format, base: &Base, mut config: ImageConfig) -> Draft {
         // Docker gives every container the beginning of a random ID as its host name, and its format keeps it.
         config.config.hostname = ContainerId::random().to_string()[..12].to_owned();
     }
-    let mut annotations = manifest::Document::parse(&base.manifest, None)
-        .ok()
-        .and_then(|document| match document {
-            manifest::Document::Image(manifest) => Some(manifest.annotations),
-            manifest::Document::Index(_) => None,
-        })
-        .unwrap_or_default();
+    let (mut annotations, layer_annotations) = match manifest::Document::parse(&base.manifest, None) {
+        Ok(manifest::Document::Image(manifest)) => {
+            let layers = manifest.layers.into_iter().map(|layer| layer.annotations).zip(&config.diff_ids);
+            let annotated = layers.filter(|(annotations, _)| !annotations.is_empty());
+            let by_layer = annotated.map(|(annotations, diff_id)| (diff_id.to_string(), annotations)).collect();
+            (manifest.annotations, by_layer)
+        }
+        _ => Default::default(),
+    };
     if !base.id.is_empty() {
         annotations.insert(BASE_DIGEST.to_owned(), base.digest.clone());
         annotations.insert(BASE_NAME.to_owned(), base.name.clone());
     }
-    Draft { format, config, annotations, created_by: String::new(), history_comment: String::new() }
+    Draft { format, config, annotations, layer_annotations, ..Draft::default() }
 }
 
 /// `<prefix>-working-container`, then with `-1`, `-2`…, and when that many are taken with random digits.

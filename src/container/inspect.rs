@@ -199,6 +199,7 @@ fn report(state: &State, subject: &Subject<'_>) -> serde_json::Result<Report> {
         ("ProcessLabel", to_raw_value(&kept.get::<String>("process-label")?)?),
         ("MountLabel", to_raw_value(&kept.get::<String>("mount-label")?)?),
         ("ImageAnnotations", to_raw_value(&draft.annotations)?),
+        ("TopLayerAnnotations", to_raw_value(&draft.top_layer_annotations)?),
         ("ImageCreatedBy", to_raw_value(&draft.created_by)?),
         ("OCIv1", document(draft.config.to_oci())?),
         ("Docker", document(docker(draft, subject)?)?),

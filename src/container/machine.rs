@@ -10,12 +10,17 @@ use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use containers_storage::conf::lies_on_overlayfs;
 use containers_storage::lock::make_private_dir;
 use rustix::mount::MountFlags;
 use serde::{Deserialize, Serialize};
 
 use crate::sys::fork::fork_alone;
 use crate::userns::{self, How};
+
+/// What lifts a graph root off overlayfs.
+pub const GRAPH_ROOT_ELSEWHERE: &str =
+    "in a container, a volume for the graph root brings native overlay (podman run --volume NAME:/var/lib/containers)";
 
 /// What can be done here, best first. The numbers are those of the documentation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -138,13 +143,18 @@ fn in_child(scratch: &Scratch) -> Machine {
         }
     };
     if let Err(error) = scratch.mount_overlay(entered.how) {
-        let remedy =
-            "the graph root must lie on a local file system such as ext4, xfs, btrfs or tmpfs, and Linux must be 5.13 or newer";
-        return Machine { rung: Rung::NoOverlay, why: format!("mounting overlay: {error}"), remedies: vec![remedy.to_owned()] };
+        let (why, remedy) = if lies_on_overlayfs(&scratch.dir) {
+            ("the graph root lies on overlayfs, on which no other overlay can be mounted".to_owned(), GRAPH_ROOT_ELSEWHERE)
+        } else {
+            let remedy = "the graph root must lie on a local file system such as ext4, xfs, btrfs or tmpfs, and Linux must be 5.13 \
+                          or newer";
+            (format!("mounting overlay: {error}"), remedy)
+        };
+        return Machine { rung: Rung::NoOverlay, why, remedies: vec![remedy.to_owned()] };
     }
     if entered.how == How::NewSingle {
         let why = entered.notices.first().map(ToString::to_string).unwrap_or_default();
-        let remedy = "subordinate ids (\"usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER\" as root) and the package uidmap";
+        let remedy = "subordinate ids (/etc/subuid and /etc/subgid, see subuid(5)) and the package uidmap";
         return Machine { rung: Rung::SingleId, why, remedies: vec![remedy.to_owned()] };
     }
     Machine { rung: Rung::NativeOverlay, why: String::new(), remedies: Vec::new() }

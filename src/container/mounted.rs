@@ -25,6 +25,7 @@ use containers_storage::lease::{self, Alone, Arrival, Gate, Lease};
 use containers_storage::selinux::{self, Labels};
 use containers_storage::store::{self, Store};
 use containers_storage::{LayerId, Root};
+use rustix::fs::Mode;
 use rustix::mount::MountAttrFlags;
 
 use super::{WorkingContainer, state};
@@ -218,6 +219,32 @@ impl Mounted {
         let mount = driver.open_to_read(layer).map_err(failed)?;
         let (path, guards) = (driver.mount_point(layer), MountAttrFlags::empty());
         Ok(Self { root: Root::from(mount), path, notices: Vec::new(), user: None, guards })
+    }
+
+    /// What an image of that top layer shows; one without layers shows an empty directory.
+    pub fn of_image(store: &Store, layer: Option<&LayerId>, name: &str) -> Result<Self, Error> {
+        match layer {
+            Some(layer) => Self::read_only(store, layer, name),
+            None => Self::nothing(store),
+        }
+    }
+
+    /// What an image without layers shows. One directory, which nobody else reaches, stands for all of them.
+    pub(super) fn nothing(store: &Store) -> Result<Self, Error> {
+        let parent = store.conf().graph_root.join("coracle");
+        let path = parent.join("nothing");
+        let failed = |source: std::io::Error| Error::Open { path: path.clone(), source };
+        containers_storage::lock::make_private_dir(&parent).map_err(failed)?;
+        let made = rustix::fs::mkdir(&path, Mode::RWXU);
+        match made.and_then(|()| rustix::fs::chmod(&path, Mode::from_raw_mode(0o755))) {
+            Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+            Err(errno) => return Err(failed(errno.into())),
+        }
+        let root = Root::open(&path).map_err(failed)?;
+        if !root.read_dir(Path::new("")).map_err(failed)?.is_empty() {
+            return Err(failed(std::io::Error::other("somebody has put something into it, and it has to be empty")));
+        }
+        Ok(Self { root, path, notices: Vec::new(), user: None, guards: MountAttrFlags::empty() })
     }
 
     /// The same of an image that a container sees: its files have the SELinux label `label`, if one is given, as the container's own.

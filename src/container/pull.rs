@@ -31,7 +31,7 @@ use crate::image::{Location, Manifest, location};
 use crate::transport::copy::{CopyOptions, Existing, Instances, LayerCompression, Platform, Signatures};
 use crate::transport::encryption::{Decryption, Sealing};
 use crate::transport::registry::Network;
-use crate::transport::{self, Means, Progress, Source};
+use crate::transport::{self, Means, Progress, Silence, Source};
 
 /// How an image is obtained.
 #[derive(Clone, Copy)]
@@ -145,7 +145,7 @@ pub fn unnamed(
 }
 
 /// Whether `operand` names another place than the store in use for certain; what a name stands for may be at a registry.
-pub(super) fn is_elsewhere(operand: &str) -> bool {
+pub fn is_elsewhere(operand: &str) -> bool {
     !matches!(elsewhere(operand), Ok(None))
 }
 
@@ -155,7 +155,7 @@ fn elsewhere(operand: &str) -> Result<Option<Location>, location::Error> {
 }
 
 fn means<'m>(store: &'m Store, fetch: &Fetch<'m>) -> Means<'m> {
-    Means { store, temp_dir: fetch.temp_dir, registries: fetch.registries, network: fetch.network }
+    Means { store, temp_dir: fetch.temp_dir, registries: fetch.registries, network: fetch.network, silence: Silence::Told }
 }
 
 /// The image called `name` of the store, or of its registry, as the policy says.
@@ -167,7 +167,7 @@ fn named(store: &Store, operand: &str, name: &str, fetch: &Fetch<'_>) -> Result<
         Err(find_image::Error::NotKnown { .. }) => None,
         Err(error) => return Err(error.into()),
     };
-    let of_store = |found: Found| Obtained { found, transport: None, warnings: Vec::new() };
+    let of_store = |found: Found| of_store(store, operand, found, fetch);
     let unknown = || Error::Image(find_image::Error::NotKnown { operand: operand.to_owned() });
     // What is asked for again is what was found, not what a short name could mean besides.
     let asked = here.as_ref().and_then(|found| found.name_at_registry(name)).filter(|_| !is_id(operand));
@@ -208,6 +208,12 @@ fn named(store: &Store, operand: &str, name: &str, fetch: &Fetch<'_>) -> Result<
     }
 }
 
+/// An image that was there.
+fn of_store(store: &Store, operand: &str, found: Found, fetch: &Fetch<'_>) -> Obtained {
+    let warnings = platform::unlike_this_machine(store, operand, &found, fetch).into_iter().collect();
+    Obtained { found, transport: None, warnings }
+}
+
 /// Whether an operand is an ID, or the beginning of one.
 fn is_id(operand: &str) -> bool {
     let digits = operand.strip_prefix("sha256:").unwrap_or(operand);
@@ -223,11 +229,11 @@ fn newer(store: &Store, operand: &str, found: Found, candidates: &Candidates, fe
             && source.manifest(None).is_ok_and(|raw| has_digest(&found, &Digest::of(&raw.bytes)))
     };
     match candidates.ask(store, operand, fetch) {
-        Ok(source) if same(source.as_ref()) => Ok(Obtained { found, transport: None, warnings: Vec::new() }),
+        Ok(source) if same(source.as_ref()) => Ok(of_store(store, operand, found, fetch)),
         Ok(source) => pull(store, operand, source.as_ref(), fetch),
         Err(error) => {
             log::debug!("{operand}: nothing newer than what the store has: {error}");
-            Ok(Obtained { found, transport: None, warnings: Vec::new() })
+            Ok(of_store(store, operand, found, fetch))
         }
     }
 }
@@ -276,9 +282,6 @@ fn copy(
     }
     let (wished, of_image) =
         (fetch.platform.cloned().unwrap_or_else(Platform::of_this_machine), platform::of_image(store, &found)?);
-    if (&wished.os, &wished.architecture) != (&of_image.os, &of_image.architecture) {
-        let (wished, found) = (platform::shown(&wished), platform::shown(&of_image));
-        warnings.push(format!("image platform ({found}) does not match the expected platform ({wished})"));
-    }
+    warnings.extend(platform::difference(&wished, &of_image));
     Ok(Obtained { found, transport: Some(source.transport()), warnings })
 }

@@ -19,7 +19,7 @@ use crate::transport::copy::{CopyOptions, Existing, Instances, LayerCompression,
 use crate::transport::encryption::{Encryption, Sealing};
 use crate::transport::registry::Network;
 use crate::transport::storage::StoreSource;
-use crate::transport::{self, Means, Progress, Source};
+use crate::transport::{self, Means, Progress, Silence, Source};
 use crate::userns;
 
 /// What to push, and how.
@@ -48,6 +48,8 @@ pub struct Options<'a> {
     pub encrypt: Option<&'a Encryption>,
     /// What becomes of a list.
     pub list: Afterwards,
+    /// What the members of an OCI archive say about when they were changed: seconds since 1970.
+    pub archive_time: u64,
 }
 
 /// What becomes of a list after it was pushed.
@@ -177,8 +179,14 @@ pub fn push<'s>(store: &'s Store, options: &Options<'s>, progress: &(dyn Fn(Prog
 
     let failed = |source| Error::Copy { image: image.clone(), destination: typed.clone(), source: Box::new(source) };
     let source = source(store, options, &found)?;
-    let means = Means { store, temp_dir: options.temp_dir, registries: options.registries, network: options.network };
-    let mut destination = transport::open_destination(&location, means).map_err(failed)?;
+    let means = Means {
+        store,
+        temp_dir: options.temp_dir,
+        registries: options.registries,
+        network: options.network,
+        silence: Silence::Awaited,
+    };
+    let mut destination = transport::open_dated(&location, means, options.archive_time).map_err(failed)?;
     destination.add_names(typed_name(options.image, &found).as_slice());
     let copy_options = CopyOptions {
         instances: options.instances.clone(),
@@ -219,7 +227,13 @@ pub fn push_missing(
     compression: LayerCompression,
 ) -> Result<Sent, Error> {
     let (image, destination) = (id.to_string(), location.to_string());
-    let means = Means { store, temp_dir: access.temp_dir, registries: access.registries, network: access.network };
+    let means = Means {
+        store,
+        temp_dir: access.temp_dir,
+        registries: access.registries,
+        network: access.network,
+        silence: Silence::Told,
+    };
     let there = transport::open_source(location, means).and_then(|source| source.manifest(None));
     match there {
         Ok(raw) => {
@@ -245,6 +259,7 @@ pub fn push_missing(
         signatures: Signatures { existing: Existing::Remove, sign_by: None },
         encrypt: None,
         list: Afterwards::Keep,
+        archive_time: 0,
     };
     push(store, &options, &|_| {}).map(|_| Sent::Now)
 }

@@ -42,6 +42,8 @@ pub struct Options {
     pub user: Option<String>,
     /// Instead of the image's working directory.
     pub workdir: Option<String>,
+    /// Instead of 022.
+    pub umask: Option<u32>,
     /// More variables, `NAME=value`.
     pub env: Vec<String>,
     /// The caller's proxy variables, which the container gets unless `from` said otherwise.
@@ -86,6 +88,8 @@ pub enum Tree {
     Image(String),
     /// A working container, by name or ID: a stage that is no image. Its files are only read.
     Container(String),
+    /// An empty directory: a stage without anything in it.
+    Nothing,
 }
 
 /// Secrets and SSH agents: those that the caller has, and those that the command gets. Nothing of it is recorded.
@@ -189,14 +193,6 @@ pub enum Error {
     /// The container could not be read.
     #[error("{0}")]
     State(#[from] state::Error),
-    /// What `from` keeps for later runs is damaged.
-    #[error("the state of container {name:?} is damaged")]
-    Damaged {
-        /// The container.
-        name: String,
-        /// What is wrong.
-        source: serde_json::Error,
-    },
     /// A word of the flags, or of what `from` was told, is wrong.
     #[error("{0}")]
     Word(String),
@@ -206,9 +202,6 @@ pub enum Error {
     /// An image of `--mount from=` is unknown.
     #[error("{0}")]
     Image(#[from] find_image::Error),
-    /// An image of `--mount from=` has no files.
-    #[error("{0:?} has no layers to mount")]
-    NoLayers(String),
     /// The image's hosts file cannot be read.
     #[error("reading /etc/hosts of the container")]
     Hosts {
@@ -261,7 +254,7 @@ pub fn run(
     note: &mut dyn FnMut(String),
 ) -> Result<Outcome, Error> {
     let container = WorkingContainer::open(store, name)?;
-    let kept = container.state().environment().map_err(|source| Error::Damaged { name: name.to_owned(), source })?;
+    let kept = container.environment()?;
     // Words are read before anything is mounted: a typing error costs nothing.
     let plan = Plan { container: &container, kept: &kept, options, conf, rootless: store.conf().rootless };
     let mut request = plan.request().map_err(Error::Word)?;

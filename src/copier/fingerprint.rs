@@ -66,6 +66,10 @@ pub trait Known {
     fn get(&mut self, file: &FileId) -> Option<[u8; 32]>;
     /// Remembers a digest of content and attributes.
     fn put(&mut self, file: &FileId, digest: [u8; 32]);
+    /// Whether the content of a file that is not known may be read. Otherwise there is no fingerprint (`ErrorKind::WouldBlock`).
+    fn may_read(&mut self, _file: &FileId) -> bool {
+        true
+    }
 }
 
 /// What counts beside names and contents.
@@ -284,6 +288,9 @@ impl<'a> Fingerprint<'a> {
         let digest = match self.known.get(&id) {
             Some(digest) => digest,
             None => {
+                if !self.known.may_read(&id) {
+                    return self.read(Err(io::ErrorKind::WouldBlock.into()));
+                }
                 let digest = self.content(handle)?;
                 self.known.put(&id, digest);
                 digest
@@ -354,7 +361,7 @@ mod tests {
 
     fn fingerprint(root: &Path, ignore: Option<&Ignore>, known: &mut Remembering) -> Digest {
         let handle = Root::open(root).unwrap();
-        let mut all = Fingerprint::new(Filter { context: ignore, source: None }, Owners::Ignored, known);
+        let mut all = Fingerprint::new(Filter { context: ignore, ..Filter::default() }, Owners::Ignored, known);
         all.add(handle.as_fd(), Path::new(""), Path::new("")).unwrap();
         all.complete()
     }

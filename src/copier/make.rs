@@ -115,6 +115,11 @@ pub fn directory(parent: BorrowedFd<'_>, name: &OsStr) -> io::Result<Option<(Own
     Err(io::ErrorKind::AlreadyExists.into())
 }
 
+/// Takes away what stands where a directory was found to be a link to no directory.
+pub fn remove_link(parent: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
+    remove(parent, name, Remove::AllButFullDirectories)
+}
+
 /// Sets what `metadata` says on an open file or directory. Returns the names of attributes that the file system refuses.
 pub fn finish(made: BorrowedFd<'_>, metadata: &Metadata<'_>) -> io::Result<Vec<Vec<u8>>> {
     let now = rustix::fs::fstat(made)?;

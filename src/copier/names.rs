@@ -27,10 +27,10 @@ pub enum Error {
     #[error("can't find uid for user {0:?}")]
     Empty(String),
     /// No such user.
-    #[error("unknown user {0:?}: no such line in the container's /etc/passwd")]
+    #[error("determining run uid: user: unknown user error looking up user {0:?}")]
     User(String),
     /// No such group.
-    #[error("unknown group {0:?}: no such line in the container's /etc/group")]
+    #[error("determining run gid: group: unknown group error looking up group {0:?}")]
     Group(String),
     /// One of the files is there, but can't be read.
     #[error("reading {file} of the container")]

@@ -112,8 +112,10 @@ impl Maps<'_> {
 pub struct Filter<'a> {
     /// By the path below the context.
     pub context: Option<&'a Ignore>,
-    /// By the path below the source; for a file, by its name.
+    /// By the path below the source, for a file by its name; and by the path below the context.
     pub source: Option<&'a Ignore>,
+    /// What is no directory is taken only if these patterns match it, in one of the same two ways.
+    pub include: Option<&'a Ignore>,
 }
 
 /// What is the same for all sources of one call.
@@ -137,6 +139,8 @@ pub struct Session<'a> {
     pub same_tree: Option<&'a Root>,
     /// What was left out unasked: a line each.
     pub warnings: Vec<String>,
+    /// Names below a source that must be among what is copied; those that were are taken out.
+    pub required: Vec<PathBuf>,
     mover: Mover,
     owners: HashMap<(u32, u32), (String, String)>,
 }
@@ -180,7 +184,14 @@ impl<'a> Session<'a> {
         let maps = Maps::default();
         let destinations = rustix::fs::fstat(target).map(|stat| (stat.st_dev, stat.st_ino)).into_iter().collect();
         let (warnings, mover, owners) = (Vec::new(), Mover::default(), HashMap::new());
-        Self { target, names, look, filter, devices, maps, destinations, same_tree: None, warnings, mover, owners }
+        let (same_tree, required) = (None, Vec::new());
+        Self { target, names, look, filter, devices, maps, destinations, same_tree, warnings, required, mover, owners }
+    }
+
+    /// The same where `names` must be among what is copied.
+    #[must_use]
+    pub fn with_required(self, names: &[PathBuf]) -> Self {
+        Self { required: names.to_vec(), ..self }
     }
 
     /// The same between containers whose ids on disk are others than inside.

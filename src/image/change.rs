@@ -53,6 +53,17 @@ pub enum Change {
     UnsetAnnotation(String),
     /// Removes all annotations.
     ClearAnnotations,
+    /// Sets an annotation of the layer to come.
+    SetLayerAnnotation {
+        /// Key.
+        key: String,
+        /// Value.
+        value: String,
+    },
+    /// Removes an annotation of the layer to come.
+    UnsetLayerAnnotation(String),
+    /// Removes all annotations of the layer to come.
+    ClearLayerAnnotations,
     /// Adds a port, as it is.
     Expose(String),
     /// Removes a port.

@@ -17,6 +17,10 @@ pub struct Draft {
     pub config: ImageConfig,
     /// Annotations of the manifest (OCI only).
     pub annotations: BTreeMap<String, String>,
+    /// Annotations of the base's layers in the manifest, by diff ID (OCI only).
+    pub layer_annotations: BTreeMap<String, BTreeMap<String, String>>,
+    /// Those of the layer to come.
+    pub top_layer_annotations: BTreeMap<String, String>,
     /// `created_by` of the next history entry.
     pub created_by: String,
     /// `comment` of the next history entry.
@@ -36,6 +40,11 @@ impl Draft {
             Change::SetAnnotation { key, value } => drop(self.annotations.insert(key.clone(), value.clone())),
             Change::UnsetAnnotation(key) => drop(self.annotations.remove(key)),
             Change::ClearAnnotations => self.annotations.clear(),
+            Change::SetLayerAnnotation { key, value } => {
+                self.top_layer_annotations.insert(key.clone(), value.clone());
+            }
+            Change::UnsetLayerAnnotation(key) => drop(self.top_layer_annotations.remove(key)),
+            Change::ClearLayerAnnotations => self.top_layer_annotations.clear(),
             Change::CreatedBy(text) => self.created_by.clone_from(text),
             Change::HistoryComment(text) => self.history_comment.clone_from(text),
             Change::Author(text) => self.config.author.clone_from(text),

@@ -6,6 +6,7 @@
 //! ```text
 //! reference   what a person typed      → names to look up, or an ID
 //! config      OCI or Docker JSON       ↔ ImageConfig (one type, two serialisers)
+//! lineage     config JSON              → whether one image was made on another
 //! change      config / --change / ENV… → Change, applied to a Draft
 //! manifest    OCI or Docker v2s2 JSON  ↔ Manifest
 //! ```
@@ -16,6 +17,7 @@ mod config_read;
 mod config_write;
 pub mod draft;
 mod env;
+pub mod lineage;
 pub mod list;
 pub mod location;
 pub mod manifest;
@@ -28,6 +30,7 @@ pub mod time;
 pub use change::{Change, Warning};
 pub use config::ImageConfig;
 pub use draft::Draft;
+pub use lineage::Lineage;
 pub use location::Location;
 pub use manifest::Manifest;
 pub use reference::Reference;

@@ -21,7 +21,7 @@ pub enum Error {
         value: String,
     },
     /// A duration that is none.
-    #[error("parsing {flag} {value:?}: time: {problem} {value:?}")]
+    #[error("parsing {flag} {value:?}: time: {}", .problem.about(.value))]
     Duration {
         /// The flag.
         flag: &'static str,
@@ -59,7 +59,8 @@ pub fn env(text: &str, caller: &dyn Fn(&str) -> Option<String>) -> Result<Change
     match removal(text) {
         Removal::All => Ok(Change::ClearEnv),
         Removal::One(name) => Ok(Change::UnsetEnv(name.into())),
-        Removal::None => match caller(text) {
+        // A variable that is empty is none, as Go's Getenv has it.
+        Removal::None => match caller(text).filter(|value| !value.is_empty()) {
             Some(value) => Ok(Change::SetEnv { name: text.into(), value }),
             None => Err(Error::NoEnvValue(text.into())),
         },
@@ -76,12 +77,19 @@ pub fn label(text: &str) -> Change {
     }
 }
 
-/// `--annotation`: as `--label`.
+/// `--annotation`: as `--label`; after `layer:` one of the layer to come.
 pub fn annotation(text: &str) -> Change {
-    match label(text) {
-        Change::SetLabel { key, value } => Change::SetAnnotation { key, value },
-        Change::UnsetLabel(key) => Change::UnsetAnnotation(key),
-        _ => Change::ClearAnnotations,
+    let (of_layer, text) = match text.strip_prefix("layer:") {
+        Some(rest) => (true, rest),
+        None => (false, text),
+    };
+    match (label(text), of_layer) {
+        (Change::SetLabel { key, value }, false) => Change::SetAnnotation { key, value },
+        (Change::UnsetLabel(key), false) => Change::UnsetAnnotation(key),
+        (_, false) => Change::ClearAnnotations,
+        (Change::SetLabel { key, value }, true) => Change::SetLayerAnnotation { key, value },
+        (Change::UnsetLabel(key), true) => Change::UnsetLayerAnnotation(key),
+        (_, true) => Change::ClearLayerAnnotations,
     }
 }
 
@@ -269,6 +277,9 @@ mod tests {
         assert_eq!(annotation("a=b"), Change::SetAnnotation { key: "a".into(), value: "b".into() });
         assert_eq!(annotation("a-"), Change::UnsetAnnotation("a".into()));
         assert_eq!(annotation("-"), Change::ClearAnnotations);
+        assert_eq!(annotation("layer:a=b"), Change::SetLayerAnnotation { key: "a".into(), value: "b".into() });
+        assert_eq!(annotation("layer:a-"), Change::UnsetLayerAnnotation("a".into()));
+        assert_eq!(annotation("layer:-"), Change::ClearLayerAnnotations);
         assert_eq!(port("80"), Change::Expose("80".into()));
         assert_eq!(port("80-"), Change::Unexpose("80".into()));
         assert_eq!(port("1-3"), Change::Expose("1-3".into()));

@@ -86,7 +86,7 @@ fn has_rfc3339_shape(text: &[u8]) -> bool {
 }
 
 /// The text without the zeros at the end of its fraction.
-fn cut_fraction(text: &str) -> String {
+pub(super) fn cut_fraction(text: &str) -> String {
     let Some((head, tail)) = text.split_once('.') else { return text.to_owned() };
     let digits = tail.bytes().take_while(u8::is_ascii_digit).count();
     let (fraction, zone) = tail.split_at(digits);

@@ -10,7 +10,7 @@ use rustix::fs::FileType;
 
 use super::error::Error;
 use super::sources::Item;
-use super::{Options, archive};
+use super::{Landing, Options, archive};
 
 /// What the destination has to hold. A pattern counts as one source, whatever it matches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,31 +74,48 @@ impl Target {
 enum There {
     Nothing,
     Directory,
+    /// A link that leads to nothing: to Buildah it is a directory, and that is made.
+    LinkToNothing,
     Other,
 }
 
 /// Applies the rules to what is there now.
-pub(super) fn arrange(target: &Root, destination: Option<&Path>, workdir: &Path, shape: Shape) -> Result<Target, Error> {
-    let (path, as_directory) = full_path(destination, workdir);
+pub(super) fn arrange(target: &Root, destination: Option<&Path>, options: &Options<'_>, shape: Shape) -> Result<Target, Error> {
+    let (path, as_directory) = full_path(destination, &options.workdir);
     let there = match target.metadata(&path) {
         Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => There::Directory,
         Ok(_) => There::Other,
-        // A link that leads nowhere is replaced by a file, and can't be a directory: making that says so.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => There::Nothing,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => match (target.symlink_metadata(&path), options.landing) {
+            (Ok(_), Landing::Container) => There::LinkToNothing,
+            _ => There::Nothing,
+        },
+        // The slash at the end of a file's name.
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory && is_file(target, &path) => There::Other,
         Err(source) => return Err(Error::Destination { path, source }),
     };
     let needs_directory = as_directory || shape == Shape::Tree;
-    decide(path, there, needs_directory)
+    let has_slash = destination.is_some_and(|destination| destination.as_os_str().as_bytes().ends_with(b"/"));
+    decide(path, there, needs_directory).map_err(|error| match error {
+        Error::NotADirectory(shown) if has_slash => Error::NotADirectory(shown + "/"),
+        other => other,
+    })
+}
+
+/// Whether the name is a file's, if it ends where its last component does.
+fn is_file(target: &Root, path: &Path) -> bool {
+    let plain: PathBuf = path.components().collect();
+    target.metadata(&plain).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) != FileType::Directory)
 }
 
 /// The destination below the container's root, and whether it is written as a directory.
 fn full_path(destination: Option<&Path>, workdir: &Path) -> (PathBuf, bool) {
     let given = destination.unwrap_or(Path::new(""));
     let bytes = given.as_os_str().as_bytes();
-    // `join` with an absolute path takes that one.
-    let path = Path::new("/").join(workdir).join(given);
+    // `join` with an absolute path takes that one. What a `..` takes back is not looked at, let alone made.
+    let workdir = cleaned(&Path::new("/").join(workdir));
+    let path = cleaned(&workdir.join(given));
     let written = bytes.is_empty() || bytes == b"." || bytes == b".." || bytes.ends_with(b"/") || bytes.ends_with(b"/.");
-    let as_directory = written || bytes.ends_with(b"/..") || path == Path::new("/").join(workdir);
+    let as_directory = written || bytes.ends_with(b"/..") || path == workdir;
     (path, as_directory)
 }
 
@@ -133,7 +150,7 @@ fn decide(path: PathBuf, there: There, needs_directory: bool) -> Result<Target, 
     if there == There::Other && needs_directory {
         return Err(Error::NotADirectory(path.display().to_string().escape_debug().to_string()));
     }
-    if there == There::Directory || needs_directory {
+    if needs_directory || matches!(there, There::Directory | There::LinkToNothing) {
         return Ok(Target { directory: path, name: None });
     }
     match (path.parent(), path.file_name()) {
@@ -152,13 +169,15 @@ mod tests {
             (None, "/w", "/w", true),
             (Some(""), "/w", "/w", true),
             (Some("x"), "/w", "/w/x", false),
-            (Some("x/"), "/w", "/w/x/", true),
+            (Some("x/"), "/w", "/w/x", true),
             (Some("x/."), "/w", "/w/x", true),
             (Some("/x"), "/w", "/x", false),
             (Some("/w"), "/w", "/w", true),
             (Some("/"), "/w", "/", true),
             (Some("."), "/w", "/w", true),
-            (Some(".."), "/w", "/w/..", true),
+            (Some(".."), "/w", "/", true),
+            (Some("/x/y/../z"), "/w", "/x/z", false),
+            (Some("../w"), "/w/", "/w", true),
             (Some("x"), "", "/x", false),
             (None, "", "/", true),
         ];
@@ -200,6 +219,7 @@ mod tests {
         assert_eq!(decide(path(), There::Nothing, false).expect("allowed"), renamed("/d", "x"));
         assert_eq!(decide(path(), There::Other, false).expect("allowed"), renamed("/d", "x"));
         assert_eq!(decide(path(), There::Directory, false).expect("allowed"), into("/d/x"));
+        assert_eq!(decide(path(), There::LinkToNothing, false).expect("allowed"), into("/d/x"));
         assert_eq!(decide(path(), There::Nothing, true).expect("allowed"), into("/d/x"));
         assert_eq!(decide(path(), There::Directory, true).expect("allowed"), into("/d/x"));
         let refused = decide(path(), There::Other, true).expect_err("a file is in the way").to_string();

@@ -30,6 +30,12 @@ pub enum Error {
     /// A pattern that can't be read.
     #[error("processing excludes list")]
     Excludes(#[source] ignore::Error),
+    /// A pattern of `--include` that can't be read.
+    #[error("processing includes list")]
+    Includes(#[source] ignore::Error),
+    /// What `--required-path` names was not there, or was left out.
+    #[error("required path {0:?} was not copied: no such file or directory")]
+    Required(PathBuf),
     /// The context directory, or the working directory.
     #[error("opening {path:?}")]
     Context {
@@ -115,6 +121,16 @@ pub enum Error {
     /// A file where a directory is needed.
     #[error("destination {0} already exists but is not a directory")]
     NotADirectory(String),
+    /// A pattern matched a directory besides files, which all would get the name of the destination.
+    #[error(
+        "{pattern:?} matches files and a directory: the destination {destination:?} must be a directory, with a slash at its end"
+    )]
+    NeedsDirectory {
+        /// The operand.
+        pattern: PathBuf,
+        /// The destination, as given.
+        destination: PathBuf,
+    },
     /// The destination can't be looked at.
     #[error("checking on destination {path:?}")]
     Destination {

@@ -23,7 +23,11 @@ pub fn fingerprint(
     let origin = Origin::open(source)?;
     let (ignore, _) = context_ignore(selection, source, &origin)?;
     let exclude = Ignore::new(selection.exclude.iter().map(String::as_str)).map_err(Error::Excludes)?;
-    let filter = Filter { context: Some(&ignore).filter(|i| !i.is_empty()), source: Some(&exclude).filter(|e| !e.is_empty()) };
+    let filter = Filter {
+        context: Some(&ignore).filter(|patterns| !patterns.is_empty()),
+        source: Some(&exclude).filter(|patterns| !patterns.is_empty()),
+        include: None,
+    };
     let owners = match source {
         Source::Root { .. } => Owners::Counted,
         Source::Host { .. } | Source::Context { .. } => Owners::Ignored,

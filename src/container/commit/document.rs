@@ -76,7 +76,13 @@ pub(super) fn write(
     if documents.created_annotation {
         draft.annotations.insert(CREATED.to_owned(), origin.created.as_str().to_owned());
     }
-    let manifest = manifest(&draft, &config, layers);
+    // The new layer is below those of `above`, and a squashed one has none above it.
+    let own = match layer {
+        LayerPolicy::Omit => None,
+        LayerPolicy::Squash => Some(0),
+        _ => layers.len().checked_sub(1 + origin.above.len()),
+    };
+    let manifest = manifest(&draft, &config, layers, own);
     Written { config, manifest }
 }
 
@@ -140,7 +146,8 @@ fn comment(comment: &str, origin: &Origin<'_>) -> String {
     format!("{comment}{separator}FROM {}", origin.base_name)
 }
 
-fn manifest(draft: &Draft, config: &[u8], layers: &[LayerInfo]) -> Manifest {
+/// The manifest; the layer `own` is the one that is made.
+fn manifest(draft: &Draft, config: &[u8], layers: &[LayerInfo], own: Option<usize>) -> Manifest {
     let (config_type, layer_type) = match draft.format {
         Format::Oci => (manifest::OCI_CONFIG, manifest::OCI_LAYER),
         Format::Docker => (manifest::DOCKER_CONFIG, manifest::DOCKER_LAYER),
@@ -151,7 +158,15 @@ fn manifest(draft: &Draft, config: &[u8], layers: &[LayerInfo]) -> Manifest {
         size,
         annotations: BTreeMap::new(),
     };
-    let layers = layers.iter().map(|layer| describe(layer_type, layer.digest.clone(), layer.size)).collect();
+    let annotated = |(at, layer): (usize, &LayerInfo)| {
+        let mut descriptor = describe(layer_type, layer.digest.clone(), layer.size);
+        if draft.format == Format::Oci {
+            let kept = || draft.layer_annotations.get(&layer.digest.to_string()).cloned().unwrap_or_default();
+            descriptor.annotations = if own == Some(at) { draft.top_layer_annotations.clone() } else { kept() };
+        }
+        descriptor
+    };
+    let layers = layers.iter().enumerate().map(annotated).collect();
     Manifest::new(
         draft.format,
         describe(config_type, Digest::of(config), config.len() as u64),

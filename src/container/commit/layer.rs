@@ -7,6 +7,7 @@ use std::path::Path;
 use containers_storage::archive::pack::{self, OnDisk, Output, Owners, Times, Tree};
 use containers_storage::driver::{GraphDriver, Shape};
 use containers_storage::freeze::{self, InPlace};
+use containers_storage::id_map::IdMaps;
 use containers_storage::layers::Layer;
 use containers_storage::lease::{self, Arrival, Gate};
 use containers_storage::store::{LayerContent, Store};
@@ -64,12 +65,13 @@ pub(super) fn pack(
     }
     let driver = store.driver().map_err(|source| Error::Driver { name: container.name(), source })?;
     let times = times(options.documents.clock);
-    let is_shifted = container.shift().is_some();
-    let onto = if is_shifted { top_layer(store, container)? } else { None };
+    // Also one of ids onto themselves: a layer of an image has none, and that of the container says so.
+    let is_mapped = container.id_maps() != IdMaps::default();
+    let onto = if is_mapped { top_layer(store, container)? } else { None };
     let mut how = freeze::Options { times, onto, ..freeze::Options::default() };
     let failed = |source| Error::Freeze { name: container.name(), source: Box::new(source) };
     // Layers above it have to be on a layer that is there: they are put on a copy.
-    if options.container == Afterwards::Remove && !is_shifted && !extra::any(container, options) {
+    if options.container == Afterwards::Remove && !is_mapped && !extra::any(container, options) {
         if let Some(gate) = exclusive(store, driver, container, note)? {
             match in_place(store, driver, container, &how, watch) {
                 Ok(frozen) => return Ok(Packed::InPlace(frozen, gate)),

@@ -6,7 +6,7 @@
 //! --squash pack the merged tree into one layer without parent → image
 //! ```
 //!
-//! `sbom` has containers scanned before they are committed.
+//! `sbom` has containers scanned before they are committed. `unmade` makes an image of other settings without a container.
 //! `--add-file` and what `copy --link` left are layers on top of that (`extra`).
 //!
 //! Invariant: base layers are not opened; of them only the records are read. The image is visible only when all of it is there.
@@ -16,25 +16,28 @@ mod export;
 mod extra;
 mod layer;
 pub mod sbom;
+mod unmade;
+mod writer;
 
 use std::path::PathBuf;
 
 use containers_storage::driver;
 use containers_storage::freeze;
 use containers_storage::lease;
-use containers_storage::store::{self, NewImage, Store};
-use containers_storage::{Digest, ImageId, LayerId};
+use containers_storage::store::{self, Store};
+use containers_storage::{ContainerId, Digest, ImageId, LayerId};
 use jiff::Timestamp;
 
-use self::document::{LayerInfo, Origin, Written};
+use self::document::{LayerInfo, Written};
 pub use self::export::{Export, export};
 use self::extra::ExtraLayer;
 use self::layer::Packed;
+pub use self::unmade::Unmade;
+use self::writer::{Subject, Writer};
 use super::instruction;
-use super::state::{self, Base};
+use super::state;
 use super::{WorkingContainer, manifest_list, mounted, push, remove};
 use crate::dockerfile;
-use crate::image::config::History;
 use crate::image::reference;
 use crate::image::{Change, Draft, Format, ImageConfig, Reference, Time, Warning};
 use crate::transport;
@@ -54,6 +57,8 @@ pub struct Options {
     pub container: Afterwards,
     /// Whether the image is only to be copied elsewhere, and then taken away (`store::NewImage`).
     pub passing: bool,
+    /// A container that stands on the image from the moment that it is there, so that it stays (`store::NewImage`).
+    pub holder: Option<ContainerId>,
     /// Edits of the image that the container itself does not get, in their order.
     pub edits: Vec<Edit>,
     /// How config and manifest are written.
@@ -162,14 +167,6 @@ pub enum Error {
     /// The container could not be read.
     #[error("{0}")]
     State(#[from] state::Error),
-    /// The state is damaged.
-    #[error("the state of container {name:?} is damaged")]
-    Damaged {
-        /// The container.
-        name: String,
-        /// What is wrong.
-        source: serde_json::Error,
-    },
     /// Another tool put layers below the container's own.
     #[error(
         "container {name:?} has layers of another tool between the image's and its own, which cannot be committed here: use that tool"
@@ -196,7 +193,7 @@ pub enum Error {
     },
     /// The name for the image has another digest than its manifest.
     #[error(
-        "committing {container:?} to {name}: the manifest's digest is {digest}, which does not match the destination reference"
+        "committing container {container:?} to {name}: the manifest's digest is {digest}, which does not match the destination reference"
     )]
     OtherDigest {
         /// The container.
@@ -221,7 +218,7 @@ pub enum Error {
     #[error("{0}")]
     Mount(#[from] mounted::Error),
     /// The layer could not be packed.
-    #[error("committing {name:?}")]
+    #[error("committing container {name:?}")]
     Freeze {
         /// The container.
         name: String,
@@ -229,7 +226,7 @@ pub enum Error {
         source: Box<freeze::Error>,
     },
     /// The driver could not be used.
-    #[error("committing {name:?}")]
+    #[error("committing container {name:?}")]
     Driver {
         /// The container.
         name: String,
@@ -237,7 +234,7 @@ pub enum Error {
         source: driver::Error,
     },
     /// The merged tree could not be packed.
-    #[error("committing {name:?}: squashing it")]
+    #[error("committing container {name:?}: squashing it")]
     Squash {
         /// The container.
         name: String,
@@ -245,7 +242,7 @@ pub enum Error {
         source: Box<containers_storage::archive::Error>,
     },
     /// A file of `--add-file` could not be added.
-    #[error("committing {name:?}: adding {path:?}")]
+    #[error("committing container {name:?}: adding {path:?}")]
     AddFile {
         /// The container.
         name: String,
@@ -293,7 +290,7 @@ pub enum Error {
         source: Box<manifest_list::Error>,
     },
     /// The image could not be signed, and so was not made.
-    #[error("committing {name:?}")]
+    #[error("committing container {name:?}")]
     Sign {
         /// The container.
         name: String,
@@ -301,15 +298,18 @@ pub enum Error {
         source: Box<transport::Error>,
     },
     /// The store could not be read or changed.
-    #[error("committing {name:?}")]
+    #[error("committing container {name:?}")]
     Store {
         /// The container.
         name: String,
         /// What failed.
         source: store::Error,
     },
+    /// The image that no container was made for could not be recorded.
+    #[error("recording an image")]
+    Record(#[source] store::Error),
     /// Whoever looked on did not want it to go on.
-    #[error("committing {name:?} was given up")]
+    #[error("committing container {name:?} was given up")]
     GivenUp {
         /// The container.
         name: String,
@@ -371,14 +371,19 @@ pub fn commit_watched(
     if let Some(list) = &options.manifest_list {
         manifest_list::check(store, list)?;
     }
-    let base = container.state().base().map_err(|source| Error::Damaged { name: name.to_owned(), source })?;
-    let (draft, warnings) = edited(&container, options)?;
+    let base = container.base()?;
+    let state = container.state();
+    let (draft, warnings) = edited(state.draft.clone(), options)?;
     let created = created(options.documents.clock)?;
-    let writer = Writer { container: &container, base: &base, draft, created, options, name: destination.as_ref() };
-    let unsigned = |source| Error::Sign { name: container.name(), source: Box::new(source) };
-    if let Some(key) = &options.sign_by {
-        transport::storage::check_key(key).map_err(unsigned)?;
-    }
+    let subject = Subject {
+        id: container.id(),
+        name: container.name(),
+        base: (&base.id, &base.name),
+        before: &state.history_before,
+        after: &state.history_after,
+    };
+    let writer = Writer { subject, draft, created, options, name: destination.as_ref() };
+    writer.check_key()?;
     let lower = lower_layers(store, &container, options)?;
     let packed = match options.layer {
         LayerPolicy::Omit => None,
@@ -392,11 +397,8 @@ pub fn commit_watched(
     let written = writer.write(&lower, packed.as_ref(), &extra)?;
     writer.check_digest(&written)?;
     let mut image = writer.record(&written, extra.last().map(|top| top.layer.id.clone()).or(below));
-    // Before anybody can see the image: without a signature there is to be none.
-    if let (Some(key), Some(name)) = (&options.sign_by, &destination) {
-        // The layer stays if this fails, for another attempt (`store::unclaimed`).
-        transport::storage::sign_new(store, &mut image, name, key).map_err(unsigned)?;
-    }
+    // The layer stays if this fails, for another attempt (`store::unclaimed`).
+    writer.sign(store, &mut image)?;
     if !watch.reached(Point::Packed) {
         return Err(Error::GivenUp { name: container.name() });
     }
@@ -421,14 +423,18 @@ pub fn commit_watched(
             }
         }
     }
-    Ok(Outcome {
+    Ok(outcome(id, &written, destination.as_ref(), &warnings))
+}
+
+fn outcome(id: ImageId, written: &Written, name: Option<&Reference>, warnings: &[Warning]) -> Outcome {
+    Outcome {
         id,
         digest: written.manifest.digest(),
         manifest_size: written.manifest.bytes().len() as u64,
         media_type: written.manifest.media_type().to_owned(),
-        name: destination.map(|name| name.to_string()),
+        name: name.map(ToString::to_string),
         warnings: warnings.iter().map(ToString::to_string).collect(),
-    })
+    }
 }
 
 /// Newer Buildahs can put layers below the container's own, though none of their verbs does.
@@ -485,9 +491,8 @@ fn destination(text: &str) -> Result<Reference, Error> {
     name.map_err(|reason| Error::Destination { text: text.to_owned(), reason })
 }
 
-/// The container's draft with the edits of this commit.
-fn edited(container: &WorkingContainer, options: &Options) -> Result<(Draft, Vec<Warning>), Error> {
-    let mut draft = container.state().draft.clone();
+/// A container's draft with the edits of this commit.
+fn edited(mut draft: Draft, options: &Options) -> Result<(Draft, Vec<Warning>), Error> {
     draft.format = options.format;
     let mut warnings = Vec::new();
     for edit in &options.edits {
@@ -525,70 +530,5 @@ fn info(layer: containers_storage::layers::Layer) -> Result<LayerInfo, Error> {
     match (layer.diff_digest, u64::try_from(layer.diff_size)) {
         (Some(digest), Ok(size)) => Ok(LayerInfo { digest, size }),
         _ => Err(Error::NoDigest(layer.id)),
-    }
-}
-
-/// What the image's documents and record are made of.
-struct Writer<'a> {
-    container: &'a WorkingContainer,
-    base: &'a Base,
-    draft: Draft,
-    created: Time,
-    options: &'a Options,
-    name: Option<&'a Reference>,
-}
-
-impl Writer<'_> {
-    fn write(&self, lower: &[LayerInfo], packed: Option<&Packed>, extra: &[ExtraLayer]) -> Result<Written, Error> {
-        let mut layers = lower.to_vec();
-        layers.extend(packed.map(Packed::info));
-        for above in extra {
-            layers.push(info(above.layer.clone())?);
-        }
-        let above: Vec<History> = extra.iter().map(|above| above.history.clone()).collect();
-        let state = self.container.state();
-        let origin = Origin {
-            created: self.created.clone(),
-            container: self.container.id().to_string(),
-            base_id: &self.base.id,
-            base_name: &self.base.name,
-            before: &state.history_before,
-            after: &state.history_after,
-            above: &above,
-        };
-        Ok(document::write(self.draft.clone(), &layers, &origin, &self.options.documents, self.options.layer))
-    }
-
-    /// A name with a digest is only that of the image which has it.
-    fn check_digest(&self, written: &Written) -> Result<(), Error> {
-        let digest = written.manifest.digest();
-        match self.name.filter(|name| name.digest().is_some_and(|wanted| *wanted != digest)) {
-            None => Ok(()),
-            Some(name) => Err(Error::OtherDigest {
-                container: self.container.name(),
-                name: Box::new(name.clone()),
-                digest: Box::new(digest),
-            }),
-        }
-    }
-
-    fn record(&self, written: &Written, top: Option<LayerId>) -> NewImage {
-        let digest = written.manifest.digest();
-        let config = Digest::of(&written.config);
-        let manifest = written.manifest.bytes().to_vec();
-        NewImage {
-            id: ImageId::of_config(&config),
-            layer: top,
-            names: self.name.iter().map(ToString::to_string).collect(),
-            metadata: "{}".to_owned(),
-            created: self.created.as_str().to_owned(),
-            big_data: vec![
-                (config.to_string(), written.config.clone()),
-                (format!("manifest-{digest}"), manifest.clone()),
-                ("manifest".to_owned(), manifest),
-            ],
-            digest,
-            passing: self.options.passing,
-        }
     }
 }

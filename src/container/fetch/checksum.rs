@@ -23,16 +23,20 @@ enum Algorithm {
 
 /// A text that is no checksum. The words before the colon are Buildah's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("invalid checksum flag: {text:?} is not sha256:, sha384: or sha512: with the digits that this has")]
-pub struct Invalid {
-    text: String,
+pub enum Invalid {
+    /// Of a file.
+    #[error("invalid checksum flag: {0:?} is not sha256:, sha384: or sha512: with the digits that this has")]
+    Digest(String),
+    /// Of a repository.
+    #[error("invalid checksum flag: {0:?} is not a valid Git commit SHA")]
+    Commit(String),
 }
 
 impl std::str::FromStr for Checksum {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        let invalid = || Invalid { text: text.chars().take(200).collect() };
+        let invalid = || Invalid::Digest(text.chars().take(200).collect());
         let (algorithm, hex) = text.split_once(':').ok_or_else(invalid)?;
         let (algorithm, length) = match algorithm {
             "sha256" => (Algorithm::Sha256, 64),
@@ -63,17 +67,14 @@ impl std::fmt::Display for Checksum {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Commit(String);
 
-impl std::str::FromStr for Commit {
-    type Err = Invalid;
-
-    fn from_str(text: &str) -> Result<Self, Invalid> {
-        let is_commit = (7..=64).contains(&text.len()) && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-        if is_commit { Ok(Self(text.to_owned())) } else { Err(Invalid { text: text.chars().take(200).collect() }) }
-    }
-}
-
 impl Commit {
-    /// Hexadecimal digits, 7 to 64 of them.
+    /// Reads hexadecimal digits, 4 (git's own shortest) to 64 of them.
+    pub fn read(text: &str) -> Result<Self, Invalid> {
+        let is_commit = (4..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if is_commit { Ok(Self(text.to_ascii_lowercase())) } else { Err(Invalid::Commit(text.chars().take(200).collect())) }
+    }
+
+    /// Hexadecimal digits in lower case, 4 to 64 of them.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -110,11 +111,11 @@ mod tests {
 
     #[test]
     fn commits_may_be_shortened() {
-        for text in ["0123abc", &"a".repeat(40), &"f".repeat(64)] {
-            assert_eq!(text.parse::<Commit>().unwrap().as_str(), text);
+        for text in ["0123", "0123abc", "0123ABC", &"a".repeat(40), &"f".repeat(64)] {
+            assert_eq!(Commit::read(text).unwrap().as_str(), text.to_lowercase());
         }
-        for text in ["", "012345", &"a".repeat(65), "0123ABC", "sha256:0123abc", "--upload"] {
-            assert!(text.parse::<Commit>().is_err(), "{text}");
+        for text in ["", "012", &"a".repeat(65), "012g", "sha256:0123abc", "--upload"] {
+            assert!(Commit::read(text).is_err(), "{text}");
         }
     }
 

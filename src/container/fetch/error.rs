@@ -1,6 +1,7 @@
 //! Why a source could not be fetched. Phrases that scripts look for are Buildah's.
 
 use std::io;
+use std::path::{Path, PathBuf};
 
 use crate::http::{self, CertificateError, InvalidUrl};
 
@@ -43,7 +44,7 @@ pub enum Error {
         /// The address.
         url: String,
         /// The directory for temporary files.
-        dir: std::path::PathBuf,
+        dir: PathBuf,
         /// What failed.
         source: io::Error,
     },
@@ -82,6 +83,16 @@ pub enum Error {
         /// What happened.
         problem: String,
     },
+    /// There is no room for a repository.
+    #[error("cloning {url:?}: {dir:?} is full: {problem}")]
+    NoRoom {
+        /// The address.
+        url: String,
+        /// The directory for temporary files.
+        dir: PathBuf,
+        /// What git said.
+        problem: String,
+    },
     /// A Dockerfile names a repository that needs keys.
     #[error("cloning {url:?}: a Dockerfile may use keys of the caller's for ADD only if the build lends them")]
     NoKeys {
@@ -97,10 +108,27 @@ impl Error {
             Self::NoKeys { .. } => {
                 vec!["lend the agent's with --ssh default, or a key file with --ssh default=FILE".to_owned()]
             }
+            Self::NoRoom { dir, .. } => vec![room_elsewhere(dir)],
+            Self::Keep { dir, source, .. } if is_full(source) => vec![room_elsewhere(dir)],
             Self::Git { problem, .. } if problem.contains("Host key verification failed") => {
                 vec!["connect to the host once with ssh, or add its key to ~/.ssh/known_hosts (ssh-keyscan)".to_owned()]
             }
             _ => Vec::new(),
         }
     }
+}
+
+/// What to do where the directory for temporary files is full.
+pub fn room_elsewhere(dir: &Path) -> String {
+    format!("{ROOM_ELSEWHERE}, put before the command, has temporary files in another place than {}", dir.display())
+}
+
+/// How that hint begins.
+pub const ROOM_ELSEWHERE: &str = "TMPDIR=DIRECTORY";
+
+/// Whether it is for want of room that something failed.
+pub fn is_full(error: &(dyn std::error::Error + 'static)) -> bool {
+    let no_room = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
+    let mut causes = std::iter::successors(Some(error), |error| error.source());
+    causes.any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|error| no_room.contains(&error.kind())))
 }

@@ -48,6 +48,9 @@ const PROXIES: [&str; 7] = ["http_proxy", "https_proxy", "no_proxy", "all_proxy"
 /// The most letters of git's own words that are shown.
 const MAX_SHOWN: usize = 400;
 
+/// What programs call a full disk (strerror(3): ENOSPC, EDQUOT).
+const NO_ROOM: [&str; 2] = ["No space left on device", "Disk quota exceeded"];
+
 /// What is wanted of which repository.
 pub(super) struct Wanted<'w> {
     pub(super) url: &'w RepositoryAddress,
@@ -61,7 +64,7 @@ pub(super) fn checkout(wanted: &Wanted<'_>, options: &Options<'_>) -> Result<Con
     if matches!((wanted.url, &repository.ssh), (RepositoryAddress::Ssh(_), Ssh::Nobody)) {
         return Err(Error::NoKeys { url: wanted.url.shown() });
     }
-    let failed = |problem: String| Error::Git { url: wanted.url.shown(), problem };
+    let failed = |problem: String| failure(wanted, options, problem);
     let io = |error: std::io::Error| failed(error.to_string());
     let program = DIRECTORIES.iter().map(|dir| Path::new(dir).join("git")).find(|path| path.is_file());
     let program = program.ok_or_else(|| failed("a git repository is fetched by git, which is not installed".to_owned()))?;
@@ -96,6 +99,14 @@ pub(super) fn checkout(wanted: &Wanted<'_>, options: &Options<'_>) -> Result<Con
     Ok(Content::Tree { root, scratch })
 }
 
+fn failure(wanted: &Wanted<'_>, options: &Options<'_>, problem: String) -> Error {
+    let url = wanted.url.shown();
+    match NO_ROOM.iter().any(|words| problem.contains(words)) {
+        true => Error::NoRoom { url, dir: options.temp_dir.to_path_buf(), problem },
+        false => Error::Git { url, problem },
+    }
+}
+
 /// Removes `.git` of the repository and of each submodule. git checks nothing out under that name.
 fn remove_git(root: &Root, tree: &Path, below: &Path) -> std::io::Result<()> {
     for entry in std::fs::read_dir(tree.join(below))? {
@@ -128,7 +139,7 @@ struct Git<'g> {
 
 impl Git<'_> {
     fn failed(&self, problem: String) -> Error {
-        Error::Git { url: self.wanted.url.shown(), problem }
+        failure(self.wanted, self.options, problem)
     }
 
     /// Fetches the commit that is wanted; its name.
@@ -218,10 +229,14 @@ impl Git<'_> {
     }
 }
 
-/// The line of git's words that says why. Where it was ssh that failed, git only says that it did.
+/// The line of git's words that says why. Where it was ssh that failed, git only says that it did, and a full disk is named where it was
+/// met first.
 fn reason(words: &str) -> &str {
     let lines: Vec<&str> = words.lines().filter(|line| !line.trim().is_empty()).collect();
     let at = lines.iter().position(|line| line.starts_with("fatal:") || line.starts_with("error:")).unwrap_or(0);
+    if let Some(line) = lines.iter().find(|line| NO_ROOM.iter().any(|words| line.contains(words))) {
+        return line;
+    }
     let line = lines.get(at).copied().unwrap_or("it failed without a word");
     if line.contains("Could not read from remote repository") {
         return at.checked_sub(1).and_then(|before| lines.get(before)).copied().unwrap_or(line);

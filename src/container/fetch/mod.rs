@@ -30,7 +30,7 @@ use jiff::Timestamp;
 
 pub use self::address::{Remote, Wish, is_address};
 pub use self::checksum::{Checksum, Commit, Invalid};
-pub use self::error::Error;
+pub use self::error::{Error, ROOM_ELSEWHERE, is_full, room_elsewhere};
 pub use self::repository::RepositoryAddress;
 pub use self::scratch::{Scratch, collect};
 use crate::http::{Trust, Verification};

@@ -17,7 +17,7 @@ const AGENT: &str = "SSH_AUTH_SOCK";
 /// Sets the variables by which git finds the command.
 pub(super) fn configure(command: &mut Command, ssh: &Ssh) {
     let mut words: Vec<String> = ["ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=30"].map(str::to_owned).to_vec();
-    let own = std::env::var_os("HOME").map(|home| Path::new(&home).join(".ssh"));
+    let own = std::env::var_os("HOME").filter(|home| !home.is_empty()).map(|home| Path::new(&home).join(".ssh"));
     match ssh {
         Ssh::Caller => {
             command.envs(std::env::var_os(AGENT).map(|socket| (AGENT, socket)));
@@ -37,7 +37,7 @@ pub(super) fn configure(command: &mut Command, ssh: &Ssh) {
             for path in paths {
                 let is_socket = std::fs::metadata(path).is_ok_and(|data| data.file_type().is_socket());
                 if is_socket {
-                    command.env(AGENT, path);
+                    command.env(AGENT, absolute(path));
                 } else {
                     words.extend(["-i".to_owned(), absolute(path).display().to_string()]);
                 }

@@ -95,6 +95,7 @@ impl Stored {
         }
         let new = NewImage {
             passing: false,
+            holder: None,
             id: self.image.id.clone(),
             digest: Digest::of(&self.bytes),
             layer: self.image.layer.clone(),

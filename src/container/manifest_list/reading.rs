@@ -18,7 +18,7 @@ use crate::image::{ImageConfig, Location};
 use crate::transport::copy::Platform as CopyPlatform;
 use crate::transport::registry::{self, Network, Relevance};
 use crate::transport::storage::StoreSource;
-use crate::transport::{self, Means, Source};
+use crate::transport::{self, Means, Silence, Source};
 
 /// How images are reached.
 #[derive(Clone, Copy)]
@@ -44,7 +44,8 @@ impl fmt::Debug for Access<'_> {
 impl<'a> Access<'a> {
     /// What the opening of a place needs.
     pub(super) fn means(&self, store: &'a Store) -> Means<'a> {
-        Means { store, temp_dir: self.temp_dir, registries: self.registries, network: self.network }
+        let (registries, network, silence) = (self.registries, self.network, Silence::Awaited);
+        Means { store, temp_dir: self.temp_dir, registries, network, silence }
     }
 }
 
@@ -79,7 +80,7 @@ pub(super) fn open<'s>(store: &'s Store, operand: &str, access: &Access<'s>) -> 
         Some(Location::Storage(name)) if name.store.is_none() => {
             stored(store, find_image(store, access.registries, &name.name)?, operand, access)
         }
-        Some(location) => place_of(store, operand, absolute(location), access),
+        Some(location) => place_of(access.means(store), operand, absolute(location), access),
     }
 }
 
@@ -94,9 +95,10 @@ fn at_registry<'s>(
     let mut found = find_image::at_registries(access.registries, operand)?;
     found.choose(access.registries, operand, access.choose)?;
     let short = found.short.is_some();
+    let means = Means { silence: found.silence(), ..access.means(store) };
     let mut last = Error::Find(unknown);
     for name in &found.names {
-        let (relevance, error) = match place_of(store, operand, Location::Registry(name.clone()), access) {
+        let (relevance, error) = match place_of(means, operand, Location::Registry(name.clone()), access) {
             Ok(opened) => {
                 if let Some(problem) = found.remember(access.registries) {
                     log::warn!("{problem}");
@@ -119,9 +121,9 @@ fn at_registry<'s>(
 }
 
 /// Opens a place outside of the store in use.
-fn place_of<'s>(store: &'s Store, operand: &str, location: Location, access: &Access<'s>) -> Result<Opened<'s>, Error> {
+fn place_of<'s>(means: Means<'s>, operand: &str, location: Location, access: &Access<'s>) -> Result<Opened<'s>, Error> {
     let failed = |source| Error::Read { operand: operand.to_owned(), source: Box::new(source) };
-    let source = transport::open_source(&location, access.means(store)).map_err(failed)?;
+    let source = transport::open_source(&location, means).map_err(failed)?;
     let trust = access.trust.load();
     let trust = trust.map_err(|source| Error::Policy { operand: operand.to_owned(), source: Box::new(source) })?;
     transport::copy::require_policy(source.as_ref(), &trust).map_err(failed)?;

@@ -11,11 +11,11 @@
 
 use containers_storage::store::Store;
 
-use super::{Error, Fetch, Missed, means};
+use super::{Error, Fetch, Missed, PullPolicy, means};
 use crate::container::find_image::{self, AtRegistries, ShortName};
 use crate::image::Location;
 use crate::transport::registry::Relevance;
-use crate::transport::{self, Progress, Source};
+use crate::transport::{self, Means, Progress, Silence, Source};
 
 /// The names under which registries may have an image.
 pub(super) struct Candidates(AtRegistries);
@@ -37,10 +37,14 @@ impl Candidates {
     /// Opens the image at the first registry that has it.
     pub(super) fn ask<'m>(&self, store: &'m Store, operand: &str, fetch: &Fetch<'m>) -> Result<Box<dyn Source + 'm>, Error> {
         self.say_how(fetch);
+        // What the store has will do where only something newer is looked for.
+        let silence = if fetch.policy == PullPolicy::Newer { Silence::Told } else { self.0.silence() };
+        let means = Means { silence, ..means(store, fetch) };
         let mut missed = Vec::new();
         for name in &self.0.names {
+            log::debug!("looking for {name} at its registry");
             (fetch.progress)(Progress::Trying(&name.to_string()));
-            match transport::open_source(&Location::Registry(name.clone()), means(store, fetch)) {
+            match transport::open_source(&Location::Registry(name.clone()), means) {
                 Ok(source) => return Ok(source),
                 Err(error) => {
                     let there = error.registry().is_some_and(|error| error.relevance() > Relevance::NotThere);

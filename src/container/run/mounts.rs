@@ -56,6 +56,7 @@ pub(super) fn roots(
             Some(Tree::Directory(root)) => (String::new(), Arc::clone(root)),
             Some(Tree::Image(id)) => image(store, &options.registries, id, labels)?,
             Some(Tree::Container(container)) => stage(store, container)?,
+            Some(Tree::Nothing) => nothing(store)?,
             None => image(store, &options.registries, name, labels)?,
         };
         roots.push(NamedRoot { name: name.to_owned(), identity, root });
@@ -65,9 +66,14 @@ pub(super) fn roots(
 
 fn image(store: &Store, registries: &Registries, name: &str, labels: &Labels) -> Result<(String, Arc<Root>), Error> {
     let found = find_one(store, registries, name, &Platform::of_this_machine())?;
-    let layer = found.image.layer.as_ref().ok_or_else(|| Error::NoLayers(name.to_owned()))?;
+    let Some(layer) = found.image.layer.as_ref() else { return nothing(store) };
     let image = Mounted::image_for(store, layer, name, mounted::mount_label(labels.clone()))?;
     Ok((layer.to_string(), Arc::new(image.attached(&mount_point(store)?)?)))
+}
+
+fn nothing(store: &Store) -> Result<(String, Arc<Root>), Error> {
+    let root = Mounted::nothing(store)?.root().try_clone();
+    Ok(("nothing".to_owned(), Arc::new(root.map_err(|source| mounted::Error::Open { path: "/".into(), source })?)))
 }
 
 fn stage(store: &Store, name: &str) -> Result<(String, Arc<Root>), Error> {

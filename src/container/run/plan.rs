@@ -69,6 +69,7 @@ impl Plan<'_> {
             args: self.options.command.clone(),
             env: run::environment::compose(proxy, &self.settings().env, &self.options.env),
             cwd: self.workdir(),
+            umask: self.options.umask.unwrap_or(run::DEFAULT_UMASK),
             user: users::ProcessUser { uid: 0, gid: 0, groups: Vec::new(), home: "/".to_owned(), keep_groups: false },
             terminal: match self.options.terminal {
                 TerminalChoice::Always => Terminal::Allocate,
@@ -81,8 +82,8 @@ impl Plan<'_> {
     }
 
     fn hostname(&self) -> String {
-        match &self.options.names.hostname {
-            Some(name) => name.clone(),
+        match self.options.names.hostname.as_deref().filter(|name| !name.is_empty()) {
+            Some(name) => name.to_owned(),
             None if !self.settings().hostname.is_empty() => self.settings().hostname.clone(),
             None if self.conf.containers.container_name_as_hostname == Some(true) => words::host_label(&self.container.name()),
             None => self.container.id().short().to_owned(),

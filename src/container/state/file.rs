@@ -1,5 +1,6 @@
 //! The state file itself: reading, editing and replacing it.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -10,6 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use containers_storage::selinux::Labels;
 use rustix::fs::{CWD, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
+use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::id_maps::IdMappingOptions;
@@ -141,6 +143,8 @@ impl State {
             format: members.get::<String>("Format").map_err(damaged(path))?.parse().unwrap_or_default(),
             config,
             annotations: members.get("annotations").map_err(damaged(path))?,
+            layer_annotations: members.get("layer-annotations").map_err(damaged(path))?,
+            top_layer_annotations: members.get("top-layer-annotations").map_err(damaged(path))?,
             created_by: members.get("created-by").map_err(damaged(path))?,
             history_comment: members.get("history-comment").map_err(damaged(path))?,
         };
@@ -187,6 +191,8 @@ impl State {
         };
         self.members.set("container-name", &self.name)?;
         self.members.set("annotations", &self.draft.annotations)?;
+        set_unless_empty(&mut self.members, "layer-annotations", &self.draft.layer_annotations)?;
+        set_unless_empty(&mut self.members, "top-layer-annotations", &self.draft.top_layer_annotations)?;
         self.members.set("created-by", &self.draft.created_by)?;
         self.members.set("history-comment", &self.draft.history_comment)?;
         self.members.set("ociv1", &raw(self.draft.config.to_oci())?)?;
@@ -286,6 +292,15 @@ pub(super) fn create_and_lock(directory: &Path) -> Result<OwnedFd, Error> {
     let failed = |source| Error::File { action: "creating", path: directory.to_owned(), source };
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed)?;
     lock(directory)?.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))
+}
+
+/// Writes a map that older tools do not know; an empty one is left out, as Buildah does.
+fn set_unless_empty<V: Serialize>(members: &mut Members, key: &str, map: &BTreeMap<String, V>) -> serde_json::Result<()> {
+    if map.is_empty() {
+        members.remove(key);
+        return Ok(());
+    }
+    members.set(key, map)
 }
 
 fn read_limited(path: &Path) -> io::Result<Vec<u8>> {

@@ -65,6 +65,14 @@ pub enum Error {
         /// What is wrong and where.
         source: serde_json::Error,
     },
+    /// What `from` wrote down of the container has the wrong type.
+    #[error("the state of container {name:?} is damaged")]
+    Member {
+        /// The container.
+        name: String,
+        /// What is wrong.
+        source: serde_json::Error,
+    },
     /// The image config in the state file is no image config.
     #[error("{path:?} holds a damaged image configuration")]
     Config {
@@ -180,6 +188,16 @@ impl WorkingContainer {
     /// What the state file says.
     pub fn state(&self) -> &State {
         &self.state
+    }
+
+    /// The image that it was made from.
+    pub fn base(&self) -> Result<Base, Error> {
+        self.state.base().map_err(|source| Error::Member { name: self.name(), source })
+    }
+
+    /// What `from` keeps for later runs.
+    pub fn environment(&self) -> Result<RunEnvironment, Error> {
+        self.state.environment().map_err(|source| Error::Member { name: self.name(), source })
     }
 
     /// The state, to be edited: only what `edit` is given is written.

@@ -76,6 +76,15 @@ struct Directory<'p> {
     handle: OnceCell<OwnedFd>,
 }
 
+/// Where a directory of the destination is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stands {
+    /// Under its own name, and since when.
+    Here(Before),
+    /// Where the link of its name leads.
+    BehindLink,
+}
+
 /// The first name of a file that has several.
 struct FirstName {
     archive_name: Vec<u8>,
@@ -143,7 +152,20 @@ impl Walk<'_, '_> {
     fn is_excluded(&self) -> bool {
         let filter = self.session.filter;
         filter.context.is_some_and(|ignore| ignore.excludes(&self.source.to_string_lossy()))
-            || filter.source.is_some_and(|ignore| ignore.excludes(&self.below_source.to_string_lossy()))
+            || filter.source.is_some_and(|ignore| self.is_named(ignore))
+    }
+
+    /// Whether patterns match the name below the source, or the one below the context; the former alone if one takes back, since
+    /// that says what it means of one name only.
+    fn is_named(&self, patterns: &Ignore) -> bool {
+        patterns.excludes(&self.below_source.to_string_lossy())
+            || (!patterns.takes_back() && patterns.excludes(&self.source.to_string_lossy()))
+    }
+
+    /// Something is copied that may be among what must be.
+    fn note_required(&mut self) {
+        let (below, source) = (&self.below_source, &self.source);
+        self.session.required.retain(|required| !below.starts_with(required) && !source.starts_with(required));
     }
 
     /// Whether something below a directory that is left out may be wanted again.
@@ -213,20 +235,14 @@ impl Walk<'_, '_> {
     /// Makes a directory that has a source.
     fn make_directory(&mut self, into: &Directory<'_>, made: &Directory<'_>, metadata: &Metadata<'_>) -> Result<(), Error> {
         let parent = self.handle_of(into)?;
-        let handle = match self.store(make::directory(parent, made.name()))? {
-            Some((handle, _)) => handle,
-            None => {
-                self.store(make::chown_link(parent, made.name(), metadata.owner))?;
-                let target = self.store(self.behind_link(&made.path))?;
-                let stat = self.store(rustix::fs::fstat(&target).map_err(Into::into))?;
-                let kept = Owner { uid: stat.st_uid, gid: stat.st_gid };
-                let refused = self.store(make::finish(target.as_fd(), &Metadata { owner: kept, ..*metadata }))?;
-                self.warn_of_xattrs(&refused);
-                self.keep(made, target);
-                return Ok(());
-            }
-        };
-        let refused = self.store(make::finish(handle.as_fd(), metadata))?;
+        let (handle, stands) = self.store(self.directory_at(parent, made))?;
+        let mut owner = metadata.owner;
+        if stands == Stands::BehindLink {
+            self.store(make::chown_link(parent, made.name(), owner))?;
+            let stat = self.store(rustix::fs::fstat(&handle).map_err(Into::into))?;
+            owner = Owner { uid: stat.st_uid, gid: stat.st_gid };
+        }
+        let refused = self.store(make::finish(handle.as_fd(), &Metadata { owner, ..*metadata }))?;
         self.warn_of_xattrs(&refused);
         self.keep(made, handle);
         Ok(())
@@ -235,6 +251,21 @@ impl Walk<'_, '_> {
     fn keep(&self, made: &Directory<'_>, handle: OwnedFd) {
         // It is set once only: nobody asks for the handle before it is made.
         let _ = made.handle.set(handle);
+    }
+
+    /// The directory that has the name of `made` in `parent`. A link to a directory stays; anything else that has the name gives way.
+    fn directory_at(&self, parent: BorrowedFd<'_>, made: &Directory<'_>) -> io::Result<(OwnedFd, Stands)> {
+        if let Some((handle, before)) = make::directory(parent, made.name())? {
+            return Ok((handle, Stands::Here(before)));
+        }
+        match self.behind_link(&made.path) {
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                make::remove_link(parent, made.name())?;
+                let (handle, before) = make::directory(parent, made.name())?.ok_or(io::ErrorKind::AlreadyExists)?;
+                Ok((handle, Stands::Here(before)))
+            }
+            found => Ok((found?, Stands::BehindLink)),
+        }
     }
 
     /// The directory that the link at `path` leads to, below the container's root.
@@ -251,20 +282,16 @@ impl Walk<'_, '_> {
             return self.store(Err(io::ErrorKind::NotFound.into()));
         };
         let parent = self.handle_of(parent)?;
-        let handle = match self.store(make::directory(parent, directory.name()))? {
-            Some((handle, Before::Present)) => handle,
-            Some((handle, Before::Absent)) => {
-                self.store(self.session.finish_new_directory(handle.as_fd()))?;
-                handle
-            }
-            None => self.store(self.behind_link(&directory.path))?,
-        };
+        let (handle, stands) = self.store(self.directory_at(parent, directory))?;
+        if stands == Stands::Here(Before::Absent) {
+            self.store(self.session.finish_new_directory(handle.as_fd()))?;
+        }
         Ok(directory.handle.get_or_init(|| handle).as_fd())
     }
 
     /// Anything but a directory.
     fn other(&mut self, handle: BorrowedFd<'_>, stat: &Stat, into: &Directory<'_>, name: &OsStr) -> Result<(), Error> {
-        if self.is_excluded() {
+        if self.is_excluded() || self.session.filter.include.is_some_and(|include| !self.is_named(include)) {
             return Ok(());
         }
         match FileType::from_raw_mode(stat.st_mode) {
@@ -382,6 +409,9 @@ impl Walk<'_, '_> {
             _ => (0, 0),
         };
         self.entries += 1;
+        if !self.session.required.is_empty() {
+            self.note_required();
+        }
         let names = self.session.names;
         let owner = || (names.user(stat.st_uid).to_owned(), names.group(stat.st_gid).to_owned());
         let (user, group) = self.session.owners.entry((stat.st_uid, stat.st_gid)).or_insert_with(owner);

@@ -88,14 +88,6 @@ pub enum Error {
     /// The container that is scanned cannot be read.
     #[error("{0}")]
     State(#[from] state::Error),
-    /// What `from` was told of it is damaged.
-    #[error("the state of container {name:?} is damaged")]
-    Damaged {
-        /// The container.
-        name: String,
-        /// What is wrong.
-        source: serde_json::Error,
-    },
     /// No container of the scanner's image.
     #[error("creating temporary working container to run scanner")]
     From(#[source] Box<from::Error>),
@@ -210,8 +202,7 @@ impl<'s> TemporaryContainer<'s> {
         means: Means<'_>,
         note: &mut dyn FnMut(String),
     ) -> Result<Self, Error> {
-        let environment = scanned.state().environment();
-        let mut environment = environment.map_err(|source| Error::Damaged { name: scanned.name(), source })?;
+        let mut environment = scanned.environment()?;
         // Its files are not for the scanner, but for its own commands.
         environment.common.volumes.clear();
         let options = from::Options {
