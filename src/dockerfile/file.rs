@@ -210,8 +210,8 @@ mod tests {
 
     #[test]
     fn what_a_variable_decides_waits_for_it() {
-        let file =
-            parse("FROM a\nSTOPSIGNAL $A\nRUN --network=$A x\nCOPY a $A\nENV $A=b\nARG x=${A:?needed}\n").expect("a file");
+        let file = parse("FROM a\nSTOPSIGNAL $A\nRUN --network=$A x\nCOPY --from=$A a b\nENV $A=b\nARG x=${A:?needed}\n")
+            .expect("a file");
         for step in &file.stages[0].steps {
             assert!(step.instruction(&|_| None).is_err(), "{}", step.source());
         }

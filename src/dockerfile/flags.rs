@@ -94,6 +94,14 @@ impl<'a> Arguments<'a> {
         self.flag(name)?.map(|(flag, value)| self.expand(value, flag.source)).transpose()
     }
 
+    /// The same where nothing is no value, as in what a variable stands for that nobody has set.
+    pub(super) fn flag_name(&self, name: &str) -> Result<Option<String>, ParseError> {
+        let Some((flag, value)) = self.flag(name)? else { return Ok(None) };
+        let filled =
+            |text: String| if text.is_empty() { Err(format!("has no value specified for --{name}=")) } else { Ok(text) };
+        self.value(value, flag.source, filled).map(|text| Some(text.unwrap_or_default()))
+    }
+
     /// `--name`, `--name=true` or `--name=false`.
     pub(super) fn switch(&self, name: &str) -> Result<Option<bool>, ParseError> {
         let mut found = None;
@@ -102,8 +110,9 @@ impl<'a> Arguments<'a> {
                 return Err(self.error_at(flag.source, format!("--{name} is given more than once")));
             }
             found = Some(match flag.value.as_deref() {
-                None | Some("true") => true,
-                Some("false") => false,
+                None => true,
+                Some(word) if word.eq_ignore_ascii_case("true") => true,
+                Some(word) if word.eq_ignore_ascii_case("false") => false,
                 Some(other) => {
                     let problem = format!("--{name} expects true or false, not {:?}", cut(other));
                     return Err(self.error_at(flag.source, problem));

@@ -22,7 +22,7 @@ pub struct Copy {
 pub struct Files {
     /// One or more, in their order.
     pub sources: Vec<Source>,
-    /// Never empty.
+    /// Never empty: what is written as nothing is `.`, the working directory.
     pub destination: String,
     /// `--chown`
     pub owner: Option<String>,
@@ -45,7 +45,7 @@ pub enum Source {
 
 pub(super) fn parse(arguments: &Arguments<'_>) -> Result<Instruction, ParseError> {
     Ok(Instruction::Copy(Copy {
-        from: arguments.flag_text("from")?,
+        from: arguments.flag_name("from")?,
         parents: arguments.switch("parents")?.unwrap_or_default(),
         files: files(arguments)?,
     }))
@@ -70,11 +70,11 @@ pub(super) fn files(arguments: &Arguments<'_>) -> Result<Files, ParseError> {
         None => arguments.expand(&word, part).map(Source::Path),
     };
     let sources = words.into_iter().map(source).collect::<Result<_, _>>()?;
-    let filled = |text: String| if text.is_empty() { Err("has an empty destination".to_owned()) } else { Ok(text) };
+    let destination = arguments.expand(&destination, part)?;
     let exclude = arguments.flag_values("exclude")?.into_iter().map(|(flag, value)| arguments.expand(value, flag.source));
     Ok(Files {
         sources,
-        destination: arguments.value(&destination, part, filled)?.unwrap_or_default(),
+        destination: if destination.is_empty() { ".".to_owned() } else { destination },
         owner: arguments.flag_text("chown")?,
         mode: arguments.flag_text("chmod")?,
         link: arguments.switch("link")?,
@@ -134,6 +134,9 @@ mod tests {
             ("COPY \"a\" 'b'", &["a"], "b"),
             ("COPY [a] b", &["[a]"], "b"),
             ("COPY ${N:-x} /", &["x"], "/"),
+            ("COPY a $N", &["a"], "."),
+            ("COPY a \"\"", &["a"], "."),
+            (r#"COPY ["a", ""]"#, &["a"], "."),
         ];
         for (text, expected, destination) in cases {
             assert_eq!(sources(text), expected, "{text:?}");
@@ -159,6 +162,7 @@ mod tests {
         assert_eq!((files.owner.as_deref(), files.mode.as_deref(), files.link), (Some("u:1"), Some("u+x"), Some(true)));
         assert_eq!(files.exclude, ["*.o", "1"]);
         assert_eq!(copy("COPY --link=false a b").map(|copy| copy.files.link), Ok(Some(false)));
+        assert_eq!(copy("COPY --link=TRUE a b").map(|copy| copy.files.link), Ok(Some(true)));
         assert_eq!(copy("COPY a b").map(|copy| copy.files.link), Ok(None));
         assert_eq!(sources("COPY -- --a b"), ["--a"]);
     }
@@ -169,8 +173,8 @@ mod tests {
             ("COPY", "COPY requires at least two arguments: what to copy, and where to"),
             ("COPY []", "COPY requires at least two arguments: what to copy, and where to"),
             ("COPY a", "COPY requires at least two arguments, but only one was provided: the destination is missing"),
-            ("COPY a $N", "COPY has an empty destination"),
-            ("COPY a \"\"", "COPY has an empty destination"),
+            ("COPY --from=$N a b", "COPY has no value specified for --from="),
+            ("COPY --from= a b", "COPY has no value specified for --from="),
             ("COPY [\"a\", 1]", "COPY when using JSON array syntax, arrays must be comprised of strings only"),
             ("COPY --form=x a b", "COPY has an unknown flag: --form"),
             ("COPY --checksum=x a b", "COPY has an unknown flag: --checksum"),

@@ -11,7 +11,7 @@ pub struct From {
     pub image: String,
     /// `--platform`, variables not replaced.
     pub platform: Option<String>,
-    /// `AS name`, as written. Any word can be one; no variables are replaced.
+    /// `AS name`, as written. Any word can be one.
     pub name: Option<String>,
     /// `--after`: a stage that has to be built before, though nothing is taken from it.
     pub after: Option<String>,
@@ -24,8 +24,10 @@ pub struct From {
 pub struct Base {
     /// The image or stage; never empty.
     pub image: String,
-    /// `--platform`, if it is not empty.
+    /// `--platform`; never empty.
     pub platform: Option<String>,
+    /// `AS name`; never empty.
+    pub name: Option<String>,
     /// `--after`
     pub after: Option<String>,
 }
@@ -34,15 +36,16 @@ impl From {
     /// Replaces variables: those of the ARGs before the first FROM, and the built-in ones.
     pub fn base(&self, lookup: Lookup<'_>) -> Result<Base, ParseError> {
         self.step.with_arguments(Reading::With(lookup), |arguments| {
-            let word = arguments.text.split_whitespace().next().unwrap_or_default();
+            let (word, name) = image_and_name(&arguments)?;
             let image = arguments.value(word, word, |image| match image.is_empty() {
                 true => Err(format!("base name ({word}) should not be blank")),
                 false => Ok(image),
             })?;
             Ok(Base {
                 image: image.unwrap_or_default(),
-                platform: arguments.flag_text("platform")?.filter(|platform| !platform.is_empty()),
-                after: arguments.flag_text("after")?,
+                platform: arguments.flag_name("platform")?,
+                name: name.map(|name| arguments.value(name, name, named)).transpose()?.flatten(),
+                after: arguments.flag_name("after")?,
             })
         })
     }
@@ -53,13 +56,19 @@ pub(in super::super) fn read(step: Step) -> Result<From, ParseError> {
     let (image, name, platform, after) = step.with_arguments(Reading::Check, |arguments| {
         let (image, name) = image_and_name(&arguments)?;
         arguments.value(image, image, |image| if image.is_empty() { Err("names no image".to_owned()) } else { Ok(()) })?;
+        name.map(|name| arguments.value(name, name, named)).transpose()?;
         let written = |name: &str| -> Result<Option<String>, ParseError> {
-            arguments.flag_text(name)?;
+            arguments.flag_name(name)?;
             Ok(arguments.flag(name)?.map(|(_, value)| value.to_owned()))
         };
         Ok((image.to_owned(), name.map(str::to_owned), written("platform")?, written("after")?))
     })?;
     Ok(From { image, platform, name, after, step })
+}
+
+/// A name that a stage can have.
+fn named(name: String) -> Result<String, String> {
+    if name.is_empty() { Err("has an empty name for the stage".to_owned()) } else { Ok(name) }
 }
 
 fn image_and_name<'a>(arguments: &Arguments<'a>) -> Result<(&'a str, Option<&'a str>), ParseError> {
@@ -105,11 +114,16 @@ mod tests {
     fn variables_are_replaced_when_they_are_known() {
         let lookup = |name: &str| (name == "V").then(|| "7".to_owned());
         let base = |text: &str| from(text).expect(text).base(&lookup).map_err(|error| error.to_string());
-        let found = base("FROM --platform=$P ${N:-deb}ian:${V} AS $V").expect("a base");
-        assert_eq!(found, Base { image: "debian:7".into(), platform: None, after: None });
+        let found = base("FROM ${N:-deb}ian:${V} AS \"s$V\"").expect("a base");
+        assert_eq!(found, Base { image: "debian:7".into(), platform: None, name: Some("s7".into()), after: None });
         assert_eq!(from("FROM a AS $V").expect("a FROM").name.as_deref(), Some("$V"));
         assert_eq!(base("FROM --platform=linux/$V a").expect("a base").platform.as_deref(), Some("linux/7"));
         assert_eq!(base("FROM $N"), Err("FROM base name ($N) should not be blank".to_owned()));
+        assert_eq!(base("FROM a AS $N"), Err("FROM has an empty name for the stage".to_owned()));
+        for flag in ["platform", "after"] {
+            let refused = base(&format!("FROM --{flag}=$N a"));
+            assert_eq!(refused, Err(format!("FROM has no value specified for --{flag}=")));
+        }
     }
 
     #[test]
@@ -123,6 +137,9 @@ mod tests {
             ("FROM ''", "FROM names no image"),
             ("FROM --plattform=x a", "FROM has an unknown flag: --plattform"),
             ("FROM --platform a", "FROM --platform needs a value"),
+            ("FROM --platform= a", "FROM has no value specified for --platform="),
+            ("FROM a AS ''", "FROM has an empty name for the stage"),
+            ("FROM a AS ${b", "FROM \"${b\": syntax error: missing '}'"),
             ("FROM ${a", "FROM \"${a\": syntax error: missing '}'"),
         ];
         for (text, problem) in cases {

@@ -7,6 +7,9 @@ use crate::golang::duration::parse_duration;
 #[derive(Default)]
 struct Flags([i64; 5]);
 
+/// The shortest time, in nanoseconds (Docker's API, `HealthConfig`).
+const SHORTEST: i64 = 1_000_000;
+
 const FLAGS: [&str; 5] = ["interval", "timeout", "start-period", "start-interval", "retries"];
 
 pub(super) fn parse(arguments: &Arguments<'_>) -> Result<Instruction, ParseError> {
@@ -30,14 +33,20 @@ pub(super) fn parse(arguments: &Arguments<'_>) -> Result<Instruction, ParseError
 
 /// The value of a flag.
 fn number(name: &str, value: &str) -> Result<i64, String> {
+    // As one that is not given.
+    if value.is_empty() {
+        return Ok(0);
+    }
     if name == "retries" {
-        let retries = value.parse().ok().filter(|retries: &i64| *retries >= 1 && !value.starts_with('+'));
+        let retries = value.parse::<i32>().ok().filter(|retries| *retries >= 1).map(i64::from);
         return retries.ok_or_else(|| format!("--retries must be at least 1 (not {})", cut(value).escape_debug()));
     }
     match parse_duration(value) {
-        Ok(duration) if duration < 0 => Err(format!("--{name}: {:?} is negative", cut(value))),
+        // A zero in an image is what was not given: nobody would see that it was meant.
+        Ok(duration) if duration <= 0 => Err(format!("Interval {name:?} must be positive")),
+        Ok(duration) if duration < SHORTEST => Err(format!("Interval {name:?} cannot be less than 1ms")),
         Ok(duration) => Ok(duration),
-        Err(error) => Err(format!("--{name}: {error} {:?}", cut(value))),
+        Err(error) => Err(format!("--{name}: {}", error.about(&cut(value)))),
     }
 }
 
@@ -72,9 +81,11 @@ mod tests {
         assert_eq!(changed("healthcheck cmd a b"), check(shell("a b"), [0; 5]));
         assert_eq!(changed(r#"HEALTHCHECK CMD ["a","b"]"#), check(Command::Exec(vec!["a".into(), "b".into()]), [0; 5]));
         assert_eq!(
-            changed("HEALTHCHECK --interval=5s --timeout=1m  --start-period=2s --start-interval=500us --retries=4 CMD a"),
-            check(shell("a"), [5_000_000_000, 60_000_000_000, 2_000_000_000, 500_000, 4])
+            changed("HEALTHCHECK --interval=5s --timeout=1m  --start-period=2s --start-interval=1500us --retries=4 CMD a"),
+            check(shell("a"), [5_000_000_000, 60_000_000_000, 2_000_000_000, 1_500_000, 4])
         );
+        assert_eq!(changed("HEALTHCHECK --interval= --retries= CMD a"), check(shell("a"), [0; 5]));
+        assert_eq!(changed("HEALTHCHECK --timeout=1ms --retries=+2 CMD a"), check(shell("a"), [0, 1_000_000, 0, 0, 2]));
     }
 
     #[test]
@@ -86,10 +97,15 @@ mod tests {
             ("CMD", "CMD has no command"),
             ("CMD []", "CMD has no command"),
             ("--interval=x CMD a", "--interval: invalid duration \"x\""),
-            ("--interval= CMD a", "--interval: invalid duration \"\""),
             ("--interval CMD a", "--interval needs a value: --interval=…"),
             ("--retries=1 --retries=2 CMD a", "--retries is given more than once"),
-            ("--interval=-1s CMD a", "--interval: \"-1s\" is negative"),
+            ("--interval=-1s CMD a", "Interval \"interval\" must be positive"),
+            ("--interval=0s CMD a", "Interval \"interval\" must be positive"),
+            ("--start-period=0 CMD a", "Interval \"start-period\" must be positive"),
+            ("--timeout=999us CMD a", "Interval \"timeout\" cannot be less than 1ms"),
+            ("--interval=5 CMD a", "--interval: missing unit in duration \"5\""),
+            ("--retries=2147483648 CMD a", "--retries must be at least 1 (not 2147483648)"),
+            ("--retries=x CMD a", "--retries must be at least 1 (not x)"),
             ("--retries=0 CMD a", "--retries must be at least 1 (not 0)"),
             ("--retries=-1 CMD a", "--retries must be at least 1 (not -1)"),
             ("--foo=1 CMD a", "has an unknown flag: --foo"),

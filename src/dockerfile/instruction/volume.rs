@@ -8,8 +8,10 @@ pub(super) fn parse(arguments: &Arguments<'_>) -> Result<Instruction, ParseError
         return Err(arguments.error("requires at least one argument"));
     }
     let path = |(word, part): (String, &str)| {
-        let filled =
-            |path: String| if path.is_empty() { Err("specified can not be an empty string".to_owned()) } else { Ok(path) };
+        let filled = |path: String| match path.trim() {
+            "" => Err("specified can not be an empty string".to_owned()),
+            path => Ok(path.to_owned()),
+        };
         arguments.value(&word, part, filled).map(Option::unwrap_or_default)
     };
     Ok(Instruction::Metadata(Metadata::Volume(words.into_iter().map(path).collect::<Result<_, _>>()?)))
@@ -29,6 +31,9 @@ mod tests {
         assert_eq!(changed(r#"VOLUME /v1 ["/v2"]"#), paths(&["/v1", "[/v2]"]));
         assert_eq!(changed("VOLUME"), Err("VOLUME requires at least one argument".into()));
         assert_eq!(changed("VOLUME []"), Err("VOLUME requires at least one argument".into()));
-        assert_eq!(changed("VOLUME [\"\"]"), Err("VOLUME specified can not be an empty string".into()));
+        assert_eq!(changed(r#"VOLUME [" /a "]"#), paths(&["/a"]));
+        for empty in ["[\"\"]", "[\" \"]", "\"\"", "/a $N"] {
+            assert_eq!(changed(&format!("VOLUME {empty}")), Err("VOLUME specified can not be an empty string".into()));
+        }
     }
 }
