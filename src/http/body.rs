@@ -7,6 +7,9 @@ use super::{Error, Origin, error};
 
 /// A server that sends less than this in the time of `Settings::stall` is held to be stuck (known attacks A110: one byte every ten seconds).
 const LEAST_BYTES: u64 = 4 << 10;
+/// A document comes whole in so many times that: it has some megabytes at most, and whoever sends it at the slowest rate that is no
+/// standstill could hold us for a day.
+const DOCUMENT: u32 = 10;
 
 /// The bytes of a body as they come. An error of it is a [`Error`] inside of an `io::Error`.
 pub struct BodyReader {
@@ -15,6 +18,8 @@ pub struct BodyReader {
     stall: Duration,
     since: Instant,
     in_window: u64,
+    /// When all of it must be there, if it is a document.
+    until: Option<Instant>,
 }
 
 impl std::fmt::Debug for BodyReader {
@@ -25,12 +30,13 @@ impl std::fmt::Debug for BodyReader {
 
 impl BodyReader {
     pub(super) fn new(body: ureq::Body, origin: Origin, stall: Duration) -> Self {
-        Self { inner: Box::new(body.into_reader()), origin, stall, since: Instant::now(), in_window: 0 }
+        Self { inner: Box::new(body.into_reader()), origin, stall, since: Instant::now(), in_window: 0, until: None }
     }
 
     /// Reads all of it, at most `limit` bytes.
     pub(super) fn read_all(mut self, limit: usize, url: &str) -> Result<Vec<u8>, Error> {
         let mut bytes = Vec::new();
+        self.until = Some(Instant::now() + self.stall * DOCUMENT);
         let origin = self.origin.clone();
         let read = (&mut self).take(limit as u64 + 1).read_to_end(&mut bytes);
         read.map_err(|source| unwrapped(source, origin))?;
@@ -45,11 +51,16 @@ impl Read for BodyReader {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let length = self.inner.read(into).map_err(|error| wrapped(error, &self.origin))?;
         self.in_window += length as u64;
-        if self.since.elapsed() >= self.stall {
+        let now = Instant::now();
+        let timeout = || Err(io::Error::other(Error::Timeout { origin: self.origin.clone() }));
+        if length > 0 && self.until.is_some_and(|until| now >= until) {
+            return timeout();
+        }
+        if now.duration_since(self.since) >= self.stall {
             if self.in_window < LEAST_BYTES && length > 0 {
-                return Err(io::Error::other(Error::Timeout { origin: self.origin.clone() }));
+                return timeout();
             }
-            (self.since, self.in_window) = (Instant::now(), 0);
+            (self.since, self.in_window) = (now, 0);
         }
         Ok(length)
     }

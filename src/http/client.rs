@@ -13,11 +13,12 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use ureq::config::AutoHeaderValue;
+use ureq::unversioned::resolver::DefaultResolver;
 use ureq::{Agent, SendBody};
 
 use super::body::BodyReader;
 use super::error::{self, STALL};
-use super::{Error, Origin, Proxies, Scheme, Trust, Url, trust};
+use super::{Error, Origin, Proxies, Scheme, Trust, Url, Verification, socks, tls, trust};
 
 /// The most redirects that are followed.
 const MAX_REDIRECTS: usize = 5;
@@ -277,9 +278,13 @@ impl Client {
             None => agent.run(request.body(()).map_err(invalid)?),
             Some(outgoing) => agent.run(request.body(SendBody::from_reader(outgoing)).map_err(invalid)?),
         };
-        let answer = answer.map_err(|error| own_failure(error, url.origin()))?;
+        let answer = answer.map_err(|error| match self.settings.proxies.of(url.origin()) {
+            None => own_failure(error, url.origin()),
+            Some(_) => own_failure(error, url.origin()).at_proxy(url.origin()),
+        })?;
         let (parts, body) = answer.into_parts();
         log::debug!("{} from {}", parts.status.as_u16(), url.origin());
+        known_encoding(&parts.headers).map_err(|problem| Error::Protocol { origin: url.origin().clone(), problem })?;
         let body = BodyReader::new(body, url.origin().clone(), self.settings.stall);
         Ok(Response { status: parts.status.as_u16(), headers: parts.headers, url: url.clone(), body })
     }
@@ -295,11 +300,13 @@ impl Client {
         if let Some(way) = ways.iter().find(is_it) {
             return Ok(way.agent.clone());
         }
+        let verified = scheme == Scheme::Https && trust.verification() == Verification::Required;
         let tls = match scheme {
-            Scheme::Https => trust.config(),
-            Scheme::Http => ureq::tls::TlsConfig::builder().root_certs(trust::none()).build(),
+            Scheme::Https if !verified => trust.unverified(),
+            _ => ureq::tls::TlsConfig::builder().root_certs(trust::none()).build(),
         };
-        let chosen = proxy.map(ureq::Proxy::new).transpose().map_err(|error| error::of(error, origin))?;
+        let unusable = |problem| Error::Proxy { origin: origin.clone(), problem };
+        let chosen = proxy.map(socks::proxy).transpose().map_err(unusable)?;
         let answer = if changes { LONG_ANSWER } else { self.settings.stall };
         let config = Agent::config_builder()
             .tls_config(tls)
@@ -320,7 +327,12 @@ impl Client {
             .max_idle_connections(IDLE * 2)
             .max_idle_connections_per_host(IDLE)
             .build();
-        let agent = Agent::new_with_config(config);
+        let agent = if verified {
+            let connector = trust.verified().map_err(|problem| error::of(ureq::Error::Rustls(problem), origin))?;
+            Agent::with_parts(config, connector, DefaultResolver::default())
+        } else {
+            Agent::with_parts(config, tls::unverified(), DefaultResolver::default())
+        };
         let proxy = proxy.map(str::to_owned);
         ways.push(Way { trust: Arc::clone(trust), proxy, scheme, changes, agent: agent.clone() });
         Ok(agent)
@@ -329,6 +341,15 @@ impl Client {
 
 fn header(name: &'static str, value: &str) -> Result<ureq::http::HeaderValue, Error> {
     ureq::http::HeaderValue::from_str(value).map_err(|_| Error::Header(name))
+}
+
+/// Refuses a body in an encoding of the transfer that is not undone: its bytes would be taken for the document (RFC 9112, section 6.1).
+fn known_encoding(headers: &ureq::http::HeaderMap) -> Result<(), String> {
+    let encodings = headers.get_all("Transfer-Encoding").iter();
+    match encodings.into_iter().find(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"chunked")) {
+        Some(other) => Err(format!("the transfer encoding {other:?} is none that was asked for")),
+        None => Ok(()),
+    }
 }
 
 /// Where an answer sends us; `None` if it is the answer.

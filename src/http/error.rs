@@ -116,12 +116,33 @@ impl Error {
         }
     }
 
+    /// Whether nobody listens there: who was told to go there may want to wait until the server is up.
+    pub fn is_refused(&self) -> bool {
+        matches!(self, Self::Connect { source, .. } if source.kind() == io::ErrorKind::ConnectionRefused)
+    }
+
     /// Whether there is no TLS to be had from this server, so that one that may be insecure can be asked in the clear.
     pub fn is_without_tls(&self) -> bool {
         matches!(
             self,
-            Self::NotTls { .. } | Self::Tls { .. } | Self::Connect { .. } | Self::Broken { .. } | Self::Protocol { .. }
+            Self::NotTls { .. }
+                | Self::Tls { .. }
+                | Self::Connect { .. }
+                | Self::Proxy { .. }
+                | Self::Broken { .. }
+                | Self::Protocol { .. }
         )
+    }
+
+    /// The same of a request to `origin` that goes through a proxy: it is the proxy's name that was looked up, and the proxy that was
+    /// connected to.
+    pub(super) fn at_proxy(self, origin: &Origin) -> Self {
+        let problem = match &self {
+            Self::NoHost { .. } => "there is no host of its name",
+            error if error.is_refused() => "connection refused",
+            _ => return self,
+        };
+        Self::Proxy { origin: origin.clone(), problem: problem.to_owned() }
     }
 }
 
@@ -149,8 +170,7 @@ fn of_io(error: io::Error, origin: Origin) -> Error {
     if let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
         return of_tls(tls, origin);
     }
-    // The resolver's errors have no kind.
-    if error.to_string().starts_with("failed to lookup address") {
+    if is_of_lookup(&error) {
         return Error::NoHost { host: origin.host };
     }
     match error.kind() {
@@ -161,6 +181,11 @@ fn of_io(error: io::Error, origin: Origin) -> Error {
         | io::ErrorKind::AddrNotAvailable => Error::Connect { origin, source: error },
         _ => Error::Broken { origin, source: error },
     }
+}
+
+/// Whether it is the resolver's, whose errors have no kind.
+pub(super) fn is_of_lookup(error: &io::Error) -> bool {
+    error.to_string().starts_with("failed to lookup address")
 }
 
 fn of_tls(error: &rustls::Error, origin: Origin) -> Error {

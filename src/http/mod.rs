@@ -3,6 +3,7 @@
 //! ```text
 //! client  requests, redirects by our own rules      url    addresses and origins (pure)
 //! trust   roots, client certificates, --cert-dir    proxy  HTTP_PROXY, HTTPS_PROXY, NO_PROXY
+//! tls     connections whose certificates are verified      socks  through a SOCKS proxy
 //! body    bounded, given up when it trickles        retry  how often, after which pause
 //! ```
 //!
@@ -16,6 +17,8 @@ mod client;
 mod error;
 mod proxy;
 mod retry;
+mod socks;
+mod tls;
 mod trust;
 mod url;
 

@@ -165,13 +165,18 @@ fn answers_have_limits() {
 
 /// Writes `head`, then one letter after another until the other side has enough.
 fn dripping(head: &'static str) -> Url {
+    pouring(head, 1)
+}
+
+/// The same with so many letters at a time.
+fn pouring(head: &'static str, letters: usize) -> Url {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     thread::spawn(move || {
         for mut stream in listener.incoming().flatten() {
             thread::spawn(move || {
                 let _ = stream.write_all(head.as_bytes());
-                while stream.write_all(b"x").is_ok() {
+                while stream.write_all(&vec![b'x'; letters]).is_ok() {
                     thread::sleep(Duration::from_millis(20));
                 }
             });
@@ -196,6 +201,11 @@ fn a_server_that_trickles_is_given_up() {
         assert!(matches!(error, Error::Timeout { .. }), "{head:?}: {error:?}");
         assert!(begun.elapsed() < Duration::from_secs(5), "{head:?}: {:?}", begun.elapsed());
     }
+    // Fast enough for a blob, and a document that would take a day.
+    let begun = Instant::now();
+    let error = get_within(pouring("HTTP/1.1 200 OK\r\n\r\n", 2048), stall).unwrap().read_all(64 << 20).unwrap_err();
+    assert!(matches!(error, Error::Timeout { .. }), "{error:?}");
+    assert!((2..20).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
     // Nobody accepts, or accepts and says nothing.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = Url::parse(&format!("http://{}/", silent.local_addr().unwrap())).unwrap();

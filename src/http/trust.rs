@@ -10,6 +10,9 @@ use std::sync::{Arc, OnceLock};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
+use ureq::unversioned::transport::Connector;
+
+use super::tls;
 
 /// Whether certificates are looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,18 +124,27 @@ impl Trust {
         self.verification
     }
 
-    /// The settings of the TLS library.
-    pub(super) fn config(&self) -> TlsConfig {
+    /// The settings of connections whose certificates nobody looks at.
+    pub(super) fn unverified(&self) -> TlsConfig {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = TlsConfig::builder().unversioned_rustls_crypto_provider(provider).client_cert(self.client.clone());
-        match self.verification {
-            Verification::Off => builder.disable_verification(true).root_certs(none()).build(),
-            Verification::Required => {
-                let all = system_roots().iter().chain(&self.roots).cloned().collect::<Vec<_>>();
-                builder.root_certs(RootCerts::Specific(Arc::new(all))).build()
-            }
-        }
+        builder.disable_verification(true).root_certs(none()).build()
     }
+
+    /// What makes connections whose certificates are verified.
+    pub(super) fn verified(&self) -> Result<impl Connector, rustls::Error> {
+        let roots = system_roots().iter().chain(&self.roots).map(der).collect();
+        let identity = self.client.as_ref().map(|client| {
+            let key = PrivateKeyDer::try_from(client.private_key().der())
+                .map_err(|problem| rustls::Error::General(problem.to_owned()));
+            Ok::<_, rustls::Error>((client.certs().iter().map(der).collect(), key?.clone_key()))
+        });
+        tls::connector(roots, identity.transpose()?)
+    }
+}
+
+fn der(certificate: &Certificate<'_>) -> CertificateDer<'static> {
+    CertificateDer::from(certificate.der().to_vec())
 }
 
 /// No root at all, for connections in the clear.
