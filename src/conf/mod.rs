@@ -25,10 +25,12 @@ pub use registries_d::SignaturePlaces;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use containers_storage::conf::home_directory;
+
 /// What of the process decides where settings are looked for. Passed in, so that nothing here reads the environment.
 #[derive(Debug, Clone, Default)]
 pub struct Environment {
-    /// `HOME` of the calling user.
+    /// The home directory of the calling user: `HOME`, else that of the user database.
     pub home: Option<PathBuf>,
     /// `XDG_CONFIG_HOME`.
     pub xdg_config_home: Option<PathBuf>,
@@ -61,12 +63,13 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// Takes what is needed from the process's variables.
-    pub fn from_process(variable: &dyn Fn(&str) -> Option<std::ffi::OsString>, rootless: bool) -> Self {
+    /// Takes what is needed from the process's variables. `uid` is the user who called it, before any namespace was entered.
+    pub fn from_process(variable: &dyn Fn(&str) -> Option<std::ffi::OsString>, rootless: bool, uid: u32) -> Self {
         let path = |name: &str| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         let outer = variable("_CONTAINERS_ROOTLESS_UID").and_then(|uid| uid.to_str()?.parse().ok());
+        let uid = outer.unwrap_or(uid);
         Self {
-            home: path("HOME"),
+            home: home_directory(variable("HOME").as_deref(), uid),
             xdg_config_home: path("XDG_CONFIG_HOME"),
             containers_conf: path("CONTAINERS_CONF"),
             containers_conf_override: path("CONTAINERS_CONF_OVERRIDE"),
@@ -80,7 +83,7 @@ impl Environment {
             docker_config: path("DOCKER_CONFIG"),
             path: variable("PATH"),
             rootless,
-            uid: Some(outer.unwrap_or_else(|| rustix::process::getuid().as_raw())),
+            uid: Some(uid),
         }
     }
 
@@ -158,7 +161,10 @@ fn read_file(path: &Path, presence: Presence) -> Result<Option<String>, Error> {
         Ok(_) if text.len() as u64 > MAX_BYTES => {
             Err(Error::Parse { path: path.to_owned(), message: format!("the file is larger than {MAX_BYTES} bytes") })
         }
-        Ok(_) => Ok(Some(text)),
+        Ok(_) => {
+            log::debug!("read {}", path.display());
+            Ok(Some(text))
+        }
         Err(source) => match (source.kind(), presence) {
             (std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory, Presence::Optional | Presence::Readable) => {
                 Ok(None)

@@ -5,8 +5,12 @@
 //! docker: {SCOPE: {the same}}         a scope is one of policy.json(5)
 //! ```
 //!
-//! The files of one directory count: that of `--registries-conf-dir`, else the user's if there is one, else the system's. Keys that are
-//! not known are passed over, as by the other tools; without its signatures an image that needs some is refused.
+//! The files of several directories count, those of the newest containers-registries.d(5): below /usr/share and below /etc for everybody,
+//! for this kind of user and for this user; then the user's own. Of several files with one name the last directory's counts alone. What
+//! the user's own files say of a scope counts in place of what the system's say: older tools read the user's files alone, the newest
+//! take two sections of one scope for an error. `--registries-conf-dir` names the one directory that counts.
+//!
+//! Keys that are not known are passed over, as by the other tools; without its signatures an image that needs some is refused.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -19,6 +23,16 @@ const DEFAULT: &str = "/var/lib/containers/sigstore";
 const DEFAULT_AT_HOME: &str = ".local/share/containers/sigstore";
 /// The directory below that of settings.
 const DIRECTORY: &str = "containers/registries.d";
+
+/// Whose directory a file is in. The later one has its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Owner {
+    System,
+    User,
+}
+
+/// Who has a section of each scope, and where; the empty scope is the default.
+type Origins = BTreeMap<String, (Owner, PathBuf)>;
 
 /// What the files of the directory say.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -59,16 +73,16 @@ impl SignaturePlaces {
         let at_home = environment.home.as_ref().filter(|_| environment.rootless).map(|home| home.join(DEFAULT_AT_HOME));
         let built_in = at_home.unwrap_or_else(|| PathBuf::from(DEFAULT));
         let mut places = Self { built_in: format!("file://{}", built_in.display()), ..Self::default() };
-        let mut origins: BTreeMap<String, PathBuf> = BTreeMap::new();
-        for path in files(&directory(environment, root))? {
+        let mut origins = Origins::new();
+        for (owner, path) in files(environment, root)? {
             let Some(text) = read_file(&path, Presence::Required)? else { continue };
-            places.merge(&path, &text, &mut origins)?;
+            places.merge((owner, &path), &text, &mut origins)?;
         }
         Ok(places)
     }
 
-    /// Takes a file in. `origins` has the file of each section, with the empty scope for the default.
-    fn merge(&mut self, path: &Path, text: &str, origins: &mut BTreeMap<String, PathBuf>) -> Result<(), Error> {
+    /// Takes a file in.
+    fn merge(&mut self, (owner, path): (Owner, &Path), text: &str, origins: &mut Origins) -> Result<(), Error> {
         let wrong = |message: String| Error::Parse { path: path.to_owned(), message };
         let document = yaml::parse(text).map_err(wrong)?;
         for (key, node) in document.members().map_err(|what| wrong(what.to_owned()))? {
@@ -84,8 +98,12 @@ impl SignaturePlaces {
                 _ => continue,
             };
             for (scope, section) in sections {
-                if let Some(other) = origins.insert(scope.clone(), path.to_owned()) {
-                    return Err(at(&format!("{scope:?} has a section in {other:?} already")));
+                match origins.get(&scope) {
+                    Some((known, _)) if *known > owner => continue,
+                    Some((known, other)) if *known == owner => {
+                        return Err(at(&format!("{scope:?} has a section in {other:?} already")));
+                    }
+                    _ => drop(origins.insert(scope.clone(), (owner, path.to_owned()))),
                 }
                 match scope.as_str() {
                     "" => self.default = section,
@@ -127,16 +145,35 @@ fn section(node: &Node) -> Result<Section, String> {
     Ok(Section { read: first(["lookaside", "sigstore"]), write: first(["lookaside-staging", "sigstore-staging"]), attachments })
 }
 
-fn directory(environment: &Environment, root: &Path) -> PathBuf {
-    if let Some(named) = &environment.registries_d {
-        return named.clone();
+/// The `*.yaml` files of all directories, by their names.
+fn files(environment: &Environment, root: &Path) -> Result<impl Iterator<Item = (Owner, PathBuf)> + use<>, Error> {
+    let mut by_name = BTreeMap::new();
+    for (owner, directory) in directories(environment, root) {
+        by_name.extend(files_of(&directory)?.into_iter().map(|path| (path.file_name().map(ToOwned::to_owned), (owner, path))));
     }
-    let users = environment.config_home().map(|home| home.join(DIRECTORY)).filter(|path| path.exists());
-    users.unwrap_or_else(|| root.join("etc").join(DIRECTORY))
+    Ok(by_name.into_values())
 }
 
-/// The `*.yaml` files of the directory, by name; none if there is no directory.
-fn files(directory: &Path) -> Result<Vec<PathBuf>, Error> {
+/// The directories that count, the last with the most weight.
+fn directories(environment: &Environment, root: &Path) -> Vec<(Owner, PathBuf)> {
+    if let Some(named) = &environment.registries_d {
+        return vec![(Owner::User, named.clone())];
+    }
+    let kind = if environment.rootless { "rootless" } else { "rootful" };
+    let mut all = Vec::new();
+    for base in ["usr/share", "etc"] {
+        let base = root.join(base);
+        let of_kind = base.join(format!("containers/registries.{kind}.d"));
+        let of_user = environment.uid.filter(|_| environment.rootless).map(|uid| of_kind.join(uid.to_string()));
+        let of_system = [Some(base.join(DIRECTORY)), Some(of_kind), of_user].into_iter().flatten();
+        all.extend(of_system.map(|directory| (Owner::System, directory)));
+    }
+    all.extend(environment.config_home().map(|home| (Owner::User, home.join(DIRECTORY))));
+    all
+}
+
+/// The `*.yaml` files of the directory; none if there is no directory.
+fn files_of(directory: &Path) -> Result<Vec<PathBuf>, Error> {
     let failed = |source| Error::Read { path: directory.to_owned(), source };
     let entries = match std::fs::read_dir(directory) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -145,7 +182,6 @@ fn files(directory: &Path) -> Result<Vec<PathBuf>, Error> {
     let paths = entries.map(|entry| entry.map(|entry| entry.path()).map_err(failed));
     let mut paths = paths.collect::<Result<Vec<_>, _>>()?;
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "yaml"));
-    paths.sort();
     Ok(paths)
 }
 
@@ -155,7 +191,8 @@ mod tests {
 
     fn load(files: &[(&str, &str)]) -> Result<SignaturePlaces, String> {
         let root = tempfile::tempdir().unwrap();
-        let environment = Environment { home: Some(root.path().join("home")), rootless: true, ..Environment::default() };
+        let environment =
+            Environment { home: Some(root.path().join("home")), rootless: true, uid: Some(77), ..Environment::default() };
         for (name, text) in files {
             let path = root.path().join(name);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -188,12 +225,32 @@ mod tests {
     }
 
     #[test]
-    fn the_users_directory_replaces_the_systems() {
-        let system = ("etc/containers/registries.d/x.yaml", "default-docker: {lookaside: file:///system}");
+    fn of_several_directories_the_narrower_has_its_way() {
+        let read = |files: &[(&'static str, &'static str)], scope| of(&load(files).unwrap(), &[scope]).0;
+        let vendor = ("usr/share/containers/registries.d/x.yaml", "docker: {r.io: {lookaside: file:///vendor}}");
+        let system = ("etc/containers/registries.d/x.yaml", "docker: {r.io: {lookaside: file:///system}}");
+        let rootful = ("etc/containers/registries.rootful.d/x.yaml", "docker: {r.io: {lookaside: file:///rootful}}");
+        let rootless = ("etc/containers/registries.rootless.d/x.yaml", "docker: {r.io: {lookaside: file:///rootless}}");
+        let of_uid = ("etc/containers/registries.rootless.d/77/x.yaml", "docker: {r.io: {lookaside: file:///77}}");
+        let of_other = ("etc/containers/registries.rootless.d/78/x.yaml", "docker: {r.io: {lookaside: file:///78}}");
         let user = ("home/.config/containers/registries.d/x.yaml", "docker: {r.io: {lookaside: file:///user}}");
-        assert_eq!(of(&load(&[system]).unwrap(), &["r.io"]).0, "file:///system");
-        assert_eq!(of(&load(&[system, user]).unwrap(), &["r.io"]).0, "file:///user");
-        assert!(of(&load(&[system, user]).unwrap(), &["q.io"]).0.starts_with("file:///home"));
+        assert_eq!(read(&[vendor], "r.io"), "file:///vendor");
+        assert_eq!(read(&[vendor, system, rootful, of_other], "r.io"), "file:///system");
+        assert_eq!(read(&[vendor, system, rootless], "r.io"), "file:///rootless");
+        assert_eq!(read(&[vendor, system, rootless, of_uid], "r.io"), "file:///77");
+        assert_eq!(read(&[vendor, system, rootless, of_uid, user], "r.io"), "file:///user");
+        // Under another name: what the user does not speak of is as the system says.
+        for name in ["home/.config/containers/registries.d/a.yaml", "home/.config/containers/registries.d/z.yaml"] {
+            let both = [
+                ("etc/containers/registries.d/x.yaml", "docker: {r.io: {lookaside: file:///r}, q.io: {lookaside: file:///q}}"),
+                (name, user.1),
+            ];
+            assert_eq!(
+                (read(&both, "r.io"), read(&both, "q.io")),
+                ("file:///user".to_owned(), "file:///q".to_owned()),
+                "{name}"
+            );
+        }
     }
 
     #[test]
@@ -209,6 +266,8 @@ mod tests {
             error(&twice),
             format!("parsing \"{path}b.yaml\": docker: \"r.io\" has a section in \"{path}a.yaml\" already")
         );
+        let systems = [file("a", "docker: {r.io: {}}"), ("usr/share/containers/registries.d/b.yaml", "docker: {r.io: {}}")];
+        assert!(error(&systems).contains("has a section in"));
         let defaults = [file("a", "default-docker: {}"), file("b", "default-docker: {}")];
         assert!(error(&defaults).contains("default-docker"));
         for text in [

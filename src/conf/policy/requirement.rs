@@ -117,6 +117,9 @@ impl Requirement {
             "reject" => plain().map(|_| Self::Reject),
             "signedBy" => {
                 let raw: RawSigned = serde_json::from_str(raw.get()).map_err(wrong)?;
+                if raw.key_datas.is_some() || raw.beyond_keys().is_some() {
+                    return Err("a signedBy requirement has a member of sigstoreSigned".to_owned());
+                }
                 match raw.key_type.as_deref() {
                     Some("GPGKeys") => Ok(Self::SignedBy(raw.signed()?)),
                     Some(other) => Ok(Self::Unsupported(format!("its keyType {other:?} is not GPGKeys"))),
@@ -125,6 +128,9 @@ impl Requirement {
             }
             "sigstoreSigned" => {
                 let raw: RawSigned = serde_json::from_str(raw.get()).map_err(wrong)?;
+                if raw.key_type.is_some() {
+                    return Err("a sigstoreSigned requirement has a \"keyType\"".to_owned());
+                }
                 match raw.beyond_keys() {
                     Some(reason) => Ok(Self::Unsupported(reason.to_owned())),
                     None => Ok(Self::SigstoreSigned(raw.signed()?)),
@@ -221,6 +227,26 @@ mod tests {
         }
     }
 
+    /// All ways to give keys, and all identities, of the newest containers-policy.json(5).
+    #[test]
+    fn every_way_to_say_it_is_known() {
+        for keys in [r#""keyPath":"/k""#, r#""keyPaths":["/k","/l"]"#, r#""keyData":"YQ==""#, r#""keyDatas":["YQ==","Yg=="]"#] {
+            for identity in [
+                r#"{"type":"matchExact"}"#,
+                r#"{"type":"matchRepoDigestOrExact"}"#,
+                r#"{"type":"matchRepository"}"#,
+                r#"{"type":"exactReference","dockerReference":"r.io/a:1"}"#,
+                r#"{"type":"exactRepository","dockerRepository":"r.io/a"}"#,
+                r#"{"type":"remapIdentity","prefix":"r.io","signedPrefix":"q.io"}"#,
+            ] {
+                let text = format!(r#"{{"type":"sigstoreSigned",{keys},"signedIdentity":{identity}}}"#);
+                assert!(matches!(parsed(&text), Ok(Requirement::SigstoreSigned(_))), "{text}");
+                let text = format!(r#"{{"type":"signedBy","keyType":"GPGKeys",{keys},"signedIdentity":{identity}}}"#);
+                assert_eq!(matches!(parsed(&text), Ok(Requirement::SignedBy(_))), !keys.contains("keyDatas"), "{text}");
+            }
+        }
+    }
+
     #[test]
     fn what_is_not_known_is_fulfilled_by_nothing() {
         for text in [
@@ -242,6 +268,10 @@ mod tests {
             r#"{"type":"signedBy","keyType":"GPGKeys","keyPath":"/k","keyPath":"/l"}"#,
             r#"{"type":"signedBy","keyType":"GPGKeys","keyPath":"/k","keypath":"/l"}"#,
             r#"{"type":"signedBy","keyType":"GPGKeys","keyData":"!"}"#,
+            r#"{"type":"signedBy","keyType":"GPGKeys","keyDatas":["YQ=="]}"#,
+            r#"{"type":"signedBy","keyType":"GPGKeys","keyPath":"/k","fulcio":{}}"#,
+            r#"{"type":"signedBy","keyType":"GPGKeys","keyPath":"/k","rekorPublicKeyPath":"/r"}"#,
+            r#"{"type":"sigstoreSigned","keyType":"GPGKeys","keyPath":"/k"}"#,
             r#"{"type":"signedBy","keyType":"GPGKeys","keyPath":"/k","signedIdentity":{"type":"matchSome"}}"#,
         ] {
             assert!(parsed(text).is_err(), "{text}");
