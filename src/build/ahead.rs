@@ -33,6 +33,7 @@ use crate::container::from::UserNamespace;
 use crate::container::{WorkingContainer, mounted};
 use crate::image::Change;
 use crate::sys::fork::fork_alone;
+use crate::sys::parent::end_with;
 
 /// What is hashed in the time that a second container takes to be made and removed.
 const SMALL: Limits = Limits { bytes: 32 << 20, entries: 1_000 };
@@ -69,7 +70,8 @@ pub(super) fn is_possible(store: &Store, options: &Options<'_>) -> bool {
     let is_plain = matches!(options.run.user_namespace, UserNamespace::Host | UserNamespace::Private);
     let has_room =
         store.driver().is_ok_and(|driver| driver.shape() == Shape::Diffs && !driver.is_served() && driver.can_move_to_images());
-    is_plain && has_room && options.run.labels.is_none() && rustix::process::geteuid().is_root()
+    let goes = !options.layering.containers.keeps_done();
+    is_plain && goes && has_room && options.run.labels.is_none() && rustix::process::geteuid().is_root()
 }
 
 /// Whether it would be worth it.
@@ -96,10 +98,9 @@ pub(super) fn start(
     let open = || -> io::Result<_> { Ok((pipe()?, pipe()?)) };
     let (orders, answers) = open().map_err(failed("opening pipes"))?;
     let (mut heard, mut said) = (File::from(orders.0), File::from(answers.1));
-    let parent = rustix::process::getpid();
+    let parent = nix::unistd::getpid();
     let pid = fork_alone(orders.1.as_fd(), || {
-        let bound = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
-        if bound.is_err() || rustix::process::getppid() != Some(parent) {
+        if end_with(parent).is_err() {
             return 1;
         }
         i32::from(work(store, container, options, (&mut heard, &mut said)).is_err())

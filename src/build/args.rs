@@ -29,6 +29,9 @@ const PREDEFINED: [&str; 10] = [
     "all_proxy",
 ];
 
+/// The argument that fixes the time of the image, whether or not the file declares it.
+const EPOCH: &str = "SOURCE_DATE_EPOCH";
+
 /// What the caller and the machine say, and the ARGs before the first FROM.
 #[derive(Debug, Default)]
 pub struct Heading {
@@ -66,7 +69,7 @@ impl BuiltIn<'_> {
             ("TARGETSTAGE", self.stage.unwrap_or("default").to_owned()),
         ]
         .into();
-        values.extend(self.epoch.map(|epoch| ("SOURCE_DATE_EPOCH", epoch.to_string())));
+        values.extend(self.epoch.map(|epoch| (EPOCH, epoch.to_string())));
         values
     }
 }
@@ -103,10 +106,11 @@ impl Heading {
         default.or_else(|| self.lookup(name))
     }
 
-    /// The given ones that nothing declared, in the order of their names.
+    /// The given ones that nothing declared, in the order of their names. What every build knows needs no declaration.
     pub fn unused(&self) -> Vec<String> {
         let consumed = self.consumed.borrow();
-        let unused = |name: &&String| !consumed.contains(*name) && !PREDEFINED.contains(&name.as_str());
+        let is_known = |name: &str| PREDEFINED.contains(&name) || self.built_in.contains_key(name) || name == EPOCH;
+        let unused = |name: &&String| !consumed.contains(*name) && !is_known(name);
         self.given.keys().filter(unused).cloned().collect()
     }
 }
@@ -139,8 +143,9 @@ impl<'h> Scope<'h> {
         Self { heading, declared, shown: BTreeSet::new() }
     }
 
-    /// That which another process told.
+    /// That which another process told. What it declared, as a trigger of an image perhaps, is consumed.
     pub fn of(heading: &'h Heading, told: Declared) -> Self {
+        heading.consumed.borrow_mut().extend(told.shown.iter().cloned());
         Self { heading, declared: told.declared, shown: told.shown }
     }
 
@@ -151,7 +156,8 @@ impl<'h> Scope<'h> {
 
     /// An ARG of the stage. Answers with its value.
     pub fn declare(&mut self, name: &str, default: Option<String>) -> Option<String> {
-        let value = self.heading.value(name, default);
+        // Without a value of its own it keeps the one that it has, from the stage below perhaps.
+        let value = self.heading.value(name, default).or_else(|| self.lookup(name));
         self.declared.insert(name.to_owned(), value.clone());
         self.shown.insert(name.to_owned());
         value
@@ -251,7 +257,7 @@ mod tests {
 
     #[test]
     fn proxies_reach_run_without_an_arg_and_history_with_one_only() {
-        let heading = heading(&[("HTTP_PROXY", "http://p"), ("X", "1")]);
+        let heading = heading(&[("HTTP_PROXY", "http://p"), ("SOURCE_DATE_EPOCH", "1"), ("TARGETARCH", "y"), ("X", "1")]);
         let mut scope = Scope::new(&heading);
         assert_eq!(scope.environment(&none), ["HTTP_PROXY=http://p"]);
         assert_eq!(scope.values(&none), [""; 0]);
@@ -263,12 +269,23 @@ mod tests {
     }
 
     #[test]
+    fn what_a_stage_declared_elsewhere_is_consumed() {
+        let (here, there) = (heading(&[("A", "1"), ("B", "2")]), heading(&[("A", "1"), ("B", "2")]));
+        let mut scope = Scope::new(&there);
+        scope.declare("A", None);
+        assert_eq!(here.unused(), ["A", "B"]);
+        assert_eq!(Scope::of(&here, scope.declared()).lookup("A").as_deref(), Some("1"));
+        assert_eq!(here.unused(), ["B"]);
+    }
+
+    #[test]
     fn a_stage_inherits_the_arguments_of_the_one_it_is_from() {
         let heading = heading(&[]);
         let mut below = Scope::new(&heading);
         below.declare("A", Some("1".into()));
         let mut above = below.clone();
         above.declare("B", Some("2".into()));
+        assert_eq!(above.declare("A", None).as_deref(), Some("1"));
         assert_eq!(above.values(&none), ["A=1", "B=2"]);
         assert_eq!(below.names(), ["A"]);
     }

@@ -95,7 +95,7 @@ mod tests {
             let machine = Platform::of_this_machine();
             let built_in = BuiltIn { target: &machine, machine: &machine, stage: None, epoch: None };
             let heading = Heading::new(&[], &built_in);
-            let plan = plan::plan(&file, &heading, &Selection::default(), &|_| false).unwrap();
+            let plan = plan::plan(&file, &heading, &Selection::default(), &[], &|_| false).unwrap();
             assert_eq!(first(&file, &plan, stages).map(Step::source), want, "{text}");
         }
     }

@@ -172,6 +172,9 @@ pub enum StepError {
     /// A word that means nothing here, or that is not allowed.
     #[error("{0}")]
     Word(String),
+    /// Who takes the step may only look. Nobody is told: another process goes on with it.
+    #[error("this takes more than a look")]
+    Beyond,
 }
 
 impl Error {

@@ -75,8 +75,8 @@ pub enum Event {
     Idle,
     /// A stage has a working container now. For the build itself.
     ContainerMade(String),
-    /// It has none any more. For the build itself.
-    ContainerGone,
+    /// It has one that keeps its images there. For the build itself.
+    HolderMade(String),
 }
 
 /// Where a command prints.

@@ -16,6 +16,14 @@ use crate::container::pull::{Fetch, Obtained};
 use crate::image::config::History;
 use crate::image::{Change, Draft, Reference};
 
+/// What is committed.
+pub(super) enum Subject {
+    /// The working container of that name.
+    Container(String),
+    /// What stands for one.
+    Unmade(Box<commit::Unmade>),
+}
+
 /// How config and manifest of every image of the build are written.
 pub(super) fn documents(image: &ImageOptions) -> Documents {
     Documents {
@@ -29,10 +37,7 @@ pub(super) fn documents(image: &ImageOptions) -> Documents {
 /// What the caller wants changed in the image that was asked for.
 fn edits(image: &ImageOptions) -> Vec<Edit> {
     let set = |(key, value): &(String, String)| Change::SetAnnotation { key: key.clone(), value: value.clone() };
-    // Commands have seen them from the start; the file's own values do not stand against the caller's.
-    let env = |(name, value): &(String, String)| Change::SetEnv { name: name.clone(), value: value.clone() };
     let changes = (image.annotations.iter().map(set))
-        .chain(image.env.iter().map(env))
         .chain(image.unset.env.iter().cloned().map(Change::UnsetEnv))
         .chain(image.unset.labels.iter().cloned().map(Change::UnsetLabel))
         .chain(image.unset.annotations.iter().cloned().map(Change::UnsetAnnotation))
@@ -61,64 +66,74 @@ pub(super) fn fingerprint(options: &Options<'_>, is_last: bool) -> String {
         false => image.layer_labels.iter().map(|label| format!("{label:?}")).collect::<Vec<_>>().join(" "),
     };
     format!(
-        "{:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {own}",
+        "{:?} {:?} {:?} {:?} {:?} {:?} {:?} {own}",
         image.format,
         image.clock,
         image.history,
         image.identity_label,
         image.created_annotation,
-        image.env,
         image.unset.base_labels,
         image.unset.base_annotations,
     )
 }
 
-/// Commits the container `name` as the image of a step; that of the last step is the one that was asked for.
+/// Commits the image of a step; that of the last step is the one that was asked for.
 pub(super) fn commit_step(
     stage: &Stage<'_, '_>,
-    name: &str,
+    subject: &mut Subject,
     (mut options, mut own): (commit::Options, Vec<Edit>),
     is_last: bool,
     tell: Tell<'_>,
 ) -> Result<commit::Outcome, StepError> {
     let image = &stage.build.options.image;
     if !is_last {
-        options.edits = of_a_step(image, own);
-        let outcome = commit_quietly(stage, name, &options, tell)?;
+        options.edits = of_a_step(image, &stage.draft, own);
+        options.holder = Some(stage.holder(tell)?);
+        let outcome = commit_quietly(stage, subject, &options, tell)?;
         stage.send(&outcome.id, tell);
         return Ok(outcome);
     }
     own.extend(edits(image));
     options.edits = own;
     if image.squash {
-        let outcome = commit_quietly(stage, name, &options, tell)?;
+        options.holder = Some(stage.holder(tell)?);
+        let outcome = commit_quietly(stage, subject, &options, tell)?;
         stage.send(&outcome.id, tell);
         return Ok(outcome);
     }
-    commit_target(stage, name, options, tell)
+    commit_target(stage, subject, options, tell)
 }
 
-/// What is changed in the image of a step that is not the last one.
-pub(super) fn of_a_step(image: &ImageOptions, mut own: Vec<Edit>) -> Vec<Edit> {
+/// What is changed in the image of a step or a stage that is not the last one. What the file or the base says of a label holds.
+pub(super) fn of_a_step(image: &ImageOptions, draft: &Draft, mut own: Vec<Edit>) -> Vec<Edit> {
     let set = |(key, value): &(String, String)| Change::SetLabel { key: key.clone(), value: value.clone() };
-    own.extend(image.layer_labels.iter().map(set).map(Edit::Change));
+    own.extend(labels_of_steps(image, draft).map(set).map(Edit::Change));
     own
+}
+
+/// The labels that images of steps have, and nothing else has a say in.
+fn labels_of_steps<'i>(image: &'i ImageOptions, draft: &'i Draft) -> impl Iterator<Item = &'i (String, String)> {
+    image.layer_labels.iter().filter(|(key, _)| !draft.config.config.labels.contains_key(key))
 }
 
 pub(super) fn commit_quietly(
     stage: &Stage<'_, '_>,
-    name: &str,
+    subject: &mut Subject,
     options: &commit::Options,
     tell: Tell<'_>,
 ) -> Result<commit::Outcome, StepError> {
-    let outcome = commit::commit(stage.build.store, name, options, &mut |line| tell(Event::Notice(line)));
+    let store = stage.build.store;
+    let outcome = match subject {
+        Subject::Container(name) => commit::commit(store, name, options, &mut |line| tell(Event::Notice(line))),
+        Subject::Unmade(unmade) => unmade.commit(store, options),
+    };
     Ok(outcome.map_err(Box::new)?)
 }
 
 /// Commits the image that was asked for, with its names.
 fn commit_target(
     stage: &Stage<'_, '_>,
-    name: &str,
+    subject: &mut Subject,
     mut options: commit::Options,
     tell: Tell<'_>,
 ) -> Result<commit::Outcome, StepError> {
@@ -129,9 +144,13 @@ fn commit_target(
     // Whoever brings it elsewhere signs it there.
     options.sign_by = image.sign_by.clone().filter(|_| options.destination.is_some());
     options.passing = image.stay == Stay::Passes;
-    let scanned = scan(stage.build, name, tell)?;
+    stage.hold_result(&mut options, tell)?;
+    let scanned = match subject {
+        Subject::Container(name) => scan(stage.build, name, tell)?,
+        Subject::Unmade(_) => None,
+    };
     options.add_files.extend(scanned.iter().flat_map(|scanned| scanned.add_files.iter().cloned()));
-    let outcome = commit_quietly(stage, name, &options, tell)?;
+    let outcome = commit_quietly(stage, subject, &options, tell)?;
     note_signature(stage.build, &outcome.id);
     add_names(stage.build, &outcome.id)?;
     if let Some(scanned) = scanned {
@@ -154,7 +173,7 @@ fn scan(build: &Build<'_>, name: &str, tell: Tell<'_>) -> Result<Option<Scanned>
 }
 
 fn tell_commit(stage: &Stage<'_, '_>, tell: Tell<'_>) {
-    let name = stage.build.options.image.tags.first().cloned();
+    let name = stage.build.options.image.title.clone();
     tell(Event::Commit { stage: stage.build.place(stage.index), name });
 }
 
@@ -164,7 +183,7 @@ pub(super) fn tag_cached(stage: &mut Stage<'_, '_>, tell: Tell<'_>) -> Result<()
     if image.squash {
         return Ok(());
     }
-    if !image.tags.is_empty() {
+    if image.title.is_some() {
         tell_commit(stage, tell);
     }
     name_ground(stage, tell)
@@ -173,6 +192,7 @@ pub(super) fn tag_cached(stage: &mut Stage<'_, '_>, tell: Tell<'_>) -> Result<()
 /// Gives the image so far the names.
 fn name_ground(stage: &Stage<'_, '_>, tell: Tell<'_>) -> Result<(), StepError> {
     let Some(id) = stage.ground().map(|ground| ground.found.id.clone()) else { return Ok(()) };
+    stage.hold_found(&id, tell)?;
     adopt(stage.build, &id)?;
     add_names(stage.build, &id)?;
     stage.send(&id, tell);
@@ -254,9 +274,8 @@ pub(super) fn target(stage: &mut Stage<'_, '_>, steps: usize, tell: Tell<'_>) ->
         // That of the last step may have told its history to a container that goes on.
         stage.drop_container()?;
     }
-    let name = stage.container(tell)?;
     let mut edits = edits;
-    tell_history(stage, &name, layer, &mut edits)?;
+    let mut subject = told(stage, layer, &mut edits, tell)?;
     let options = commit::Options {
         format: image.format,
         layer,
@@ -265,42 +284,53 @@ pub(super) fn target(stage: &mut Stage<'_, '_>, steps: usize, tell: Tell<'_>) ->
         documents: documents(image),
         ..commit::Options::default()
     };
-    let outcome = commit_target(stage, &name, options, tell)?;
-    stage.becomes(stage.build.found(&outcome.id)?)
+    let outcome = commit_target(stage, &mut subject, options, tell)?;
+    stage.becomes(&outcome.id)
 }
 
-fn leftover(options: &Options<'_>) -> Afterwards {
-    match options.layering.containers {
-        super::options::Leftovers::Keep => Afterwards::Keep,
-        _ => Afterwards::Remove,
-    }
+/// What becomes of a container that was committed.
+pub(super) fn leftover(options: &Options<'_>) -> Afterwards {
+    if options.layering.containers.keeps_done() { Afterwards::Keep } else { Afterwards::Remove }
 }
 
 /// Commits a stage that others are made on, without a name and for the time of the build. Answers whether the image is new: an equal one
 /// that was there before stays.
 pub(super) fn passing(stage: &mut Stage<'_, '_>, tell: Tell<'_>) -> Result<bool, StepError> {
     let layer = if stage.has_changed_files() { LayerPolicy::Append } else { LayerPolicy::Omit };
-    let name = stage.container(tell)?;
-    let mut edits = Vec::new();
-    tell_history(stage, &name, layer, &mut edits)?;
     let image = &stage.build.options.image;
+    let mut edits = of_a_step(image, &stage.draft, Vec::new());
+    let mut subject = told(stage, layer, &mut edits, tell)?;
     let options = commit::Options {
         format: image.format,
         layer,
-        container: Afterwards::Remove,
+        container: leftover(stage.build.options),
         edits,
         documents: documents(image),
+        holder: Some(stage.holder(tell)?),
         ..commit::Options::default()
     };
     let before: Vec<ImageId> = stage.build.store.images()?.listed()?.into_iter().map(|image| image.id).collect();
-    let outcome = commit_quietly(stage, &name, &options, tell)?;
+    let outcome = commit_quietly(stage, &mut subject, &options, tell)?;
     let is_new = !before.contains(&outcome.id);
-    stage.becomes(stage.build.found(&outcome.id)?)?;
+    stage.becomes(&outcome.id)?;
     Ok(is_new)
 }
 
-/// Tells the container the history of the steps so far: the entry of the last one is that of the layer, if there is one.
-fn tell_history(stage: &mut Stage<'_, '_>, name: &str, layer: LayerPolicy, edits: &mut Vec<Edit>) -> Result<(), StepError> {
+/// What is committed at the end of a stage: it has been told everything, and the history of the steps so far.
+fn told(stage: &mut Stage<'_, '_>, layer: LayerPolicy, edits: &mut Vec<Edit>, tell: Tell<'_>) -> Result<Subject, StepError> {
+    let history = history(stage, layer, edits)?;
+    if layer == LayerPolicy::Omit && stage.needs_no_container() {
+        return stage.unmade(history);
+    }
+    let name = stage.container(tell)?;
+    if !history.is_empty() {
+        config::config(stage.build.store, &name, &config::Options { changes: Vec::new(), history })?;
+    }
+    Ok(Subject::Container(name))
+}
+
+/// The history of the steps so far: the entry of the last one is that of the layer, if there is one.
+fn history(stage: &mut Stage<'_, '_>, layer: LayerPolicy, edits: &mut Vec<Edit>) -> Result<Vec<History>, StepError> {
     let mut history = stage.entries();
     if layer == LayerPolicy::Omit {
         if let Some(last) = history.last_mut() {
@@ -308,17 +338,13 @@ fn tell_history(stage: &mut Stage<'_, '_>, name: &str, layer: LayerPolicy, edits
         }
     } else if let Some(last) = history.pop() {
         edits.push(Edit::Change(Change::CreatedBy(last.created_by)));
-    } else if let Some(last) = stage.draft.config.history.last().filter(|_| layer == LayerPolicy::Squash) {
-        edits.push(Edit::Change(Change::CreatedBy(last.created_by.clone())));
+    } else if layer == LayerPolicy::Squash
+        && let Some(last) = stage.past()?.history.pop()
+    {
+        edits.push(Edit::Change(Change::CreatedBy(last.created_by)));
     }
-    if layer == LayerPolicy::Squash {
-        // What the steps were is as little in the image as what the base was.
-        history = Vec::<History>::new();
-    }
-    if !history.is_empty() {
-        config::config(stage.build.store, name, &config::Options { changes: Vec::new(), history })?;
-    }
-    Ok(())
+    // What the steps were is as little in a squashed image as what the base was.
+    Ok(if layer == LayerPolicy::Squash { Vec::new() } else { history })
 }
 
 impl Build<'_> {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! texts ──dockerfile::parse──▶ stages ──plan──▶ what the target needs, and in which order      (args: what variables stand for)
-//!                                                │ workers: each stage in a process, several at a time
+//!                                                │ workers: each stage that takes work in a process, several at a time
 //!                            stage: one step after the other ──step/<instruction>──▶ container::{from, run, copy, config, commit}
 //!                                                │
 //!                            cache: has a step with the same inputs been taken already? ──▶ the image it left
@@ -25,6 +25,7 @@ mod finish;
 pub mod options;
 mod plan;
 mod platforms;
+mod reach;
 mod remains;
 pub mod source_policy;
 mod stage;
@@ -32,12 +33,13 @@ mod step;
 mod wire;
 mod workers;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 
 use containers_storage::images::Image;
-use containers_storage::store::Store;
-use containers_storage::{Digest, ImageId};
+use containers_storage::store::{self, Store};
+use containers_storage::{ContainerId, Digest, ImageId};
 
 pub use self::cache::tidy;
 pub use self::error::{Error, StepError};
@@ -49,11 +51,12 @@ pub use self::remains::collect;
 
 use self::args::{BuiltIn, Heading};
 use self::cache::Cache;
-use self::options::{CachePlace, FormatChoice, ImageOptions, Leftovers};
+use self::options::{CachePlace, FormatChoice, ImageOptions};
 use self::plan::Plan;
+use self::reach::Reach;
 use self::remains::Remains;
 use self::stage::{Build, Tree};
-use crate::container::add::{self, Selection};
+use crate::container::add::Selection;
 use crate::container::commit::Clock;
 use crate::container::{contents, remove};
 use crate::dockerfile::instruction::Instruction;
@@ -61,34 +64,69 @@ use crate::dockerfile::{self, Dockerfile};
 use crate::image::Format;
 use crate::transport::copy::Platform;
 
+/// How often the stages of a build may begin again.
+const PATIENCE: usize = 16;
+
+/// How many images are removed in one step.
+const AT_ONCE: usize = 500;
+
 /// What was built.
-#[derive(Debug, Clone)]
-pub struct Outcome {
+#[derive(Debug)]
+pub struct Outcome<'s> {
     /// The image that was asked for.
     pub image: ImageId,
     /// Its names, completed.
     pub names: Vec<String>,
+    /// What keeps an image without a name there that is to be copied elsewhere.
+    pub held: Option<Held<'s>>,
+}
+
+/// Until it is dropped, no tool's prune takes the image that was built.
+#[derive(Debug)]
+pub struct Held<'s> {
+    store: &'s Store,
+    container: ContainerId,
+    /// Should this process be killed.
+    _note: Option<Remains>,
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = remove::remove(self.store, self.container.as_str()) {
+            log::debug!("the container {} stays: {error}", self.container.short());
+        }
+    }
 }
 
 /// Builds. `tell` is told what happens.
-pub fn build(store: &Store, options: &Options<'_>, tell: Tell<'_>) -> Result<Outcome, Error> {
+pub fn build<'s>(store: &'s Store, options: &Options<'_>, tell: Tell<'_>) -> Result<Outcome<'s>, Error> {
     let file = dockerfile::parse_all(options.texts.iter().map(|text| text.text.as_str()))?;
     let names = finish::names(&options.image.tags)?;
     let heading = heading(&file, options)?;
     let is_context = |name: &str| options.named_contexts.iter().any(|(known, _)| known == name);
-    let plan = plan::plan(&file, &heading, &options.selection, &is_context)?;
+    let plan = plan::plan(&file, &heading, &options.selection, &options.image.env, &is_context)?;
+    warn_of_no_stages(&plan, &options.layering.anew, tell);
     let in_docker_format = in_docker_format(&file, &plan, options, tell);
     let options = in_docker_format.as_ref().unwrap_or(options);
     let cache = (options.layering.layers == options::Layers::Step).then(|| Cache::of(store));
     let streams = RefCell::new(options.run.streams.clone());
     collect(store);
-    let remains = match options.layering.containers {
-        Leftovers::Remove => Remains::begin(store).inspect_err(|error| log::debug!("no note of the containers: {error}")).ok(),
-        Leftovers::Keep | Leftovers::KeepFailed => None,
+    let remains = Remains::begin(store).inspect_err(|error| log::debug!("no note of the containers: {error}")).ok();
+    let mut build = Build {
+        store,
+        options,
+        file: &file,
+        plan: &plan,
+        heading: &heading,
+        cache,
+        streams,
+        remains,
+        patience: Cell::new(PATIENCE),
+        more_bases: RefCell::default(),
+        reach: Cell::new(Reach::Work),
     };
-    let more_bases = RefCell::default();
-    let build = Build { store, options, file: &file, plan: &plan, heading: &heading, cache, streams, remains, more_bases };
-    let image = stages(&build, tell)?;
+    let (image, holder) = stages(&build, tell)?;
+    let held = holder.map(|container| Held { store, container, _note: build.remains.take() });
     if build.cache.is_some() {
         tidy::tidy(store, tidy::When::Due);
     }
@@ -96,8 +134,23 @@ pub fn build(store: &Store, options: &Options<'_>, tell: Tell<'_>) -> Result<Out
     if !unused.is_empty() {
         tell(Event::UnusedArguments(unused));
     }
-    names.iter().for_each(|name| tell(Event::Tagged(name.clone())));
-    Ok(Outcome { image, names })
+    let all = if names.is_empty() { Vec::new() } else { with_others(store, &image, &names) };
+    all.into_iter().for_each(|name| tell(Event::Tagged(name)));
+    Ok(Outcome { image, names, held })
+}
+
+/// The names, and then those that the image has besides: from builds that made the same.
+fn with_others(store: &Store, image: &ImageId, names: &[String]) -> Vec<String> {
+    let found = store.images().and_then(|images| images.get(image));
+    let others = found.map(|image| image.names).unwrap_or_default();
+    names.iter().cloned().chain(others.into_iter().filter(|name| !names.contains(name))).collect()
+}
+
+/// Says which words of `--no-cache-filter` mean no stage.
+fn warn_of_no_stages(plan: &Plan, words: &[String], tell: Tell<'_>) {
+    for word in words.iter().filter(|word| !plan.has_stage(word)) {
+        tell(Event::Warning(format!("--no-cache-filter={word}: there is no such stage")));
+    }
 }
 
 /// The same in Docker's format, if nobody chose one and only that has a place for what the file says.
@@ -148,37 +201,53 @@ fn heading(file: &Dockerfile, options: &Options<'_>) -> Result<Heading, Error> {
     Ok(heading)
 }
 
-/// Builds the stages, and takes away what only they needed.
-fn stages(build: &Build<'_>, tell: Tell<'_>) -> Result<ImageId, Error> {
+/// Builds the stages, and takes away what only they needed. Answers with the image that was asked for, and with what holds it, if it needs that.
+fn stages(build: &Build<'_>, tell: Tell<'_>) -> Result<(ImageId, Option<ContainerId>), Error> {
     let (mut done, outcome) = workers::build_all(build, tell);
-    let target = done.pop().flatten();
+    let mut target = done.pop().flatten();
+    let mut holder = target.as_mut().and_then(|target| target.holder.take());
+    if let Some(unneeded) = holder.take_if(|_| !build.is_result_held()) {
+        build.remove_holder(&unneeded, tell);
+    }
+    // Several stages may have had one after the other.
+    let holders: BTreeSet<&ContainerId> = done.iter().flatten().filter_map(|built| built.holder.as_ref()).collect();
+    let unneeded = holders.into_iter().filter(|other| holder.as_ref() != Some(other));
+    unneeded.for_each(|holder| build.remove_holder(holder, tell));
     let is_result = |id: &ImageId| matches!(target.as_ref().map(|built| &built.tree), Some(Tree::Image(Some(image))) if image.found.id == *id);
-    let keeps = build.options.layering.containers == Leftovers::Keep;
     // Containers first: an image that one of them stands on stays.
     for built in done.iter().flatten() {
         if let Tree::Container(id) = &built.tree
-            && !keeps
             && let Err(error) = remove::remove(build.store, id.as_str())
         {
             tell(Event::Warning(error.to_string()));
         }
     }
-    for built in done.iter().flatten().filter(|built| built.is_passing) {
-        let Tree::Image(Some(image)) = &built.tree else { continue };
-        let id = &image.found.id;
-        if is_result(id) {
-            continue;
-        }
-        // What is made on it keeps its layers.
-        let deleted = build.store.delete_image(id).and_then(|mut deleted| deleted.finish());
-        if let Err(error) = deleted {
-            tell(Event::Warning(format!("removing the image {} of a stage: {error}", id.short())));
-        }
-    }
+    let passing = done.iter().flatten().filter(|built| built.is_passing).filter_map(|built| match &built.tree {
+        Tree::Image(Some(image)) if !is_result(&image.found.id) => Some(image.found.id.clone()),
+        _ => None,
+    });
+    remove_images(build.store, &passing.collect::<Vec<ImageId>>(), tell);
     outcome?;
     match target.map(|built| built.tree) {
-        Some(Tree::Image(Some(image))) => Ok(image.found.id),
+        Some(Tree::Image(Some(image))) => Ok((image.found.id, holder)),
         _ => Err(Error::Commit(Box::new(StepError::Word("the stage has no image".to_owned())))),
+    }
+}
+
+/// Removes images of stages. What is made on them keeps their layers.
+fn remove_images(store: &Store, images: &[ImageId], tell: Tell<'_>) {
+    for some in images.chunks(AT_ONCE) {
+        if store.delete_images(some).and_then(|mut deleted| deleted.finish()).is_ok() {
+            continue;
+        }
+        // One that somebody uses keeps no other.
+        for id in some {
+            match store.delete_image(id).and_then(|mut deleted| deleted.finish()) {
+                // A prune was sooner.
+                Ok(_) | Err(store::Error::NoImage(_)) => {}
+                Err(error) => tell(Event::Warning(format!("removing the image {} of a stage: {error}", id.short()))),
+            }
+        }
     }
 }
 
@@ -203,6 +272,7 @@ impl Build<'_> {
         if let Some(known) = cache.tree(&image.id, operands, selection) {
             return Ok(known);
         }
+        self.require_work()?;
         let digest = contents::contents(self.store, image, operands, selection).map_err(|error| match error {
             // As the copy itself would say it.
             contents::Error::Look(source) => StepError::Look(Box::new(source)),
@@ -210,17 +280,5 @@ impl Build<'_> {
         })?;
         cache.put_tree(&image.id, (operands, selection), &digest);
         Ok(digest)
-    }
-
-    /// What a copy would bring, as one digest.
-    pub(in crate::build) fn fingerprint(
-        &self,
-        source: &add::Source<'_>,
-        operands: &[OsString],
-        selection: &Selection,
-    ) -> Result<Digest, StepError> {
-        let Some(cache) = &self.cache else { return Ok(Digest::of(b"")) };
-        let digest = add::fingerprint(source, operands, selection, &mut *cache.files().borrow_mut());
-        Ok(digest.map_err(Box::new)?)
     }
 }

@@ -130,6 +130,14 @@ pub struct Selection {
     pub jobs: usize,
 }
 
+impl Selection {
+    /// The value of an argument, unless it is empty.
+    pub fn argument(&self, name: &str) -> Option<&str> {
+        let last = self.args.iter().rev().find(|(known, _)| known == name);
+        last.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
+    }
+}
+
 /// `--skip-unused-stages`
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum UnusedStages {
@@ -147,6 +155,8 @@ pub struct Layering {
     pub layers: Layers,
     /// Whether images of former builds are used (`--no-cache`, `--cache-ttl`).
     pub reuse: Reuse,
+    /// `--no-cache-filter`: names and numbers of stages for which none are.
+    pub anew: Vec<String>,
     /// `--cache-from`: who is asked for steps that the store has not.
     pub cache_from: Vec<CachePlace>,
     /// `--cache-to`: where steps are sent.
@@ -206,15 +216,31 @@ pub enum Leftovers {
     /// `--rm`: they are removed, and after a failure, too.
     #[default]
     Remove,
-    /// `--rm=false`: those of a successful build stay.
+    /// `--layers --rm=false`: each step that was taken leaves its own, and so does one that fails.
     Keep,
-    /// `--keep-failed`: that of the step that failed stays, as it was left.
+    /// `--layers --rm=false --force-rm`: the same without that of a step that fails.
+    KeepDone,
+    /// `--keep-failed`, or `--layers --force-rm=false`: that of the step that failed stays, as it was left.
     KeepFailed,
+}
+
+impl Leftovers {
+    /// Whether containers of steps stay that were taken.
+    pub fn keeps_done(self) -> bool {
+        matches!(self, Self::Keep | Self::KeepDone)
+    }
+
+    /// Whether the container of a step stays that failed.
+    pub fn keeps_failed(self) -> bool {
+        matches!(self, Self::Keep | Self::KeepFailed)
+    }
 }
 
 /// The image that is made.
 #[derive(Debug, Clone)]
 pub struct ImageOptions {
+    /// What the image is called before it is made: the first word of `-t`, a name or another place.
+    pub title: Option<String>,
     /// `-t`
     pub tags: Vec<String>,
     /// `--manifest`
@@ -261,6 +287,8 @@ pub enum Stay {
     /// It is.
     #[default]
     Stays,
+    /// It is, and whoever had it built reads it after that.
+    IsRead,
     /// It is copied elsewhere by whoever had it built, and then taken away.
     Passes,
 }
@@ -314,8 +342,10 @@ pub struct RunOptions<'a> {
     pub confinement: Confinement,
     /// Host names.
     pub names: Names,
-    /// `--volume`, `--mount`, `--device`
+    /// `--volume`, `--device`
     pub mounts: MountOptions,
+    /// `--mount`: what every RUN mounts, before its own, in the words of `RUN --mount`.
+    pub step_mounts: Vec<String>,
     /// Proxy variables of the caller, unless `--http-proxy=false`.
     pub proxy: Vec<(String, String)>,
     /// `--secret`

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::args::{Heading, Scope};
 use super::options::{Selection, UnusedStages};
+use crate::dockerfile::instruction::from::Base as Written;
 use crate::dockerfile::instruction::{Instruction, Metadata};
 use crate::dockerfile::{self, Dockerfile, Keyword, Lookup, ParseError, Span, Step};
 
@@ -28,12 +29,18 @@ pub struct Planned {
     pub base: Base,
     /// `FROM --platform`
     pub platform: Option<String>,
+    /// `AS name`
+    pub name: Option<String>,
     /// The stages that have to be built before.
     pub needs: BTreeSet<usize>,
     /// Whether it is built at all.
     pub is_needed: bool,
     /// Whether a stage that is built is made on it.
     pub is_base: bool,
+    /// The stages that it takes files from, or that it waits for.
+    pub reads: BTreeSet<usize>,
+    /// The stage that is made on it, where that is all that it is built for.
+    pub heir: Option<usize>,
 }
 
 /// What a stage is made on.
@@ -106,10 +113,10 @@ struct Names {
 }
 
 impl Names {
-    fn of(file: &Dockerfile) -> Self {
-        let mut names = Self { count: file.stages.len(), ..Self::default() };
-        for (index, stage) in file.stages.iter().enumerate() {
-            if let Some(name) = &stage.from.name {
+    fn of(stages: &[Written]) -> Self {
+        let mut names = Self { count: stages.len(), ..Self::default() };
+        for (index, stage) in stages.iter().enumerate() {
+            if let Some(name) = &stage.name {
                 names.exact.entry(name.clone()).or_default().push(index);
                 names.folded.entry(name.to_lowercase()).or_default().push(index);
             }
@@ -154,26 +161,34 @@ impl Plan {
         reachable(&self.stages, index)
     }
 
+    /// Whether the file has a stage of that name in any case, or of that number.
+    pub fn has_stage(&self, name: &str) -> bool {
+        self.names.from(name, 0).is_some()
+    }
+
     /// The stage before `index` that `name` stands for.
     pub fn stage(&self, name: &str, index: usize) -> Option<usize> {
         self.names.before(name, index)
     }
 }
 
-/// Makes the plan. `heading` has the ARGs before the first FROM declared afterwards, and notes the ARGs of all stages. `is_context` says
-/// which names are those of further contexts.
+/// Makes the plan. `heading` has the ARGs before the first FROM declared afterwards, and notes the ARGs of all stages. `env` is set at the
+/// beginning of each stage. `is_context` says which names are those of further contexts.
 pub fn plan(
     file: &Dockerfile,
     heading: &Heading,
     selection: &Selection,
+    env: &[(String, String)],
     is_context: &dyn Fn(&str) -> bool,
 ) -> Result<Plan, Error> {
-    let names = Names::of(file);
+    let lookup = |name: &str| heading.lookup(name);
+    let written = file.stages.iter().map(|stage| stage.from.base(&lookup)).collect::<Result<Vec<_>, _>>()?;
+    let names = Names::of(&written);
     let target = match selection.target.as_deref().filter(|target| !target.is_empty()) {
         None => file.stages.len().saturating_sub(1),
         Some(name) => names.before(name, file.stages.len()).ok_or_else(|| Error::Target(name.to_owned()))?,
     };
-    let mut reader = Reader { file, names: &names, heading, is_context, seen: Vec::new() };
+    let mut reader = Reader { file, written: &written, names: &names, heading, env, is_context, seen: Vec::new() };
     let mut stages = Vec::with_capacity(target + 1);
     for index in 0..file.stages.len() {
         let planned = reader.stage(index, selection)?;
@@ -192,7 +207,23 @@ pub fn plan(
             stages[base].is_base = true;
         }
     }
+    for (base, heir) in heirs(&stages, &built) {
+        stages[base].heir = Some(heir);
+    }
     Ok(Plan { stages, names })
+}
+
+/// The stages that are built for one other stage, which is made on them, and those others.
+fn heirs(stages: &[Planned], built: &BTreeSet<usize>) -> Vec<(usize, usize)> {
+    let mut users: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for index in built {
+        stages[*index].needs.iter().for_each(|need| users.entry(*need).or_default().push(*index));
+    }
+    let only = |(base, users): (usize, Vec<usize>)| match users.as_slice() {
+        [user] if stages[*user].base == Base::Stage(base) && !stages[*user].reads.contains(&base) => Some((base, *user)),
+        _ => None,
+    };
+    users.into_iter().filter_map(only).collect()
 }
 
 fn reachable(stages: &[Planned], target: usize) -> BTreeSet<usize> {
@@ -222,8 +253,10 @@ impl Known<'_> {
 
 struct Reader<'f, 'h> {
     file: &'f Dockerfile,
+    written: &'f [Written],
     names: &'f Names,
     heading: &'h Heading,
+    env: &'f [(String, String)],
     is_context: &'f dyn Fn(&str) -> bool,
     /// What is known at the end of each stage.
     seen: Vec<Known<'h>>,
@@ -232,48 +265,51 @@ struct Reader<'f, 'h> {
 impl Reader<'_, '_> {
     fn stage(&mut self, index: usize, selection: &Selection) -> Result<Planned, Error> {
         let stage = &self.file.stages[index];
-        let heading = self.heading;
-        let lookup = |name: &str| heading.lookup(name);
-        let written = stage.from.base(&lookup)?;
+        let (heading, written) = (self.heading, &self.written[index]);
         let replaced = selection.base.as_ref().filter(|base| index == 0 && !base.is_empty());
         let image = replaced.unwrap_or(&written.image);
-        let mut needs = BTreeSet::new();
+        let mut reads = BTreeSet::new();
         let base = if (self.is_context)(image) {
             Base::Other(image.clone())
         } else if let Some(base) = self.names.before(image, index).filter(|_| replaced.is_none()) {
-            needs.insert(base);
             Base::Stage(base)
         } else if image == "scratch" {
             Base::Scratch
         } else {
             Base::Other(image.clone())
         };
-        if let Some(name) = written.after.as_deref().filter(|name| !name.is_empty()) {
+        if let Some(name) = &written.after {
             let missing = || Error::After { name: name.to_owned(), span: stage.span() };
-            needs.insert(self.names.before(name, index).ok_or_else(missing)?);
+            reads.insert(self.names.before(name, index).ok_or_else(missing)?);
         }
         let mut known = match base {
             Base::Stage(base) => self.seen[base].clone(),
             _ => Known { scope: Scope::new(heading), env: BTreeMap::new() },
         };
         if let Base::Stage(base) = base {
-            self.triggers(index, base, &mut known, &mut needs)?;
+            self.triggers(index, base, &mut known, &mut reads)?;
         }
+        known.env.extend(self.env.iter().cloned());
         for step in &stage.steps {
-            self.step(index, (step, step.span()), &mut known, &mut needs)?;
+            self.step(index, (step, step.span()), &mut known, &mut reads)?;
         }
         self.seen.push(known);
-        Ok(Planned { base, platform: written.platform, needs, is_needed: false, is_base: false })
+        let mut needs = reads.clone();
+        if let Base::Stage(base) = base {
+            needs.insert(base);
+        }
+        let (platform, name) = (written.platform.clone(), written.name.clone());
+        Ok(Planned { base, platform, name, needs, is_needed: false, is_base: false, reads, heir: None })
     }
 
     /// The triggers that the stage `index` takes over from the stage `base`.
-    fn triggers(&self, index: usize, base: usize, known: &mut Known<'_>, needs: &mut BTreeSet<usize>) -> Result<(), Error> {
+    fn triggers(&self, index: usize, base: usize, known: &mut Known<'_>, reads: &mut BTreeSet<usize>) -> Result<(), Error> {
         for step in self.file.stages[base].steps.iter().filter(|step| step.keyword == Keyword::OnBuild) {
             let Ok(Instruction::Metadata(Metadata::OnBuild(text))) = step.instruction(&|name: &str| known.lookup(name)) else {
                 continue;
             };
             if let Ok(trigger) = dockerfile::parse_trigger(&text) {
-                self.step(index, (&trigger, step.span()), known, needs)?;
+                self.step(index, (&trigger, step.span()), known, reads)?;
             }
         }
         Ok(())
@@ -284,7 +320,7 @@ impl Reader<'_, '_> {
         index: usize,
         (step, span): (&Step, Span),
         known: &mut Known<'_>,
-        needs: &mut BTreeSet<usize>,
+        reads: &mut BTreeSet<usize>,
     ) -> Result<(), Error> {
         let read = {
             let lookup = |name: &str| known.lookup(name);
@@ -301,7 +337,7 @@ impl Reader<'_, '_> {
             Instruction::Metadata(Metadata::Env(pairs)) => known.env.extend(pairs),
             other => {
                 for name in taken_from(&other) {
-                    needs.extend(self.edge(index, (step, span), &name)?);
+                    reads.extend(self.edge(index, (step, span), &name)?);
                 }
             }
         }
@@ -353,7 +389,8 @@ mod tests {
                 arguments.into_iter().for_each(|(name, default)| heading.declare(&name, default));
             }
         }
-        plan(&file, &heading, selection, &|name| name == "ctx")
+        let env = [("FLAG".to_owned(), "flagged".to_owned())];
+        plan(&file, &heading, selection, &env, &|name| name == "ctx")
     }
 
     /// The stages that are built, each with those that it needs.
@@ -371,6 +408,21 @@ mod tests {
         assert_eq!(needed(text, Some("2")), [(0, vec![]), (2, vec![0])]);
         assert_eq!(needed(text, Some("one")), [(0, vec![])]);
         assert_eq!(needed(text, Some("FOUR")), [(1, vec![]), (3, vec![1])]);
+    }
+
+    #[test]
+    fn a_stage_that_is_only_a_base_has_one_heir() {
+        let heirs = |text: &str| {
+            let plan = planned(text, &Selection::default()).unwrap();
+            plan.stages.iter().map(|stage| stage.heir).collect::<Vec<_>>()
+        };
+        assert_eq!(heirs("FROM x AS a\nFROM a AS b\nRUN y\nFROM b\n"), [Some(1), Some(2), None]);
+        assert_eq!(heirs("FROM x AS a\nFROM a AS b\nFROM a\nCOPY --from=b /f /f\n"), [None, None, None]);
+        // Its files are read after the first step as well.
+        assert_eq!(heirs("FROM x AS a\nFROM a\nENV A=1\nCOPY --from=a /f /g\n"), [None, None]);
+        assert_eq!(heirs("FROM x AS a\nFROM y\nCOPY --from=a /f /g\n"), [None, None]);
+        // What is not built needs nothing.
+        assert_eq!(heirs("FROM x AS a\nFROM a AS b\nFROM a\n"), [Some(2), None, None]);
     }
 
     #[test]
@@ -395,6 +447,7 @@ mod tests {
         assert_eq!(bases("FROM x AS a\nFROM y AS a\nFROM a"), [other("x"), other("y"), Base::Stage(1)]);
         assert_eq!(bases("FROM scratch\nFROM 0\nFROM 7"), [Base::Scratch, Base::Stage(0), other("7")]);
         assert_eq!(bases("ARG B=one\nFROM x AS one\nFROM $B"), [other("x"), Base::Stage(0)]);
+        assert_eq!(bases("ARG B=one\nFROM x AS $B\nFROM one"), [other("x"), Base::Stage(0)]);
     }
 
     #[test]
@@ -403,6 +456,8 @@ mod tests {
             "ARG S=one\nFROM a AS one\nFROM b AS two\nFROM c\nARG S\nENV T=two\nCOPY --from=$S /a /a\nCOPY --from=${T} /b /b\n";
         assert_eq!(needed(text, None), [(0, vec![]), (1, vec![]), (2, vec![0, 1])]);
         assert_eq!(needed("FROM a AS one\nFROM --after=one b\n", None), [(0, vec![]), (1, vec![0])]);
+        assert_eq!(needed("FROM a AS flagged\nFROM b\nCOPY --from=$FLAG /a /a\n", None), [(0, vec![]), (1, vec![0])]);
+        assert_eq!(needed("FROM a AS flagged\nFROM b\nENV FLAG=c\nCOPY --from=$FLAG /a /a\n", None), [(1, vec![])]);
         assert_eq!(needed("FROM a AS base\nARG S=base\nFROM base\nCOPY --from=$S /a /b\n", None), [(0, vec![]), (1, vec![0])]);
     }
 

@@ -12,7 +12,7 @@ pub fn bases(options: &Options<'_>) -> Result<Vec<String>, Error> {
     let file = dockerfile::parse_all(options.texts.iter().map(|text| text.text.as_str()))?;
     let heading = super::heading(&file, options)?;
     let is_context = |name: &str| options.named_contexts.iter().any(|(known, _)| known == name);
-    let plan = plan::plan(&file, &heading, &options.selection, &is_context)?;
+    let plan = plan::plan(&file, &heading, &options.selection, &options.image.env, &is_context)?;
     let mut bases = Vec::new();
     for index in plan.needed() {
         let (planned, written) = (&plan.stages[index], &file.stages[index]);

@@ -5,42 +5,52 @@
 //!  each step ┤
 //!            └─ layers: an image for the same inputs? ─ yes ─▶ go on from there        (no container, no namespace)
 //!                                                      └ no ─▶ working container on the image so far ─ work ─▶ commit
-//!               (a large one's image is made while the next step runs: `ahead`)
+//!               (a large one's image is made while the next step runs: `ahead`; settings alone need no container: `unmade`)
 //!               no layers: work in the one working container, which is committed at the end
 //! ```
 //!
-//! Invariant: `draft` is what the image would be now, in memory; the container, where there is one, has been told all of it but `pending`.
+//! Where only looking is permitted (`reach`), a stage stops before it needs more. It goes on from there in another process, which has a copy
+//! of it.
+//!
+//! Invariant: `draft` is what the image would be now, in memory, but for its layers and its history, which are those of `ground` (`past`); the
+//! container, where there is one, has been told all of it but `pending`.
 
 mod begin;
 mod catch_up;
+mod container;
+mod found;
+mod hold;
+mod unmade;
 
-use std::cell::RefCell;
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeSet;
 
 use containers_storage::store::Store;
 use containers_storage::{ContainerId, Digest, ImageId};
 
-use self::begin::{STAGE_BASE, STAGE_NAME};
+use self::found::Unsent;
+use self::unmade::Unmade;
 use super::ahead::Ahead;
 use super::args::{Heading, Scope};
-use super::cache::identity::identity;
+use super::cache::identity::{Past, identity};
 use super::cache::{Cache, Inputs};
 use super::docker_only;
 use super::error::{Error, StepError};
-use super::event::{Event, Missed, StagePlace, Tell};
-use super::finish;
-use super::options::{CachePlace, FormatChoice, Layers, Options, Reuse, Stages};
-use super::plan::Plan;
+use super::event::{Event, StagePlace, Tell};
+use super::finish::{self, Subject};
+use super::options::{FormatChoice, Layers, Options, Stages};
+use super::plan::{Base, Plan};
+use super::reach::Reach;
 use super::remains::Remains;
 use super::step::{self, Done, Next};
 use crate::container::commit::{Afterwards, LayerPolicy};
 use crate::container::config::{self, empty_step};
 use crate::container::pull::{Fetch, Obtained};
 use crate::container::{commit, from, instruction, remove};
+use crate::dockerfile::Dockerfile;
 use crate::dockerfile::instruction::{Instruction, Metadata};
-use crate::dockerfile::{Dockerfile, Stage as Written};
 use crate::image::config::History;
-use crate::image::{Change, Draft, ImageConfig};
+use crate::image::{Change, Draft};
 use crate::run::Streams;
 
 /// What all stages of a build have in common.
@@ -53,29 +63,41 @@ pub(super) struct Build<'a> {
     pub(super) cache: Option<Cache>,
     /// Where standard descriptors of commands lead: in a process of a stage elsewhere than in others.
     pub(super) streams: RefCell<Streams>,
-    /// The note of the containers; none where they are to be kept.
+    /// The note of the containers that go with the build.
     pub(super) remains: Option<Remains>,
+    /// How often stages may begin again since an image that they stand on was removed meanwhile.
+    pub(super) patience: Cell<usize>,
     /// Stages that others are made on, which the plan did not know of.
     pub(super) more_bases: RefCell<BTreeSet<usize>>,
+    /// How far this process may go.
+    pub(super) reach: Cell<Reach>,
 }
 
 /// How far a stage has come.
-#[derive(Debug)]
-pub(super) enum Progress<'h> {
+pub(super) enum Progress<'b, 'h> {
     /// It is built.
     Built(Box<Built<'h>>),
     /// Triggers of its base name stages that nothing else needed: it can begin when these are built.
     Lacks(Vec<usize>),
+    /// Somebody removed an image that it stands on: it begins again when these are built again.
+    Lost(Vec<usize>),
+    /// It takes more than a look. None: from its very beginning.
+    Stopped(Option<Box<Stage<'b, 'h>>>),
 }
 
 /// A stage that was built.
 #[derive(Debug, Clone)]
 pub(super) struct Built<'h> {
     pub(super) tree: Tree,
+    /// What keeps the image there, unless it came from the cache or has a name.
+    pub(super) holder: Option<ContainerId>,
     /// Whether the image is only for this build.
     pub(super) is_passing: bool,
     pub(super) scope: Scope<'h>,
+    /// Without layers and history.
     pub(super) draft: Draft,
+    /// What the image is to the first step of a stage that is made on it.
+    pub(super) below: Digest,
     /// The variables of the annotations that name the base.
     pub(super) lineage: Lineage,
 }
@@ -103,12 +125,24 @@ pub(super) struct Stage<'b, 'h> {
     ground: Option<Obtained>,
     /// Whether that is an image of a step or a stage, and not what FROM names.
     is_own: bool,
+    /// What it is made on: the name of an image, or the ID of that of a stage.
+    base: String,
     lineage: Lineage,
     container: Option<ContainerId>,
+    /// What stands for the container as long as only settings change (`unmade`).
+    unmade: Option<Unmade>,
     /// What the container has not been told.
     pending: Vec<Change>,
     /// What it has been told.
     told: Vec<Change>,
+    /// What keeps the newest image that was made here (`hold`).
+    holder: OnceCell<ContainerId>,
+    /// Whether that came from the stage that this one is made on, and goes with that.
+    is_heir: bool,
+    /// What keeps images of other stages.
+    source_holders: Vec<ContainerId>,
+    /// Whether these were held.
+    holds_sources: bool,
     /// The image of the step before, which is being made; `container` is on the one below it.
     ahead: Option<Ahead>,
     /// History of the steps that no image has yet.
@@ -117,17 +151,23 @@ pub(super) struct Stage<'b, 'h> {
     has_cmd: bool,
     /// Whether a layer is new, so that no step above it can have been taken.
     missed: bool,
+    /// What comes after FROM, and which of that is next.
+    steps: Vec<Next<'b>>,
+    at: usize,
+    /// How far the next step has come already.
+    reached: Option<Reached>,
     /// What the image so far is to the next step.
     below: Digest,
     /// The image of the step, until it was sent to other places.
     unsent: RefCell<Option<Unsent>>,
 }
 
-/// An image of a step that other places do not have yet.
-struct Unsent {
-    key: Digest,
-    /// The place that has it.
-    came_from: Option<CachePlace>,
+/// What is known of a step that was begun.
+enum Reached {
+    /// What it is; the settings are changed.
+    Instruction(Instruction),
+    /// It is to be taken: there is no image for these inputs.
+    Miss(Instruction, Inputs),
 }
 
 impl<'h> Build<'h> {
@@ -144,26 +184,48 @@ impl<'h> Build<'h> {
     }
 
     /// Builds the stage `index`; those that it needs are in `earlier`.
-    pub(super) fn stage(&self, index: usize, earlier: &[Option<Built<'h>>], tell: Tell<'_>) -> Result<Progress<'h>, Error> {
+    pub(super) fn stage<'b>(
+        &'b self,
+        index: usize,
+        earlier: &'b [Option<Built<'h>>],
+        tell: Tell<'_>,
+    ) -> Result<Progress<'b, 'h>, Error> {
         let written = &self.file.stages[index];
         let place = self.place(index);
-        let labels = step::labels(self.options).filter(|_| self.is_target(index));
-        let own = 1 + written.steps.len() + usize::from(labels.is_some());
-        tell(Event::Step { stage: place, number: 1, of: own, text: written.from.step.source().to_owned() });
-        let mut stage = Stage::begin(self, index, earlier, tell)
-            .map_err(|source| Error::Base { span: written.span(), source: Box::new(source) })?;
+        let of = 1 + written.steps.len() + self.count_added(index);
+        tell(Event::Step { stage: place, number: 1, of, text: self.shown_from(index) });
+        let mut stage = match Stage::begin(self, index, earlier, tell) {
+            Ok(stage) => stage,
+            Err(_) if self.is_stopped() => return Ok(Progress::Stopped(None)),
+            Err(source) => return Err(Error::Base { span: written.span(), source: Box::new(source) }),
+        };
         let lacking = stage.lacking();
         if !lacking.is_empty() {
             return Ok(Progress::Lacks(lacking));
         }
-        let outcome = stage.steps(written, labels, tell);
-        match outcome {
-            Ok(built) => Ok(Progress::Built(Box::new(built))),
-            Err(error) => {
-                stage.give_up(tell);
-                Err(error)
-            }
-        }
+        stage.list_steps()?;
+        Box::new(stage).go_on(tell)
+    }
+
+    /// Whether `--no-cache-filter` means the stage: by its name in any case, or by its number.
+    fn is_built_anew(&self, index: usize) -> bool {
+        let name = self.plan.stages.get(index).and_then(|planned| planned.name.as_deref());
+        let is_number = |word: &String| word.parse() == Ok(index);
+        let is_meant = |word: &String| is_number(word) || name.is_some_and(|name| name.eq_ignore_ascii_case(word));
+        self.options.layering.anew.iter().any(is_meant)
+    }
+
+    /// The FROM of a stage, with what variables stand for.
+    fn shown_from(&self, index: usize) -> String {
+        let (planned, written) = (&self.plan.stages[index], &self.file.stages[index].from);
+        let image = match &planned.base {
+            Base::Other(name) => self.image_context(name).unwrap_or(name),
+            Base::Scratch => "scratch",
+            Base::Stage(_) => &written.image,
+        };
+        let platform = planned.platform.as_ref().map(|platform| format!("--platform={platform} ")).unwrap_or_default();
+        let name = planned.name.as_ref().map(|name| format!(" AS {name}")).unwrap_or_default();
+        format!("FROM {platform}{image}{name}")
     }
 
     /// Whether settings of the stage reach an image that stays.
@@ -184,29 +246,41 @@ impl<'h> Build<'h> {
 }
 
 impl<'b, 'h> Stage<'b, 'h> {
-    fn steps(&mut self, written: &'b Written, labels: Option<Next<'b>>, tell: Tell<'_>) -> Result<Built<'h>, Error> {
-        let triggers = std::mem::take(&mut self.draft.config.config.on_build);
-        if !triggers.is_empty() {
-            self.pending.push(Change::ClearOnBuild);
+    /// Takes the steps that are left, from where it stands.
+    pub(super) fn go_on(mut self: Box<Self>, tell: Tell<'_>) -> Result<Progress<'b, 'h>, Error> {
+        let steps = std::mem::take(&mut self.steps);
+        let outcome = self.take_all(&steps, tell);
+        match outcome {
+            Ok(built) => Ok(Progress::Built(Box::new(built))),
+            Err(_) if self.build.is_stopped() => {
+                self.steps = steps;
+                Ok(Progress::Stopped(Some(self)))
+            }
+            Err(error) => {
+                self.give_up(tell);
+                match self.lost().filter(|_| self.build.patience.get() > 0) {
+                    Some(stages) => Ok(Progress::Lost(stages)),
+                    None => Err(error),
+                }
+            }
         }
-        let mut steps = Vec::with_capacity(triggers.len() + written.steps.len() + 1);
-        for trigger in &triggers {
-            steps.push(Next::trigger(trigger)?);
-        }
-        steps.extend(written.steps.iter().map(Next::written));
-        steps.extend(labels);
-        let of = 1 + steps.len();
+    }
+
+    fn take_all(&mut self, steps: &[Next<'b>], tell: Tell<'_>) -> Result<Built<'h>, Error> {
         let count = steps.len();
-        for (at, next) in steps.iter().enumerate() {
-            let text = next.shown();
-            tell(Event::Step { stage: self.build.place(self.index), number: at + 2, of, text });
-            let is_last = at + 1 == count && self.build.is_target(self.index);
-            let upcoming = steps.get(at + 1);
+        while let Some(next) = steps.get(self.at) {
+            if self.reached.is_none() {
+                let stage = self.build.place(self.index);
+                tell(Event::Step { stage, number: self.at + 2, of: 1 + count, text: next.shown() });
+            }
+            let is_last = self.at + 1 == count && self.build.is_target(self.index);
+            let upcoming = steps.get(self.at + 1);
             self.step(next, upcoming, is_last, tell).map_err(|source| Error::Step {
                 text: next.shown(),
                 span: next.span(),
                 source: Box::new(source),
             })?;
+            self.at += 1;
         }
         self.end(count, tell).map_err(|source| Error::Commit(Box::new(source)))
     }
@@ -217,30 +291,61 @@ impl<'b, 'h> Stage<'b, 'h> {
     }
 
     fn step(&mut self, next: &Next<'_>, upcoming: Option<&Next<'_>>, is_last: bool, tell: Tell<'_>) -> Result<(), StepError> {
-        let instruction = next.instruction(&|name: &str| self.variable(name))?;
-        self.change_settings(&instruction, tell);
+        if self.build.is_stopped() {
+            return Err(StepError::Beyond);
+        }
+        let instruction = match self.reached.take() {
+            None => {
+                let instruction = next.instruction(&|name: &str| self.variable(name))?;
+                self.change_settings(&instruction, tell);
+                instruction
+            }
+            Some(Reached::Instruction(instruction)) => instruction,
+            Some(Reached::Miss(instruction, inputs)) => {
+                return self.work(next, upcoming, (&instruction, inputs), is_last, tell);
+            }
+        };
         if !self.build.with_layers() {
+            self.hold_sources(tell)?;
             let done = step::work(self, next, &instruction, tell)?;
             self.changed_files |= done.files;
+            if upcoming.is_none() && self.changed_files {
+                step::end(self, &instruction, tell)?;
+            }
             self.entries.push(empty_step(&done.created_by));
             return Ok(());
         }
-        let mut inputs = self.inputs(next, &instruction, is_last)?;
-        self.note_unsent(&inputs);
-        if let Some(found) = self.find(next, (&instruction, &inputs), is_last, tell)? {
-            tell(Event::Cached { stage: self.build.place(self.index), image: found.found.id.to_string() });
-            self.go_on_from(found)?;
-            if is_last {
-                finish::tag_cached(self, tell)?;
-            } else {
-                if let Some(ground) = &self.ground {
-                    self.send(&ground.found.id, tell);
-                }
-                self.tell_made(tell);
+        let inputs = match self.inputs(next, &instruction, is_last) {
+            Err(error) if self.build.is_stopped() => {
+                self.reached = Some(Reached::Instruction(instruction));
+                return Err(error);
             }
+            inputs => inputs?,
+        };
+        self.note_unsent(&inputs);
+        if let Some(found) = self.find(next, (&instruction, &inputs), is_last, tell)?
+            && self.take_found(found, is_last, tell)?
+        {
             return Ok(());
         }
-        let done = step::work(self, next, &instruction, tell)?;
+        if let Err(error) = self.build.require_work() {
+            self.reached = Some(Reached::Miss(instruction, inputs));
+            return Err(error);
+        }
+        self.work(next, upcoming, (&instruction, inputs), is_last, tell)
+    }
+
+    /// Does the work of a step, and makes its image.
+    fn work(
+        &mut self,
+        next: &Next<'_>,
+        upcoming: Option<&Next<'_>>,
+        (instruction, mut inputs): (&Instruction, Inputs),
+        is_last: bool,
+        tell: Tell<'_>,
+    ) -> Result<(), StepError> {
+        self.hold_sources(tell)?;
+        let done = step::work(self, next, instruction, tell)?;
         if self.ahead.is_some() {
             self.catch_up(tell)?;
             inputs.set_below(&self.below);
@@ -260,7 +365,7 @@ impl<'b, 'h> Stage<'b, 'h> {
     /// There is an image for a step now.
     fn note_made(&self, inputs: &Inputs, is_last: bool, tell: Tell<'_>) {
         if let (Some(cache), Some(ground)) = (&self.build.cache, &self.ground) {
-            cache.put(inputs, &ground.found.id);
+            cache.put(inputs, &ground.found.id, Some(&self.below));
         }
         if !is_last {
             self.tell_made(tell);
@@ -291,7 +396,7 @@ impl<'b, 'h> Stage<'b, 'h> {
         };
         for change in changes {
             let warnings = self.draft.apply(&change);
-            if self.is_worth_a_warning(&change) {
+            if !warnings.is_empty() && self.is_worth_a_warning(&change) {
                 warnings.iter().for_each(|warning| tell(Event::Warning(warning.to_string())));
             }
             self.pending.push(change);
@@ -320,154 +425,61 @@ impl<'b, 'h> Stage<'b, 'h> {
         changes
     }
 
-    /// The image of an earlier build for the same inputs.
-    fn find(
-        &mut self,
-        next: &Next<'_>,
-        (instruction, inputs): (&Instruction, &Inputs),
-        is_last: bool,
-        tell: Tell<'_>,
-    ) -> Result<Option<Obtained>, StepError> {
-        let Some(cache) = &self.build.cache else { return Ok(None) };
-        let missed = match self.build.options.layering.reuse {
-            Reuse::Never => Missed::NotWanted,
-            _ if is_last && !finish::may_be_cached(&self.build.options.image) => Missed::NotWanted,
-            _ if self.missed => Missed::AfterMiss,
-            reuse => match cache.find(self.build.store, inputs, reuse)? {
-                Ok(found) => return Ok(Some(found)),
-                Err(missed) => match self.find_elsewhere(next, (instruction, inputs), is_last, tell) {
-                    Some(found) => return Ok(Some(found)),
-                    None => missed,
-                },
-            },
-        };
-        tell(Event::Missed(missed));
-        Ok(None)
-    }
-
-    /// The same at the places of `--cache-from`.
-    fn find_elsewhere(
-        &self,
-        next: &Next<'_>,
-        (instruction, inputs): (&Instruction, &Inputs),
-        is_last: bool,
-        tell: Tell<'_>,
-    ) -> Option<Obtained> {
-        let places = &self.build.options.layering.cache_from;
-        let key = inputs.key().filter(|_| !places.is_empty())?;
-        let expected = step::expected(self, next, instruction, is_last);
-        let (found, place) = self.build.fetch_step(&key, &expected, tell)?;
-        if let Some(cache) = &self.build.cache {
-            cache.put(inputs, &found.found.id);
-        }
-        self.unsent.replace(Some(Unsent { key, came_from: Some(place.clone()) }));
-        Some(found)
-    }
-
-    /// The image of a step with these inputs is to be sent.
-    fn note_unsent(&self, inputs: &Inputs) {
-        self.unsent.replace(inputs.key().map(|key| Unsent { key, came_from: None }));
-    }
-
-    /// The image of the step goes to the places of `--cache-to`, once.
-    pub(super) fn send(&self, image: &ImageId, tell: Tell<'_>) {
-        if let Some(Unsent { key, came_from }) = self.unsent.take() {
-            self.build.send_step(&key, image, came_from.as_ref(), tell);
-        }
-    }
-
-    /// Takes an image for what was built so far.
-    fn go_on_from(&mut self, found: Obtained) -> Result<(), StepError> {
-        self.drop_container()?;
-        let (_, config) = from::read_base(self.build.store, &found.found).map_err(Box::new)?;
-        self.take_ground(found, config);
-        Ok(())
-    }
-
-    fn take_ground(&mut self, ground: Obtained, config: ImageConfig) {
-        // Settings are known in memory, also those that the image's format has no place for.
-        self.draft.config.history = config.history;
-        self.draft.config.diff_ids = config.diff_ids;
-        self.below = identity(&self.draft);
-        (self.ground, self.is_own) = (Some(ground), true);
+    /// `below` is what the image is to the next step.
+    fn take_ground(&mut self, ground: Obtained, below: Digest) {
+        (self.ground, self.is_own, self.below) = (Some(ground), true, below);
         self.pending.clear();
     }
 
-    /// The working container, which has been told everything.
-    pub(super) fn container(&mut self, tell: Tell<'_>) -> Result<String, StepError> {
-        let id = match &self.container {
-            Some(id) => id.clone(),
-            None => {
-                let made = self.make_container()?;
-                made.notices.iter().for_each(|notice| tell(Event::Notice(notice.to_string())));
-                tell(Event::ContainerMade(made.id.to_string()));
-                self.container = Some(made.id.clone());
-                self.told.clear();
-                if let Some(ahead) = &mut self.ahead {
-                    ahead.show_to(self.build.store, &made.id)?;
-                    ahead.since.append(&mut self.pending);
-                    self.pending = ahead.told.iter().chain(&ahead.since).cloned().collect();
-                } else if self.is_own {
-                    self.pending.splice(0..0, self.lineage.iter().cloned());
-                }
-                made.id
-            }
-        };
-        if !self.pending.is_empty() {
-            let changes = std::mem::take(&mut self.pending);
-            self.told.extend(changes.iter().cloned());
-            // What could not be done in full was said when it was done in memory.
-            config::config(self.build.store, id.as_str(), &config::Options { changes, history: Vec::new() })?;
-        }
-        Ok(id.to_string())
+    /// Layers and history of the image so far.
+    pub(super) fn past(&self) -> Result<Past, StepError> {
+        self.ground.as_ref().map_or_else(|| Ok(Past::default()), |ground| self.past_of(&ground.found.id))
     }
 
-    fn make_container(&self) -> Result<from::Outcome, StepError> {
-        let options = self.build.options;
-        let how = from::Options {
-            image: self.ground.as_ref().map_or_else(|| "scratch".to_owned(), |ground| ground.found.id.to_string()),
-            name: None,
-            format: options.image.format,
-            user_namespace: options.run.user_namespace.clone(),
-            platform: options.fetch.platform.cloned(),
-            environment: options.run.environment.clone(),
-            labels: options.run.labels.clone(),
-        };
-        let mut announce = |id: &ContainerId| match &self.build.remains {
-            Some(remains) => remains.note(id),
-            None => Ok(()),
-        };
-        let made = match &self.ground {
-            None => from::on_nothing(self.build.store, &how, &mut announce),
-            Some(ground) => from::on(self.build.store, &how, ground.clone(), &mut announce),
-        };
-        Ok(made.map_err(Box::new)?)
+    fn past_of(&self, image: &ImageId) -> Result<Past, StepError> {
+        // Settings are known in memory, also those that the image's format has no place for.
+        let mut config = from::read_config(self.build.store, image).map_err(Box::new)?;
+        Ok(Past::take(&mut config))
+    }
+
+    /// What the image with that past is to the next step. Without a cache nobody asks.
+    fn identity(&self, past: impl FnOnce() -> Result<Past, StepError>) -> Result<Digest, StepError> {
+        match &self.build.cache {
+            Some(_) => Ok(identity(&self.draft, &past()?)),
+            None => Ok(self.below.clone()),
+        }
     }
 
     /// Makes the image of a step.
     fn commit_step(&mut self, done: &Done, is_last: bool, tell: Tell<'_>) -> Result<(), StepError> {
+        if !done.files && !done.linked && self.needs_no_container() {
+            return self.commit_settings(done, is_last, tell);
+        }
         let name = self.container(tell)?;
         let (options, edits) = if done.files && !done.linked {
             self.commit_files(done)
         } else {
             if !done.linked {
-                let author = self.draft.config.author.clone();
-                let entry = History { author, comment: self.comment(), ..empty_step(&done.created_by) };
-                let told = config::Options { changes: Vec::new(), history: vec![entry] };
+                let told = config::Options { changes: Vec::new(), history: vec![self.entry(done)] };
                 config::config(self.build.store, &name, &told)?;
             }
             (commit::Options { layer: LayerPolicy::Omit, ..self.commit_options() }, Vec::new())
         };
         let is_removed = options.container == Afterwards::Remove;
-        let outcome = finish::commit_step(self, &name, (options, edits), is_last, tell)?;
+        let outcome = finish::commit_step(self, &mut Subject::Container(name), (options, edits), is_last, tell)?;
         if is_removed {
             self.container = None;
-        } else if done.linked {
+        } else if done.files || self.build.options.layering.containers.keeps_done() {
             self.drop_container()?;
         }
-        let found = self.build.found(&outcome.id)?;
-        let (_, config) = from::read_base(self.build.store, &found.found).map_err(Box::new)?;
-        self.take_ground(found, config);
+        self.go_on_upon(&outcome.id)
+    }
+
+    /// The next step is taken on an image that was just made.
+    fn go_on_upon(&mut self, image: &ImageId) -> Result<(), StepError> {
+        let found = self.build.found(image)?;
+        let below = self.identity(|| self.past_of(image))?;
+        self.take_ground(found, below);
         Ok(())
     }
 
@@ -479,7 +491,11 @@ impl<'b, 'h> Stage<'b, 'h> {
     /// How the container is committed whose files are a step's layer.
     fn commit_files(&self, done: &Done) -> (commit::Options, Vec<commit::Edit>) {
         let changes = [Change::CreatedBy(done.created_by.clone()), Change::HistoryComment(self.comment())];
-        let options = commit::Options { layer: LayerPolicy::Append, container: Afterwards::Remove, ..self.commit_options() };
+        let options = commit::Options {
+            layer: LayerPolicy::Append,
+            container: finish::leftover(self.build.options),
+            ..self.commit_options()
+        };
         (options, changes.map(commit::Edit::Change).into())
     }
 
@@ -506,31 +522,41 @@ impl<'b, 'h> Stage<'b, 'h> {
             Some(id) => Tree::Container(id.clone()),
             None => Tree::Image(self.ground.clone().map(Box::new)),
         };
-        Ok(Built { tree, is_passing, scope: self.scope.clone(), draft: self.draft.clone(), lineage: self.lineage.clone() })
+        if steps == 0 && self.build.with_layers() {
+            // What the caller wants from the start is in no image yet.
+            self.below = self.identity(|| self.past())?;
+        }
+        self.release_sources(tell);
+        let holder = self.holder.take();
+        Ok(Built {
+            tree,
+            holder,
+            is_passing,
+            scope: self.scope.clone(),
+            draft: self.draft.clone(),
+            below: self.below.clone(),
+            lineage: self.lineage.clone(),
+        })
     }
 
     /// After a failure. What cannot be removed now is found by `containers`.
     fn give_up(&mut self, tell: Tell<'_>) {
-        use super::options::Leftovers;
         // The steps before it are done, and need not be taken again.
         if let Err(error) = self.catch_up(tell) {
             tell(Event::Warning(error.to_string()));
         }
-        let Some(id) = &self.container else { return };
-        if self.build.options.layering.containers == Leftovers::KeepFailed {
+        self.release_sources(tell);
+        if let Some(holder) = self.holder.take().filter(|_| !self.is_heir) {
+            self.build.remove_holder(&holder, tell);
+        }
+        let Some(id) = self.container.take() else { return };
+        if self.build.options.layering.containers.keeps_failed() {
             tell(Event::Notice(format!("the container {} is kept as the failed step left it", id.short())));
             return;
         }
-        if let Err(error) = self.drop_container() {
+        if let Err(error) = remove::remove(self.build.store, id.as_str()) {
             tell(Event::Warning(error.to_string()));
         }
-    }
-
-    pub(super) fn drop_container(&mut self) -> Result<(), StepError> {
-        if let Some(id) = self.container.take() {
-            remove::remove(self.build.store, id.as_str()).map_err(Box::new)?;
-        }
-        Ok(())
     }
 
     pub(super) fn ground(&self) -> Option<&Obtained> {
@@ -546,23 +572,8 @@ impl<'b, 'h> Stage<'b, 'h> {
     }
 
     /// The stage is an image now, and has no container any more.
-    pub(super) fn becomes(&mut self, image: Obtained) -> Result<(), StepError> {
-        self.container = None;
-        let (_, config) = from::read_base(self.build.store, &image.found).map_err(Box::new)?;
-        self.take_ground(image, config);
-        Ok(())
-    }
-
-    /// What the image of a step depends on.
-    fn inputs(&self, next: &Next<'_>, instruction: &Instruction, is_last: bool) -> Result<Inputs, StepError> {
-        let mut inputs = Inputs::of_step(&self.below, &next.written_text());
-        inputs.add("instruction", format!("{instruction:?}").as_bytes());
-        inputs.add("options of the build", finish::fingerprint(self.build.options, is_last).as_bytes());
-        if self.build.options.layering.stages == Stages::Label {
-            let labels = &self.draft.config.config.labels;
-            inputs.add("labels of the stage", format!("{:?} {:?}", labels.get(STAGE_NAME), labels.get(STAGE_BASE)).as_bytes());
-        }
-        step::inputs(self, instruction, &mut inputs)?;
-        Ok(inputs)
+    pub(super) fn becomes(&mut self, image: &ImageId) -> Result<(), StepError> {
+        (self.container, self.unmade) = (None, None);
+        self.go_on_upon(image)
     }
 }

@@ -1,10 +1,12 @@
 //! What a process that builds a stage says to the one that waits for it: events, each of which is answered before the stage goes on, and at
-//! last what was built or why not. A message is its length (4 bytes, little endian) and as many bytes of JSON.
+//! last what was built or why not; then it is told what to do next (`Order`). A message is its length (4 bytes, little endian) and
+//! as many bytes of JSON.
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Write};
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::args::{self, Scope};
@@ -27,8 +29,24 @@ pub(super) enum Message {
     Built(Box<Report>),
     /// It cannot begin before these others are.
     Lacks(Vec<usize>),
+    /// It has to begin again, after these others.
+    Lost(Vec<usize>),
     /// It is not.
     Failed(Box<Remote>),
+}
+
+/// What a process that has built a stage is to do next.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Order {
+    /// Another stage.
+    Build {
+        /// Which.
+        stage: usize,
+        /// What became of stages that it does not know.
+        news: Vec<(usize, Report)>,
+    },
+    /// To end.
+    End,
 }
 
 /// `Built`, as another process can read it.
@@ -36,9 +54,11 @@ pub(super) enum Message {
 pub(super) struct Report {
     image: Option<String>,
     container: Option<String>,
+    holder: Option<String>,
     is_passing: bool,
     scope: args::Declared,
     config: String,
+    below: String,
     annotations: BTreeMap<String, String>,
     lineage: Vec<(String, String)>,
 }
@@ -57,12 +77,19 @@ impl Report {
         Self {
             image,
             container,
+            holder: built.holder.as_ref().map(ToString::to_string),
             is_passing: built.is_passing,
             scope: built.scope.declared(),
             config: String::from_utf8_lossy(&built.draft.config.to_docker()).into_owned(),
+            below: built.below.to_string(),
             annotations: built.draft.annotations.clone(),
             lineage: built.lineage.iter().filter_map(pair).collect(),
         }
+    }
+
+    /// Whether the stage is an image, or nothing: no container of it is left.
+    pub(super) fn is_image(&self) -> bool {
+        self.container.is_none()
     }
 
     /// The stage that another process built.
@@ -79,11 +106,14 @@ impl Report {
         let config = ImageConfig::parse(self.config.as_bytes()).map_err(|_| damaged("configuration"))?;
         let draft = Draft { format: build.options.image.format, config, annotations: self.annotations, ..Draft::default() };
         let set = |(key, value)| Change::SetAnnotation { key, value };
+        let holder = self.holder.map(|id| id.parse().map_err(|_| damaged("holder"))).transpose()?;
         Ok(Built {
             tree,
+            holder,
             is_passing: self.is_passing,
             scope: Scope::of(build.heading, self.scope),
             draft,
+            below: self.below.parse().map_err(|_| damaged("identity"))?,
             lineage: self.lineage.into_iter().map(set).collect(),
         })
     }
@@ -97,8 +127,8 @@ pub(super) fn failure(build: &Build<'_>, error: &Error) -> Remote {
     Remote { text: explained.text, hints, span, status: error.exit_status(), errno: explained.errno }
 }
 
-/// Says it.
-pub(super) fn send(to: &mut File, message: &Message) -> io::Result<()> {
+/// Says it: a `Message`, or an `Order`.
+pub(super) fn send(to: &mut File, message: &impl Serialize) -> io::Result<()> {
     let text = serde_json::to_vec(message)?;
     let length = u32::try_from(text.len()).ok().filter(|length| *length <= LONGEST);
     let length = length.ok_or_else(|| io::Error::from(io::ErrorKind::FileTooLarge))?;
@@ -118,7 +148,7 @@ pub(super) fn answer(to: &mut File) {
 }
 
 /// The next message; `None` when nobody is left who could say one.
-pub(super) fn receive(from: &mut File) -> io::Result<Option<Message>> {
+pub(super) fn receive<T: DeserializeOwned>(from: &mut File) -> io::Result<Option<T>> {
     let mut length = [0; 4];
     match from.read_exact(&mut length) {
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
@@ -151,7 +181,7 @@ mod tests {
         drop(write);
         let Some(Message::Event(event)) = receive(&mut read).unwrap() else { panic!("no event") };
         assert_eq!(event, Event::Warning("a\nb".into()));
-        assert!(receive(&mut read).unwrap().is_none(), "it was cut off");
-        assert!(receive(&mut read).unwrap().is_none());
+        assert!(receive::<Message>(&mut read).unwrap().is_none(), "it was cut off");
+        assert!(receive::<Message>(&mut read).unwrap().is_none());
     }
 }

@@ -1,24 +1,31 @@
-//! Each stage in a process of its own, several at the same time where nothing keeps them apart.
+//! Each stage that takes work in a process of its own, several at the same time where nothing keeps them apart.
 //!
 //! ```text
-//! this process ── fork ─▶ stage: enters namespaces, builds ── events, outcome ─▶ this process tells, starts what is ready now
+//! this process looks ─▶ all of the stage is of earlier builds: nothing else is needed
+//!       ├ something is not, or others are being built (who waits for them does not look meanwhile)
+//!       └── fork ─▶ stage: enters namespaces, builds ── events, outcome ─▶ this process tells, starts what is ready now
 //!       │                        └ output of RUN ───────────▶ line by line, where stages run side by side or the caller follows it;
 //!       │                                                     else where ours goes
 //!       └ SIGINT, SIGTERM, a stage that failed: the others are ended, their containers removed
 //!         SIGKILL: the kernel ends the others, and with them what they run (PR_SET_PDEATHSIG); `remains` has their containers removed
 //! ```
 //!
+//! A process that has built a stage waits for another one (`child`), which it is told with what became of stages that it does not know.
+//!
 //! Invariant: this process enters no namespace while stages are built, and has no thread; of a process that ended, however it did, no
 //! container is left but one that is to be kept.
 
+mod child;
+mod lines;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::File;
-use std::io::{self, Read};
-use std::os::fd::{AsFd, OwnedFd};
+use std::io;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use containers_storage::ContainerId;
+use containers_storage::{ContainerId, store};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal, kill};
@@ -27,16 +34,20 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
 use rustix::pipe::PipeFlags;
 
+use self::child::{may_go_on, work};
+use self::lines::{Lines, has_message};
 use super::error::{Error, StepError};
 use super::event::{Event, OutputStream, Tell};
-use super::options::{Following, Leftovers};
+use super::options::Following;
 use super::plan::Base;
-use super::stage::{Build, Built, Progress, Tree};
-use super::wire::{self, Message, Report};
+use super::reach::Reach;
+use super::stage::{Build, Built, Progress, Stage, Tree};
+use super::wire::{self, Message, Order, Report};
 use crate::container::remove;
 use crate::run::Streams;
 use crate::run::streams::Output;
 use crate::sys::fork::fork_alone;
+use crate::sys::parent::end_with;
 
 /// Signals that end a build.
 const ENDING: [Signal; 4] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT];
@@ -44,10 +55,8 @@ const ENDING: [Signal; 4] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Si
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long nothing happens before that is told to whoever wants to know.
 const IDLE: u16 = 250;
-/// How much of a line of output is kept together.
-const LINE: usize = 64 << 10;
 
-/// A stage that is being built.
+/// A process, and the stage that it builds, or has built.
 struct Worker {
     index: usize,
     pid: Pid,
@@ -57,20 +66,17 @@ struct Worker {
     /// Those that it made, the newest last; some may be gone.
     containers: Vec<ContainerId>,
     outcome: Option<Result<Said, Error>>,
+    /// Of which stages it knows what they have become.
+    known: Vec<bool>,
+    /// Whether it waits for another stage.
+    is_idle: bool,
 }
 
 /// The last word of a worker.
 enum Said {
     Built(Box<Report>),
     Lacks(Vec<usize>),
-}
-
-/// The output of commands, line by line.
-struct Lines {
-    from: File,
-    stream: OutputStream,
-    rest: Vec<u8>,
-    is_open: bool,
+    Lost(Vec<usize>),
 }
 
 /// All workers of a build.
@@ -79,11 +85,23 @@ pub(super) struct Workers<'b, 'h> {
     signals: SignalFd,
     before: SigSet,
     running: Vec<Worker>,
+    idle: Vec<Worker>,
     /// Whether output comes here line by line: more than one can run, so that it has to be told apart, or the caller follows it.
     is_told: bool,
     said: Vec<String>,
-    /// What stages need that the plan did not know of, by the number of each: they began once already.
+    /// Stages whose beginning was told.
+    begun: BTreeSet<usize>,
+    /// What stages need that the plan did not know of, by the number of each.
     lacked: BTreeMap<usize, BTreeSet<usize>>,
+}
+
+/// What came of a stage.
+enum Came<'h> {
+    Built(Result<Box<Built<'h>>, StepError>),
+    Lacks(Vec<usize>),
+    Lost(Vec<usize>),
+    /// Nothing yet: there is a process for it.
+    Nothing,
 }
 
 /// What came of waiting.
@@ -107,8 +125,10 @@ pub(super) fn build_all<'h>(build: &Build<'h>, tell: Tell<'_>) -> (Vec<Option<Bu
         if all.is_err() {
             workers.end(tell);
         }
+        workers.dismiss();
         all
     });
+    build.save_digests();
     (done, outcome)
 }
 
@@ -122,7 +142,17 @@ impl<'b, 'h> Workers<'b, 'h> {
             Ok((SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?, before))
         };
         let (signals, before) = block().map_err(failed("watching for signals"))?;
-        Ok(Self { build, signals, before, running: Vec::new(), is_told, said: Vec::new(), lacked: BTreeMap::new() })
+        Ok(Self {
+            build,
+            signals,
+            before,
+            running: Vec::new(),
+            idle: Vec::new(),
+            is_told,
+            said: Vec::new(),
+            begun: BTreeSet::new(),
+            lacked: BTreeMap::new(),
+        })
     }
 
     fn all(&mut self, done: &mut [Option<Built<'h>>], tell: Tell<'_>) -> Result<(), Error> {
@@ -139,29 +169,138 @@ impl<'b, 'h> Workers<'b, 'h> {
                 needs.into_iter().all(|need| done[*need].is_some())
             };
             let next = if self.running.len() < most { waiting.iter().position(is_ready) } else { None };
-            if let Some(index) = next.and_then(|at| waiting.remove(at)) {
-                self.start(index, done)?;
-                continue;
-            }
-            match self.wait(tell)? {
-                Woken::Signal(signal) => return Err(Error::Interrupted(signal as i32)),
-                Woken::Stage(index, said) => match said? {
-                    Said::Built(report) => {
-                        let built = report.into_built(self.build).map_err(|source| Error::Commit(Box::new(source)))?;
-                        done[index] = Some(built);
-                    }
-                    Said::Lacks(stages) => {
-                        for stage in self.lacking(index, &stages, done)? {
-                            if !waiting.contains(&stage) {
-                                waiting.push_back(stage);
-                            }
-                        }
-                        waiting.push_back(index);
-                    }
+            let (index, came) = match next.and_then(|at| waiting.remove(at)) {
+                Some(index) => (index, self.begin(index, done, tell)?),
+                None => match self.wait(tell)? {
+                    Woken::Signal(signal) => return Err(Error::Interrupted(signal as i32)),
+                    Woken::Stage(index, said) => (index, self.came_of(said?)),
                 },
+            };
+            self.take(index, came, (done, &mut waiting), tell)?;
+        }
+        Ok(())
+    }
+
+    fn came_of(&self, said: Said) -> Came<'h> {
+        match said {
+            Said::Built(report) => Came::Built(report.into_built(self.build).map(Box::new)),
+            Said::Lacks(stages) => Came::Lacks(stages),
+            Said::Lost(stages) => Came::Lost(stages),
+        }
+    }
+
+    fn take(
+        &mut self,
+        index: usize,
+        came: Came<'h>,
+        (done, waiting): (&mut [Option<Built<'h>>], &mut VecDeque<usize>),
+        tell: Tell<'_>,
+    ) -> Result<(), Error> {
+        match came {
+            Came::Nothing => {}
+            Came::Built(Ok(built)) => done[index] = Some(*built),
+            Came::Built(Err(error)) if is_lost(&error) && self.is_patient(index, tell) => {
+                self.forget(index);
+                waiting.push_back(index);
+            }
+            Came::Built(Err(error)) => return Err(Error::Commit(Box::new(error))),
+            Came::Lacks(stages) => self.begin_again(index, &stages, done, waiting)?,
+            Came::Lost(stages) => {
+                self.is_patient(index, tell);
+                for stage in &stages {
+                    self.forget(*stage);
+                    let built = done[*stage].take();
+                    built.and_then(|built| built.holder).iter().for_each(|holder| self.build.remove_holder(holder, tell));
+                }
+                self.begin_again(index, &stages, done, waiting)?;
             }
         }
         Ok(())
+    }
+
+    /// What processes know of the stage is not so any more.
+    fn forget(&mut self, stage: usize) {
+        for worker in self.running.iter_mut().chain(&mut self.idle) {
+            worker.known[stage] = false;
+        }
+    }
+
+    /// Whether a stage may begin once more, since an image that it stands on was removed meanwhile.
+    fn is_patient(&self, index: usize, tell: Tell<'_>) -> bool {
+        let left = self.build.patience.get();
+        self.build.patience.set(left.saturating_sub(1));
+        let text = format!("an image that stage {} stands on was removed meanwhile: it begins again", index + 1);
+        if left > 0 {
+            tell(Event::Notice(text));
+        }
+        left > 0
+    }
+
+    /// The stage `index` is built after all that `stages` need.
+    fn begin_again(
+        &mut self,
+        index: usize,
+        stages: &[usize],
+        done: &[Option<Built<'h>>],
+        waiting: &mut VecDeque<usize>,
+    ) -> Result<(), Error> {
+        for stage in self.lacking(index, stages, done)? {
+            if !waiting.contains(&stage) {
+                waiting.push_back(stage);
+            }
+        }
+        waiting.push_back(index);
+        Ok(())
+    }
+
+    /// Begins a stage. Where a process waits for one, steps were taken already, so that it would be in vain to look first; else this one looks
+    /// how far it comes without work, if nobody waits to be heard meanwhile, and starts a process for the rest.
+    fn begin(&mut self, index: usize, done: &[Option<Built<'h>>], tell: Tell<'_>) -> Result<Came<'h>, Error> {
+        if let Some(worker) = self.idle.pop() {
+            self.order(worker, index, done)?;
+            return Ok(Came::Nothing);
+        }
+        let stopped = match self.running.is_empty() && self.build.may_look() {
+            true => match self.look(index, done, tell)? {
+                Progress::Built(built) => return Ok(Came::Built(Ok(built))),
+                Progress::Lacks(stages) => return Ok(Came::Lacks(stages)),
+                Progress::Lost(stages) => return Ok(Came::Lost(stages)),
+                Progress::Stopped(stage) => stage,
+            },
+            false => None,
+        };
+        self.start(index, stopped, done)?;
+        Ok(Came::Nothing)
+    }
+
+    fn look<'d>(&mut self, index: usize, done: &'d [Option<Built<'h>>], tell: Tell<'_>) -> Result<Progress<'d, 'h>, Error>
+    where
+        'b: 'd,
+    {
+        let build: &'d Build<'h> = self.build;
+        build.reach.set(Reach::Look);
+        let mut signal = None;
+        let mut looking = |event: Event| {
+            if let Event::Step { number, .. } = &event {
+                if let Ok(Some(info)) = self.signals.read_signal() {
+                    signal = Some(info.ssi_signo);
+                    drop(build.stop());
+                }
+                if *number == 1 && !self.begun.insert(index) {
+                    return;
+                }
+            }
+            tell(event);
+        };
+        let progress = build.stage(index, done, &mut looking);
+        build.reach.set(Reach::Work);
+        if let Some(signal) = signal {
+            return Err(Error::Interrupted(i32::try_from(signal).unwrap_or(Signal::SIGTERM as i32)));
+        }
+        if !matches!(progress, Ok(Progress::Stopped(_))) {
+            tell(Event::StageEnded { stage: build.place(index), is_built: progress.is_ok() });
+        }
+        progress
     }
 
     /// The stages that have to be built besides, since `index` lacks `stages`.
@@ -182,7 +321,34 @@ impl<'b, 'h> Workers<'b, 'h> {
         Ok(all)
     }
 
-    fn start(&mut self, index: usize, done: &[Option<Built<'h>>]) -> Result<(), Error> {
+    /// Has a process that waits build a stage.
+    fn order(&mut self, mut worker: Worker, index: usize, done: &[Option<Built<'h>>]) -> Result<(), Error> {
+        let mut news = Vec::new();
+        for (at, (known, built)) in worker.known.iter_mut().zip(done).enumerate() {
+            if let Some(built) = built.as_ref().filter(|_| !*known) {
+                news.push((at, Report::of(built)));
+                *known = true;
+            }
+        }
+        wire::send(&mut worker.answers, &Order::Build { stage: index, news })
+            .map_err(failed("asking a process for a stage"))?;
+        (worker.index, worker.is_idle) = (index, false);
+        self.running.push(worker);
+        Ok(())
+    }
+
+    /// Lets those go that wait.
+    fn dismiss(&mut self) {
+        for worker in std::mem::take(&mut self.idle) {
+            let Worker { pid, mut answers, .. } = worker;
+            // Not by an end of the pipe, of which others that were started later have a copy.
+            let _ = wire::send(&mut answers, &Order::End);
+            let _ = waitpid(pid, None);
+        }
+    }
+
+    /// Starts a process for a stage, which goes on with it where it stopped.
+    fn start(&mut self, index: usize, stopped: Option<Box<Stage<'_, 'h>>>, done: &[Option<Built<'h>>]) -> Result<(), Error> {
         let pipe = || rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(io::Error::from);
         let open = || -> io::Result<_> { Ok((pipe()?, pipe()?, pipe()?, pipe()?)) };
         let (messages, answers, stdout, stderr) = open().map_err(failed("opening pipes"))?;
@@ -198,12 +364,11 @@ impl<'b, 'h> Workers<'b, 'h> {
                 let input = build.streams.borrow().input.clone();
                 build.streams.replace(Streams { input, output: output.clone() });
             }
-            work(build, index, done, (&mut to, &mut heard))
+            work(build, (index, stopped), done, (&mut to, &mut heard))
         });
         let pid = pid.map_err(failed("starting a process for a stage"))?;
-        let lines = |from: OwnedFd, stream| Lines { from: from.into(), stream, rest: Vec::new(), is_open: true };
         let outputs = match self.is_told {
-            true => vec![lines(stdout.0, OutputStream::Stdout), lines(stderr.0, OutputStream::Stderr)],
+            true => vec![Lines::new(stdout.0, OutputStream::Stdout), Lines::new(stderr.0, OutputStream::Stderr)],
             false => Vec::new(),
         };
         self.running.push(Worker {
@@ -214,6 +379,8 @@ impl<'b, 'h> Workers<'b, 'h> {
             outputs,
             containers: Vec::new(),
             outcome: None,
+            known: done.iter().map(Option::is_some).collect(),
+            is_idle: false,
         });
         Ok(())
     }
@@ -236,8 +403,12 @@ impl<'b, 'h> Workers<'b, 'h> {
                     && let Some(outcome) = self.hear(at, tell)?
                 {
                     let worker = self.running.remove(at);
-                    tell(Event::StageEnded { stage: self.build.place(worker.index), is_built: outcome.is_ok() });
-                    return Ok(Woken::Stage(worker.index, outcome));
+                    let index = worker.index;
+                    tell(Event::StageEnded { stage: self.build.place(index), is_built: outcome.is_ok() });
+                    if worker.is_idle {
+                        self.idle.push(worker);
+                    }
+                    return Ok(Woken::Stage(index, outcome));
                 }
             }
         }
@@ -265,7 +436,8 @@ impl<'b, 'h> Workers<'b, 'h> {
         Ok(ready)
     }
 
-    /// Hears one worker: its output first, which is older than what it says next. Answers with the outcome when it has ended.
+    /// Hears one worker: its output first, which is older than what it says next. Answers with the outcome when it has ended, or waits for
+    /// another stage.
     fn hear(&mut self, at: usize, tell: Tell<'_>) -> Result<Option<Result<Said, Error>>, Error> {
         let place = self.running.get(at).map(|worker| self.build.place(worker.index));
         let (Some(worker), Some(place)) = (self.running.get_mut(at), place) else { return Ok(None) };
@@ -276,7 +448,9 @@ impl<'b, 'h> Workers<'b, 'h> {
         if !has_message(&worker.messages).map_err(failed("waiting for a stage"))? {
             return Ok(None);
         }
-        match wire::receive(&mut worker.messages).map_err(failed("listening to a stage"))? {
+        let message = wire::receive(&mut worker.messages).map_err(failed("listening to a stage"))?;
+        let goes_on = message.as_ref().is_some_and(|message| may_go_on(self.build, message));
+        match message {
             Some(Message::Event(event)) => {
                 match event {
                     Event::ContainerMade(id) => {
@@ -285,9 +459,9 @@ impl<'b, 'h> Workers<'b, 'h> {
                             remains.watch(self.build.store);
                         }
                     }
-                    Event::ContainerGone => worker.containers.clear(),
-                    // It has been told when the stage began for the first time.
-                    Event::Step { number: 1, .. } if self.lacked.contains_key(&worker.index) => {}
+                    // The newest one is that of the step.
+                    Event::HolderMade(id) => worker.containers.splice(0..0, id.parse()).for_each(drop),
+                    Event::Step { number: 1, .. } if !self.begun.insert(worker.index) => {}
                     // Each process finds out for itself what the machine lacks.
                     Event::Notice(text) if self.said.contains(&text) => {}
                     event => {
@@ -302,13 +476,11 @@ impl<'b, 'h> Workers<'b, 'h> {
             }
             Some(Message::Built(report)) => {
                 worker.containers.clear();
-                worker.outcome = Some(Ok(Said::Built(report)));
-                Ok(None)
+                worker.known[worker.index] = true;
+                Ok(worker.has_said(Said::Built(report), goes_on))
             }
-            Some(Message::Lacks(stages)) => {
-                worker.outcome = Some(Ok(Said::Lacks(stages)));
-                Ok(None)
-            }
+            Some(Message::Lacks(stages)) => Ok(worker.has_said(Said::Lacks(stages), goes_on)),
+            Some(Message::Lost(stages)) => Ok(worker.has_said(Said::Lost(stages), goes_on)),
             Some(Message::Failed(error)) => {
                 worker.containers.clear();
                 let cause = error.errno.map(io::Error::from_raw_os_error);
@@ -331,7 +503,7 @@ impl<'b, 'h> Workers<'b, 'h> {
         };
         let (stage, outcome) = (worker.index + 1, worker.outcome.take());
         let containers = std::mem::take(&mut worker.containers);
-        let keeps = self.build.options.layering.containers == Leftovers::KeepFailed;
+        let keeps = self.build.options.layering.containers.keeps_failed();
         let kept = containers.last().filter(|id| keeps && self.build.store.containers().is_ok_and(|all| all.get(id).is_ok()));
         if let Some(id) = kept {
             tell(Event::Notice(format!("the container {} is kept as it was left", id.short())));
@@ -367,6 +539,18 @@ impl<'b, 'h> Workers<'b, 'h> {
     }
 }
 
+impl Worker {
+    /// The last word about a stage. It is the outcome, unless that comes with the end of the process.
+    fn has_said(&mut self, said: Said, may_go_on: bool) -> Option<Result<Said, Error>> {
+        self.is_idle = may_go_on;
+        if may_go_on {
+            return Some(Ok(said));
+        }
+        self.outcome = Some(Ok(said));
+        None
+    }
+}
+
 impl Drop for Workers<'_, '_> {
     fn drop(&mut self) {
         // A signal that arrived meanwhile is taken back: it has been obeyed.
@@ -376,30 +560,9 @@ impl Drop for Workers<'_, '_> {
     }
 }
 
-/// Has the kernel kill this process when `parent`, which forked it, ends without having told it to.
-fn end_with(parent: Pid) -> io::Result<()> {
-    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
-    // It may have ended before the call.
-    if nix::unistd::getppid() == parent { Ok(()) } else { Err(Errno::ESRCH.into()) }
-}
-
-/// Builds one stage, in a process of its own. Answers with its exit status.
-fn work(build: &Build<'_>, index: usize, done: &[Option<Built<'_>>], (to, heard): (&mut File, &mut File)) -> i32 {
-    let mut tell = |event: Event| {
-        let said = wire::send(to, &Message::Event(event)).and_then(|()| wire::await_answer(heard));
-        if said.is_err() {
-            // Whoever wanted the stage is gone.
-            std::process::exit(1);
-        }
-    };
-    let outcome = build.stage(index, done, &mut tell);
-    build.save_digests();
-    let last = match &outcome {
-        Ok(Progress::Built(built)) => Message::Built(Box::new(Report::of(built))),
-        Ok(Progress::Lacks(stages)) => Message::Lacks(stages.clone()),
-        Err(error) => Message::Failed(Box::new(wire::failure(build, error))),
-    };
-    i32::from(wire::send(to, &last).is_err() || outcome.is_err())
+/// Whether an image of a stage is not there any more.
+fn is_lost(error: &StepError) -> bool {
+    matches!(error, StepError::Store(error) if matches!(**error, store::Error::NoImage(_)))
 }
 
 /// Removes what a process left that was killed.
@@ -412,38 +575,4 @@ fn remove_left(build: &Build<'_>, id: &ContainerId, tell: Tell<'_>) {
             Err(error) => return tell(Event::Warning(error.to_string())),
         }
     }
-}
-
-fn has_message(pipe: &File) -> io::Result<bool> {
-    let mut polled = [PollFd::new(pipe.as_fd(), PollFlags::POLLIN)];
-    match poll(&mut polled, PollTimeout::ZERO) {
-        Ok(count) => Ok(count > 0),
-        Err(Errno::EINTR) => Ok(false),
-        Err(errno) => Err(errno.into()),
-    }
-}
-
-impl Lines {
-    /// Reads what there is now, and gives away whole lines; the last one without an end when nobody is left who could go on.
-    fn read(&mut self, give: &mut dyn FnMut(String)) -> io::Result<()> {
-        let mut chunk = [0; 16 << 10];
-        while self.is_open && has_message(&self.from)? {
-            let count = self.from.read(&mut chunk)?;
-            self.is_open = count > 0;
-            self.rest.extend_from_slice(chunk.get(..count).unwrap_or_default());
-            while let Some(end) = self.rest.iter().position(|byte| *byte == b'\n').or((self.rest.len() > LINE).then_some(LINE))
-            {
-                let line: Vec<u8> = self.rest.drain(..=end.min(self.rest.len() - 1)).collect();
-                give(text(&line));
-            }
-        }
-        if !self.is_open && !self.rest.is_empty() {
-            give(text(&std::mem::take(&mut self.rest)));
-        }
-        Ok(())
-    }
-}
-
-fn text(line: &[u8]) -> String {
-    String::from_utf8_lossy(line.strip_suffix(b"\n").unwrap_or(line)).into_owned()
 }

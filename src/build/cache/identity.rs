@@ -18,15 +18,37 @@ const ORIGIN: [&str; 2] = ["org.opencontainers.image.created", "org.opencontaine
 /// The label by which the maker of an image is found out.
 const IDENTITY_LABEL: &str = "io.buildah.version";
 
-/// The digest of what `draft` is.
-pub(in crate::build) fn identity(draft: &Draft) -> Digest {
-    let history = draft.config.history.iter().map(words).collect();
-    let config = ImageConfig { history, ..bare(draft.config.clone()) };
+/// The digest of an image with the settings of `draft`, which has no layers and no history of its own, and these.
+pub(in crate::build) fn identity(draft: &Draft, past: &Past) -> Digest {
+    let history = past.history.iter().map(words).collect();
+    let config = ImageConfig { history, diff_ids: past.diff_ids.clone(), ..bare(draft.config.clone()) };
     let mut bytes = config.to_docker();
     for (key, value) in annotations(&draft.annotations) {
         bytes.extend_from_slice(format!("\n{key:?}={value:?}").as_bytes());
     }
     Digest::of(&bytes)
+}
+
+/// What an image has that settings do not change: it grows with each step, so that nobody has a copy of it who does not need it.
+#[derive(Debug, Clone, Default)]
+pub(in crate::build) struct Past {
+    pub(in crate::build) history: Vec<History>,
+    /// Those of the layers, lowest first.
+    pub(in crate::build) diff_ids: Vec<Digest>,
+}
+
+impl Past {
+    /// Takes it out of a config.
+    pub(in crate::build) fn take(config: &mut ImageConfig) -> Self {
+        Self { history: std::mem::take(&mut config.history), diff_ids: std::mem::take(&mut config.diff_ids) }
+    }
+
+    /// The image with the settings of `draft`.
+    pub(in crate::build) fn with(self, draft: &Draft) -> Draft {
+        let mut whole = draft.clone();
+        (whole.config.history, whole.config.diff_ids) = (self.history, self.diff_ids);
+        whole
+    }
 }
 
 /// The settings of a config alone, with its layers.
@@ -201,7 +223,11 @@ mod tests {
 
     #[test]
     fn an_identity_is_the_same_whenever_and_wherever_the_image_was_made() {
-        let first = identity(&draft());
+        let of = |mut draft: Draft| {
+            let past = Past::take(&mut draft.config);
+            identity(&draft, &past)
+        };
+        let first = of(draft());
         let mut same = draft();
         same.config.created = Some(Time::from_timestamp(jiff::Timestamp::UNIX_EPOCH));
         same.config.history[0].created = None;
@@ -209,7 +235,7 @@ mod tests {
         same.config.docker.container = "ab".to_owned();
         same.config.config.hostname = "random".to_owned();
         same.annotations.insert("org.opencontainers.image.base.digest".to_owned(), "sha256:ab".to_owned());
-        assert_eq!(identity(&same), first);
+        assert_eq!(of(same), first);
         let changes: [fn(&mut Draft); 5] = [
             |draft| drop(draft.apply(&Change::SetEnv { name: "A".into(), value: "2".into() })),
             |draft| draft.config.diff_ids.push(Digest::of(b"x")),
@@ -220,7 +246,7 @@ mod tests {
         for (at, change) in changes.iter().enumerate() {
             let mut other = draft();
             change(&mut other);
-            assert_ne!(identity(&other), first, "{at}");
+            assert_ne!(of(other), first, "{at}");
         }
     }
 }

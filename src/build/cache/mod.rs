@@ -1,7 +1,7 @@
 //! Which image a step left: an index from everything that a step depends on to the image of an earlier build.
 //!
 //! ```text
-//! <graph root>/coracle/steps/keys/<digest of all inputs>      the image's ID
+//! <graph root>/coracle/steps/keys/<digest of all inputs>      the image's ID, and what the image is to the next step (`identity`)
 //! <graph root>/coracle/steps/last/<parent and words>          each input of the last times, to say which one differs
 //! <graph root>/coracle/steps/trees/<image and what is copied>  the digest of that: an image does not change
 //! <graph root>/coracle/steps/signed/<image, name and key>     nothing: a build has signed the image so
@@ -93,6 +93,28 @@ impl Inputs {
     }
 }
 
+/// The image of an earlier build.
+#[derive(Debug)]
+pub(super) struct Known {
+    pub(super) image: Obtained,
+    /// What it is to the next step, unless that has to be read from it.
+    pub(super) identity: Option<Digest>,
+}
+
+impl Known {
+    /// One of which nothing more was noted.
+    pub(super) fn of(image: Obtained) -> Self {
+        Self { image, identity: None }
+    }
+}
+
+/// What an entry says: two lines, of older builds one.
+fn parse_entry(text: &str) -> Option<(ImageId, Option<Digest>)> {
+    let mut lines = text.lines();
+    let image = lines.next()?.trim().parse().ok()?;
+    Some((image, lines.next().and_then(|line| line.trim().parse().ok())))
+}
+
 fn directory(store: &Store) -> PathBuf {
     store.conf().graph_root.join("coracle/steps")
 }
@@ -127,12 +149,12 @@ impl Cache {
     }
 
     /// The image that a step with these inputs left, or why there is none.
-    pub(super) fn find(&self, store: &Store, inputs: &Inputs, reuse: Reuse) -> Result<Result<Obtained, Missed>, store::Error> {
+    pub(super) fn find(&self, store: &Store, inputs: &Inputs, reuse: Reuse) -> Result<Result<Known, Missed>, store::Error> {
         let Some(key) = inputs.key() else {
             return Ok(Err(Missed::Changed { input: inputs.distrusted.clone().unwrap_or_default() }));
         };
         let path = self.key_path(&key);
-        let Some(id) = read(&path).and_then(|text| text.trim().parse::<ImageId>().ok()) else {
+        let Some((id, identity)) = read(&path).and_then(|text| parse_entry(&text)) else {
             return Ok(Err(self.reason(inputs)));
         };
         let image = match store.images()?.get(&id) {
@@ -149,7 +171,8 @@ impl Cache {
                 return Ok(Err(Missed::TooOld));
             }
         }
-        Ok(Ok(Obtained { found: Found { id, name: None, image }, transport: None, warnings: Vec::new() }))
+        let image = Obtained { found: Found { id, name: None, image }, transport: None, warnings: Vec::new() };
+        Ok(Ok(Known { image, identity }))
     }
 
     fn reason(&self, inputs: &Inputs) -> Missed {
@@ -211,12 +234,15 @@ impl Cache {
         }
     }
 
-    /// Notes the image of a step. What cannot be written is found by nobody, which costs time only.
-    pub(super) fn put(&self, inputs: &Inputs, image: &ImageId) {
+    /// Notes the image of a step, and what it is to the next one. What cannot be written is found by nobody, which costs time only.
+    pub(super) fn put(&self, inputs: &Inputs, image: &ImageId, identity: Option<&Digest>) {
         let noted = replace(&self.last_path(&inputs.place), self.listings(inputs).as_bytes());
         let noted = noted.and_then(|()| match inputs.key() {
             None => Ok(()),
-            Some(key) => replace(&self.key_path(&key), format!("{image}\n").as_bytes()),
+            Some(key) => {
+                let identity = identity.map(|identity| format!("{identity}\n")).unwrap_or_default();
+                replace(&self.key_path(&key), format!("{image}\n{identity}").as_bytes())
+            }
         });
         if let Err(error) = noted {
             log::debug!("the step is not noted in {:?}: {error}", self.directory);
@@ -276,17 +302,27 @@ mod tests {
         let cache = cache(directory.path());
         let image: ImageId = "ab".repeat(32).parse().unwrap();
         assert_eq!(cache.reason(&inputs(&[("a", "1")])), Missed::New);
-        cache.put(&inputs(&[("a", "1"), ("b", "2")]), &image);
+        cache.put(&inputs(&[("a", "1"), ("b", "2")]), &image, None);
         let changed = |input: &str| Missed::Changed { input: input.to_owned() };
         assert_eq!(cache.reason(&inputs(&[("a", "1"), ("b", "3")])), changed("b"));
         assert_eq!(cache.reason(&inputs(&[("a", "0"), ("b", "3")])), changed("a"));
         assert_eq!(cache.reason(&inputs(&[("a", "1"), ("b", "2"), ("c", "")])), changed("c"));
         assert_eq!(cache.reason(&inputs(&[("a", "1")])), changed("b"));
         // Of several times the one that is most like this one.
-        cache.put(&inputs(&[("a", "2"), ("b", "9")]), &image);
+        cache.put(&inputs(&[("a", "2"), ("b", "9")]), &image, None);
         assert_eq!(cache.reason(&inputs(&[("a", "1"), ("b", "3")])), changed("b"));
         assert_eq!(cache.reason(&inputs(&[("a", "2"), ("b", "3")])), changed("b"));
         assert_eq!(cache.reason(&inputs(&[("a", "3"), ("b", "9")])), changed("a"));
+    }
+
+    #[test]
+    fn an_entry_of_an_older_build_says_the_image_alone() {
+        let (image, identity) = ("ab".repeat(32), Digest::of(b"x"));
+        let known: ImageId = image.parse().unwrap();
+        assert_eq!(parse_entry(&format!("{image}\n")), Some((known.clone(), None)));
+        assert_eq!(parse_entry(&format!("{image}\n{identity}\n")), Some((known.clone(), Some(identity))));
+        assert_eq!(parse_entry(&format!("{image}\nsha256:torn")), Some((known, None)));
+        assert_eq!(parse_entry(""), None);
     }
 
     #[test]

@@ -9,9 +9,10 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use containers_storage::ImageId;
 use containers_storage::store::Store;
 
-use super::read;
+use super::{parse_entry, read};
 
 /// How long an entry is kept that was not written anew.
 const OLDEST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
@@ -73,9 +74,10 @@ fn age(metadata: io::Result<fs::Metadata>) -> Option<Duration> {
 
 fn tidy_all(store: &Store, directory: &Path) -> io::Result<()> {
     let images = store.images().and_then(|images| images.listed()).map_err(io::Error::other)?;
-    let images: BTreeSet<String> = images.into_iter().map(|image| image.id.to_string()).collect();
+    let images: BTreeSet<ImageId> = images.into_iter().map(|image| image.id).collect();
     for entry in entries(&directory.join(KEYS))? {
-        let leads = read(&entry.path()).is_some_and(|text| images.contains(text.trim()));
+        let noted = read(&entry.path()).and_then(|text| parse_entry(&text));
+        let leads = noted.is_some_and(|(image, _)| images.contains(&image));
         if !leads && age(entry.metadata()) > Some(Duration::from_secs(60)) {
             remove(&entry);
         }

@@ -55,6 +55,16 @@ pub enum Error {
         /// The cause.
         source: containers_storage::archive::Error,
     },
+    /// There is no room for what is unpacked.
+    #[error("unpacking the context {path:?}: {dir:?} is full")]
+    Full {
+        /// Its name.
+        path: PathBuf,
+        /// The directory for temporary files.
+        dir: PathBuf,
+        /// The cause.
+        source: containers_storage::archive::Error,
+    },
     /// No directory for what is unpacked.
     #[error("making a directory for the context in {dir:?}")]
     Scratch {
@@ -147,6 +157,8 @@ impl Error {
             Self::NoDockerfile { .. } => vec!["name another file with -f".to_owned()],
             Self::Named { source, .. } => source.hints(),
             Self::Fetch(error) => error.hints(),
+            Self::Full { dir, .. } => vec![fetch::room_elsewhere(dir)],
+            Self::Scratch { dir, source } if fetch::is_full(source) => vec![fetch::room_elsewhere(dir)],
             _ => Vec::new(),
         }
     }

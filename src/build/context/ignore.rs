@@ -58,7 +58,13 @@ pub(super) fn of_context(root: &Root) -> Result<Vec<String>, Error> {
 /// The lines that are patterns or may be.
 fn patterns(text: &str) -> Vec<String> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    text.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty()).map(str::to_owned).collect()
+    let lines = text.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty());
+    lines.filter(|line| !is_all_again(line)).map(str::to_owned).collect()
+}
+
+/// Whether a line takes back the context itself, which no pattern leaves out: it says nothing, as `.` does.
+fn is_all_again(line: &str) -> bool {
+    line.trim().strip_prefix('!').is_some_and(|rest| matches!(rest.trim(), "." | "./"))
 }
 
 fn with_ending(path: &Path, ending: &str) -> PathBuf {
@@ -91,4 +97,14 @@ fn present(read: io::Result<String>, exists: impl Fn() -> bool) -> io::Result<Op
 
 fn text(bytes: Vec<u8>) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_that_say_nothing_are_no_patterns() {
+        assert_eq!(patterns("\u{feff}# a\n\n \n*\n!.\n ! ./ \n!./a\n!.b\n"), ["*", "!./a", "!.b"]);
+    }
 }

@@ -14,6 +14,7 @@ use containers_storage::archive::unpack::{self, Devices, TreeOptions, Unmapped};
 use containers_storage::archive::{self, Compression};
 
 use super::{Author, Error, Form, LONGEST_TEXT, Opened, Place, Scratch};
+use crate::container::fetch::is_full;
 
 /// How much is looked at to tell an archive from a text, in bytes: more than the headers before a first member usually have.
 const LOOK: u64 = 64 << 10;
@@ -40,7 +41,10 @@ pub(super) fn stream(input: &mut (dyn Read + Send), shown: &Path, temp_dir: &Pat
     if form == Form::Archive {
         let mut whole = head.as_slice().chain(input);
         let unpacked = unpack::tree(&mut whole, &root, Path::new(""), &mut ours());
-        unpacked.map_err(|source| Error::Archive { path: shown.to_path_buf(), source })?;
+        unpacked.map_err(|source| match is_full(&source) {
+            true => Error::Full { path: shown.to_path_buf(), dir: temp_dir.to_path_buf(), source },
+            false => Error::Archive { path: shown.to_path_buf(), source },
+        })?;
     } else {
         let text = super::read_bounded(head.as_slice().chain(input)).map_err(reading)?;
         let written = root.create_file(Path::new(NAME), 0o644).and_then(|mut file| file.write_all(&text));

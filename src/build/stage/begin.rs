@@ -1,30 +1,48 @@
 //! The beginning of a stage: what it is made on, what the caller wants of its image from the start, and which other stages the triggers of its
 //! base turn out to need.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 
 use containers_storage::Digest;
 
 use super::{Build, Built, Lineage, Stage, Tree};
 use crate::build::args::Scope;
-use crate::build::cache::identity::identity;
+use crate::build::cache::identity::{Past, identity};
 use crate::build::docker_only;
-use crate::build::error::StepError;
+use crate::build::error::{Error, StepError};
 use crate::build::event::{Event, Tell};
 use crate::build::options::Stages;
 use crate::build::plan::{self, Base};
-use crate::build::step;
+use crate::build::step::{self, Next};
 use crate::container::from;
-use crate::container::pull::{self, Obtained};
+use crate::container::pull::Obtained;
 use crate::dockerfile;
+use crate::dockerfile::instruction::Metadata;
 use crate::image::{Change, Draft, Format, ImageConfig};
 use crate::run::environment::DEFAULT_PATH;
 
 /// Prefix of the annotations that name the base (OCI image specification, annotations).
 const LINEAGE: &str = "org.opencontainers.image.base.";
 /// Labels of `--stage-labels`: the stage's name or number, and what it was made on. Other tools look for them.
-pub(super) const STAGE_NAME: &str = "io.buildah.stage.name";
-pub(super) const STAGE_BASE: &str = "io.buildah.stage.base";
+const STAGE_NAME: &str = "io.buildah.stage.name";
+const STAGE_BASE: &str = "io.buildah.stage.base";
+
+impl Build<'_> {
+    /// Whether the stage gets the labels of `--stage-labels`. One that does nothing is its base, which stays as it is.
+    fn is_labelled(&self, index: usize) -> bool {
+        let has_steps = self.file.stages.get(index).is_some_and(|written| !written.steps.is_empty());
+        let has_labels = self.is_target(index) && !self.options.image.labels.is_empty();
+        self.options.layering.stages == Stages::Label && (has_steps || has_labels)
+    }
+
+    /// How many steps flags of the build add to the stage.
+    pub(super) fn count_added(&self, index: usize) -> usize {
+        let options = self.options;
+        let labels = step::labels(options).filter(|_| self.is_target(index));
+        let added = [self.is_labelled(index), step::variables(options).is_some(), labels.is_some()];
+        added.into_iter().filter(|is_there| *is_there).count()
+    }
+}
 
 impl<'b, 'h> Stage<'b, 'h> {
     /// The stage before its first step. No container is made.
@@ -42,41 +60,70 @@ impl<'b, 'h> Stage<'b, 'h> {
             draft: Draft::default(),
             ground: None,
             is_own: false,
+            base: String::new(),
             lineage: Lineage::new(),
             container: None,
+            unmade: None,
             pending: Vec::new(),
             told: Vec::new(),
+            holder: OnceCell::new(),
+            is_heir: false,
+            source_holders: Vec::new(),
+            holds_sources: false,
             ahead: None,
             entries: Vec::new(),
             changed_files: false,
             has_cmd: false,
             missed: false,
+            steps: Vec::new(),
+            at: 0,
+            reached: None,
             below: Digest::of(b""),
             unsent: RefCell::default(),
         };
-        let base = match &build.plan.stages[index].base {
+        stage.base = match &build.plan.stages[index].base {
             Base::Scratch => {
                 let config = from::nothing(build.options.fetch.platform);
                 stage.draft = from::draft(build.options.image.format, &Default::default(), config);
+                stage.below = identity(&stage.draft, &Past::default());
                 "scratch".to_owned()
             }
             Base::Stage(base) => stage.on_stage(*base)?,
             Base::Other(name) => stage.on_image(name, tell)?,
         };
-        stage.below = identity(&stage.draft);
-        stage.apply_options(&base);
+        stage.apply_options();
         Ok(stage)
     }
 
+    /// What comes after FROM: triggers of the base, and what is written, between what the caller wants.
+    pub(super) fn list_steps(&mut self) -> Result<(), Error> {
+        let triggers = std::mem::take(&mut self.draft.config.config.on_build);
+        if !triggers.is_empty() {
+            self.pending.push(Change::ClearOnBuild);
+        }
+        let build = self.build;
+        let mut steps = triggers.iter().map(|trigger| Next::trigger(trigger)).collect::<Result<Vec<_>, _>>()?;
+        steps.extend(self.labels_of_stage());
+        steps.extend(step::variables(build.options));
+        steps.extend(build.file.stages[self.index].steps.iter().map(Next::written));
+        steps.extend(step::labels(build.options).filter(|_| build.is_target(self.index)));
+        self.steps = steps;
+        Ok(())
+    }
+
     /// Goes on from an earlier stage. Answers with the ID of its image.
-    fn on_stage(&mut self, base: usize) -> Result<String, StepError> {
-        let base = self.earlier.get(base).and_then(Option::as_ref);
+    fn on_stage(&mut self, number: usize) -> Result<String, StepError> {
+        let base = self.earlier.get(number).and_then(Option::as_ref);
         let base = base.ok_or_else(|| StepError::Word("the stage it is made on was not built".to_owned()))?;
         let Tree::Image(ground) = &base.tree else {
             return Err(StepError::Word("the stage it is made on has no image".to_owned()));
         };
         (self.scope, self.draft, self.lineage) = (base.scope.clone(), base.draft.clone(), base.lineage.clone());
+        self.below = base.below.clone();
         (self.ground, self.is_own) = (ground.as_deref().cloned(), true);
+        if self.build.plan.stages[number].heir == Some(self.index) {
+            self.inherit(base.holder.as_ref())?;
+        }
         Ok(self.ground.as_ref().map_or_else(|| "scratch".to_owned(), |ground| ground.found.id.to_string()))
     }
 
@@ -90,11 +137,13 @@ impl<'b, 'h> Stage<'b, 'h> {
         };
         let permitted = build.options.source_policy.image(name)?;
         let name = permitted.source.as_str();
-        let obtained = pull::obtain(build.store, name, &build.fetch(platform.as_ref())).map_err(Box::new)?;
+        let obtained = build.obtain(name, platform.as_ref())?;
         obtained.warnings.iter().for_each(|warning| tell(Event::Warning(warning.clone())));
         let (base, config) = from::read_base(build.store, &obtained.found).map_err(Box::new)?;
         self.warn_of_losses(name, &config, tell);
         self.draft = from::draft(build.options.image.format, &base, config);
+        let past = Past::take(&mut self.draft.config);
+        self.below = identity(&self.draft, &past);
         let set = |(key, value): (&String, &String)| Change::SetAnnotation { key: key.clone(), value: value.clone() };
         self.lineage = self.draft.annotations.iter().filter(|(key, _)| key.starts_with(LINEAGE)).map(set).collect();
         let full = obtained.found.name.clone().unwrap_or_else(|| name.to_owned());
@@ -107,13 +156,13 @@ impl<'b, 'h> Stage<'b, 'h> {
         if self.build.options.image.format == Format::Oci && !lost.is_empty() && self.build.is_shaping(self.index) {
             let lost = lost.join(" and ");
             tell(Event::Warning(format!(
-                "warning: the image gets no {lost} of {name}, for which the OCI format has no place (--format docker keeps what there is)"
+                "the image gets no {lost} of {name}, for which the OCI format has no place (--format docker keeps what there is)"
             )));
         }
     }
 
     /// What the caller wants of the image from the start.
-    fn apply_options(&mut self, base: &str) {
+    fn apply_options(&mut self) {
         let image = &self.build.options.image;
         let mut changes = Vec::new();
         if matches!(self.build.plan.stages[self.index].base, Base::Other(_)) {
@@ -128,27 +177,18 @@ impl<'b, 'h> Stage<'b, 'h> {
             // As every builder does, so that commands are found, and by those who read the image, too.
             changes.push(Change::SetEnv { name: "PATH".to_owned(), value: DEFAULT_PATH.to_owned() });
         }
-        changes.extend(image.env.iter().map(|(name, value)| Change::SetEnv { name: name.clone(), value: value.clone() }));
-        changes.extend(self.labels(base));
         for change in changes {
             self.draft.apply(&change);
             self.pending.push(change);
         }
     }
 
-    /// The labels of `--stage-labels`. A stage that does nothing is its base, which stays as it is.
-    fn labels(&self, base: &str) -> Vec<Change> {
-        let build = self.build;
-        let written = &build.file.stages[self.index];
-        let options = build.options;
-        let is_labelled = build.is_target(self.index) && !options.image.labels.is_empty();
-        let does_nothing = written.steps.is_empty() && self.draft.config.config.on_build.is_empty() && !is_labelled;
-        if options.layering.stages != Stages::Label || does_nothing {
-            return Vec::new();
-        }
-        let name = written.from.name.clone().unwrap_or_else(|| self.index.to_string());
-        let label = |key: &str, value: String| Change::SetLabel { key: key.to_owned(), value };
-        vec![label(STAGE_NAME, name), label(STAGE_BASE, base.to_owned())]
+    /// The step that `--stage-labels` adds.
+    pub(super) fn labels_of_stage(&self) -> Option<Next<'b>> {
+        let planned = self.build.plan.stages.get(self.index).filter(|_| self.build.is_labelled(self.index))?;
+        let name = planned.name.clone().unwrap_or_else(|| self.index.to_string());
+        let labels = [(STAGE_NAME.to_owned(), name), (STAGE_BASE.to_owned(), self.base.clone())];
+        step::added("LABEL", &labels, Metadata::Label)
     }
 
     /// The stages that triggers of the base name and that were not built.

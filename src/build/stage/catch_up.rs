@@ -10,9 +10,9 @@ use crate::build::ahead::{self, Ahead};
 use crate::build::cache::Inputs;
 use crate::build::error::StepError;
 use crate::build::event::{Event, Tell};
-use crate::build::finish;
+use crate::build::finish::{self, Subject};
 use crate::build::step::Done;
-use crate::container::{WorkingContainer, commit, from, mounted, remove};
+use crate::container::{WorkingContainer, commit, mounted, remove};
 
 impl Stage<'_, '_> {
     /// Begins to make the image of a step; `false`: it is sooner made as always.
@@ -23,7 +23,8 @@ impl Stage<'_, '_> {
         self.container(tell)?;
         let Some(container) = &self.container else { return Ok(false) };
         let (mut options, edits) = self.commit_files(done);
-        options.edits = finish::of_a_step(&self.build.options.image, edits);
+        options.edits = finish::of_a_step(&self.build.options.image, &self.draft, edits);
+        options.holder = Some(self.holder(tell)?);
         self.ahead = ahead::start(self.build.store, container, &options, &self.told, inputs)?;
         if self.ahead.is_none() {
             return Ok(false);
@@ -58,12 +59,13 @@ impl Stage<'_, '_> {
                 notes.into_iter().for_each(|note| tell(Event::Notice(note)));
                 image
             }
-            None => finish::commit_quietly(self, ahead.container.as_str(), &ahead.options, tell)?.id,
+            None => {
+                let mut subject = Subject::Container(ahead.container.to_string());
+                finish::commit_quietly(self, &mut subject, &ahead.options, tell)?.id
+            }
         };
         self.container = None;
-        let found = self.build.found(&image)?;
-        let (_, config) = from::read_base(store, &found.found).map_err(Box::new)?;
-        self.take_ground(found, config);
+        self.go_on_upon(&image)?;
         self.note_unsent(&ahead.inputs);
         self.send(&image, tell);
         self.note_made(&ahead.inputs, false, tell);

@@ -44,7 +44,7 @@ impl<'a> Files<'a> {
             Some(false) => Archives::None,
         };
         // What a repository is checked by is its commit.
-        let commit = add.checksum.as_deref().and_then(|text| text.parse::<Commit>().ok());
+        let commit = add.checksum.as_deref().and_then(|text| Commit::read(text).ok());
         let checksum = add.checksum.as_deref().filter(|_| commit.is_none()).map(str::parse).transpose();
         let checksum = checksum.map_err(|error: fetch::Invalid| StepError::Word(error.to_string()))?;
         let keeps = add.keep_git_dir == Some(true);
@@ -132,10 +132,13 @@ pub(super) fn take(
         Source::Context(context) => Origin::Context { root: &context.root, shown: &context.path, ignore: &context.ignore },
         Source::Image(image) => Origin::Layer { name: image.found.id.to_string(), layer: image.found.image.layer.clone() },
         Source::Container(id) => Origin::Container(id),
+        Source::Nothing => Origin::Layer { name: files.from.unwrap_or_default().to_owned(), layer: None },
     };
     let inline = operands.iter().filter_map(|(operand, file)| {
         let file = (*file)?;
-        Some(Inline { operand: operand.clone(), name: file.name.clone(), content: file.content.clone().into_bytes() })
+        // A name with directories before it is that of the last one.
+        let name = file.name.rsplit('/').next().unwrap_or_default().to_owned();
+        Some(Inline { operand: operand.clone(), name, content: file.content.clone().into_bytes() })
     });
     let is_linked = is_linked(stage, files.files);
     let how = copy::Options {
@@ -217,6 +220,7 @@ pub(super) fn inputs(stage: &Stage<'_, '_>, mut files: Files<'_>, inputs: &mut I
                 inputs.add(name, digest.hex().as_bytes());
             }
             Source::Container(id) => inputs.distrust(format!("the container {id}")),
+            Source::Nothing => inputs.add(format!("{:?} of an empty stage", operand.to_string_lossy()), b""),
         }
     }
     Ok(())

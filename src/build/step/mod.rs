@@ -10,6 +10,8 @@ mod copy;
 mod run;
 mod source;
 
+use std::fmt::Write as _;
+
 pub(super) use self::source::by_the_file;
 
 use super::cache::Inputs;
@@ -31,8 +33,13 @@ pub(super) enum Next<'a> {
     Written(&'a Step),
     /// A trigger of the base.
     Trigger(Box<Step>),
-    /// `--label`
-    Labels(Vec<(String, String)>),
+    /// What a flag of the build says, as an instruction.
+    Added {
+        /// Its line.
+        text: String,
+        /// What it changes.
+        metadata: Metadata,
+    },
 }
 
 /// What a step has done.
@@ -65,13 +72,13 @@ impl<'a> Next<'a> {
         match self {
             Self::Written(step) => Some(step),
             Self::Trigger(step) => Some(step),
-            Self::Labels(_) => None,
+            Self::Added { .. } => None,
         }
     }
 
     pub(super) fn instruction(&self, lookup: Lookup<'_>) -> Result<Instruction, StepError> {
         match self {
-            Self::Labels(labels) => Ok(Instruction::Metadata(Metadata::Label(labels.clone()))),
+            Self::Added { metadata, .. } => Ok(Instruction::Metadata(metadata.clone())),
             Self::Written(step) => Ok(step.instruction(lookup)?),
             Self::Trigger(step) => Ok(step.instruction(lookup)?),
         }
@@ -90,22 +97,23 @@ impl<'a> Next<'a> {
     /// Its line in the file.
     fn source(&self) -> String {
         match self {
-            Self::Labels(labels) => {
-                let pairs: Vec<String> = labels.iter().map(|(key, value)| format!("{key:?}={value:?}")).collect();
-                format!("LABEL {}", pairs.join(" "))
-            }
+            Self::Added { text, .. } => text.clone(),
             Self::Written(step) => step.source().to_owned(),
             Self::Trigger(step) => step.source().to_owned(),
         }
     }
 
-    /// The same for a person: of here-documents the first line of the first.
+    /// The same for a person: with the first line of each here-document.
     pub(super) fn shown(&self) -> String {
-        let first = self.step().and_then(|step| step.heredocs.first());
-        match first {
-            Some(heredoc) => format!("{} ({}...)", self.source(), heredoc.content().lines().next().unwrap_or_default()),
-            None => self.source(),
+        let mut text = self.source();
+        for heredoc in self.step().map(|step| step.heredocs.as_slice()).unwrap_or_default() {
+            let content = heredoc.content();
+            let mut lines = content.trim().lines();
+            let (first, dots) = (lines.next().unwrap_or_default(), if lines.next().is_some() { "..." } else { "" });
+            // Writing to a String cannot fail.
+            let _ = write!(text, " ({first}{dots})");
         }
+        text
     }
 
     /// The same with all of the here-documents.
@@ -128,15 +136,30 @@ impl<'a> Next<'a> {
     pub(super) fn span(&self) -> Option<Span> {
         match self {
             Self::Written(step) => Some(step.span()),
-            Self::Trigger(_) | Self::Labels(_) => None,
+            Self::Trigger(_) | Self::Added { .. } => None,
         }
     }
 }
 
-/// The step that `--label` adds.
+/// The step that `--label` adds to the last stage.
 pub(super) fn labels<'a>(options: &Options<'_>) -> Option<Next<'a>> {
-    let labels = &options.image.labels;
-    (!labels.is_empty()).then(|| Next::Labels(labels.clone()))
+    added("LABEL", &options.image.labels, Metadata::Label)
+}
+
+/// The step that `--env` adds to each stage, before its own: what the file says of a variable holds.
+pub(super) fn variables<'a>(options: &Options<'_>) -> Option<Next<'a>> {
+    added("ENV", &options.image.env, Metadata::Env)
+}
+
+/// The step that sets these; none if there are none. Values are taken as they are, whatever they look like.
+pub(super) fn added<'a>(
+    keyword: &str,
+    pairs: &[(String, String)],
+    metadata: fn(Vec<(String, String)>) -> Metadata,
+) -> Option<Next<'a>> {
+    let words: Vec<String> = pairs.iter().map(|(key, value)| format!(" {key:?}={value:?}")).collect();
+    (!pairs.is_empty())
+        .then(|| Next::Added { text: format!("{keyword}{}", words.concat()), metadata: metadata(pairs.to_vec()) })
 }
 
 /// `linux/arm64/v8`; a word alone is an architecture of Linux, or an operating system.
@@ -177,6 +200,16 @@ pub(super) fn work(
     }
 }
 
+/// What the last step of a stage that is one layer does besides: as with Buildah, volumes are in the layer if nothing but RUN could
+/// follow that would make them.
+pub(super) fn end(stage: &mut Stage<'_, '_>, instruction: &Instruction, tell: Tell<'_>) -> Result<(), StepError> {
+    if let Instruction::Metadata(Metadata::Volume(_)) = instruction {
+        let name = stage.container(tell)?;
+        workdir::make_volumes(stage.build.store, &name, &mut |line| tell(Event::Notice(line))).map_err(Box::new)?;
+    }
+    Ok(())
+}
+
 /// Adds what the result depends on, beside the image so far and the words of the instruction.
 pub(super) fn inputs(stage: &Stage<'_, '_>, instruction: &Instruction, inputs: &mut Inputs) -> Result<(), StepError> {
     match instruction {
@@ -195,7 +228,12 @@ pub(super) fn inputs(stage: &Stage<'_, '_>, instruction: &Instruction, inputs: &
 }
 
 /// What the image after the step is, as far as that is known without taking it.
-pub(super) fn expected(stage: &Stage<'_, '_>, next: &Next<'_>, instruction: &Instruction, is_last: bool) -> Expected {
+pub(super) fn expected(
+    stage: &Stage<'_, '_>,
+    next: &Next<'_>,
+    instruction: &Instruction,
+    is_last: bool,
+) -> Result<Expected, StepError> {
     let image = &stage.build.options.image;
     let settings = || Words::Exactly(format!("{NO_OPERATION}{}", next.source()));
     let (words, layers) = match instruction {
@@ -206,12 +244,13 @@ pub(super) fn expected(stage: &Stage<'_, '_>, next: &Next<'_>, instruction: &Ins
         Instruction::Metadata(Metadata::Workdir(_)) => (settings(), 0..=1),
         Instruction::Metadata(_) => (settings(), 0..=0),
     };
-    let config = &stage.draft.config;
+    let below = stage.past()?.with(&stage.draft);
     // As `commit` does: where nothing is said of the layers below, nothing is said of the new one.
-    let has_none = config.history.is_empty() && !config.diff_ids.is_empty();
+    let has_none = below.config.history.is_empty() && !below.config.diff_ids.is_empty();
     let is_silent = has_none || image.history == HistoryPolicy::Omit;
-    let draft = if is_last { finish::edited(&stage.draft, image) } else { stage.draft.clone() };
-    Expected { draft, labels: image.layer_labels.clone(), entry: (!is_silent).then_some(words), layers }
+    let draft = if is_last { finish::edited(&below, image) } else { below };
+    let labels = if is_last { Vec::new() } else { image.layer_labels.clone() };
+    Ok(Expected { draft, labels, entry: (!is_silent).then_some(words), layers })
 }
 
 /// The history entry of an ARG.

@@ -14,7 +14,7 @@ use crate::container::add::{self, Selection, Wildcards};
 use crate::container::run::{self, Confidential, HistoryChoice, Named, StepFlags, TerminalChoice, Tree};
 use crate::dockerfile::instruction::Command;
 use crate::dockerfile::instruction::run::{Mount, Network, Run, RunForm, Security};
-use crate::run::mount_args::{Bind, MountFlags, MountKind, MountRequest, Propagation, Source, Writes};
+use crate::run::mount_args::{Bind, MountFlags, MountKind, MountRequest, Propagation, Source, StepMount, Writes};
 
 /// The words before a text for the shell, unless the image has a `SHELL`.
 const SHELL: [&str; 2] = ["/bin/sh", "-c"];
@@ -62,7 +62,7 @@ fn options(stage: &Stage<'_, '_>, run: &Run) -> Result<run::Options, StepError> 
         history: HistoryChoice::Silent,
         ..run::Options::default()
     };
-    let texts: Vec<String> = run.mounts.iter().map(joined).collect();
+    let texts: Vec<String> = build.step_mounts.iter().cloned().chain(run.mounts.iter().map(joined)).collect();
     let flags = StepFlags {
         mounts: texts.iter().map(String::as_str).collect(),
         network: run.network.map(|network| match network {
@@ -135,18 +135,22 @@ fn option<'a>(mount: &'a Mount, names: &[&str]) -> Option<&'a str> {
 }
 
 fn named(stage: &Stage<'_, '_>, run: &Run) -> Result<Vec<Named>, StepError> {
-    let names = run.mounts.iter().filter_map(|mount| option(mount, &["from"])).filter(|name| !name.is_empty());
-    names
+    let own = run.mounts.iter().filter_map(|mount| option(mount, &["from"]).map(str::to_owned));
+    let of_all =
+        stage.build.options.run.step_mounts.iter().filter_map(|word| StepMount::parse(word).ok()?.from().map(str::to_owned));
+    own.chain(of_all)
+        .filter(|name| !name.is_empty())
         .map(|name| {
-            let tree = match stage.source(Some(name))? {
+            let tree = match stage.source(Some(&name))? {
                 source::Source::Context(context) => {
                     let root = context.root.try_clone().map_err(|source| io("opening a build context", source))?;
                     Tree::Directory(Arc::new(root))
                 }
                 source::Source::Image(image) => Tree::Image(image.found.id.to_string()),
                 source::Source::Container(id) => Tree::Container(id.to_string()),
+                source::Source::Nothing => Tree::Nothing,
             };
-            Ok(Named { name: name.to_owned(), tree })
+            Ok(Named { name, tree })
         })
         .collect()
 }
@@ -170,7 +174,7 @@ pub(super) fn inputs(stage: &Stage<'_, '_>, run: &Run, inputs: &mut Inputs) -> R
     let flags = (
         (&kept.capabilities, &kept.group_add, &kept.devices, &kept.network_policy, &kept.common),
         (&confinement.cap_add, &confinement.cap_drop, &confinement.security, &confinement.groups),
-        (&confinement.namespaces.network, &build.mounts.requests, &build.mounts.devices, build.allowed, build.compat_volumes),
+        (&confinement.namespaces.network, &build.step_mounts, &build.mounts.devices, build.allowed, build.compat_volumes),
     );
     inputs.add("the options of commands", format!("{flags:?}").as_bytes());
     for mount in &run.mounts {
@@ -196,6 +200,7 @@ pub(super) fn inputs(stage: &Stage<'_, '_>, run: &Run, inputs: &mut Inputs) -> R
             source::Source::Image(image) => inputs
                 .add(format!("the image that from={} names", from.unwrap_or_default()), image.found.id.as_str().as_bytes()),
             source::Source::Container(id) => inputs.distrust(format!("the container {id}")),
+            source::Source::Nothing => inputs.add(format!("{source:?} of an empty stage"), b""),
         }
     }
     Ok(())

@@ -5,7 +5,7 @@ use containers_storage::ContainerId;
 use crate::build::error::StepError;
 use crate::build::options::{Author, Context, NamedContext, Options};
 use crate::build::stage::{Build, Stage, Tree};
-use crate::container::pull::{self, Obtained};
+use crate::container::pull::Obtained;
 use crate::image::Location;
 
 /// Where files are taken from.
@@ -16,6 +16,8 @@ pub(super) enum Source<'a> {
     Image(Box<Obtained>),
     /// The container of an earlier stage.
     Container(ContainerId),
+    /// An earlier stage that has no image, since there is nothing in it.
+    Nothing,
 }
 
 impl Stage<'_, '_> {
@@ -35,7 +37,7 @@ impl Stage<'_, '_> {
         match built.map(|built| &built.tree) {
             Some(Tree::Image(Some(image))) => Ok(Source::Image(image.clone())),
             Some(Tree::Container(id)) => Ok(Source::Container(id.clone())),
-            Some(Tree::Image(None)) => Err(StepError::Word(format!("the stage {name:?} has no files"))),
+            Some(Tree::Image(None)) => Ok(Source::Nothing),
             None => Err(StepError::Word(format!("the stage {name:?} was not built, since nothing in the file named it"))),
         }
     }
@@ -47,8 +49,7 @@ impl Stage<'_, '_> {
 
     fn image(&self, name: &str) -> Result<Source<'_>, StepError> {
         let permitted = self.build.options.source_policy.image(name)?;
-        let obtained = pull::obtain(self.build.store, &permitted.source, &self.build.fetch(None)).map_err(Box::new)?;
-        Ok(Source::Image(Box::new(obtained)))
+        Ok(Source::Image(Box::new(self.build.obtain(&permitted.source, None)?)))
     }
 }
 
