@@ -119,12 +119,15 @@ pub(super) fn existing(remove: bool) -> Existing {
 impl RegistryArgs {
     /// Refuses what Buildah refuses before it asks anybody.
     pub(super) fn check(&self) -> Result<(), CommandError> {
-        if let Some(path) = &self.authfile {
-            let seen = std::fs::metadata(path);
-            seen.map_err(|error| CommandError::from(error).context(format!("checking authfile {path:?}")))?;
-        }
-        Ok(())
+        self.authfile.as_deref().map_or(Ok(()), accessible)
     }
+}
+
+/// Refuses a file of credentials that is not there.
+pub(super) fn accessible(path: &std::path::Path) -> Result<(), CommandError> {
+    let refused =
+        |error| CommandError::from(error).context(format!("credential file is not accessible: stat {}", path.display()));
+    std::fs::metadata(path).map(drop).map_err(refused)
 }
 
 impl RetryArgs {
@@ -151,7 +154,10 @@ impl RetryArgs {
         let delay = match &self.retry_delay {
             None => None,
             Some(word) => Some(parse_duration(word).map_err(|error| {
-                CommandError::usage(format!("unable to parse value provided {word:?} as --retry-delay: {error}: {word:?}"))
+                CommandError::usage(format!(
+                    "unable to parse value provided {word:?} as --retry-delay: time: {}",
+                    error.about(word)
+                ))
             })?),
         };
         let delay = delay.map(|nanoseconds| Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(0)));

@@ -146,6 +146,14 @@ pub fn at_least<T>(least: usize, operands: &[T]) -> Result<(), CommandError> {
     Err(CommandError::usage(format!("requires at least {least} arg(s), only received {}", operands.len())))
 }
 
+/// Refuses fewer than `least` and more than `most` operands.
+pub fn between<T>(least: usize, most: usize, operands: &[T]) -> Result<(), CommandError> {
+    if (least..=most).contains(&operands.len()) {
+        return Ok(());
+    }
+    Err(CommandError::usage(format!("accepts between {least} and {most} arg(s), received {}", operands.len())))
+}
+
 /// Refuses any other number of operands than `count`.
 pub fn exactly<T>(count: usize, operands: &[T]) -> Result<(), CommandError> {
     if operands.len() == count {

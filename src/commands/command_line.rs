@@ -5,6 +5,7 @@
 //! [`read`] normalises the words with what clap knows about the verb's flags, and clap does the rest. Pure: no I/O.
 
 use std::ffi::{OsStr, OsString};
+use std::num::IntErrorKind;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -14,6 +15,7 @@ use super::args::GlobalArgs;
 use super::later;
 use super::verbs::{Order, VERBS, Verb};
 use super::{CommandError, csv, error};
+use crate::golang::number::{ParseNumberError, parse_int, parse_uint};
 
 /// What the command line asks for.
 #[derive(Debug)]
@@ -257,12 +259,67 @@ fn push_flag(flag: &Arg, value: Option<OsString>, sorted: &mut Sorted) -> Result
         }
         (_, Some(value)) if flag.get_value_delimiter().is_some() => {
             for item in split_list(flag, &value)? {
+                if number_of(flag).is_some() {
+                    check_atoi(flag, &value, &item)?;
+                }
                 push(Some(&item));
             }
         }
+        (ArgAction::Set, Some(value)) => match number_of(flag) {
+            Some(number) => push(Some(OsStr::new(&go_number(flag, &value, number)?))),
+            None => push(Some(&value)),
+        },
         (_, value) => push(value.as_deref()),
     }
     Ok(())
+}
+
+/// Which numbers a flag takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Number {
+    Signed,
+    Unsigned,
+}
+
+/// Which numbers a flag takes, if it takes any. What is a count in this program is signed in Buildah's parser.
+fn number_of(flag: &Arg) -> Option<Number> {
+    let kind = flag.get_value_parser().type_id();
+    let is = |parser: clap::builder::ValueParser| parser.type_id() == kind;
+    if is(clap::value_parser!(u64).into()) {
+        return Some(Number::Unsigned);
+    }
+    let signed =
+        is(clap::value_parser!(i64).into()) || is(clap::value_parser!(i32).into()) || is(clap::value_parser!(u32).into());
+    signed.then_some(Number::Signed)
+}
+
+/// A number in decimals, from any form that Go's `strconv` takes; its complaint in pflag's words.
+fn go_number(flag: &Arg, value: &OsStr, number: Number) -> Result<String, CommandError> {
+    let text = value.to_string_lossy();
+    let (function, read) = match number {
+        Number::Signed => ("ParseInt", parse_int(&text).map(|number| number.to_string())),
+        Number::Unsigned => ("ParseUint", parse_uint(&text).map(|number| number.to_string())),
+    };
+    read.map_err(|problem| invalid(flag, &text, format!("strconv.{function}: parsing {text:?}: {problem}")))
+}
+
+/// The same for an item of a list, which Go reads in decimals only.
+fn check_atoi(flag: &Arg, value: &OsStr, item: &OsStr) -> Result<(), CommandError> {
+    let (value, item) = (value.to_string_lossy(), item.to_string_lossy());
+    let problem = match item.parse::<i64>() {
+        Ok(_) => return Ok(()),
+        Err(problem) => problem,
+    };
+    let problem = match problem.kind() {
+        IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => ParseNumberError::Range,
+        _ => ParseNumberError::Syntax,
+    };
+    Err(invalid(flag, &value, format!("strconv.Atoi: parsing {item:?}: {problem}")))
+}
+
+/// A wrong value in pflag's words.
+fn invalid(flag: &Arg, value: &str, reason: impl std::fmt::Display) -> CommandError {
+    CommandError::usage(format!("invalid argument {value:?} for \"{}\" flag: {reason}", spelling(flag)))
 }
 
 /// A switch whose default is on, or that knows `=false`: its values are true and false.
@@ -290,10 +347,7 @@ fn parse_bool(flag: &Arg, value: &OsStr) -> Result<bool, CommandError> {
         b"0" | b"f" | b"F" | b"FALSE" | b"false" | b"False" => Ok(false),
         _ => {
             let value = value.to_string_lossy();
-            Err(CommandError::usage(format!(
-                "invalid argument {value:?} for \"{}\" flag: strconv.ParseBool: parsing {value:?}: invalid syntax",
-                spelling(flag)
-            )))
+            Err(invalid(flag, &value, format!("strconv.ParseBool: parsing {value:?}: invalid syntax")))
         }
     }
 }
@@ -312,7 +366,7 @@ fn split_list(flag: &Arg, value: &OsStr) -> Result<Vec<OsString>, CommandError> 
     let Some(value) = value.to_str() else { return Ok(vec![value.to_os_string()]) };
     csv::record(value)
         .map(|items| items.into_iter().map(OsString::from).collect())
-        .map_err(|reason| CommandError::usage(format!("invalid argument {value:?} for \"{}\" flag: {reason}", spelling(flag))))
+        .map_err(|reason| invalid(flag, value, reason))
 }
 
 fn unknown_long(parser: &clap::Command, verb: &str, name: &str) -> CommandError {
@@ -322,16 +376,6 @@ fn unknown_long(parser: &clap::Command, verb: &str, name: &str) -> CommandError 
     let known = parser.get_arguments().filter(|arg| !arg.is_hide_set()).filter_map(Arg::get_long);
     let near = error::nearest(name, known).map(|near| format!("did you mean --{near}?"));
     CommandError::usage(format!("unknown flag: --{name}")).hinting(near)
-}
-
-/// The complaint about a number in Go's words, which scripts look for; any other as it is.
-fn no_number(cause: &(dyn std::error::Error + 'static), value: &str) -> String {
-    use std::num::IntErrorKind::{NegOverflow, PosOverflow};
-    match cause.downcast_ref::<std::num::ParseIntError>().map(std::num::ParseIntError::kind) {
-        Some(PosOverflow | NegOverflow) => format!("strconv.ParseInt: parsing {value:?}: value out of range"),
-        Some(_) => format!("strconv.ParseInt: parsing {value:?}: invalid syntax"),
-        None => cause.to_string(),
-    }
 }
 
 /// A flag and its place, for a refusal.
@@ -352,8 +396,7 @@ pub(super) fn words_of(error: &clap::Error) -> String {
             let flag = text(ContextKind::InvalidArg);
             let flag = flag.split([' ', '=']).next().unwrap_or_default().to_owned();
             let value = text(ContextKind::InvalidValue);
-            let cause =
-                std::error::Error::source(error).map(|cause| format!(": {}", no_number(cause, &value))).unwrap_or_default();
+            let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
             let known = text(ContextKind::ValidValue);
             let known = if known.is_empty() { String::new() } else { format!(": must be one of {known}") };
             format!("invalid argument {:?} for \"{flag}\" flag{cause}{known}", value)
@@ -379,6 +422,15 @@ mod tests {
             .arg(Arg::new("filter").short('f').long("filter").action(ArgAction::Append).value_delimiter(','))
             .arg(Arg::new("env").short('e').long("env").action(ArgAction::Append))
             .arg(Arg::new("pull").long("pull").num_args(0..=1).require_equals(true).default_missing_value("always"))
+            .arg(Arg::new("shares").short('c').long("cpu-shares").value_parser(clap::value_parser!(u64)))
+            .arg(Arg::new("retry").long("retry").value_parser(clap::value_parser!(u32)))
+            .arg(
+                Arg::new("codes")
+                    .long("codes")
+                    .action(ArgAction::Append)
+                    .value_delimiter(',')
+                    .value_parser(clap::value_parser!(i32)),
+            )
             .arg(Arg::new("tty").short('t').long("terminal").alias("tty").action(ArgAction::SetTrue))
     }
 
@@ -392,7 +444,7 @@ mod tests {
     #[test]
     fn words_are_sorted_by_the_rules_of_pflag() {
         use Order::{FlagsFirst, Mixed, Verbatim};
-        let cases: [(Order, &[&str], (&str, &str)); 14] = [
+        let cases: [(Order, &[&str], (&str, &str)); 16] = [
             (FlagsFirst, &["-aq", "x"], ("--all --quiet", "x")),
             (FlagsFirst, &["-f", "x", "y"], ("--filter=x", "y")),
             (FlagsFirst, &["-fx", "y"], ("--filter=x", "y")),
@@ -401,6 +453,8 @@ mod tests {
             (FlagsFirst, &["--filter", "-a", "y"], ("--filter=-a", "y")),
             (FlagsFirst, &["-e", "a,b"], ("--env=a,b", "")),
             (FlagsFirst, &["--all", "--all=false", "x"], ("", "x")),
+            (FlagsFirst, &["-c0x10", "--retry", "1_0"], ("--cpu-shares=16 --retry=10", "")),
+            (FlagsFirst, &["--codes", "1,-2"], ("--codes=1 --codes=-2", "")),
             (FlagsFirst, &["--pull", "x"], ("--pull", "x")),
             (FlagsFirst, &["--pull=never", "x"], ("--pull=never", "x")),
             (FlagsFirst, &["--", "x", "y"], ("", "x y")),
@@ -415,12 +469,25 @@ mod tests {
 
     #[test]
     fn what_pflag_refuses_is_refused_in_its_words() {
-        let cases: [(&[&str], &str); 6] = [
+        let cases: [(&[&str], &str); 10] = [
             (&["--nosuch"], "unknown flag: --nosuch"),
             (&["-az"], "unknown shorthand flag: 'z' in -az"),
             (&["--filter"], "flag needs an argument: --filter"),
             (&["-f"], "flag needs an argument: 'f' in -f"),
             (&["x", "-a"], "no options (-a) can be specified after the image or container name"),
+            (
+                &["-cx"],
+                "invalid argument \"x\" for \"-c, --cpu-shares\" flag: strconv.ParseUint: parsing \"x\": invalid syntax",
+            ),
+            (
+                &["--cpu-shares", "-1"],
+                "invalid argument \"-1\" for \"-c, --cpu-shares\" flag: strconv.ParseUint: parsing \"-1\": invalid syntax",
+            ),
+            (
+                &["--retry=99999999999999999999"],
+                "invalid argument \"99999999999999999999\" for \"--retry\" flag: strconv.ParseInt: parsing \"99999999999999999999\": value out of range",
+            ),
+            (&["--codes=1,x"], "invalid argument \"1,x\" for \"--codes\" flag: strconv.Atoi: parsing \"x\": invalid syntax"),
             (&["--all=x"], "invalid argument \"x\" for \"-a, --all\" flag: strconv.ParseBool: parsing \"x\": invalid syntax"),
         ];
         for (words, want) in cases {

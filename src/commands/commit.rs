@@ -118,7 +118,7 @@ pub(crate) struct CommitArgs {
     #[command(flatten)]
     compression: CompressionArgs,
 
-    /// Write layers uncompressed to another place than the store
+    /// Write layers uncompressed to another place than the store (default: true, but for a registry)
     #[arg(short = 'D', long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     disable_compression: Option<bool>,
 
@@ -180,7 +180,7 @@ pub(crate) fn commit(ctx: &Context, ui: &mut Ui, args: &CommitArgs) -> Result<Ex
         scanned.write_host_files()?;
     }
     for warning in &outcome.warnings {
-        ui.note(format!("warning: {warning}"));
+        ui.warning(warning);
     }
     if let Some(path) = args::given(&args.metadata_file) {
         write_id(path, &metadata(&outcome))?;
@@ -235,6 +235,7 @@ fn export(
         signatures: Signatures { sign_by: sign_by(args), ..Signatures::default() },
         encrypt: target.encrypt,
         list: push::Afterwards::Keep,
+        archive_time: 0,
     };
     let progress = progress::reporter(args.quiet.into());
     let export = Export { push, progress: progress.as_ref() };
@@ -278,6 +279,7 @@ fn options(ctx: &Context, args: &CommitArgs) -> Result<commit::Options, CommandE
         layer: if args.squash { LayerPolicy::Squash } else { LayerPolicy::Append },
         container: if args.rm { Afterwards::Remove } else { Afterwards::Keep },
         passing: false,
+        holder: None,
         edits,
         documents: Documents {
             clock: clock(ctx, args)?,
@@ -310,12 +312,12 @@ fn clock(ctx: &Context, args: &CommitArgs) -> Result<Clock, CommandError> {
     let given = args.source_date_epoch.as_deref().filter(|word| !word.is_empty());
     let several = [args.timestamp.is_some(), args.omit_timestamp, args.reference_time.is_some(), given.is_some()];
     if several.into_iter().filter(|given| *given).count() > 1 {
-        return Err(CommandError::usage("cannot use more than one timestamp option at a time"));
+        return Err(CommandError::usage("cannot use more then one timestamp option at a time"));
     }
     if let Some(path) = &args.reference_time {
         let time = std::fs::metadata(path).map(|meta| std::os::unix::fs::MetadataExt::mtime(&meta));
         let failed =
-            |error| CommandError::usage(format!("reading timestamp of file {:?}: {error}", path.display().to_string()));
+            |error| CommandError::from(error).context(format!("reading timestamp of file {path:?}: stat {}", path.display()));
         return time.map(Clock::Timestamp).map_err(failed);
     }
     if let Some(seconds) = args.timestamp.or(args.omit_timestamp.then_some(0)) {

@@ -21,7 +21,7 @@ pub(crate) struct ConfigArgs {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     add_history: Option<bool>,
 
-    /// Annotation of the image's manifest: KEY=VALUE, KEY- or - (can be repeated)
+    /// Annotation of the image's manifest, after layer: of the next layer: KEY=VALUE, KEY- or - (can be repeated)
     #[arg(short, long, value_name = "ANNOTATION")]
     annotation: Vec<String>,
 
@@ -166,7 +166,7 @@ pub(crate) fn config(ctx: &Context, ui: &mut Ui, args: &ConfigArgs) -> Result<Ex
         options.history = history(args).iter().map(|created_by| empty_step(created_by)).collect();
     }
     for warning in container::config::config(ctx.store()?, container, &options)? {
-        ui.note(format!("warning: {warning}"));
+        ui.warning(warning);
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -58,6 +58,26 @@ impl Environment {
         self.engine(name).is_some_and(|value| value == "1" || value.eq_ignore_ascii_case("true"))
     }
 
+    /// What words of `--env` stand for: `NAME=value`; `NAME`, the caller's, if there is one; `PREFIX*`, all of the caller's whose names
+    /// begin so, in the order of their names.
+    pub(super) fn assigned(&self, words: &[String]) -> Vec<(String, String)> {
+        let text = |text: &OsStr| text.to_string_lossy().into_owned();
+        let mut assigned = Vec::with_capacity(words.len());
+        for word in words {
+            if let Some((name, value)) = word.split_once('=') {
+                assigned.push((name.to_owned(), value.to_owned()));
+            } else if let Some(prefix) = word.strip_suffix('*') {
+                let all = self.variables.iter().map(|(name, value)| (text(name), text(value)));
+                let mut found: Vec<(String, String)> = all.filter(|(name, _)| name.starts_with(prefix)).collect();
+                found.sort_unstable();
+                assigned.append(&mut found);
+            } else if let Some(value) = self.get(word) {
+                assigned.push((word.clone(), text(value)));
+            }
+        }
+        assigned
+    }
+
     /// All variables.
     pub fn iter(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
         self.variables.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str()))
@@ -68,20 +88,32 @@ impl Environment {
 #[derive(Debug)]
 pub struct Context {
     global: GlobalArgs,
+    caller: u32,
     environment: OnceCell<Environment>,
     store: OnceCell<Store>,
     registries: OnceCell<Registries>,
 }
 
 impl Context {
-    /// The context of one call. No I/O.
+    /// The context of one call, made before any namespace is entered. No I/O.
     pub fn new(global: GlobalArgs) -> Self {
-        Self { global, environment: OnceCell::new(), store: OnceCell::new(), registries: OnceCell::new() }
+        Self {
+            global,
+            caller: rustix::process::getuid().as_raw(),
+            environment: OnceCell::new(),
+            store: OnceCell::new(),
+            registries: OnceCell::new(),
+        }
     }
 
     /// Flags that every verb takes.
     pub fn global(&self) -> &GlobalArgs {
         &self.global
+    }
+
+    /// The user who called the program, also once that is another one in a namespace.
+    pub(super) fn caller(&self) -> u32 {
+        self.caller
     }
 
     /// The environment.

@@ -8,7 +8,7 @@ use super::access::{DecryptArgs, Images, RegistryArgs, RetryArgs};
 use super::{CommandError, Context, Ui, args};
 use crate::container::add::{Appearance, Archives, Links, Selection, Verb, Wildcards};
 use crate::container::copy::{self, Layering, Options, Origin};
-use crate::container::fetch::{self, Repository};
+use crate::container::fetch::{self, Checksum, Commit, GitDirectory, Remote, Repository};
 use crate::container::pull::PullPolicy;
 use crate::container::run::HistoryChoice;
 
@@ -34,6 +34,17 @@ pub(crate) struct CopyArgs {
 pub(crate) struct AddArgs {
     #[command(flatten)]
     shared: TransferArgs,
+
+    /// Keep the directory .git of a repository
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    keep_git_dir: Option<bool>,
+}
+
+/// What one of the two verbs alone decides.
+struct Own {
+    verb: Verb,
+    parents: bool,
+    git_directory: GitDirectory,
 }
 
 /// What `copy` and `add` have in common.
@@ -55,11 +66,11 @@ struct TransferArgs {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     allow_wildcard: Option<bool>,
 
-    /// What the file at an address must be: sha256:, sha384: or sha512: and its digits
+    /// What the file at an address must be: sha256:, sha384: or sha512: and its digits; of a repository, how its commit begins
     #[arg(long, value_name = "DIGEST")]
     checksum: Option<String>,
 
-    /// Permissions of what is copied, in octal
+    /// Permissions of what is copied: octal, or changes as in u+x,go-w
     #[arg(long, value_name = "MODE")]
     chmod: Option<String>,
 
@@ -82,6 +93,10 @@ struct TransferArgs {
     #[arg(long, value_name = "NAME")]
     from: Option<String>,
 
+    /// Copy only those files that match this pattern (can be repeated)
+    #[arg(long, value_name = "PATTERN", value_delimiter = ',')]
+    include: Vec<String>,
+
     /// File with patterns to leave out; needs --contextdir
     #[arg(long, value_name = "FILE", value_parser = args::path())]
     ignorefile: Option<PathBuf>,
@@ -97,6 +112,10 @@ struct TransferArgs {
     /// Do not print the digest
     #[arg(short, long)]
     quiet: bool,
+
+    /// Name below a source that must be among what --include selects (can be repeated)
+    #[arg(long, value_name = "PATH", value_delimiter = ',')]
+    required_path: Vec<PathBuf>,
 
     /// Time of everything that is copied, in seconds since 1970
     #[arg(long, value_name = "SECONDS")]
@@ -114,14 +133,15 @@ struct TransferArgs {
 }
 
 pub(crate) fn copy(ctx: &Context, ui: &mut Ui, args: &CopyArgs) -> Result<ExitCode, CommandError> {
-    transfer(ctx, ui, Verb::Copy, &args.shared, args.parents)
+    transfer(ctx, ui, &args.shared, &Own { verb: Verb::Copy, parents: args.parents, git_directory: GitDirectory::Remove })
 }
 
 pub(crate) fn add(ctx: &Context, ui: &mut Ui, args: &AddArgs) -> Result<ExitCode, CommandError> {
-    transfer(ctx, ui, Verb::Add, &args.shared, false)
+    let git_directory = if args.keep_git_dir == Some(true) { GitDirectory::Keep } else { GitDirectory::Remove };
+    transfer(ctx, ui, &args.shared, &Own { verb: Verb::Add, parents: false, git_directory })
 }
 
-fn transfer(ctx: &Context, ui: &mut Ui, verb: Verb, args: &TransferArgs, parents: bool) -> Result<ExitCode, CommandError> {
+fn transfer(ctx: &Context, ui: &mut Ui, args: &TransferArgs, own: &Own) -> Result<ExitCode, CommandError> {
     let Some((container, rest)) = args.operands.split_first() else {
         return Err(CommandError::usage("requires at least 1 arg(s), only received 0"));
     };
@@ -139,18 +159,21 @@ fn transfer(ctx: &Context, ui: &mut Ui, verb: Verb, args: &TransferArgs, parents
     if sources.iter().any(|source| source.is_empty()) {
         return Err(CommandError::usage("empty source location"));
     }
+    if args.include.is_empty() && !args.required_path.is_empty() {
+        return Err(CommandError::usage("--required-path must be used with --include"));
+    }
     // Only what is fetched can need another attempt.
     let is_fetched = given(&args.from).is_some() || sources.iter().any(|source| fetch::is_address(source));
     let retries = if is_fetched { args.retries.configured(ctx)? } else { args.retries.clone() };
     let network = args.registry.network(ctx, &retries)?;
-    let checksum = given(&args.checksum).map(|text| text.parse()).transpose();
-    let checksum = checksum.map_err(|error: fetch::Invalid| CommandError::usage(error.to_string()))?;
+    let (checksum, commit) = expected(given(&args.checksum).as_deref(), &sources)?;
     let temp_dir = ctx.temp_dir();
-    let fetch = fetch::Options { network: &network, checksum, temp_dir: &temp_dir, repository: Repository::default() };
+    let repository = Repository { git_directory: own.git_directory, commit, ..Repository::default() };
+    let fetch = fetch::Options { network: &network, checksum, temp_dir: &temp_dir, repository };
     let images = Images::new(ctx, None, args.quiet.into(), network.clone())?.with_keys(&args.decryption)?;
     let history = args.add_history.unwrap_or_else(|| ctx.environment().engine_switch("HISTORY"));
     let options = Options {
-        verb,
+        verb: own.verb,
         archives: Archives::default(),
         sources,
         destination,
@@ -158,7 +181,7 @@ fn transfer(ctx: &Context, ui: &mut Ui, verb: Verb, args: &TransferArgs, parents
             None => Origin::Host(context),
             Some(name) => Origin::Named { name, fetch: images.fetch(PullPolicy::Missing) },
         },
-        selection: selection(args, parents),
+        selection: selection(args, own.parents),
         appearance: Appearance { chown: given(&args.chown), chmod: given(&args.chmod), timestamp: args.timestamp },
         layering: if args.link { Layering::Linked } else { Layering::Container },
         history: if history { HistoryChoice::Note } else { HistoryChoice::Silent },
@@ -167,16 +190,29 @@ fn transfer(ctx: &Context, ui: &mut Ui, verb: Verb, args: &TransferArgs, parents
     };
     let container = container.to_string_lossy();
     let outcome = copy::copy(ctx.store()?, &container, &options, &mut |line| ui.note(line))?;
-    outcome.warnings.iter().for_each(|line| ui.note(format!("warning: {line}")));
+    outcome.warnings.iter().for_each(|line| ui.warning(line));
     if let (Some(digest), false) = (&outcome.digest, args.quiet) {
         ui.data(digest.hex())?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
+/// What `--checksum` says, which for repositories is the beginning of a commit.
+fn expected(text: Option<&str>, sources: &[OsString]) -> Result<(Option<Checksum>, Option<Commit>), CommandError> {
+    let Some(text) = text else { return Ok((None, None)) };
+    let refused = |error: fetch::Invalid| CommandError::usage(error.to_string());
+    let is_repository = |source: &OsString| matches!(Remote::of(source), Ok(Some(Remote::Git { .. })));
+    if sources.iter().any(is_repository) {
+        return Ok((None, Some(Commit::read(text).map_err(refused)?)));
+    }
+    Ok((Some(text.parse().map_err(refused)?), None))
+}
+
 fn selection(args: &TransferArgs, parents: bool) -> Selection {
     Selection {
         exclude: args.exclude.clone(),
+        include: args.include.clone(),
+        required: args.required_path.clone(),
         ignore_file: args::given(&args.ignorefile).map(Path::to_path_buf),
         links: if args.no_follow_symlinks { Links::Keep } else { Links::Follow },
         wildcards: match (args.allow_wildcard, args.allow_empty_wildcard) {

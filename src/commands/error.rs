@@ -4,13 +4,16 @@
 //! line, with foreign control characters escaped.
 
 use std::error::Error;
+use std::path::Path;
 use std::process::ExitCode;
 
+use containers_storage::conf::lies_on_overlayfs;
 use containers_storage::{driver, store};
 
 use super::ui::escape;
 use crate::build;
 use crate::build::options::Explained;
+use crate::container::machine::GRAPH_ROOT_ELSEWHERE;
 use crate::container::pull::Missed;
 use crate::container::{self, mounted};
 use crate::transport::{self, registry};
@@ -104,13 +107,18 @@ impl CommandError {
         }
     }
 
-    /// The exit status of the program.
+    /// The exit status of the program, for who ends it.
     pub fn exit_code(&self) -> ExitCode {
+        ExitCode::from(self.exit_status())
+    }
+
+    /// The exit status of the program.
+    pub fn exit_status(&self) -> u8 {
         match self.kind {
             // What the shell shows for a process that SIGPIPE ended.
-            Kind::BrokenPipe => ExitCode::from(141),
-            Kind::Status(status) => ExitCode::from(status),
-            _ => ExitCode::from(self.status),
+            Kind::BrokenPipe => 141,
+            Kind::Status(status) => status,
+            _ => self.status,
         }
     }
 
@@ -215,11 +223,13 @@ fn words(error: &(dyn Error + 'static)) -> String {
     let text = error.to_string();
     match text.find(" (os error ") {
         Some(at) if text.ends_with(')') => {
-            let mut words = text[..at].to_owned();
-            if error.is::<std::io::Error>() {
-                words = lower_first(&words);
+            let words = &text[..at];
+            match words.rsplit_once(": ") {
+                _ if error.is::<std::io::Error>() => lower_first(words),
+                // The kernel's answer at the end of another error's text: like the cause itself, which is known by it then.
+                Some((before, answer)) => format!("{before}: {}", lower_first(answer)),
+                None => words.to_owned(),
             }
-            words
         }
         _ => text,
     }
@@ -250,6 +260,8 @@ fn hints_for(error: &(dyn Error + 'static)) -> Vec<String> {
             hints.extend(error.hints());
         } else if let Some(error) = cause.downcast_ref::<build::context::Error>() {
             hints.extend(error.hints());
+        } else if let Some(error) = cause.downcast_ref::<container::fetch::Error>() {
+            hints.extend(error.hints());
         } else if let Some(missed) = cause.downcast_ref::<Missed>() {
             hints.extend(missed.errors.iter().flat_map(|error| hints_for(error)));
             if missed.left > 0 {
@@ -264,8 +276,10 @@ fn hints_for(error: &(dyn Error + 'static)) -> Vec<String> {
                 hints
                     .push("--decryption-key FILE gives the private key of somebody whom the image is encrypted for".to_owned());
             }
-        } else if let Some(hint) = hint_for_settings(cause) {
-            hints.push(hint.to_owned());
+        } else if let Some(driver::Error::Mount { target, source, .. }) = cause.downcast_ref() {
+            hints.extend(hints_for_mount(target, source));
+        } else if let Some(lines) = hints_for_settings(cause) {
+            hints.extend(lines.iter().map(|line| (*line).to_owned()));
         } else if let Some(hint) = hint_for_registry(cause) {
             hints.push(hint);
         } else if let Some(store::Error::Corrupt { .. }) = cause.downcast_ref() {
@@ -316,16 +330,29 @@ fn connection_hint(error: &http::Error) -> Option<String> {
     Some(hint.to_owned())
 }
 
+/// What to do where the kernel mounts no overlay.
+fn hints_for_mount(target: &Path, source: &std::io::Error) -> Vec<String> {
+    let never_mounts =
+        "STORAGE_DRIVER=vfs, or --storage-driver vfs, needs no mount; it is another store, with images of its own".to_owned();
+    match source.raw_os_error() {
+        Some(libc::EINVAL) if lies_on_overlayfs(target) => vec![never_mounts, GRAPH_ROOT_ELSEWHERE.to_owned()],
+        Some(libc::EPERM | libc::EACCES) => vec![never_mounts],
+        _ => Vec::new(),
+    }
+}
+
 /// What to do about settings of the store that this program does not serve.
-fn hint_for_settings(cause: &(dyn Error + 'static)) -> Option<&'static str> {
+fn hints_for_settings(cause: &(dyn Error + 'static)) -> Option<&'static [&'static str]> {
     match cause.downcast_ref() {
         Some(driver::Error::MaskWithoutProgram) => {
-            Some("fuse-overlayfs is one: --storage-opt overlay.mount_program=/usr/bin/fuse-overlayfs beside force_mask")
+            Some(&["fuse-overlayfs is one: --storage-opt overlay.mount_program=/usr/bin/fuse-overlayfs beside force_mask"])
         }
-        Some(driver::Error::Unsupported { feature, .. }) if feature.contains("mount_program") => {
-            Some("--storage-opt overlay.mount_program=/usr/bin/fuse-overlayfs uses it, another store can be given with --root")
-        }
-        Some(driver::Error::Unsupported { .. }) => Some("another store can be given with --root and --runroot"),
+        Some(driver::Error::Unsupported { feature, .. }) if feature.contains("mount_program") => Some(&[
+            "once fuse-overlayfs is installed the store is used with it; --storage-opt overlay.mount_program=PATH names another program",
+            "back to the kernel's overlay: with the program, commit the containers and push each image to an archive (\"coracle push \
+             IMAGE oci-archive:FILE:NAME\"); pull the archives into a new store (--root), which nothing marks",
+        ]),
+        Some(driver::Error::Unsupported { .. }) => Some(&["another store can be given with --root and --runroot"]),
         _ => None,
     }
 }
@@ -349,9 +376,12 @@ fn hint_for_errno(errno: i32) -> Option<String> {
 
 /// The known name that is nearest to `word`, if one is near enough to be what was meant.
 pub fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let limit = (word.chars().count() / 3).clamp(1, 3);
+    let letters = word.chars().count();
+    let limit = (letters / 3).clamp(1, 3);
     known
-        .map(|name| (if name.starts_with(word) && word.len() > 1 { 1 } else { distance(word, name) }, name))
+        // Of two letters one is half the word: what begins so may be meant, and nothing else.
+        .filter(|name| letters > 2 || name.starts_with(word))
+        .map(|name| (if name.starts_with(word) && letters > 1 { 1 } else { distance(word, name) }, name))
         .filter(|(distance, _)| *distance <= limit)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, name)| name)
@@ -387,12 +417,30 @@ mod tests {
             ("imagez", Some("images")),
             ("iamges", Some("images")),
             ("inspct", Some("inspect")),
+            ("ru", Some("run")),
+            ("rx", None),
             ("frobnicate", None),
             ("x", None),
         ];
         for (word, want) in cases {
             assert_eq!(nearest(word, verbs.into_iter()), want, "{word}");
         }
+    }
+
+    #[test]
+    fn the_kernels_answer_is_said_once() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("storing \"/B\": {source}")]
+        struct Inner {
+            source: std::io::Error,
+        }
+        #[derive(Debug, thiserror::Error)]
+        #[error("copying")]
+        struct Outer {
+            source: Inner,
+        }
+        let source = Inner { source: std::io::Error::from_raw_os_error(libc::ENOSPC) };
+        assert_eq!(CommandError::from(Outer { source }).text(), "copying: storing \"/B\": no space left on device");
     }
 
     #[test]

@@ -89,11 +89,11 @@ pub(crate) fn from(ctx: &Context, ui: &mut Ui, args: &FromArgs) -> Result<ExitCo
     let is_first = !store.containers_dir().exists();
     let network = args.registry.network(ctx, &args.retries.or(&conf))?;
     let policy = args.pull.resolve()?;
-    wish.warning.into_iter().for_each(|warning| ui.note(format!("warning: {warning}")));
+    wish.warning.into_iter().for_each(|warning| ui.warning(warning));
     let images = Images::new(ctx, wish.platform, args.quiet.into(), network.clone())?.with_keys(&args.decryption)?;
     let outcome = from::from(store, &options, &images.fetch(policy))?;
     outcome.notices.iter().for_each(|notice| ui.note(notice));
-    outcome.warnings.iter().for_each(|warning| ui.note(format!("warning: {warning}")));
+    outcome.warnings.iter().for_each(|warning| ui.warning(warning));
     if is_first {
         note_driver(ui, store.conf());
     }
@@ -111,7 +111,7 @@ pub(crate) fn from(ctx: &Context, ui: &mut Ui, args: &FromArgs) -> Result<ExitCo
         if !args.quiet {
             ui.note(format!("STEP {}: {}", step + 1, trigger.lines().next().unwrap_or_default()));
         }
-        on_build::execute(store, id, trigger, &means, &mut |line| ui.note(line))?;
+        on_build::execute(store, id, trigger, &means, &mut |line| ui.note(line)).map_err(failed_trigger)?;
     }
     if !outcome.on_build.is_empty() {
         on_build::clear(store, id)?;
@@ -128,4 +128,10 @@ pub(super) fn format(ctx: &Context, given: Option<&str>) -> Result<Format, Comma
 /// Files with an ID end without a newline: scripts read them whole.
 pub(super) fn write_id(path: &std::path::Path, id: &str) -> Result<(), CommandError> {
     std::fs::write(path, id).map_err(|error| CommandError::from(error).context(format!("writing {path:?}")))
+}
+
+/// The status of a trigger's command is that of the verb, as with Buildah.
+fn failed_trigger(error: on_build::Error) -> CommandError {
+    let status = if let on_build::Error::Status { status, .. } = error { status } else { super::error::FAILURE };
+    CommandError::from(error).with_status(status)
 }

@@ -3,8 +3,17 @@
 //! The unknown name is taken from the error's text. Its two phrases are fixed, since scripts look for them, and every verb
 //! wraps the errors that carry them in its own type.
 
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use super::args::GlobalArgs;
 use super::error::nearest;
 use super::{CommandError, Context};
+use crate::container::fetch;
+use crate::userns;
+
+/// Verbs that fill other places than the store.
+const ELSEWHERE: [&str; 3] = ["push", "manifest push", "login"];
 
 /// Verbs that make room.
 const REMOVALS: [&str; 3] = ["rm", "rmi", "prune"];
@@ -12,8 +21,25 @@ const REMOVALS: [&str; 3] = ["rm", "rmi", "prune"];
 /// Adds what the store knows about an error of `verb`.
 pub(super) fn from_store(context: &Context, verb: &str, error: CommandError) -> CommandError {
     let error = with_nearest_name(context, error);
+    let error = match missing_temp_dir(context) {
+        Some(dir) if error.text().contains(&dir) => {
+            error.hinting(Some(format!("TMPDIR says {dir:?}, which is no directory: make it, or unset TMPDIR")))
+        }
+        _ => error,
+    };
+    // It is no place of the store that is full.
+    if error.hints().iter().any(|hint| hint.starts_with(fetch::ROOM_ELSEWHERE)) {
+        return error;
+    }
+    if ELSEWHERE.contains(&verb) {
+        return error;
+    }
+    // Nor is it a disk: for a namespace that is one too many the kernel has the same answer (unshare(2), ENOSPC).
+    if error.source::<userns::Error>().is_some() {
+        return error;
+    }
     let error = match error.errno() {
-        Some(libc::ENOSPC | libc::EDQUOT) => error.hinting(Some(how_to_make_room(verb).to_owned())),
+        Some(libc::ENOSPC | libc::EDQUOT) => error.hinting(Some(how_to_make_room(context.global(), verb))),
         _ => error,
     };
     let hint = match error.errno() {
@@ -26,13 +52,50 @@ pub(super) fn from_store(context: &Context, verb: &str, error: CommandError) -> 
     error.hinting(hint)
 }
 
-/// What to do about a full disk.
-fn how_to_make_room(verb: &str) -> &'static str {
+/// The directory for temporary files, if a variable names one that is not there.
+fn missing_temp_dir(context: &Context) -> Option<String> {
+    let dir = context.environment().text("TMPDIR")?;
+    (!Path::new(dir).is_dir()).then(|| dir.to_owned())
+}
+
+/// What to do about a full disk. The command names the store that is full: without its options it would empty another one.
+fn how_to_make_room(global: &GlobalArgs, verb: &str) -> String {
     if REMOVALS.contains(&verb) {
         "a removal notes what it is about to do before it frees anything, and there was no room for that: \
          delete some other file (16 KiB are enough) on the same file system, then try again"
+            .to_owned()
     } else {
-        "\"coracle prune --all\" removes unused images"
+        format!("\"coracle{} prune --all\" removes unused images", options_of_store(global))
+    }
+}
+
+/// The options that say which store is used, as a shell takes them.
+fn options_of_store(global: &GlobalArgs) -> String {
+    let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.as_os_str().to_owned());
+    let once = [
+        ("--root", path(&global.root)),
+        ("--runroot", path(&global.runroot)),
+        ("--imagestore", path(&global.imagestore)),
+        ("--storage-driver", global.storage_driver.as_ref().map(Into::into)),
+    ];
+    let mut words = String::new();
+    for (name, value) in once.into_iter().filter_map(|(name, value)| Some((name, value?))) {
+        words.push_str(&format!(" {name} {}", quoted(&value)));
+    }
+    for option in &global.storage_opt {
+        words.push_str(&format!(" --storage-opt {}", quoted(option.as_ref())));
+    }
+    words
+}
+
+/// A word for a shell.
+fn quoted(word: &OsStr) -> String {
+    let word = word.to_string_lossy();
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "/._-=,:+@%".contains(letter);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        word.into_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
     }
 }
 
@@ -72,7 +135,9 @@ fn nearest_image(context: &Context, operand: &str) -> Option<String> {
     let form = nearest(operand, names().flat_map(|name| forms(name)))?;
     // What was typed lacks the domain or the tag then.
     let whole = if form == operand { names().find(|name| forms(name).contains(&form))?.as_str() } else { form };
-    Some(format!("did you mean the image {whole:?}?"))
+    // It is not for its name that it was not taken.
+    let is_the_same = whole == operand || whole.strip_prefix(operand) == Some(":latest");
+    (!is_the_same).then(|| format!("did you mean the image {whole:?}?"))
 }
 
 fn forms(name: &str) -> [&str; 4] {
@@ -92,7 +157,28 @@ fn last_component(name: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use super::super::command_line::{Invocation, read};
     use super::*;
+
+    #[test]
+    fn room_is_made_in_the_store_that_was_named() {
+        let cases: [(&[&str], &str); 3] = [
+            (&[], "\"coracle prune --all\""),
+            (
+                &["--root", "/r", "--runroot=/x", "--storage-driver", "vfs"],
+                "\"coracle --root /r --runroot /x --storage-driver vfs prune --all\"",
+            ),
+            (
+                &["--root", "/my store's", "--storage-opt", "a=b"],
+                "\"coracle --root '/my store'\\''s' --storage-opt a=b prune --all\"",
+            ),
+        ];
+        for (options, command) in cases {
+            let words = options.iter().copied().chain(["images"]).map(Into::into).collect();
+            let Ok(Invocation::Run { global, .. }) = read(words) else { panic!("{options:?}") };
+            assert!(how_to_make_room(&global, "images").starts_with(command), "{}", how_to_make_room(&global, "images"));
+        }
+    }
 
     #[test]
     fn the_unknown_name_is_found_in_the_words() {

@@ -1,7 +1,10 @@
 //! The images of a store with what relates them: sizes, parents and children, the containers made from each.
 //!
 //! An image is the parent of another if it lies one layer below it, or on the same layer, and the other's history goes on
-//! where its own ends. Configs are read only when such a question is asked, so that a plain list reads no file but the tables.
+//! where its own ends. Such a question is answered from what is kept of configs (`lineages`), so that a list reads no file but the tables and
+//! two memos.
+//!
+//! Invariant: an image keeps its place in the set when others are forgotten.
 
 use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
@@ -14,58 +17,88 @@ use containers_storage::store::Store;
 use containers_storage::{ContainerId, ImageId, LayerId};
 use jiff::Timestamp;
 
-use crate::image::ImageConfig;
+use crate::image::{ImageConfig, Lineage};
 
 use super::CommandError;
+use super::lineages::Lineages;
 
 /// All images of a store, in the order of its table.
 #[derive(Debug)]
 pub(super) struct ImageSet<'a> {
     store: &'a Store,
     table: Images,
-    images: Vec<Listed>,
+    places: Vec<Place>,
+    by_id: OnceCell<HashMap<ImageId, usize>>,
     stacks: OnceCell<HashMap<LayerId, Stack>>,
-    /// Images by their top layer, and by the layer below that.
-    near: OnceCell<HashMap<LayerId, Vec<ImageId>>>,
+    /// Places of images by their top layer, and by the layer below that.
+    near: OnceCell<HashMap<LayerId, Vec<usize>>>,
     containers: OnceCell<Vec<Container>>,
     configs: RefCell<HashMap<ImageId, Rc<ImageConfig>>>,
+    lineages: OnceCell<RefCell<Lineages<'a>>>,
+}
+
+/// An image, and what is known of it.
+#[derive(Debug)]
+struct Place {
+    image: Listed,
+    is_gone: bool,
+    lineage: OnceCell<Lineage>,
 }
 
 impl<'a> ImageSet<'a> {
     /// Reads the table of images.
     pub(super) fn read(store: &'a Store) -> Result<Self, CommandError> {
         let table = store.images()?;
+        let place = |image| Place { image, is_gone: false, lineage: OnceCell::new() };
         Ok(Self {
             store,
-            images: table.listed()?,
+            places: table.listed()?.into_iter().map(place).collect(),
             table,
+            by_id: OnceCell::new(),
             stacks: OnceCell::new(),
             near: OnceCell::new(),
             containers: OnceCell::new(),
             configs: RefCell::default(),
+            lineages: OnceCell::new(),
         })
     }
 
     /// Every image.
-    pub(super) fn all(&self) -> &[Listed] {
-        &self.images
+    pub(super) fn all(&self) -> impl Iterator<Item = &Listed> {
+        self.places.iter().filter(|place| !place.is_gone).map(|place| &place.image)
     }
 
     /// The image with this ID.
     pub(super) fn get(&self, id: &ImageId) -> Option<&Listed> {
-        self.images.iter().find(|image| image.id == *id)
+        self.place(id).and_then(|at| self.at(at))
+    }
+
+    fn place(&self, id: &ImageId) -> Option<usize> {
+        let all = || self.places.iter().enumerate().rev().map(|(at, place)| (place.image.id.clone(), at)).collect();
+        self.by_id.get_or_init(all).get(id).copied()
+    }
+
+    fn at(&self, at: usize) -> Option<&Listed> {
+        self.places.get(at).filter(|place| !place.is_gone).map(|place| &place.image)
+    }
+
+    fn known(&mut self, id: &ImageId) -> Option<&mut Place> {
+        let at = self.place(id)?;
+        self.places.get_mut(at)
     }
 
     /// Takes up the names that an image has now.
     pub(super) fn rename(&mut self, id: &ImageId, names: Vec<String>) {
-        if let Some(known) = self.images.iter_mut().find(|known| known.id == *id) {
-            known.names = names;
+        if let Some(known) = self.known(id) {
+            known.image.names = names;
         }
     }
 
     /// Forgets an image that was deleted.
     pub(super) fn forget(&mut self, id: &ImageId) {
-        self.images.retain(|image| image.id != *id);
+        if let Some(known) = self.known(id) {
+            known.is_gone = true;
+        }
     }
 
     /// Forgets a container that was deleted.
@@ -80,7 +113,7 @@ impl<'a> ImageSet<'a> {
         if let Some(stacks) = self.stacks.get() {
             return Ok(stacks);
         }
-        let stacks = self.store.stacks(self.images.iter().flat_map(tops))?;
+        let stacks = self.store.stacks(self.places.iter().map(|place| &place.image).flat_map(tops))?;
         Ok(self.stacks.get_or_init(|| stacks))
     }
 
@@ -124,28 +157,55 @@ impl<'a> ImageSet<'a> {
 
     /// The images that were made on top of `image`.
     pub(super) fn children(&self, image: &Listed) -> Result<Vec<&Listed>, CommandError> {
-        let Some(top) = &image.layer else { return Ok(Vec::new()) };
-        let stacks = self.stacks()?;
-        let near = self.near.get_or_init(|| near(&self.images, stacks));
-        let ids = near.get(top).into_iter().flatten().filter(|id| **id != image.id);
-        let others = ids.filter_map(|id| self.get(id));
-        Ok(others.filter(|other| continues(&self.config(image), &self.config(other))).collect())
+        let near = self.near(image)?.filter(|at| self.lineage_at(*at).continues(self.lineage(image)));
+        Ok(near.filter_map(|at| self.at(at)).collect())
+    }
+
+    /// Whether there are any. The youngest are asked first: of a line of images on one layer they go on where all others end.
+    fn has_children(&self, image: &Listed) -> Result<bool, CommandError> {
+        Ok(self.near(image)?.rev().any(|at| self.lineage_at(at).continues(self.lineage(image))))
+    }
+
+    /// The places of the other images on the top layer of `image`, or one above it.
+    fn near(&self, image: &Listed) -> Result<impl DoubleEndedIterator<Item = usize>, CommandError> {
+        let near = match &image.layer {
+            None => None,
+            Some(top) => {
+                let stacks = self.stacks()?;
+                self.near.get_or_init(|| near(self.places.iter().map(|place| &place.image), stacks)).get(top)
+            }
+        };
+        Ok(near.into_iter().flatten().copied().filter(|at| self.at(*at).is_some_and(|other| other.id != image.id)))
     }
 
     /// The image that `image` was made from, if it is in the store.
     pub(super) fn parent(&self, image: &Listed) -> Result<Option<&Listed>, CommandError> {
         let mut best: Option<&Listed> = None;
-        for other in self.images.iter().filter(|other| other.id != image.id) {
+        for other in self.all().filter(|other| other.id != image.id) {
             let Some(top) = &other.layer else { continue };
-            if !self.is_one_above(image, top)? || !continues(&self.config(other), &self.config(image)) {
+            if !self.is_one_above(image, top)? || !self.lineage(image).continues(self.lineage(other)) {
                 continue;
             }
             // On one layer a whole line of images may lie: the parent is the one with the longest history.
-            if best.is_none_or(|best| self.config(best).history.len() < self.config(other).history.len()) {
+            if best.is_none_or(|best| self.lineage(best).steps() < self.lineage(other).steps()) {
                 best = Some(other);
             }
         }
         Ok(best)
+    }
+
+    fn lineage(&self, image: &Listed) -> &Lineage {
+        const UNKNOWN: &Lineage = &Lineage::new();
+        self.place(&image.id).map_or(UNKNOWN, |at| self.lineage_at(at))
+    }
+
+    /// Where the image at a place comes from: nowhere if its config is missing or damaged.
+    fn lineage_at(&self, at: usize) -> &Lineage {
+        let place = &self.places[at];
+        place.lineage.get_or_init(|| {
+            let lineages = self.lineages.get_or_init(|| Lineages::read(self.store).into());
+            lineages.borrow_mut().of(&place.image.id).unwrap_or_default()
+        })
     }
 
     /// Whether the top layer of `image` is `below` or lies directly on it.
@@ -156,12 +216,12 @@ impl<'a> ImageSet<'a> {
 
     /// Unnamed and nothing made on top of it: of use to nobody.
     pub(super) fn is_dangling(&self, image: &Listed) -> Result<bool, CommandError> {
-        Ok(image.names.is_empty() && self.children(image)?.is_empty())
+        Ok(image.names.is_empty() && !self.has_children(image)?)
     }
 
     /// Unnamed, but others were made on top of it.
     pub(super) fn is_intermediate(&self, image: &Listed) -> Result<bool, CommandError> {
-        Ok(image.names.is_empty() && !self.children(image)?.is_empty())
+        Ok(image.names.is_empty() && self.has_children(image)?)
     }
 
     /// Every container of the store.
@@ -179,13 +239,21 @@ impl<'a> ImageSet<'a> {
     }
 }
 
-/// For each layer the images that end with it or with one directly upon it.
-fn near(images: &[Listed], stacks: &HashMap<LayerId, Stack>) -> HashMap<LayerId, Vec<ImageId>> {
-    let mut near: HashMap<LayerId, Vec<ImageId>> = HashMap::new();
-    for image in images {
+impl Drop for ImageSet<'_> {
+    fn drop(&mut self) {
+        if let Some(lineages) = self.lineages.take() {
+            lineages.into_inner().keep(|id| self.get(id).is_some());
+        }
+    }
+}
+
+/// For each layer the places of the images that end with it or with one directly upon it.
+fn near<'i>(images: impl Iterator<Item = &'i Listed>, stacks: &HashMap<LayerId, Stack>) -> HashMap<LayerId, Vec<usize>> {
+    let mut near: HashMap<LayerId, Vec<usize>> = HashMap::new();
+    for (at, image) in images.enumerate() {
         let below = image.layer.as_ref().and_then(|top| stacks.get(top)?.parent.as_ref());
         for layer in image.layer.iter().chain(below) {
-            near.entry(layer.clone()).or_default().push(image.id.clone());
+            near.entry(layer.clone()).or_default().push(at);
         }
     }
     near
@@ -194,31 +262,4 @@ fn near(images: &[Listed], stacks: &HashMap<LayerId, Stack>) -> HashMap<LayerId,
 /// The layers on top of an image: its own, and copies of it with other owners.
 fn tops(image: &Listed) -> impl Iterator<Item = &LayerId> + Clone {
     image.layer.iter().chain(&image.mapped_layers)
-}
-
-/// Whether `child` goes on where `parent` ends: the same layers and history first, then at least one entry more.
-fn continues(parent: &ImageConfig, child: &ImageConfig) -> bool {
-    child.history.len() > parent.history.len()
-        && child.diff_ids.starts_with(&parent.diff_ids)
-        && child.history.starts_with(&parent.history)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::image::config::History;
-
-    fn config(steps: &[&str]) -> ImageConfig {
-        let history = steps.iter().map(|step| History { created_by: (*step).to_owned(), ..History::default() }).collect();
-        ImageConfig { history, ..ImageConfig::default() }
-    }
-
-    #[test]
-    fn a_child_has_more_history() {
-        let cases: [(&[&str], &[&str], bool); 4] =
-            [(&["a"], &["a", "b"], true), (&["a"], &["a"], false), (&["a", "b"], &["a"], false), (&["x"], &["a", "b"], false)];
-        for (parent, child, want) in cases {
-            assert_eq!(continues(&config(parent), &config(child)), want, "{parent:?} {child:?}");
-        }
-    }
 }

@@ -6,7 +6,7 @@ use crate::container::inspect::{self, Report};
 use crate::container::{find_image, state};
 use crate::image::Location;
 use crate::template::Template;
-use crate::transport::Means;
+use crate::transport::{Means, Silence};
 
 use super::{CommandError, Context, Ui};
 use super::{access, inspect_fields, manifest};
@@ -105,7 +105,7 @@ fn at_registry(ctx: &Context, name: &str) -> Result<Option<Report>, CommandError
     let Some(Location::Registry(reference)) = Location::parse(name)? else { return Ok(None) };
     let (store, registries, temp_dir) = (ctx.store()?, ctx.registries()?, ctx.temp_dir());
     let network = access::network(ctx, registries, None, None);
-    let means = Means { store, temp_dir: &temp_dir, registries, network: &network };
+    let means = Means { store, temp_dir: &temp_dir, registries, network: &network, silence: Silence::Awaited };
     let policy = access::policy_file(ctx)?.load()?;
     let report = inspect::at_registry(&reference, means, &policy);
     report.map(Some).map_err(|error| CommandError::from(error).context(format!("inspecting {name:?}")))

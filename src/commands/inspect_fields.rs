@@ -54,6 +54,7 @@ const BUILDER: &[Member] = &[
     ("ProcessLabel", "ProcessLabel", Text, Written),
     ("MountLabel", "MountLabel", Text, Written),
     ("ImageAnnotations", "ImageAnnotations", Map, Written),
+    ("TopLayerAnnotations", "TopLayerAnnotations", Map, Written),
     ("ImageCreatedBy", "ImageCreatedBy", Text, Written),
     ("OCIv1", "OCIv1", Struct(OCI), Written),
     ("Docker", "Docker", Struct(DOCKER), Written),

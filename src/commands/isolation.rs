@@ -11,10 +11,12 @@ pub(super) fn chosen(ctx: &Context, given: Option<&str>) -> Result<Option<Isolat
     let known = |failure: CommandError| failure.hinting(Some("known are default, rootless, oci and chroot".to_owned()));
     if let Some(word) = given {
         let unknown = || known(CommandError::usage(format!("unrecognized isolation type {word:?}")));
+        log::debug!("isolation {word:?}, by --isolation");
         return Isolation::parse(word).ok_or_else(unknown).map(Some);
     }
     let Some(word) = ctx.environment().engine("ISOLATION") else { return Ok(None) };
     let unknown = || known(CommandError::usage(format!("unrecognized $BUILDAH_ISOLATION value {word:?}")));
+    log::debug!("isolation {word:?}, by $CORACLE_ISOLATION or $BUILDAH_ISOLATION");
     Isolation::parse(word).ok_or_else(unknown).map(Some)
 }
 

@@ -128,7 +128,21 @@ pub const TOPICS: &[(&str, Refusal)] = &[
             "leave the flag out",
         ),
     ),
+    (
+        "sftp",
+        never(
+            "files go in and out by verbs of their own, and no server is left behind a mount",
+            "\"coracle copy\" and \"coracle unshare --mount\" reach a container's files, \"coracle mount\" inside \"coracle unshare\" shows them",
+        ),
+    ),
     ("suffix", never("it is an aid of Buildah's own tests", "give the name with --name")),
+    (
+        "timeout",
+        never(
+            "a verb goes on until it is done or told to stop",
+            "timeout(1) stops it after a time: \"timeout 60 coracle ...\"",
+        ),
+    ),
     ("profile", never("it has no profiler of its own", "perf record or strace -f shows where the time goes")),
 ];
 

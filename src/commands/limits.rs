@@ -44,7 +44,8 @@ pub(super) struct LimitArgs {
 impl LimitArgs {
     /// Notes the limits where Buildah keeps them, each checked.
     pub(super) fn keep(&self, common: &mut CommonOptions) -> Result<(), CommandError> {
-        let usage = |flag: &'static str| move |problem: String| CommandError::usage(format!("--{flag}: {problem}"));
+        let usage =
+            |flag: &'static str| move |problem: String| CommandError::usage(format!("invalid value for {flag}: {problem}"));
         let bytes =
             |word: &str| parse_size(word).and_then(|size| i64::try_from(size).map_err(|_| format!("invalid size: {word:?}")));
         if let Some(word) = &self.memory {

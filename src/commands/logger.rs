@@ -1,8 +1,11 @@
 //! The one logger: writes what the `log` facade gets to stderr, one line each.
+//!
+//! What is meant for everybody reads like the program's other lines, `warning: TEXT`; what explains how it works, from level info on, has
+//! the form of the other tools' logs (logrus): `time="…" level=debug msg="…"`.
 
 use std::io::Write;
 
-use log::{LevelFilter, Log, Metadata, Record};
+use log::{Level, LevelFilter, Log, Metadata, Record};
 
 use super::CommandError;
 use super::args::GlobalArgs;
@@ -19,12 +22,31 @@ impl Log for Stderr {
 
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
-            let level = record.level().as_str().to_ascii_lowercase();
-            let _ = writeln!(std::io::stderr(), "{level}: {}", escape(&record.args().to_string()));
+            let text = record.args().to_string();
+            let line = match record.level() {
+                Level::Error => format!("error: {}\n", escape(&text)),
+                Level::Warn => format!("warning: {}\n", escape(&text)),
+                level => explanation(level, &text),
+            };
+            // In one write, so that lines of several threads or processes do not mix.
+            let _ = std::io::stderr().write_all(line.as_bytes());
         }
     }
 
     fn flush(&self) {}
+}
+
+/// A line of a log. Words without blanks are not quoted, as with logrus.
+fn explanation(level: Level, text: &str) -> String {
+    let text = escape(text);
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._/@^+".contains(&byte);
+    let quoted = if text.bytes().all(is_plain) {
+        text.into_owned()
+    } else {
+        format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+    };
+    let level = level.as_str().to_ascii_lowercase();
+    format!("time=\"{:.0}\" level={level} msg={quoted}\n", jiff::Timestamp::now())
 }
 
 /// Installs the logger at the level of `--log-level` or `--debug`.
@@ -48,5 +70,19 @@ fn parse_level(word: &str) -> Result<LevelFilter, CommandError> {
         "fatal" | "panic" => Ok(LevelFilter::Off),
         _ => Err(CommandError::usage(format!("unable to parse log level: not a valid logrus Level: {word:?}"))
             .hinting(Some("the levels are trace, debug, info, warn, error, fatal and panic".to_owned()))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_explanation_is_a_line_of_logrus() {
+        let line = explanation(Level::Debug, "read \"a\\b\"\n\u{1b}[31m");
+        let (time, rest) = line.split_at("time=\"2026-11-22T10:00:00Z\"".len());
+        assert!(time.starts_with("time=\"2") && time.ends_with("Z\""), "{line}");
+        assert_eq!(rest, " level=debug msg=\"read \\\"a\\\\b\\\"\\\\n\\\\u{1b}[31m\"\n");
+        assert!(explanation(Level::Info, "plain").ends_with(" level=info msg=plain\n"));
     }
 }

@@ -65,7 +65,7 @@ pub(crate) fn login(ctx: &Context, ui: &mut Ui, args: &LoginArgs) -> Result<Exit
     let registry = match args.operands.as_slice() {
         [] => return Err(CommandError::usage("please specify a registry to login to")),
         [registry] => registry,
-        _ => return Err(CommandError::usage("login accepts only one registry to login to")),
+        _ => return Err(CommandError::usage("too many arguments, login takes only 1 argument")),
     };
     if args.password.is_some() && args.password_stdin {
         return Err(CommandError::usage("Can't specify both --password-stdin and --password"));
@@ -78,7 +78,7 @@ pub(crate) fn login(ctx: &Context, ui: &mut Ui, args: &LoginArgs) -> Result<Exit
         ui.data(user)?;
         return Ok(ExitCode::SUCCESS);
     }
-    if args.password_stdin && args.username.is_none() {
+    if args.password_stdin && given(&args.username).is_none() {
         return Err(CommandError::usage("Must provide --username with --password-stdin"));
     }
     let place = Place {
@@ -88,7 +88,7 @@ pub(crate) fn login(ctx: &Context, ui: &mut Ui, args: &LoginArgs) -> Result<Exit
         cert_dir: &args.cert_dir,
         tls_verify: tls_verify(args.tls_verify),
     };
-    if let (None, None, Some((user, password))) = (&args.username, &args.password, &known) {
+    if let (None, None, Some((user, password))) = (given(&args.username), given(&args.password), &known) {
         ui.data(format!("Authenticating with existing credentials for {key}"))?;
         match place.check(user, password) {
             Ok(()) => {
@@ -103,7 +103,7 @@ pub(crate) fn login(ctx: &Context, ui: &mut Ui, args: &LoginArgs) -> Result<Exit
     }
     let (user, password) = asked(ui, args, known.map(|(user, _)| user))?;
     place.check(&user, &password).map_err(|error| failed(&key, error))?;
-    let kept = auth.log_in(&key, &user, &password)?;
+    let kept = auth.log_in(&key, &user, &password).map_err(not_kept)?;
     if args.verbose {
         ui.data(format!("Used:  {kept}"))?;
     }
@@ -155,19 +155,12 @@ fn known(auth: &Auth, key: &str) -> Result<Option<(String, Secret)>, CommandErro
 
 /// What was given by flags, or else by a person.
 fn asked(ui: &mut Ui, args: &LoginArgs, known: Option<String>) -> Result<(String, Secret), CommandError> {
-    if args.password_stdin {
-        let mut text = String::new();
-        std::io::stdin().take(MAX_PASSWORD).read_to_string(&mut text)?;
-        let end = text.strip_suffix('\n').map_or(text.as_str(), |text| text.strip_suffix('\r').unwrap_or(text)).len();
-        text.truncate(end);
-        return Ok((args.username.clone().unwrap_or_default(), Secret::new(text)));
-    }
     let failed = |what: &str| {
         let doing = format!("getting username and password: reading {what}");
         move |error: std::io::Error| CommandError::from(error).context(doing)
     };
-    let user = match &args.username {
-        Some(user) => user.clone(),
+    let user = match given(&args.username) {
+        Some(user) => user.to_owned(),
         None => {
             let shown = known.as_ref().map(|user| format!(" ({user})")).unwrap_or_default();
             ui.prompt(format!("Username{shown}: "));
@@ -175,8 +168,9 @@ fn asked(ui: &mut Ui, args: &LoginArgs, known: Option<String>) -> Result<(String
             if typed.is_empty() { known.unwrap_or_default() } else { typed }
         }
     };
-    let password = match &args.password {
-        Some(password) => password.clone(),
+    let piped = if args.password_stdin { Some(piped_password()?) } else { None };
+    let password = match given(&piped).or(given(&args.password)) {
+        Some(password) => password.to_owned(),
         None => {
             ui.prompt("Password: ");
             let typed = password::hidden_line();
@@ -188,6 +182,30 @@ fn asked(ui: &mut Ui, args: &LoginArgs, known: Option<String>) -> Result<(String
         }
     };
     Ok((user, Secret::new(password)))
+}
+
+/// Why a login could not be written, with a way out.
+fn not_kept(error: auth::Error) -> CommandError {
+    let error = CommandError::from(error);
+    match error.errno() {
+        Some(libc::EROFS | libc::EACCES | libc::EPERM) => CommandError::usage(error.text())
+            .hinting(Some("--authfile FILE, or $REGISTRY_AUTH_FILE, keeps logins in another file".to_owned())),
+        _ => error,
+    }
+}
+
+/// What a flag says, unless that is nothing: an empty word is asked for like one that is not there.
+fn given(word: &Option<String>) -> Option<&str> {
+    word.as_deref().filter(|word| !word.is_empty())
+}
+
+/// The line on standard input.
+fn piped_password() -> Result<String, CommandError> {
+    let mut text = String::new();
+    std::io::stdin().take(MAX_PASSWORD).read_to_string(&mut text)?;
+    let end = text.strip_suffix('\n').map_or(text.as_str(), |text| text.strip_suffix('\r').unwrap_or(text)).len();
+    text.truncate(end);
+    Ok(text)
 }
 
 /// Where a login is tried.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use super::access::accessible;
 use super::login::{auth, key};
 use super::{CommandError, Context, Ui, args};
 
@@ -29,6 +30,9 @@ pub(crate) struct LogoutArgs {
 }
 
 pub(crate) fn logout(ctx: &Context, ui: &mut Ui, args: &LogoutArgs) -> Result<ExitCode, CommandError> {
+    if let Some(path) = &args.authfile {
+        accessible(path)?;
+    }
     let auth = auth(ctx, &args.authfile, &args.compat_auth_file)?;
     match (args.operands.as_slice(), args.all) {
         ([], true) => {
@@ -42,7 +46,7 @@ pub(crate) fn logout(ctx: &Context, ui: &mut Ui, args: &LogoutArgs) -> Result<Ex
             auth.log_out(&key)?;
             ui.data(format!("Removed login credentials for {key}"))?;
         }
-        _ => return Err(CommandError::usage("logout accepts only one registry to logout from")),
+        _ => return Err(CommandError::usage("too many arguments, logout takes at most 1 argument")),
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -45,6 +45,7 @@ mod inspect;
 mod inspect_fields;
 mod isolation;
 mod limits;
+mod lineages;
 mod login;
 mod logout;
 mod manifest;
@@ -108,6 +109,7 @@ fn execute(ui: &mut Ui, arguments: Vec<OsString>) -> Result<ExitCode, CommandErr
             logger::start(&global)?;
             let context = Context::new(*global);
             isolation::cgroup_manager(&context)?;
+            user_namespace::check_maps(context.global())?;
             (verb.run)(&context, ui, &matches).map_err(|error| hint::from_store(&context, verb.name, error))
         }
     }

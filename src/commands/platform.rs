@@ -46,9 +46,11 @@ impl PlatformArgs {
             return Ok(Wish { platform: platform.map(normalized), warning: None });
         };
         if single {
-            return Err(CommandError::usage("invalid --platform may not be used with --os, --arch, or --variant"));
+            return Err(CommandError::usage(
+                "building system context: invalid --platform may not be used with --os, --arch, or --variant",
+            ));
         }
-        let platform = normalized(parse(first, machine)?);
+        let platform = named(first)?;
         let warning = (!others.is_empty()).then(|| format!("ignoring platforms other than {first}: {}", others.join(", ")));
         Ok(Wish { platform: Some(platform), warning })
     }
@@ -69,6 +71,11 @@ impl PlatformArgs {
     }
 }
 
+/// The platform that a word names, as lists have it.
+pub(super) fn named(word: &str) -> Result<Platform, CommandError> {
+    Ok(normalized(parse(word, Platform::of_this_machine())?))
+}
+
 /// `OS/ARCH[/VARIANT]`, or `local` for this machine.
 fn parse(word: &str, machine: Platform) -> Result<Platform, CommandError> {
     if word == "local" {
@@ -79,7 +86,9 @@ fn parse(word: &str, machine: Platform) -> Result<Platform, CommandError> {
         (Some(os), Some(architecture), variant, None) if !os.is_empty() && !architecture.is_empty() => {
             Ok(Platform { os, architecture, variant: variant.unwrap_or_default() })
         }
-        _ => Err(CommandError::usage(format!("invalid platform syntax for {word:?} (use OS/ARCH[/VARIANT][,...])"))),
+        _ => Err(CommandError::usage(format!(
+            "building system context: invalid platform syntax for {word:?} (use OS/ARCH[/VARIANT][,...])"
+        ))),
     }
 }
 
@@ -145,7 +154,7 @@ mod tests {
         }
         for word in ["zz", "", "linux/", "/arm", "a/b/c/d"] {
             let error = resolved(PlatformArgs { platform: vec![word.to_owned()], ..Default::default() }).unwrap_err();
-            assert!(error.starts_with("invalid platform syntax"), "{word}: {error}");
+            assert!(error.contains("invalid platform syntax"), "{word}: {error}");
         }
         let both = PlatformArgs { platform: vec!["linux/arm".into()], os: some("linux"), ..Default::default() };
         assert!(resolved(both).unwrap_err().contains("may not be used with"));

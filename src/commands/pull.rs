@@ -9,8 +9,8 @@ use super::{CommandError, Context, Ui};
 use crate::container::find_image;
 use crate::container::pull::{self, PullPolicy};
 use crate::image::Location;
-use crate::transport::Means;
 use crate::transport::registry::{self, Network};
+use crate::transport::{Means, Silence};
 
 /// Pull an image from another place into the store
 ///
@@ -64,13 +64,13 @@ pub(crate) fn pull(ctx: &Context, ui: &mut Ui, args: &PullArgs) -> Result<ExitCo
     let names = if args.all_tags { all_tags(ctx, image, &network)? } else { vec![image.clone()] };
     // Each of the tags may be another image by now.
     let policy = if args.all_tags && policy == PullPolicy::Missing { PullPolicy::Always } else { policy };
-    wish.warning.into_iter().for_each(|warning| ui.note(format!("warning: {warning}")));
+    wish.warning.into_iter().for_each(|warning| ui.warning(warning));
     let images = Images::new(ctx, wish.platform, args.quiet.into(), network)?.with_keys(&args.decryption)?;
     let images = images.with_signatures(access::existing(args.remove_signatures));
     let mut first = None;
     for name in &names {
         let obtained = pull::obtain(ctx.store()?, name, &images.fetch(policy))?;
-        obtained.warnings.iter().for_each(|warning| ui.note(format!("warning: {warning}")));
+        obtained.warnings.iter().for_each(|warning| ui.warning(warning));
         first.get_or_insert(obtained.found.id);
     }
     if let Some(id) = first {
@@ -101,7 +101,8 @@ fn all_tags(ctx: &Context, image: &str, network: &Network) -> Result<Vec<String>
         }
     };
     let temp_dir = ctx.temp_dir();
-    let means = Means { store: ctx.store()?, temp_dir: &temp_dir, registries: ctx.registries()?, network };
+    let means =
+        Means { store: ctx.store()?, temp_dir: &temp_dir, registries: ctx.registries()?, network, silence: Silence::Awaited };
     let tags = registry::tags(&reference, means)?;
     // A tag or digest that the name has of its own does not matter, as with Buildah.
     Ok(tags.iter().map(|tag| format!("{}:{tag}", reference.repository())).collect())

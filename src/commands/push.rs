@@ -92,6 +92,16 @@ impl CompressionArgs {
         self.compression_format.is_some()
     }
 
+    /// The same, with what containers.conf says where nothing names a format.
+    pub(super) fn or(&self, conf: &ContainersConf) -> Self {
+        let mut compression = self.clone();
+        if compression.compression_format.is_none() {
+            compression.compression_format = conf.engine.compression_format.clone().filter(|format| !format.is_empty());
+            compression.compression_level = compression.compression_level.or(conf.engine.compression_level);
+        }
+        compression
+    }
+
     /// What was asked for.
     pub(super) fn resolve(&self) -> Result<LayerCompression, CommandError> {
         let method = match (self.compression_format.as_deref(), self.compression_level) {
@@ -130,14 +140,15 @@ pub(crate) fn push(ctx: &Context, ui: &mut Ui, args: &PushArgs) -> Result<ExitCo
         temp_dir: &temp_dir,
         network: &network,
         instances: if args.all { Instances::All } else { Instances::Platform(Platform::of_this_machine()) },
-        format: args.format.as_deref().map(format).transpose()?,
+        format: args.format.as_deref().filter(|word| !word.is_empty()).map(format).transpose()?,
         compression: LayerCompression { uncompressed, ..args.compression(&conf).resolve()? },
         signatures: args.signatures.resolve(),
         encrypt: encryption.as_ref(),
         list: if args.rm { Afterwards::Remove } else { Afterwards::Keep },
+        archive_time: 0,
     };
     let outcome = push::push(ctx.store()?, &options, progress::reporter(args.quiet.into()).as_ref())?;
-    outcome.warnings.iter().for_each(|warning| ui.note(format!("warning: {warning}")));
+    outcome.warnings.iter().for_each(|warning| ui.warning(warning));
     if let (Some(path), Some(manifest)) = (&args.digestfile, &outcome.manifest) {
         write_id(path, &manifest.digest.to_string())?;
     }
@@ -148,13 +159,9 @@ impl PushArgs {
     /// How layers are compressed: as the flags say, else as containers.conf does, whose words do not count for what has a compression of
     /// its own.
     fn compression(&self, conf: &ContainersConf) -> CompressionArgs {
-        let fixed = self.operands.get(1).is_some_and(|place| place.starts_with("docker-archive:")) || self.format.is_some();
-        let mut compression = self.compression.clone();
-        if !fixed && compression.compression_format.is_none() {
-            compression.compression_format = conf.engine.compression_format.clone().filter(|format| !format.is_empty());
-            compression.compression_level = compression.compression_level.or(conf.engine.compression_level);
-        }
-        compression
+        let fixed = self.operands.get(1).is_some_and(|place| place.starts_with("docker-archive:"))
+            || self.format.as_deref().is_some_and(|word| !word.is_empty());
+        if fixed { self.compression.clone() } else { self.compression.or(conf) }
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! named by one of several names  → that name goes
-//! others were made on top of it  → its names go; it goes itself when the last of them does
 //! else                           → the image goes, then its parents as long as they are unnamed and have no other children
+//! others were made on top of it  → it goes all the same, its layers stay; its ID is not printed, since it frees nothing
 //! ```
 //!
 //! Work goes on after a failure; the failures are reported together at the end.
@@ -86,11 +86,10 @@ impl<'a> Removal<'a> {
         self.errors.push(error);
     }
 
-    /// Removes every image of a kind, in the store's order, as Buildah does: one that others were made on top of loses its names
-    /// first and goes together with the last of them.
+    /// Removes every image of a kind, in the store's order, as Buildah does.
     pub(super) fn remove_all(&mut self, which: Which) -> Result<(), CommandError> {
         let mut ids = Vec::new();
-        for image in self.set.all().iter().filter(|image| !image.read_only) {
+        for image in self.set.all().filter(|image| !image.read_only) {
             let wanted = match which {
                 Which::All => true,
                 Which::Unused => self.set.containers_of(&image.id)?.is_empty(),
@@ -106,7 +105,7 @@ impl<'a> Removal<'a> {
             ids.iter().for_each(|id| drop(self.clear_containers(id)));
         }
         for id in ids {
-            if let Err(error) = self.remove_unless_below(&id) {
+            if let Err(error) = self.remove_image(&id) {
                 self.errors.push(error);
             }
         }
@@ -128,8 +127,9 @@ impl<'a> Removal<'a> {
                 Some(name) => return self.untag(&found.id, vec![name]),
                 None if !force => {
                     return Err(CommandError::usage(format!(
-                        "unable to delete image \"{}\" by ID with more than one tag ({:?}): please force removal",
-                        image.id, image.names
+                        "unable to delete image \"{}\" by ID with more than one tag ([{}]): please force removal",
+                        image.id,
+                        image.names.join(" ")
                     )));
                 }
                 None => {}
@@ -145,26 +145,9 @@ impl<'a> Removal<'a> {
         Ok(())
     }
 
-    /// Removes an image; one without a name that others were made on top of follows the last of them.
-    fn remove_unless_below(&mut self, id: &ImageId) -> Result<(), CommandError> {
-        match self.set.get(id) {
-            Some(image) if self.set.is_intermediate(image)? => self.clear_containers(id),
-            _ => self.remove_image(id),
-        }
-    }
-
-    /// Removes an image, or only its names if others were made on top of it.
     fn remove_image(&mut self, id: &ImageId) -> Result<(), CommandError> {
         let Some(image) = self.set.get(id).cloned() else { return Ok(()) };
         self.clear_containers(id)?;
-        let children: Vec<String> = self.set.children(&image)?.iter().map(|child| child.id.short().to_owned()).collect();
-        if !children.is_empty() {
-            if image.names.is_empty() {
-                let children = children.join(", ");
-                return Err(CommandError::usage(format!("image {id} is in use: the images {children} were made on top of it")));
-            }
-            return self.untag(id, image.names);
-        }
         self.delete_upward(image)
     }
 
@@ -190,13 +173,16 @@ impl<'a> Removal<'a> {
         let mut next = Some(image);
         while let Some(image) = next {
             let parent = self.set.parent(&image)?.map(|parent| parent.id.clone());
+            let is_parent = !self.set.children(&image)?.is_empty();
             if self.has_foreign_layers(&image)? {
                 self.notices.extend(mounted::enter_for_files(self.store)?);
             }
             self.deleted.push(self.store.delete_image(&image.id)?);
             self.untagged.extend(image.names);
             self.set.forget(&image.id);
-            self.removed.push(image.id);
+            if !is_parent {
+                self.removed.push(image.id);
+            }
             next = match parent.and_then(|id| self.set.get(&id).cloned()) {
                 Some(parent)
                     if !parent.read_only

@@ -45,7 +45,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "DEVICE")]
     device: Vec<String>,
 
-    /// Environment variable: NAME=VALUE, or NAME to hand the caller's on (can be repeated)
+    /// Environment variable: NAME=VALUE, or NAME or NAME* to hand the caller's on (can be repeated)
     #[arg(short, long, value_name = "VARIABLE")]
     env: Vec<String>,
 
@@ -94,6 +94,10 @@ pub(crate) struct RunArgs {
         short, long, alias = "tty", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true"
     )]
     terminal: Option<bool>,
+
+    /// Which permissions new files of the command do not have, in octal (default: 0022)
+    #[arg(long, value_name = "MASK")]
+    umask: Option<String>,
 
     /// User: NAME|UID[:GROUP|GID]
     #[arg(long, value_name = "USER")]
@@ -172,7 +176,8 @@ fn options(ctx: &Context, conf: &ContainersConf, args: &RunArgs, command: &[Stri
         command: command.to_vec(),
         user: args.user.clone(),
         workdir: args.workingdir.clone(),
-        env: variables(ctx, &args.env),
+        umask: umask(args.umask.as_deref())?,
+        env: environment.assigned(&args.env).iter().map(|(name, value)| format!("{name}={value}")).collect(),
         proxy,
         terminal: match args.terminal {
             Some(true) => TerminalChoice::Always,
@@ -189,19 +194,17 @@ fn options(ctx: &Context, conf: &ContainersConf, args: &RunArgs, command: &[Stri
     })
 }
 
-/// `NAME` alone hands the caller's value on; a variable that the caller does not have is left out.
-fn variables(ctx: &Context, words: &[String]) -> Vec<String> {
-    words
-        .iter()
-        .filter_map(|word| match word.contains('=') {
-            true => Some(word.clone()),
-            false => Some(format!("{word}={}", ctx.environment().get(word)?.to_string_lossy())),
-        })
-        .collect()
+/// `--umask`: octal, at most 777.
+fn umask(text: Option<&str>) -> Result<Option<u32>, CommandError> {
+    let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(None) };
+    let is_octal = text.bytes().all(|byte| matches!(byte, b'0'..=b'7'));
+    let mask = u32::from_str_radix(text, 8).ok().filter(|mask| is_octal && *mask <= 0o777);
+    mask.map(Some)
+        .ok_or_else(|| CommandError::usage(format!("invalid value for umask: {text:?} is not an octal number of at most 777")))
 }
 
 fn confinement(ctx: &Context, args: &RunArgs) -> Result<Confinement, CommandError> {
-    let no_pivot = args.no_pivot || ctx.environment().engine_switch("NOPIVOT");
+    let no_pivot = args.no_pivot || ctx.environment().engine("NOPIVOT").is_some_and(|value| !value.is_empty());
     Ok(Confinement {
         cap_add: args.capabilities.cap_add.clone(),
         cap_drop: args.capabilities.cap_drop.clone(),

@@ -109,7 +109,7 @@ pub(super) fn temp_dir(ctx: &Context, conf: &ContainersConf) -> Result<PathBuf, 
 /// Where settings files are looked for.
 pub(super) fn conf_environment(ctx: &Context, rootless: bool) -> conf::Environment {
     let variable = |name: &str| ctx.environment().get(name).map(OsString::from);
-    conf::Environment::from_process(&variable, rootless)
+    conf::Environment::from_process(&variable, rootless, ctx.caller())
 }
 
 impl RunEnvironmentArgs {
@@ -357,7 +357,7 @@ fn namespaces(
     let entry = |name: &str, host: bool, path: String| Namespace { name: name.to_owned(), host, path };
     let one = |name: &str, flag: &str, given: &Option<String>, default: Choice| {
         let choice = match given {
-            Some(word) => exists(name, Choice::parse(flag, word).map_err(CommandError::usage)?)?,
+            Some(word) => exists(name, Choice::parse(flag, word).map_err(unparsed)?)?,
             None => default,
         };
         Ok::<_, CommandError>(match choice {
@@ -382,6 +382,10 @@ fn namespaces(
     Ok((all, policy))
 }
 
+fn unparsed(problem: String) -> CommandError {
+    CommandError::usage(format!("parsing namespace-related options: {problem}"))
+}
+
 /// A namespace that is named by a path must be there.
 fn exists(kind: &str, choice: Choice) -> Result<Choice, CommandError> {
     if let Choice::Path(path) = &choice {
@@ -398,6 +402,9 @@ fn network(word: Option<&str>) -> Result<(Namespace, NetworkPolicy), CommandErro
         return Ok((Namespace { name: "network".to_owned(), host: false, path: String::new() }, NetworkPolicy::Default));
     };
     let mode = Mode::parse(word).map_err(CommandError::usage)?;
+    if let Mode::Path(path) = &mode {
+        exists("network", Choice::Path(path.clone()))?;
+    }
     let policy = match mode {
         Mode::None => NetworkPolicy::Disabled,
         Mode::Automatic => NetworkPolicy::Default,

@@ -76,6 +76,13 @@ impl Ui {
         Self::progress(line);
     }
 
+    /// Writes a warning to stderr, unless `--log-level` asks for errors only.
+    pub fn warning(&mut self, text: impl Display) {
+        if log::max_level() >= log::LevelFilter::Warn {
+            Self::progress(format!("warning: {text}"));
+        }
+    }
+
     /// Asks a person for something: a line on stderr that is not ended. What was written before is handed over first.
     pub fn prompt(&mut self, words: impl Display) {
         let _ = self.out.flush();
@@ -110,6 +117,11 @@ impl Ui {
         line.push('\n');
         // Nothing sensible is left to do when stderr itself fails.
         let _ = io::stderr().write_all(line.as_bytes());
+    }
+
+    /// A JSON document in a line of standard error. What a terminal must not get is written as JSON writes it.
+    pub(super) fn document(document: &serde_json::Value) {
+        let _ = io::stderr().write_all((escape_json(&document.to_string()) + "\n").as_bytes());
     }
 
     /// Writes to a terminal what moves its cursor: lines that are drawn again. What is foreign in it was escaped before.

@@ -53,7 +53,7 @@ pub(crate) fn unshare(ctx: &Context, ui: &mut Ui, args: &UnshareArgs) -> Result<
     for word in &args.mount {
         let (variable, name) = word.split_once('=').unwrap_or((word, word));
         if let Some(store) = store {
-            command.env(variable, mount::mount(store, name)?.path);
+            command.env(variable, mount::mount(store, name).map_err(not_mounted)?.path);
         }
     }
     ui.finish()?;
@@ -75,16 +75,28 @@ pub(crate) fn unshare(ctx: &Context, ui: &mut Ui, args: &UnshareArgs) -> Result<
     }
 }
 
+/// An unknown container in Buildah's words.
+fn not_mounted(error: mount::Error) -> CommandError {
+    let error = CommandError::from(error);
+    match error.text().strip_prefix("reading build container ") {
+        Some(rest) => CommandError::usage(format!("loading information about build container {rest}")),
+        None => error,
+    }
+}
+
 /// A program that could not be started. For a name alone the kernel's answer is about some directory of PATH, often one that may not
 /// be searched.
 fn failed_to_run(program: &std::ffi::OsStr, error: std::io::Error) -> CommandError {
     let is_name = !program.as_encoded_bytes().contains(&b'/');
     let text = program.to_string_lossy();
+    if text.is_empty() {
+        return CommandError::usage("exec: no command").with_status(1);
+    }
     let error = match error.kind() {
         ErrorKind::NotFound | ErrorKind::PermissionDenied if is_name => {
             CommandError::usage(format!("exec: {text:?}: executable file not found in $PATH"))
         }
-        _ => CommandError::from(error).context(format!("running {text}")),
+        _ => CommandError::from(error).context(format!("fork/exec {text}")),
     };
     error.with_status(1)
 }

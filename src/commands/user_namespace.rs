@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use containers_storage::id_map::{IdMap, IdRange};
 
+use super::args::GlobalArgs;
 use super::{CommandError, Context};
 use crate::conf::ContainersConf;
 use crate::container::from::{AutomaticMaps, IdMaps, KeptId, UserNamespace};
@@ -30,9 +31,6 @@ impl UserNamespaceArgs {
     /// What the flags say. Those with the maps themselves are global ones, and may stand after the verb like all of these.
     pub(super) fn resolve(&self, ctx: &Context, conf: &ContainersConf) -> Result<UserNamespace, CommandError> {
         let (uids, gids) = (&ctx.global().userns_uid_map, &ctx.global().userns_gid_map);
-        if uids.is_empty() && !gids.is_empty() {
-            return Err(CommandError::usage("option --userns-gid-map can not be used without --userns-uid-map"));
-        }
         let (user_uids, group_gids) = self.by_name()?;
         let maps = IdMaps {
             uid: IdMap(user_uids.into_iter().chain(parse("userns-uid-map", uids)?).collect()),
@@ -52,6 +50,16 @@ impl UserNamespaceArgs {
         let (Some(user), Some(group)) = (user, group) else { return Ok((Vec::new(), Vec::new())) };
         Ok((ranges_of(user, "/etc/subuid", "subuid", "user")?, ranges_of(group, "/etc/subgid", "subgid", "group")?))
     }
+}
+
+/// Refuses maps that nobody could use, for every verb: most of them do not look at them.
+pub(super) fn check_maps(global: &GlobalArgs) -> Result<(), CommandError> {
+    let (uids, gids) = (&global.userns_uid_map, &global.userns_gid_map);
+    if uids.is_empty() && !gids.is_empty() {
+        return Err(CommandError::usage("option --userns-gid-map can not be used without --userns-uid-map"));
+    }
+    parse("userns-uid-map", uids)?;
+    parse("userns-gid-map", gids).map(drop)
 }
 
 fn ranges_of(name: &str, path: &str, what: &str, whose: &str) -> Result<Vec<IdRange>, CommandError> {

@@ -14,6 +14,23 @@ pub enum ParseDurationError {
     UnknownUnit,
 }
 
+impl ParseDurationError {
+    /// Go's complaint about `text`, which is what this was said of.
+    pub fn about(self, text: &str) -> String {
+        match self {
+            Self::UnknownUnit => format!("unknown unit {:?} in duration {text:?}", unknown_unit(text)),
+            _ => format!("{self} {text:?}"),
+        }
+    }
+}
+
+/// The first unit in `text` that is none.
+fn unknown_unit(text: &str) -> &str {
+    let is_of_number = |letter: char| letter.is_ascii_digit() || letter == '.';
+    let units = text.trim_start_matches(['+', '-']).split(is_of_number);
+    units.filter(|unit| !unit.is_empty()).find(|unit| unit_ns(unit).is_none()).unwrap_or_default()
+}
+
 /// Reads a duration (`1h30m`, `300ms`, `-1.5s`, `0`); the result is in nanoseconds.
 pub fn parse_duration(text: &str) -> Result<i64, ParseDurationError> {
     let (negative, unsigned) = match (text.strip_prefix('-'), text.strip_prefix('+')) {
@@ -119,6 +136,18 @@ mod tests {
         ];
         for (text, nanoseconds) in cases {
             assert_eq!(parse_duration(text), Ok(nanoseconds), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn complains_in_gos_words() {
+        for (text, words) in [
+            ("5x", "unknown unit \"x\" in duration \"5x\""),
+            ("-1h2y3s", "unknown unit \"y\" in duration \"-1h2y3s\""),
+            ("5", "missing unit in duration \"5\""),
+            ("x", "invalid duration \"x\""),
+        ] {
+            assert_eq!(parse_duration(text).unwrap_err().about(text), words);
         }
     }
 

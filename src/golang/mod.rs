@@ -5,6 +5,7 @@
 
 pub mod duration;
 pub mod json;
+pub mod number;
 
 /// This machine's architecture in the words of image configs (`GOARCH`).
 pub fn goarch() -> &'static str {

@@ -60,19 +60,18 @@ impl AnswerArgs {
         if self.logsplit == Some(true) && args::given(&self.logfile).is_none() {
             return Err(CommandError::usage("cannot use --logsplit without --logfile"));
         }
-        if self.id_files().count() > 1 {
-            return Err(CommandError::usage("--iidfile and --iidfile-raw cannot be used together"));
-        }
         if platforms > 1 {
             let one = |what: &str, path: &Path, holds: &str| {
                 let path = path.display().to_string();
                 CommandError::usage(format!("building multiple images, but {what} {path:?} can only be used to store {holds}"))
             };
-            if let Some((path, _)) = self.id_files().next() {
-                return Err(one("iidfile", path, "one image ID"));
+            for (flag, path) in [("iidfile", &self.iidfile), ("iidfile-raw", &self.iidfile_raw)] {
+                if let Some(path) = args::given(path) {
+                    return Err(one(flag, path, "one image ID"));
+                }
             }
             if let Some(path) = args::given(&self.metadata_file) {
-                return Err(one("metadata file", path, "the description of one image"));
+                return Err(one("metadata file", path, "information about one image"));
             }
         }
         self.style().map(drop)

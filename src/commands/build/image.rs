@@ -114,8 +114,8 @@ impl ImageArgs {
         self.sign_by.as_deref().filter(|key| !key.is_empty())
     }
 
-    /// What the image is to be, with these names.
-    pub(super) fn resolve(&self, ctx: &Context, tags: Vec<String>) -> Result<ImageOptions, CommandError> {
+    /// What the image is to be, with these names; `epoch` is the build argument `SOURCE_DATE_EPOCH`.
+    pub(super) fn resolve(&self, ctx: &Context, tags: Vec<String>, epoch: Option<&str>) -> Result<ImageOptions, CommandError> {
         let given = |word: &Option<String>| word.clone().filter(|word| !word.is_empty());
         if let Some(name) = self.manifest().filter(|name| tags.iter().any(|tag| tag == name)) {
             return Err(CommandError::usage(format!(
@@ -123,19 +123,20 @@ impl ImageArgs {
             )));
         }
         Ok(ImageOptions {
+            title: self.tag.iter().find(|tag| !tag.is_empty()).cloned(),
             tags,
             manifest_list: self.manifest().map(str::to_owned),
             format: format(ctx, self.format.as_deref())?,
             format_choice: self.format_choice(ctx),
             squash: self.squash,
-            clock: self.clock(ctx)?,
+            clock: self.clock(ctx, epoch)?,
             history: if self.omit_history { HistoryPolicy::Omit } else { HistoryPolicy::Write },
             identity_label: self.identity_label,
             created_annotation: self.created_annotation.unwrap_or(true),
             labels: pairs(&self.label),
             layer_labels: pairs(&self.layer_label),
             annotations: pairs(&self.annotation),
-            env: self.variables(ctx),
+            env: ctx.environment().assigned(&self.env).into_iter().filter(|(name, _)| !name.is_empty()).collect(),
             unset: Unset {
                 env: self.unsetenv.clone(),
                 labels: self.unsetlabel.clone(),
@@ -159,19 +160,8 @@ impl ImageArgs {
         }
     }
 
-    /// `NAME` alone takes the caller's value; a variable that the caller does not have is left out.
-    fn variables(&self, ctx: &Context) -> Vec<(String, String)> {
-        let value = |name: &str| ctx.environment().get(name).map(|value| value.to_string_lossy().into_owned());
-        self.env
-            .iter()
-            .filter_map(|word| match word.split_once('=') {
-                Some((name, value)) => Some((name.to_owned(), value.to_owned())),
-                None => Some((word.clone(), value(word)?)),
-            })
-            .collect()
-    }
-
-    fn clock(&self, ctx: &Context) -> Result<Clock, CommandError> {
+    /// `argument` is that of `--build-arg SOURCE_DATE_EPOCH`.
+    fn clock(&self, ctx: &Context, argument: Option<&str>) -> Result<Clock, CommandError> {
         let given = self.source_date_epoch.as_deref().filter(|word| !word.is_empty());
         if let Some(seconds) = self.timestamp {
             return match given {
@@ -179,12 +169,12 @@ impl ImageArgs {
                 None => Ok(Clock::Timestamp(seconds)),
             };
         }
-        let Some(word) = given.or_else(|| ctx.environment().text("SOURCE_DATE_EPOCH")) else {
+        let flag = given.or_else(|| ctx.environment().text("SOURCE_DATE_EPOCH")).map(|word| ("source-date-epoch offset", word));
+        let Some((what, word)) = flag.or_else(|| argument.map(|word| ("SOURCE_DATE_EPOCH build-arg", word))) else {
             return Ok(Clock::Now);
         };
-        let seconds = word
-            .parse()
-            .map_err(|_| CommandError::usage(format!("parsing source date epoch {word:?}: not a number of seconds")))?;
+        let seconds =
+            word.parse().map_err(|_| CommandError::usage(format!("error parsing {what} {word:?}: not a number of seconds")))?;
         Ok(if self.rewrite_timestamp { Clock::EpochForFiles(seconds) } else { Clock::Epoch(seconds) })
     }
 }

@@ -3,7 +3,9 @@
 use crate::build::options::{CachePlace, Layering, Layers, Leftovers, Reuse, Stages};
 use crate::commands::push::CompressionArgs;
 use crate::commands::{CommandError, Context, csv};
+use crate::conf::ContainersConf;
 use crate::golang::duration::parse_duration;
+use crate::transport::copy::{LayerCompression, Recompress};
 
 /// What is kept between steps and builds.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -16,6 +18,10 @@ pub(super) struct LayeringArgs {
     /// Use nothing of earlier builds
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     no_cache: Option<bool>,
+
+    /// Use nothing of earlier builds for this stage, named or numbered from 0 (can be repeated)
+    #[arg(long, value_name = "STAGE", value_delimiter = ',')]
+    no_cache_filter: Vec<String>,
 
     /// Use nothing of earlier builds that is older than this, as 24h; 0 for nothing at all
     #[arg(long, value_name = "DURATION")]
@@ -55,7 +61,7 @@ pub(super) struct LayeringArgs {
 
 impl LayeringArgs {
     /// What was asked for.
-    pub(super) fn resolve(&self, ctx: &Context) -> Result<Layering, CommandError> {
+    pub(super) fn resolve(&self, ctx: &Context, conf: &ContainersConf) -> Result<Layering, CommandError> {
         if (self.rm.is_some() || self.force_rm.is_some()) && self.layers.is_none() && self.no_cache.is_none() {
             return Err(CommandError::usage("'rm' and 'force-rm' can only be set with either 'layers' or 'no-cache'"));
         }
@@ -77,16 +83,34 @@ impl LayeringArgs {
         Ok(Layering {
             layers: if by_step { Layers::Step } else { Layers::Stage },
             reuse: self.reuse()?,
+            anew: self.no_cache_filter.iter().filter(|stage| !stage.is_empty()).cloned().collect(),
             cache_from,
             cache_to,
-            compression: self.compression.resolve()?,
-            containers: match (self.keep_failed, self.rm, self.force_rm) {
-                (true, ..) => Leftovers::KeepFailed,
-                (false, Some(false), None | Some(false)) => Leftovers::Keep,
-                _ => Leftovers::Remove,
-            },
+            compression: self.compression(conf)?,
+            containers: self.leftovers(by_step),
             stages,
         })
+    }
+
+    /// As Buildah, which knows no leftovers of a build without layers. One that fails leaves nothing unless that is asked for.
+    fn leftovers(&self, by_step: bool) -> Leftovers {
+        let keeps_done = by_step && self.rm == Some(false);
+        let keeps_failed = by_step && (self.force_rm == Some(false) || keeps_done && self.force_rm.is_none());
+        match (keeps_done, keeps_failed || self.keep_failed) {
+            (true, true) => Leftovers::Keep,
+            (true, false) => Leftovers::KeepDone,
+            (false, true) => Leftovers::KeepFailed,
+            (false, false) => Leftovers::Remove,
+        }
+    }
+
+    /// How layers are compressed on the way to other places: as the flags say, else as containers.conf does. Where a format is named, also
+    /// those that are compressed in another one.
+    pub(super) fn compression(&self, conf: &ContainersConf) -> Result<LayerCompression, CommandError> {
+        let compression = self.compression.or(conf);
+        let resolved = compression.resolve()?;
+        let recompress = if compression.names_a_format() { Recompress::OtherAlgorithm } else { resolved.recompress };
+        Ok(LayerCompression { recompress, ..resolved })
     }
 
     /// Whether anything was said of compression.

@@ -35,7 +35,7 @@ use super::platform::PlatformArgs;
 use super::pull_policy::PullArgs;
 use super::run_environment::containers_conf;
 use super::sbom::SbomArgs;
-use super::{CommandError, Context, Ui, args};
+use super::{CommandError, Context, Ui, args, hint};
 use crate::build::context::{self, Request};
 use crate::build::options::{Following, ImageOptions, Layering, Layers, NamedContext, RunOptions, Sbom, Selection, Stay};
 use crate::build::source_policy::SourcePolicy;
@@ -48,7 +48,7 @@ use crate::dockerfile;
 use crate::image::Format;
 use crate::image::manifest::Document;
 use crate::run::streams::Output;
-use crate::transport::copy::Platform;
+use crate::transport::copy::{LayerCompression, Platform, Uncompressed};
 use crate::transport::registry::Network;
 
 /// Build an image from a Dockerfile
@@ -163,14 +163,35 @@ struct Job<'j> {
 }
 
 pub(crate) fn build(ctx: &Context, ui: &mut Ui, args: &BuildArgs) -> Result<ExitCode, CommandError> {
+    let done = build_all(ctx, ui, args);
+    match done {
+        Err(error) if !error.is_silent() && args.answer.style().is_ok_and(|style| style == Style::Json) => {
+            // The program that reads this reads no text: the event is all that is said.
+            let error = hint::from_store(ctx, "build", error);
+            ui.finish()?;
+            Ui::document(&report::failure(&error));
+            Err(CommandError::status(error.exit_status()))
+        }
+        done => done,
+    }
+}
+
+/// Builds for every platform that is asked for.
+fn build_all(ctx: &Context, ui: &mut Ui, args: &BuildArgs) -> Result<ExitCode, CommandError> {
     args::at_most(1, &args.operands)?;
     let platforms = args.platform.all()?;
     args.answer.check(platforms.len())?;
     let outputs: Vec<Destination> = args.output.iter().map(|word| output::parse(word)).collect::<Result<_, _>>()?;
     let style = if outputs.contains(&Destination::Stdout) { Style::Quiet } else { args.answer.style()? };
     let Tags { names, places } = args.image.tags()?;
-    let (selection, image, layering) =
-        (args.input.selection(ctx)?, args.image.resolve(ctx, names)?, args.layering.resolve(ctx)?);
+    let conf = containers_conf(ctx, ctx.store()?.conf().rootless)?;
+    let selection = args.input.selection(ctx)?;
+    let platforms = match selection.argument("TARGETPLATFORM").filter(|_| platforms.is_empty()) {
+        Some(word) => target(word)?,
+        None => platforms,
+    };
+    let image = args.image.resolve(ctx, names, selection.argument("SOURCE_DATE_EPOCH"))?;
+    let layering = args.layering.resolve(ctx, &conf)?;
     let (policy, source_policy) = (args.pull.resolve()?, args.input.source_policy()?);
     if image.format == Format::Docker && layering.names_directories() {
         return Err(CommandError::usage(
@@ -183,9 +204,8 @@ pub(crate) fn build(ctx: &Context, ui: &mut Ui, args: &BuildArgs) -> Result<Exit
         ));
     }
     if args.layering.names_places_in_vain(&layering) {
-        ui.note("warning: --cache-from and --cache-to have no effect without --layers");
+        ui.warning("--cache-from and --cache-to have no effect without --layers");
     }
-    let conf = containers_conf(ctx, ctx.store()?.conf().rootless)?;
     let mut run = args.processes.resolve(ctx, &conf)?;
     if style == Style::Quiet {
         run.streams.output = Output::errors()?;
@@ -193,7 +213,7 @@ pub(crate) fn build(ctx: &Context, ui: &mut Ui, args: &BuildArgs) -> Result<Exit
     let sbom = args.sbom.resolve()?;
     let network = args.registry.network(ctx, &args.retries.or(&conf))?;
     let inputs = inputs(ctx, args, &network)?;
-    inputs.warnings.iter().for_each(|warning| ui.note(format!("warning: {warning}")));
+    inputs.warnings.iter().for_each(|warning| ui.warning(warning));
     require_policy(ctx)?;
     args.answer.begin_log()?;
     let mut prepared =
@@ -203,9 +223,12 @@ pub(crate) fn build(ctx: &Context, ui: &mut Ui, args: &BuildArgs) -> Result<Exit
         prepared.image.sbom = Some(Sbom { scan, run: super::run::plain_options(ctx)? });
     }
     let has_name = !prepared.image.tags.is_empty() || prepared.image.manifest_list.is_some();
-    if !places.is_empty() && !has_name && prepared.layering.layers == Layers::Stage {
-        prepared.image.stay = Stay::Passes;
-    }
+    let is_read = !places.is_empty() || !outputs.is_empty() || args.answer.metadata_file().is_some();
+    prepared.image.stay = match prepared.layering.layers {
+        Layers::Stage if !places.is_empty() && !has_name => Stay::Passes,
+        _ if is_read => Stay::IsRead,
+        _ => Stay::Stays,
+    };
     let images = |platform: Option<Platform>| {
         Images::new(ctx, platform, matches!(style, Style::Quiet | Style::Terminal).into(), network.clone())?
             .with_keys(&args.decryption)
@@ -215,6 +238,7 @@ pub(crate) fn build(ctx: &Context, ui: &mut Ui, args: &BuildArgs) -> Result<Exit
         false => platforms,
     };
     args.answer.check(platforms.len())?;
+    output::check(&outputs, platforms.len())?;
     let several = platforms.len() > 1;
     let platforms = if platforms.is_empty() { vec![None] } else { platforms.into_iter().map(Some).collect() };
     for platform in platforms {
@@ -224,6 +248,12 @@ pub(crate) fn build(ctx: &Context, ui: &mut Ui, args: &BuildArgs) -> Result<Exit
         job.one(ui, platform.as_ref().filter(|_| several))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The platform that `--build-arg TARGETPLATFORM` names.
+fn target(word: &str) -> Result<Vec<Platform>, CommandError> {
+    let named = super::platform::named(word);
+    Ok(vec![named.map_err(|error| error.context(format!("parsing TARGETPLATFORM value {word:?}")))?])
 }
 
 /// Opens and reads what is built.
@@ -244,16 +274,20 @@ fn inputs(ctx: &Context, args: &BuildArgs, network: &Network) -> Result<context:
 impl Job<'_> {
     /// Builds one image; `platform` is what it is for, if there are several.
     fn one(&self, ui: &mut Ui, platform: Option<&Platform>) -> Result<(), CommandError> {
-        let wanted = self.options.selection.platform.clone().unwrap_or_else(Platform::of_this_machine);
-        let redirected = self.args.answer.redirect(ui, &wanted)?;
-        let done = self.build(ui, platform).and_then(|id| self.hand_over(ui, &id, &wanted));
+        let redirected = self.args.answer.redirect(ui, &self.wanted())?;
+        let done = self.build(ui, platform).and_then(|outcome| self.hand_over(ui, outcome, platform));
         if let Some(redirected) = redirected {
             redirected.end(ui)?;
         }
         done
     }
 
-    fn build(&self, ui: &mut Ui, platform: Option<&Platform>) -> Result<String, CommandError> {
+    /// What the image is for.
+    fn wanted(&self) -> Platform {
+        self.options.selection.platform.clone().unwrap_or_else(Platform::of_this_machine)
+    }
+
+    fn build(&self, ui: &mut Ui, platform: Option<&Platform>) -> Result<build::Outcome<'_>, CommandError> {
         let hides_ids = self.args.answer.writes_id();
         let terminal = (self.style == Style::Terminal).then(|| Terminal::new(platform));
         let mut reporter = Reporter { ui, style: self.style, terminal, platform: platform.cloned(), hides_ids, failure: None };
@@ -262,7 +296,7 @@ impl Job<'_> {
         match (outcome, reporter.failure) {
             (Err(error), _) => Err(self.failed(error)),
             (Ok(_), Some(failure)) => Err(failure),
-            (Ok(outcome), None) => Ok(outcome.image.to_string()),
+            (Ok(outcome), None) => Ok(outcome),
         }
     }
 
@@ -278,15 +312,18 @@ impl Job<'_> {
     }
 
     /// Writes what was asked for beside the image, and its ID.
-    fn hand_over(&self, ui: &mut Ui, id: &str, platform: &Platform) -> Result<(), CommandError> {
+    fn hand_over(&self, ui: &mut Ui, outcome: build::Outcome<'_>, platform: Option<&Platform>) -> Result<(), CommandError> {
+        let id = &outcome.image.to_string();
         let sending = Sending {
             ctx: self.ctx,
             network: self.network,
-            platform: platform.clone(),
+            platform: self.wanted(),
             sign_by: self.args.image.sign_by(),
+            compression: self.compression(),
             quiet: self.style == Style::Quiet,
         };
-        let written = self.write(ui, id).and_then(|()| sending.send(ui, id, self.places));
+        let written = self.write(ui, id, platform).and_then(|()| sending.send(ui, id, self.places));
+        drop(outcome.held);
         if self.options.image.stay == Stay::Passes {
             sending.release(id)?;
         }
@@ -298,10 +335,20 @@ impl Job<'_> {
         ui.data(id)
     }
 
+    /// How layers are compressed on the way to places that take them as they are.
+    fn compression(&self) -> LayerCompression {
+        let compression = self.options.layering.compression;
+        let is_wanted = self.args.disable_compression == Some(false) || compression.method.is_some();
+        LayerCompression { uncompressed: if is_wanted { Uncompressed::Compress } else { Uncompressed::Keep }, ..compression }
+    }
+
     /// Writes files of the host.
-    fn write(&self, ui: &mut Ui, id: &str) -> Result<(), CommandError> {
+    fn write(&self, ui: &mut Ui, id: &str, platform: Option<&Platform>) -> Result<(), CommandError> {
         for destination in self.outputs {
-            self.export(ui, id, destination)?;
+            match platform {
+                Some(platform) => self.export(ui, id, &destination.of(platform))?,
+                None => self.export(ui, id, destination)?,
+            }
         }
         if let Some(path) = self.args.answer.metadata_file() {
             write_id(path, &self.description(id)?)?;
@@ -324,9 +371,12 @@ impl Job<'_> {
 
     fn export(&self, ui: &mut Ui, id: &str, destination: &Destination) -> Result<(), CommandError> {
         let (store, registries) = (self.ctx.store()?, self.ctx.registries()?);
-        let writing = |mut file: &File| export::export(store, registries, id, export::Destination::Tar(&mut file));
+        let clock = self.options.image.clock;
+        let writing = |mut file: &File| export::export(store, registries, id, clock, export::Destination::Tar(&mut file));
         match destination {
-            Destination::Directory(path) => export::export(store, registries, id, export::Destination::Directory(path))?,
+            Destination::Directory(path) | Destination::Shared(path) => {
+                export::export(store, registries, id, clock, export::Destination::Directory(path))?
+            }
             Destination::Stdout => writing(&ui.handle()?)?,
             Destination::Tar(path) => {
                 let opening = |error| CommandError::from(error).context(format!("open {}", path.display()));

@@ -37,17 +37,23 @@ pub(super) struct Sending<'s> {
     pub(super) network: &'s Network,
     pub(super) platform: Platform,
     pub(super) sign_by: Option<&'s str>,
+    /// What becomes of layers that are not compressed.
+    pub(super) compression: LayerCompression,
     pub(super) quiet: bool,
 }
 
 impl Sending<'_> {
-    /// Brings the image to each place. Layers stay uncompressed, as with Buildah, but at a registry, which gets what it wants.
+    /// Brings the image to each place. A registry gets its layers as it wants them.
     pub(super) fn send(&self, ui: &mut Ui, id: &str, places: &[String]) -> Result<(), CommandError> {
         let trust = policy_file(self.ctx)?;
         let temp_dir = self.ctx.temp_dir();
         for place in places {
-            let is_registry = place.starts_with("docker://");
-            let uncompressed = if is_registry { Uncompressed::AsDestination } else { Uncompressed::Keep };
+            let compression = match place.split(':').next() {
+                Some("docker") => LayerCompression { uncompressed: Uncompressed::AsDestination, ..self.compression },
+                // It has its own.
+                Some("docker-archive") => LayerCompression { uncompressed: Uncompressed::Keep, ..LayerCompression::default() },
+                _ => self.compression,
+            };
             let options = push::Options {
                 image: id,
                 destination: Some(place),
@@ -57,14 +63,15 @@ impl Sending<'_> {
                 network: self.network,
                 instances: Instances::Platform(self.platform.clone()),
                 format: None,
-                compression: LayerCompression { uncompressed, ..LayerCompression::default() },
+                compression,
                 signatures: Signatures { sign_by: self.sign_by, ..Signatures::default() },
                 encrypt: None,
                 list: push::Afterwards::Keep,
+                archive_time: 0,
             };
             ui.finish()?;
             let pushed = push::push(self.ctx.store()?, &options, progress::reporter(self.quiet.into()).as_ref())?;
-            pushed.warnings.iter().for_each(|warning| ui.note(format!("warning: {warning}")));
+            pushed.warnings.iter().for_each(|warning| ui.warning(warning));
         }
         Ok(())
     }

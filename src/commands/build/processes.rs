@@ -35,7 +35,7 @@ pub(super) struct ProcessArgs {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     compat_volumes: Option<bool>,
 
-    /// Mount of every RUN: type=bind|tmpfs|cache,KEY=VALUE,… (can be repeated)
+    /// Mount of every RUN, in the words of RUN --mount (can be repeated)
     #[arg(long, value_name = "MOUNT")]
     mount: Vec<String>,
 
@@ -87,7 +87,8 @@ impl ProcessArgs {
             labels: self.environment.labels(conf)?,
             confinement: self.confinement(ctx)?,
             names: Names { hostname: None, no_hosts: self.no_hosts, no_hostname: self.no_hostname },
-            mounts: self.mounts(ctx, conf)?,
+            mounts: MountOptions { cache_dir: Some(cache_dir(ctx, conf)?), ..MountOptions::default() },
+            step_mounts: self.step_mounts()?,
             secrets: self.secret.iter().map(|word| secret(ctx, word)).collect::<Result<_, _>>()?,
             ssh: self.ssh.iter().map(|word| agent(ctx, word)).collect::<Result<_, _>>()?,
             allowed: self.allowed()?,
@@ -123,18 +124,11 @@ impl ProcessArgs {
         Ok(())
     }
 
-    fn mounts(&self, ctx: &Context, conf: &ContainersConf) -> Result<MountOptions, CommandError> {
-        let mut requests = Vec::new();
+    fn step_mounts(&self) -> Result<Vec<String>, CommandError> {
         for word in &self.mount {
-            match StepMount::parse(word).map_err(CommandError::usage)? {
-                StepMount::Files(request) => requests.push(request),
-                StepMount::Secret(_) | StepMount::Ssh(_) => {
-                    let text = format!("--mount {word:?}: secrets and agents are for the RUN that mounts them, not for each");
-                    return Err(CommandError::usage(text));
-                }
-            }
+            StepMount::parse(word).map_err(CommandError::usage)?;
         }
-        Ok(MountOptions { requests, cache_dir: Some(cache_dir(ctx, conf)?), ..MountOptions::default() })
+        Ok(self.mount.clone())
     }
 
     fn allowed(&self) -> Result<Allowed, CommandError> {

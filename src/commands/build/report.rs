@@ -107,7 +107,7 @@ impl Reporter<'_> {
         let told = match self.style {
             Style::Json => {
                 if let Some(document) = document(event, self.platform.as_ref()) {
-                    Ui::progress(document);
+                    Ui::document(&document);
                 }
                 Ok(())
             }
@@ -156,7 +156,10 @@ impl Reporter<'_> {
         if let Event::Warning(text) | Event::Notice(text) = event {
             // In order with what goes to standard output.
             self.ui.finish()?;
-            self.ui.note(text);
+            match event {
+                Event::Warning(_) => self.ui.warning(text),
+                _ => self.ui.note(text),
+            }
             return Ok(());
         }
         if let Event::Output { stage, stream, line } = event {
@@ -185,16 +188,18 @@ impl Reporter<'_> {
             Event::Tagged(name) if self.platform.is_none() => format!("Successfully tagged {name}"),
             Event::Missed(_) | Event::Tagged(_) | Event::Warning(_) | Event::Notice(_) => return Ok(()),
             Event::Output { .. } | Event::StageEnded { .. } | Event::Idle => return Ok(()),
-            Event::ContainerMade(_) | Event::ContainerGone => return Ok(()),
+            Event::ContainerMade(_) | Event::HolderMade(_) => return Ok(()),
         };
         self.ui.data(line)?;
         // What RUN prints comes after it.
         self.ui.finish()
     }
 
-    /// What a command printed while stages are built at the same time: each line says of which stage it is.
+    /// What a command printed while stages are built at the same time: each line says of which stage it is, unless it is of the last.
     fn output(&mut self, stage: StagePlace, stream: OutputStream, line: &str) -> Result<(), CommandError> {
-        let line = format!("{}{line}\n", self.prefix(stage));
+        // All that it needs is done when that begins.
+        let prefix = if stage.number == stage.of { String::new() } else { self.prefix(stage) };
+        let line = format!("{prefix}{line}\n");
         match stream {
             OutputStream::Stdout if self.style == Style::Quiet => Ok(()),
             OutputStream::Stdout => {
@@ -222,8 +227,17 @@ pub(super) fn shown(platform: &Platform) -> String {
     if variant.is_empty() { format!("{os}/{architecture}") } else { format!("{os}/{architecture}/{variant}") }
 }
 
-/// An event as one line of JSON, unless it is only for people. The members of each kind are listed in coracle-build.1.
-fn document(event: &Event, platform: Option<&Platform>) -> Option<String> {
+/// How a build failed.
+pub(super) fn failure(error: &CommandError) -> Value {
+    let mut document = json!({"event": "error", "text": error.text(), "hints": error.hints(), "status": error.exit_status()});
+    if let (Some(excerpt), Value::Object(members)) = (error.excerpt(), &mut document) {
+        members.insert("excerpt".to_owned(), excerpt.into());
+    }
+    document
+}
+
+/// An event as JSON, unless it is only for people. The members of each kind are listed in coracle-build.1.
+fn document(event: &Event, platform: Option<&Platform>) -> Option<Value> {
     let mut document = match event {
         Event::Step { stage, number, of, text } => {
             json!({"event": "step", "stage": stage.number, "stages": stage.of, "step": number, "steps": of, "text": text})
@@ -249,10 +263,10 @@ fn document(event: &Event, platform: Option<&Platform>) -> Option<String> {
             let stream = if *stream == OutputStream::Stdout { "stdout" } else { "stderr" };
             json!({"event": "output", "stage": stage.number, "stages": stage.of, "stream": stream, "line": line})
         }
-        Event::ContainerMade(_) | Event::ContainerGone | Event::Idle => return None,
+        Event::ContainerMade(_) | Event::HolderMade(_) | Event::Idle => return None,
     };
     if let (Some(platform), Value::Object(members)) = (platform, &mut document) {
         members.insert("platform".to_owned(), shown(platform).into());
     }
-    Some(document.to_string())
+    Some(document)
 }

@@ -27,6 +27,10 @@ pub(crate) struct AddArgs {
     #[command(flatten)]
     entry: EntryArgs,
 
+    /// Annotation of the image in the list, in place of all older ones (can be repeated)
+    #[arg(long, value_name = "KEY=VALUE", value_delimiter = ',')]
+    annotation: Vec<String>,
+
     #[command(flatten)]
     artifact: ArtifactArgs,
 
@@ -97,7 +101,7 @@ impl ArtifactArgs {
 pub(crate) fn add(ctx: &Context, ui: &mut Ui, args: &AddArgs) -> Result<ExitCode, CommandError> {
     args::at_least(2, &args.operands)?;
     let Some((list, rest)) = args.operands.split_first() else { return Ok(ExitCode::SUCCESS) };
-    let (list, overrides) = (name(list)?, args.entry.resolve()?);
+    let (list, overrides) = (name(list)?, args.entry.resolve(&args.annotation)?);
     let (store, reach) = (ctx.store()?, Reach::with(ctx, &args.registry, args.insecure)?);
     let (id, digest) = if args.artifact.artifact {
         let annotations = annotations(&args.artifact.artifact_annotation)?;
@@ -108,7 +112,7 @@ pub(crate) fn add(ctx: &Context, ui: &mut Ui, args: &AddArgs) -> Result<ExitCode
     } else {
         args.artifact.check_unused()?;
         let [image] = rest else {
-            return Err(CommandError::usage("Too many arguments: expected list and image add to list"));
+            return Err(CommandError::usage("too many arguments: expected list and image add to list"));
         };
         let which = if args.all { Entries::All } else { Entries::Platform(Platform::of_this_machine()) };
         manifest_list::add(store, list, name(image)?, &which, &overrides, &reach.access()).map_err(failed)?

@@ -26,27 +26,34 @@ pub(crate) struct AnnotateArgs {
 
     #[command(flatten)]
     entry: EntryArgs,
+
+    /// Annotation of the image in the list, in place of all older ones (can be repeated)
+    #[arg(long, value_name = "KEY=VALUE")]
+    annotation: Vec<String>,
 }
 
 pub(crate) fn annotate(ctx: &Context, ui: &mut Ui, args: &AnnotateArgs) -> Result<ExitCode, CommandError> {
     let subject = args.subject.as_deref().filter(|subject| !subject.is_empty());
     let index = args.index || subject.is_some();
-    args::at_least(if index { 1 } else { 2 }, &args.operands)?;
-    let overrides = args.entry.resolve()?;
+    args::between(1, 2, &args.operands)?;
+    let overrides = args.entry.resolve(&args.annotation)?;
     let (list, target) = match args.operands.as_slice() {
+        [_] if !index => {
+            return Err(CommandError::usage("expected an instance digest, image name, or artifact name"));
+        }
         [list] => {
             refuse_platform(&args.entry)?;
             (list, Target::Index { annotations: &overrides.annotations, subject })
         }
         [_, image] if index => {
             return Err(CommandError::usage(format!(
-                "Did not expect image or artifact name {image:?} when modifying the entire index"
+                "did not expect image or artifact name {image:?} when modifying the entire index"
             )));
         }
         [list, image] => (list, Target::Instance(name(image)?, &overrides)),
         _ => {
             return Err(CommandError::usage(
-                "Expected either a list name and --index or a list name and an image digest or image name or artifact name",
+                "expected either a list name and --index or a list name and an image digest or image name or artifact name",
             ));
         }
     };

@@ -28,7 +28,7 @@ pub(crate) struct CreateArgs {
     amend: bool,
 
     /// Annotation of the list (can be repeated)
-    #[arg(long, value_name = "KEY=VALUE", value_delimiter = ',')]
+    #[arg(long, value_name = "KEY=VALUE")]
     annotation: Vec<String>,
 
     /// Take the name away from a list or image that has it already

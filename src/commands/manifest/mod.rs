@@ -62,14 +62,10 @@ struct EntryArgs {
     /// Features that the operating system must have (can be repeated)
     #[arg(long, value_name = "FEATURE", value_delimiter = ',')]
     os_features: Vec<String>,
-
-    /// Annotation of the image in the list, in place of all older ones (can be repeated)
-    #[arg(long, value_name = "KEY=VALUE", value_delimiter = ',')]
-    annotation: Vec<String>,
 }
 
 impl EntryArgs {
-    fn resolve(&self) -> Result<Overrides, CommandError> {
+    fn resolve(&self, words: &[String]) -> Result<Overrides, CommandError> {
         let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
         Ok(Overrides {
             os: given(&self.os),
@@ -78,7 +74,7 @@ impl EntryArgs {
             os_version: given(&self.os_version),
             os_features: self.os_features.clone(),
             features: self.features.clone(),
-            annotations: annotations(&self.annotation)?,
+            annotations: annotations(words)?,
         })
     }
 }
@@ -147,7 +143,7 @@ impl<'a> Reach<'a> {
 
 /// Refuses an empty name, in Buildah's words.
 fn name(word: &str) -> Result<&str, CommandError> {
-    if word.is_empty() { Err(CommandError::usage("Invalid image name \"\"")) } else { Ok(word) }
+    if word.is_empty() { Err(CommandError::usage("invalid image name \"\"")) } else { Ok(word) }
 }
 
 /// An error about a list or an image, with what helps.

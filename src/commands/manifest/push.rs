@@ -55,6 +55,10 @@ pub(crate) struct PushArgs {
     #[arg(long, alias = "purge")]
     rm: bool,
 
+    /// Date what is in an oci-archive this many seconds after 1970 began (default: 0); of other places nothing is dated
+    #[arg(long, value_name = "SECONDS")]
+    timestamp: Option<u64>,
+
     #[command(flatten)]
     registry: RegistryArgs,
 
@@ -95,14 +99,15 @@ pub(crate) fn push(ctx: &Context, ui: &mut Ui, args: &PushArgs) -> Result<ExitCo
         temp_dir: &temp_dir,
         network: &network,
         instances,
-        format: args.format.as_deref().map(format).transpose()?,
+        format: args.format.as_deref().filter(|word| !word.is_empty()).map(format).transpose()?,
         compression: LayerCompression { uncompressed: Uncompressed::AsDestination, ..compression },
         signatures: args.signatures.resolve(),
         encrypt: None,
         list: if args.rm { Afterwards::Remove } else { Afterwards::Keep },
+        archive_time: args.timestamp.unwrap_or_default(),
     };
     let outcome = verb::push(ctx.store()?, &options, progress::reporter(args.quiet.into()).as_ref())?;
-    outcome.warnings.iter().for_each(|warning| ui.note(format!("warning: {warning}")));
+    outcome.warnings.iter().for_each(|warning| ui.warning(warning));
     if let (Some(path), Some(manifest)) = (&args.digestfile, &outcome.manifest) {
         write_id(path, &manifest.digest.to_string())?;
     }
