@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Builds of the same Dockerfiles by coracle and by buildah, in turns, each on a store of its own, and a table of medians.
+"""Builds of the same Dockerfiles by coracle and by buildah, in turns, each on a store of its own, and a table of medians. Where
+CORACLE_BENCH_PEER is docker, it is docker build (BuildKit) instead, whose daemon runs already and as root.
 
 Run by contrib/bench, which prepares the machine; words choose tables: steps, stages, big, many. Commands run on the host's network in
-both: Buildah's chroot isolation has no other.
+both: Buildah's chroot isolation has no other, and the daemon has made none.
 """
 
 import itertools
@@ -12,10 +13,13 @@ import sys
 import time
 
 from measuring import store_flags
-from sidebyside import HOME, STORES, TOOLS, Row, forget, isolation, make_busybox, many_small_files, one_big_file, run, settled, table
+from sidebyside import (HOME, PEER, STORES, TOOLS, Row, busybox_root, forget, isolation, make_busybox, many_small_files, one_big_file, run,
+                        settled, table)
 
 for each in TOOLS:
     STORES[each] = store_flags(f"{HOME}/{each}", f"{HOME}/run-{each}")
+if PEER == "docker":
+    STORES[PEER] = []
 
 COUNTER = itertools.count()
 CONTEXT = f"{HOME}/context"
@@ -31,14 +35,26 @@ def context(name, dockerfile):
 
 
 def build(tool, place, *flags):
-    """The words of a build that is quiet."""
+    """The words of a build that is quiet. BuildKit always makes layers, and as many stages at once as it can."""
+    if tool == "docker":
+        flags = [flag for flag in flags if flag == "--no-cache"]
     return ["build", "-q", *isolation(tool), "--network", "host", "-t", "out", *flags, place]
 
 
 def drop(tool):
     """Takes away what a build left, its steps included."""
     run(tool, "rmi", "-f", "out", check=False)
-    run(tool, "rmi", "--prune", "--force", check=False)
+    prune = ("builder", "prune", "--all", "--force") if tool == "docker" else ("rmi", "--prune", "--force")
+    run(tool, *prune, check=False)
+
+
+def make_base(tool):
+    """The image that all builds begin with."""
+    if tool == "docker":
+        subprocess.run(["tar", "--owner=0", "--group=0", "-C", busybox_root(), "-cf", f"{HOME}/base.tar", "."], check=True)
+        run(tool, "import", "--change", "ENV PATH=/bin", f"{HOME}/base.tar", "base")
+    else:
+        make_busybox("base", tool)
 
 
 def trivial():
@@ -114,7 +130,8 @@ def some_small_files():
 
 
 def content_rows(label, place):
-    """Nothing is removed before the end: where many files were, ext4 makes new ones ten times slower for minutes."""
+    """Nothing is removed before the end: where many files were, an ext4 without a journal makes new ones ten times slower for
+    minutes."""
     for flag, kind in (("--layers=false", ""), ("--layers", ", a layer each")):
         yield Row(f"COPY of {label}{kind}", settled(lambda tool, flag=flag: build(tool, place, "--no-cache", flag)), None, 3)
     for tool in TOOLS:
@@ -146,9 +163,11 @@ TABLES = {"steps": lambda: table("build: steps", step_rows()), "stages": stages_
 
 
 def main():
-    print(f"{run('coracle', '--version')}; {run('buildah', '--version')}; {os.cpu_count()} cores, Linux {os.uname().release}")
+    print(f"{run('coracle', '--version')}; {run(PEER, '--version')}; {os.cpu_count()} cores, Linux {os.uname().release}")
+    if PEER == "docker":
+        print("coracle is an unprivileged user's and starts with each build; docker's BuildKit is a daemon of root's that runs already")
     for tool in TOOLS:
-        make_busybox("base", tool)
+        make_base(tool)
     wanted = sys.argv[1:] or TABLES
     for name, measure in TABLES.items():
         if name in wanted:
@@ -158,4 +177,4 @@ def main():
 try:
     main()
 finally:
-    forget(*(f"{HOME}/{name}" for tool in TOOLS for name in (tool, f"run-{tool}")))
+    forget(*(f"{HOME}/{name}" for tool in TOOLS for name in (tool, f"run-{tool}") if STORES[tool]))

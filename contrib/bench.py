@@ -80,6 +80,21 @@ def cheap_rows(image, rounds):
     yield Row("commit --rm after it", lambda t: commit_small(image, True), drop, rounds)
 
 
+def step_rows():
+    """Lists that must tell steps between images from images that nobody needs. Buildah compares each with all others: some seconds."""
+    tables = Tables("base")
+    tables.add_line("line", 121)
+    tables.save()
+    yield Row("images, 120 of steps", lambda _t: ["images"], None, 1)
+    yield Row("images --all", lambda _t: ["images", "--all"], None, 9)
+    for number in range(4):
+        tables.add_line(f"line{number}", 96)
+    tables.save()
+    # The other one would take minutes.
+    yield Row("images, 500 of steps", lambda _t: ["images"], None, 9, TOOLS[:1])
+    yield Row("rmi --prune, nothing to remove", lambda _t: ["rmi", "--prune"], None, 9, TOOLS[:1])
+
+
 def commit_small(image, rm):
     c = container(image)
     run("coracle", "copy", "-q", c, f"{HOME}/one", "/one")
@@ -116,7 +131,18 @@ class Tables:
 
     def add(self, name, depth):
         """An image with `depth` layers, each with the base's digest."""
-        parent = None
+        top = self.stack(name, depth)[-1]
+        self.image_on(name, top, depth, [f"localhost/{name}:latest"])
+
+    def add_line(self, name, depth):
+        """The same, and below each layer the unnamed image of a step."""
+        tops = self.stack(name, depth)
+        for step, top in enumerate(tops, 1):
+            self.image_on(name, top, step, [f"localhost/{name}:latest"] if step == depth else [])
+
+    def stack(self, name, depth):
+        """The layers of such an image, the lowest first."""
+        made, parent = [], None
         for step in range(depth):
             ident = hashlib.sha256(f"{name} {step}".encode()).hexdigest()
             layer = copy.deepcopy(self.layer) | {"id": ident}
@@ -130,6 +156,10 @@ class Tables:
             with open(f"{home}/link", "w") as file:
                 file.write(link)
             os.symlink(f"../{ident}/diff", f"{HOME}/root/overlay/l/{link}")
+            made.append(ident)
+        return made
+
+    def image_on(self, name, layer, depth, names):
         config, manifest = copy.deepcopy(self.config), copy.deepcopy(self.manifest)
         config.setdefault("config", {})["Labels"] = {"name": name}
         config["rootfs"]["diff_ids"] *= depth
@@ -138,14 +168,14 @@ class Tables:
         digest = "sha256:" + hashlib.sha256(config).hexdigest()
         manifest["config"] |= {"digest": digest, "size": len(config)}
         manifest["layers"] *= depth
-        self.record(name, parent, digest, config, json.dumps(manifest).encode())
+        self.record(names, layer, digest, config, json.dumps(manifest).encode())
 
-    def record(self, name, layer, digest, config, manifest):
+    def record(self, names, layer, digest, config, manifest):
         own = "sha256:" + hashlib.sha256(manifest).hexdigest()
         data = {digest: config, f"manifest-{own}": manifest, "manifest": manifest}
         image = copy.deepcopy(self.image) | {
             "id": digest.removeprefix("sha256:"), "digest": own, "layer": layer,
-            "names": [f"localhost/{name}:latest"], "names-history": [f"localhost/{name}:latest"],
+            "names": names, "names-history": names,
             "big-data-names": list(data), "big-data-sizes": {key: len(text) for key, text in data.items()},
             "big-data-digests": {key: "sha256:" + hashlib.sha256(text).hexdigest() for key, text in data.items()},
         }
@@ -214,6 +244,7 @@ def main():
         run("coracle", "commit", "-q", "--rm", c, f"deep{number}")
         previous = f"deep{number}"
     table("the same, and 120 layers below", cheap_rows(previous, 9))
+    table("the same, and unnamed images of steps", step_rows())
     whole_trees()
     transports()
     big_file()

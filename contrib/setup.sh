@@ -46,16 +46,21 @@ need_packages() {
     apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 }
 
+# first_free_id: the first id above all the ranges of subordinate ids on standard input, 100000 if there are none.
+first_free_id() { awk -F: '{ end = $2 + $3; if (end > max) max = end } END { print (max < 100000 ? 100000 : max) }'; }
+
 # ensure_user: the unprivileged user that everything runs as: the caller, or, for root, one of our own with subordinate ids.
 ensure_user() {
     if [ "$(id -u)" -ne 0 ]; then
         user=$(id -un)
         work=${XDG_CACHE_HOME:-$HOME/.cache}/coracle-contrib
         private_dir "$work"
-        local table
+        local table next
+        # The first range above all that are given, in either table.
+        next=$(cat /etc/subuid /etc/subgid 2>/dev/null | first_free_id)
         for table in /etc/subuid /etc/subgid; do
             grep -qsE "^($user|$(id -u)):" "$table" || die "$table has no subordinate ids for $user" \
-                "as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $user"
+                "as root: usermod --add-subuids $next-$((next + 65535)) --add-subgids $next-$((next + 65535)) $user"
         done
         return
     fi
@@ -64,8 +69,7 @@ ensure_user() {
     for file in /etc/subuid /etc/subgid; do
         touch "$file"
         if ! grep -q "^$user:" "$file"; then
-            # The first range above all that are given.
-            next=$(awk -F: '{ end = $2 + $3; if (end > max) max = end } END { print (max < 100000 ? 100000 : max) }' "$file")
+            next=$(first_free_id <"$file")
             echo "$user:$next:65536" >> "$file"
         fi
     done
@@ -126,6 +130,58 @@ debian_tar() {
     chmod 644 "$work/debian.tar.part"
     mv "$work/debian.tar.part" "$work/debian.tar"
     rm -rf "$root"
+}
+
+# need_docker: installs docker.io, without the daemon that the package would start: it changes the firewall.
+need_docker() {
+    local policy=/usr/sbin/policy-rc.d
+    if [ "$(id -u)" -ne 0 ] || [ -e "$policy" ] || [ -x /usr/bin/docker ]; then need_packages docker.io; return; fi
+    printf '#!/bin/sh\nexit 101\n' > "$policy"
+    chmod 755 "$policy"
+    (need_packages docker.io) || { rm -f "$policy"; exit 1; }
+    rm -f "$policy"
+}
+
+# start_docker: a Docker daemon of our own, in a private directory and without a network of its own, that the test user may talk to;
+# sets DOCKER_HOST. It ends with this script, however that ends. Returns 1, with a line that says why, where there can be none.
+start_docker() {
+    if [ "$(id -u)" -ne 0 ]; then echo "# (Docker's daemon has to be started by root: nothing is compared with BuildKit)"; return 1; fi
+    need_docker
+    local dir
+    for dir in /var/tmp/coracle-docker-*; do
+        [ ! -d "$dir" ] || [ -d "/proc/${dir##*-}" ] || remove_docker_dir "$dir"
+    done
+    docker_dir=$(mktemp -d --suffix="-$$" /var/tmp/coracle-docker-XXXXXX)
+    chmod 711 "$docker_dir"
+    export DOCKER_HOST=unix://$docker_dir/socket
+    setpriv --pdeathsig SIGTERM /usr/sbin/dockerd --data-root "$docker_dir/data" --exec-root "$docker_dir/exec" -H "$DOCKER_HOST" \
+        --group "$(id -gn "$user")" --pidfile "$docker_dir/pid" --iptables=false --bridge=none --ip-forward=false \
+        --storage-driver overlay2 > "$docker_dir/log" 2>&1 &
+    docker_pid=$!
+    local tries
+    for ((tries = 0; tries < 150; tries++)); do
+        /usr/bin/docker version > /dev/null 2>&1 && return
+        kill -0 "$docker_pid" 2>/dev/null || break
+        sleep 0.2
+    done
+    echo "# (Docker's daemon could not be started: nothing is compared with BuildKit. Its last words: $(tail -n 1 "$docker_dir/log"))"
+    stop_docker
+    return 1
+}
+
+# stop_docker: ends the daemon that start_docker started, if it did, and removes what it kept.
+stop_docker() {
+    [ -n "${docker_pid:-}" ] || return 0
+    kill "$docker_pid" 2>/dev/null || true
+    wait "$docker_pid" 2>/dev/null || true
+    docker_pid=
+    remove_docker_dir "$docker_dir"
+}
+
+# remove_docker_dir DIR: what a daemon kept that has ended, and what one that was killed in the middle of a step left mounted.
+remove_docker_dir() {
+    awk -v below="$1/" 'index($2, below) == 1 { print $2 }' /proc/mounts | sort -r | xargs -r umount -l || true
+    rm -rf "$1" || true
 }
 
 # forget_tests: what test programs that have ended left; those that run keep theirs.

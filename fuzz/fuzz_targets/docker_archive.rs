@@ -11,7 +11,7 @@ use coracle::conf::{Auth, Registries};
 use coracle::image::manifest::Document;
 use coracle::image::{ImageConfig, Location};
 use coracle::transport::registry::Network;
-use coracle::transport::{Means, open_source};
+use coracle::transport::{Means, Silence, open_source};
 use libfuzzer_sys::fuzz_target;
 
 // Nothing is asked of either: an archive is a file of this machine.
@@ -47,7 +47,8 @@ fuzz_target!(|bytes: &[u8]| {
         let location = Location::parse(&format!("docker-archive:{}{place}", file.display()));
         let location = location.expect("a place").expect("of a transport");
         STORE.with(|store| {
-            let means = Means { store, temp_dir: Path::new("/var/tmp"), registries: &REGISTRIES, network: &NETWORK };
+            let (temp_dir, registries, network) = (Path::new("/var/tmp"), &*REGISTRIES, &*NETWORK);
+            let means = Means { store, temp_dir, registries, network, silence: Silence::Told };
             let Ok(source) = open_source(&location, means) else { return };
             let made = source.manifest(None).expect("a manifest is made up");
             let Ok(Document::Image(made)) = Document::parse(&made.bytes, made.media_type.as_deref()) else { panic!("{made:?}") };
