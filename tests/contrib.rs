@@ -25,14 +25,16 @@ fn help_says_how_a_script_is_called_and_what_it_does() {
 
 #[test]
 fn unknown_words_are_refused() {
-    let cases: [(&str, &[&str], &str); 7] = [
+    let cases: [(&str, &[&str], &str); 9] = [
         ("bench", &["qick"], "qick"),
         ("bench", &["quick", "full"], "full"),
         ("quickstart", &["now"], "now"),
         ("stress", &["10s"], "10s"),
         ("stress", &["10", "20"], "20"),
         ("stress", &["10", "fuzz", "fuzzing"], "fuzzing"),
+        ("stress", &["10", "buildkit", "buildkits"], "buildkits"),
         ("bench", &["build", "bigger"], "bigger"),
+        ("bench", &["buildkit", "bigger"], "bigger"),
     ];
     for (script, words, word) in cases {
         let (status, stdout, stderr) = run(script, words);

@@ -439,10 +439,19 @@ fn replacements() {
     assert_eq!(fs::read_link(fixture.root("t/link")).expect("a link"), Path::new("new"));
     // A file in the place of a link: the link goes, what it names stays.
     fs::remove_file(fixture.root("t/file")).expect("removed");
-    symlink(fixture.canary().join("secret"), fixture.root("t/file")).expect("linked");
+    fs::write(fixture.root("t/old"), "old").expect("written");
+    symlink("/t/old", fixture.root("t/file")).expect("linked");
     fixture.copy(&["d/file"], "/t/file").expect("copied");
     assert!(fs::symlink_metadata(fixture.root("t/file")).expect("there").is_file());
-    assert_eq!(fs::read_to_string(fixture.canary().join("secret")).expect("there"), "the secret");
+    assert_eq!(fs::read_to_string(fixture.root("t/old")).expect("there"), "old");
+    // One that leads to nothing inside is a directory that is made there, whatever is outside.
+    let secret = fixture.canary().join("secret");
+    symlink(&secret, fixture.root("t/to-nothing")).expect("linked");
+    fixture.copy(&["d/file"], "/t/to-nothing").expect("copied");
+    assert!(fs::symlink_metadata(fixture.root("t/to-nothing")).expect("there").is_symlink());
+    let inside = fixture.root(&secret.strip_prefix("/").expect("absolute").join("file").display().to_string());
+    assert_eq!(fs::read_to_string(inside).expect("copied"), "new");
+    assert_eq!(fs::read_to_string(secret).expect("there"), "the secret");
 }
 
 fn links_in_the_way() {
@@ -605,7 +614,7 @@ fn errors() {
         (fixture.copy(&["git@h:x"], "/x"), "from elsewhere come http and https addresses"),
         (
             fixture.copy_with(&["f"], "/x", none(), look(Some("bob"), None)),
-            "looking up UID/GID for \"bob\": unknown user \"bob\"",
+            "looking up UID/GID for \"bob\": determining run uid: user: unknown user error looking up user \"bob\"",
         ),
         (fixture.copy_with(&["f"], "/x", none(), look(None, Some("9"))), "parsing chmod \"9\""),
         (fixture.copy_with(&["f"], "/x", none(), look(None, Some("10000"))), "parsing chmod \"10000\""),

@@ -6,7 +6,11 @@
 //! make; `busybox` is in the store. Its comments say what is shown and what Buildah makes of it: `# buildah: yes`, the same;
 //! `# buildah: no, REASON`, nothing; `# buildah: differs, REASON`, what `expected.buildah` says. `# again: no, REASON` is for builds that a
 //! second time make another image. `CORACLE_BLESS=1` writes what Buildah made into its file, and what ours made where that is another.
+//!
+//! `# buildkit: yes`, `# buildkit: differs, REASON` and `# buildkit: no, REASON` say the same of BuildKit: see `dockerfiles/buildkit.rs`.
 
+#[path = "dockerfiles/buildkit.rs"]
+mod buildkit;
 #[path = "harness/mod.rs"]
 mod harness;
 
@@ -28,18 +32,19 @@ const GROUPS: [&[&str]; 6] = [
 ];
 
 /// Everything of a directory that is not part of the context.
-const OURS: [&str; 3] = ["build", "expected", "expected.buildah"];
+const OURS: [&str; 4] = ["build", "expected", "expected.buildah", "expected.buildkit"];
 
 /// A directory of the corpus.
 struct Case {
     name: String,
     script: String,
-    buildah: Buildah,
+    buildah: Peer,
+    buildkit: Peer,
 }
 
-/// What Debian's Buildah makes of a case.
+/// What another builder makes of a case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Buildah {
+enum Peer {
     /// What we make.
     Same,
     /// Something else, for a reason that the case gives.
@@ -52,6 +57,7 @@ enum Buildah {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Tool {
     Buildah,
+    BuildKit,
     Coracle,
 }
 
@@ -71,18 +77,24 @@ fn cases() -> Vec<Case> {
         .map(|entry| {
             let name = entry.file_name().to_string_lossy().into_owned();
             let script = fs::read_to_string(entry.path().join("build")).unwrap_or_else(|error| panic!("{name}/build: {error}"));
-            let line = script.lines().find_map(|line| line.strip_prefix("# buildah: "));
-            let buildah = match line {
-                Some("yes") => Buildah::Same,
-                Some(reason) if reason.starts_with("differs, ") => Buildah::Differs,
-                Some(reason) if reason.starts_with("no, ") => Buildah::Nothing,
-                _ => panic!("{name}/build does not say whether Buildah has the feature"),
-            };
-            Case { name, script, buildah }
+            let [buildah, buildkit] = ["buildah", "buildkit"].map(|peer| {
+                said_of(peer, &script).unwrap_or_else(|| panic!("{name}/build does not say what {peer} makes of it"))
+            });
+            Case { name, script, buildah, buildkit }
         })
         .collect();
     cases.sort_unstable_by(|one, other| one.name.cmp(&other.name));
     cases
+}
+
+/// What the comments of a script say of a builder.
+fn said_of(peer: &str, script: &str) -> Option<Peer> {
+    match script.lines().find_map(|line| line.strip_prefix("# ")?.strip_prefix(peer)?.strip_prefix(": "))? {
+        "yes" => Some(Peer::Same),
+        reason if reason.starts_with("differs, ") => Some(Peer::Differs),
+        reason if reason.starts_with("no, ") => Some(Peer::Nothing),
+        _ => None,
+    }
 }
 
 fn belongs(case: &Case, group: &[&str]) -> bool {
@@ -116,6 +128,7 @@ fn build(env: &TestEnv, case: &Case, tool: Tool, (mode, suffix): (&str, &str), r
     prepare(env, case, &place);
     let program = match tool {
         Tool::Buildah => "buildah",
+        Tool::BuildKit => "buildkit",
         Tool::Coracle => "coracle",
     };
     let head = format!("cd {place}; B={program} MODE='{mode}' OUT={}{suffix}; umask 022", case.name);
@@ -236,27 +249,45 @@ fn without_digests(text: &str) -> String {
 /// The lines that differ from the file `expected`, if any do; with `CORACLE_BLESS` the file is written instead.
 fn difference(env: &TestEnv, case: &Case, found: &str, tool: Tool) -> Option<String> {
     let file = match (tool, case.buildah) {
-        (Tool::Buildah, Buildah::Differs) => "expected.buildah",
+        (Tool::Buildah, Peer::Differs) => "expected.buildah",
         _ => "expected",
     };
     let path = corpus().join(&case.name).join(file);
     let expected = fs::read_to_string(&path).unwrap_or_default();
     let is_same = match tool {
         Tool::Buildah => without_digests(found) == without_digests(&expected),
-        Tool::Coracle => found == expected,
+        _ => found == expected,
     };
     if is_same {
         return None;
     }
-    let is_judge = tool == Tool::Buildah || case.buildah != Buildah::Same;
+    let is_judge = tool == Tool::Buildah || case.buildah != Peer::Same;
     if std::env::var_os("CORACLE_BLESS").is_some() && is_judge {
         fs::write(&path, found).expect("the expectation is written");
         return None;
     }
-    env.write("expected", &expected);
+    Some(lines_between(env, case, file, (&expected, found)))
+}
+
+/// What stands in the file of a case, and what was found instead.
+fn lines_between(env: &TestEnv, case: &Case, file: &str, (expected, found): (&str, &str)) -> String {
+    env.write("expected", expected);
     env.write("found", found);
     let lines = env.shell("diff -U 3 expected found || true").out();
-    Some(format!("{}: not as tests/dockerfiles/{}/{file} says\n{lines}", case.name, case.name))
+    format!("{}: not as tests/dockerfiles/{}/{file} says\n{lines}", case.name, case.name)
+}
+
+/// The cases of a group that a builder has the features for, or the one that `CORACLE_TEST_CASE` names.
+fn cases_for(tool: Tool, group: &[&str]) -> Vec<Case> {
+    let wanted = std::env::var("CORACLE_TEST_CASE").ok();
+    let can = |case: &Case| match tool {
+        Tool::Buildah => case.buildah != Peer::Nothing,
+        Tool::BuildKit => case.buildkit != Peer::Nothing,
+        Tool::Coracle => true,
+    };
+    let mut cases = cases();
+    cases.retain(|case| belongs(case, group) && can(case) && wanted.as_ref().is_none_or(|name| *name == case.name));
+    cases
 }
 
 #[track_caller]
@@ -264,12 +295,7 @@ fn check(tool: Tool, group: &[&str]) {
     if skip_without(&["buildah", "skopeo", "python3", "cpp"]) {
         return;
     }
-    let wanted = std::env::var("CORACLE_TEST_CASE").ok();
-    let cases: Vec<Case> = cases()
-        .into_iter()
-        .filter(|case| belongs(case, group) && (case.buildah != Buildah::Nothing || tool == Tool::Coracle))
-        .filter(|case| wanted.as_ref().is_none_or(|name| *name == case.name))
-        .collect();
+    let cases = cases_for(tool, group);
     let mut wrong = Vec::new();
     let found = results(tool, &cases, &mut wrong);
     let env = TestEnv::new();
@@ -284,10 +310,10 @@ fn every_case_is_in_one_group() {
     }
 }
 
-/// One module for each group: what Buildah makes of it, and what we make.
+/// One module for each group: what Buildah makes of it, what we make, and how that differs from what BuildKit makes.
 ///
 /// What Buildah makes does not change from day to day, and asking it takes a second for each image: contrib/stress asks for all
-/// groups, every run of the tests for one.
+/// groups, every run of the tests for one. BuildKit needs a daemon of root.
 macro_rules! groups {
     ($($name:ident $number:literal $(#[$when:meta])*;)*) => { $(
         mod $name {
@@ -302,6 +328,12 @@ macro_rules! groups {
             #[test]
             fn is_built_as_expected() {
                 check(Tool::Coracle, GROUPS[$number]);
+            }
+
+            #[test]
+            #[ignore = "run by contrib/stress, which starts the daemon of root that BuildKit is"]
+            fn differs_from_buildkit_as_expected() {
+                crate::buildkit::check(GROUPS[$number]);
             }
         }
     )* };

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Command;
 use coracle::commands::{VERBS, whole_parser};
@@ -118,6 +118,58 @@ fn the_page_of_the_language_has_every_instruction_and_flag() {
         missing.extend(flags.filter(|flag| !page.contains(flag)).map(|flag| format!("{keyword} {flag}")));
     }
     assert!(missing.is_empty(), "coracle-dockerfile.5 lacks {missing:?}");
+}
+
+/// The variables of the environment that a file of the program names where it reads one, but for those that tools of the family hand to
+/// their own children (`_CONTAINERS_…`).
+fn variables_of(source: &str) -> BTreeSet<String> {
+    let code = source.split("#[cfg(test)]").next().unwrap_or_default();
+    let mut names = BTreeSet::new();
+    for call in ["text", "get", "var", "var_os", "variable", "path", "engine", "engine_switch"] {
+        for (at, _) in code.match_indices(&format!("{call}(\"")) {
+            let is_whole = !code[..at].ends_with(|before: char| before.is_alphanumeric() || before == '_');
+            let name = code[at + call.len() + 2..].split('"').next().unwrap_or_default();
+            let is_variable = name.len() > 1 && name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
+            if is_whole && is_variable && !name.starts_with('_') {
+                names.insert(if call.starts_with("engine") { format!("BUILDAH_{name}") } else { name.to_owned() });
+            }
+        }
+    }
+    names
+}
+
+fn sources_below(dir: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(dir).expect("a directory of sources").flatten() {
+        let path = entry.path();
+        match path.file_name().and_then(|name| name.to_str()) {
+            Some("tests" | "tests.rs") => {}
+            _ if path.is_dir() => sources_below(&path, found),
+            _ => found.push(path),
+        }
+    }
+}
+
+#[test]
+fn the_main_page_lists_every_variable_that_the_program_reads() {
+    let top = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let mut files = Vec::new();
+    for dir in ["src", "containers-storage/src"] {
+        sources_below(&top.join(dir), &mut files);
+    }
+    let mut read: BTreeSet<String> =
+        files.iter().flat_map(|path| variables_of(&fs::read_to_string(path).unwrap_or_default())).collect();
+    for known in ["BUILDAH_LAYERS", "BUILDAH_NOPIVOT", "BUILDAH_CPPFLAGS", "REGISTRY_AUTH_FILE", "TMPDIR", "STORAGE_OPTS"] {
+        assert!(read.contains(known), "the sources are not understood: {known} is not found");
+    }
+    read.extend(["HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY"].map(str::to_owned));
+    let page = page("coracle.1");
+    let lines = section(&page, "ENVIRONMENT").expect("the section");
+    let tags = lines.windows(2).filter(|pair| pair[0] == ".TP").map(|pair| pair[1].replace("\\fB", "").replace("\\fR", ""));
+    let listed: BTreeSet<String> = tags.flat_map(|tag| tag.split(", ").map(str::to_owned).collect::<Vec<_>>()).collect();
+    let missing: Vec<_> = read.difference(&listed).collect();
+    assert!(missing.is_empty(), "read by the program and not in coracle(1), ENVIRONMENT: {missing:?}");
+    let stale: Vec<_> = listed.difference(&read).filter(|name| *name != "NO_COLOR").collect();
+    assert!(stale.is_empty(), "in coracle(1), ENVIRONMENT, and read by nobody: {stale:?}");
 }
 
 #[test]

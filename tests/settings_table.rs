@@ -2,8 +2,9 @@
 //! table calls read change the settings, the others do not.
 //!
 //! `man/coracle-settings.7` shows the table. After a change to it run `CORACLE_BLESS=1 cargo test --test settings_table` and commit the
-//! page.
+//! page. What it says of build is kept by hand: each key and each variable that the program reads must be there.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -39,7 +40,7 @@ fn read(table: &str, line: &str) -> Result<ContainersConf, String> {
     let file = dir.path().join("containers.conf");
     fs::write(&file, format!("[{table}]\n{line}\n")).expect("a settings file");
     let variable = |name: &str| (name == "CONTAINERS_CONF").then(|| file.clone().into_os_string());
-    ContainersConf::load(&Environment::from_process(&variable, false)).map_err(|error| error.to_string())
+    ContainersConf::load(&Environment::from_process(&variable, false, 0)).map_err(|error| error.to_string())
 }
 
 #[test]
@@ -96,4 +97,72 @@ fn the_page_shows_the_table() {
         return;
     }
     assert_eq!(shown, list(), "CORACLE_BLESS=1 cargo test --test settings_table writes the page anew");
+}
+
+/// The part of the page about build, with words that stand apart.
+fn about_build() -> BTreeSet<String> {
+    let page = fs::read_to_string(page_path()).expect("the page");
+    let (_, rest) = page.split_once("\n.SH BUILD\n").expect("where it begins");
+    let (part, _) = rest.split_once("\n.SH ").expect("where it ends");
+    let plain = part.replace("\\fB", " ").replace("\\fI", " ").replace("\\fR", " ");
+    plain.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_').map(str::to_owned).collect()
+}
+
+#[test]
+fn of_each_key_that_is_read_the_page_says_what_it_is_for_a_build() {
+    let shown = about_build();
+    // A build makes no variants of an image.
+    let read = rows().into_iter().filter(|row| row.kind.is_some() && row.key != "add_compression");
+    let missing: Vec<&str> = read.map(|row| row.key).filter(|key| !shown.contains(*key)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+/// What asks for a variable of the environment, before its name in quotes.
+const ASKING: [&str; 7] = [".engine(", ".engine_switch(", ".text(", ".get(", "path(", "variable(", "std::env::var_os("];
+
+/// The variables that this source asks for.
+fn asked_for(source: &str) -> Vec<String> {
+    let code = source.split("#[cfg(test)]").next().unwrap_or_default();
+    let mut found = Vec::new();
+    for asking in ASKING {
+        for (at, _) in code.match_indices(asking) {
+            let Some(rest) = code[at + asking.len()..].strip_prefix('"') else { continue };
+            let name = rest.split('"').next().unwrap_or_default();
+            let is_variable = name.len() > 2 && name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
+            let engine = asking.starts_with(".engine");
+            found.extend(is_variable.then(|| if engine { format!("BUILDAH_{name}") } else { name.to_owned() }));
+        }
+    }
+    found
+}
+
+fn sources(directory: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(directory).expect("a directory").flatten() {
+        match entry.path() {
+            path if path.is_dir() => sources(&path, found),
+            path if path.extension().is_some_and(|extension| extension == "rs") => found.push(path),
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn of_each_variable_that_is_read_the_page_says_what_it_is_for_a_build() {
+    assert_eq!(asked_for("x.engine(\"A_B\"); path(\"CDE\") #[cfg(test)] path(\"F_G\")"), ["BUILDAH_A_B", "CDE"]);
+    // SHELL is what unshare runs; what begins with an underline is between processes; SUDO_USER is whose home is never relabelled.
+    let elsewhere = |name: &String| ["SHELL", "SUDO_USER"].contains(&name.as_str()) || name.starts_with('_');
+    let shown = about_build();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = Vec::new();
+    sources(&root.join("src"), &mut files);
+    sources(&root.join("containers-storage/src"), &mut files);
+    let mut count = 0;
+    for file in files {
+        let source = fs::read_to_string(&file).expect("a source");
+        for name in asked_for(&source).into_iter().filter(|name| !elsewhere(name)) {
+            count += 1;
+            assert!(shown.contains(&name), "{name}, which {} asks for", file.display());
+        }
+    }
+    assert!(count > 20, "only {count} found: do all ask in another way?");
 }

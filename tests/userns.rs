@@ -1,14 +1,19 @@
-//! Entering and joining user namespaces, each case in a process of its own: a process with threads, as the usual harness has
-//! them, can't enter one.
+//! Entering and joining user namespaces, and forks, each case in a process of its own: a process with threads, as the usual harness
+//! has them, can do neither.
 //!
 //! Run by root, the cases run as the unprivileged user `coracle-test`, or `builder`.
 
 use std::io::{BufRead, BufReader, Read};
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitCode, Stdio};
 
+use coracle::sys::fork::fork_into;
 use coracle::userns::{self, How, MountNamespace, Notice, ProcessId};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sched::CloneFlags;
+use nix::sys::wait::{WaitStatus, waitpid};
 
 type Case = (&'static str, fn() -> Result<(), String>);
 
@@ -19,6 +24,7 @@ const CASES: &[Case] = &[
     ("without newuidmap one id is mapped and setgroups is denied", single_id),
     ("join reaches the mounts of another process and keeps the working directory", join_other),
     ("entering takes milliseconds", enter_is_fast),
+    ("a copy of a process sees that the one which made it has ended", copy_sees_end),
 ];
 
 fn main() -> ExitCode {
@@ -176,4 +182,19 @@ fn enter_is_fast() -> Result<(), String> {
     eprintln!("entering took {} µs", took.as_micros());
     // Ten times the usual: a bound that only a wait, a sleep or a second program start in sequence would break.
     expect(took.as_millis() < 40, format!("{took:?}"))
+}
+
+fn copy_sees_end() -> Result<(), String> {
+    let words = |error: std::io::Error| error.to_string();
+    let (read, write) = std::io::pipe().map_err(words)?;
+    // Who has a copy of the other end waits for ever.
+    let child = fork_into(CloneFlags::empty(), &[write.as_fd()], || {
+        let mut polled = [PollFd::new(read.as_fd(), PollFlags::POLLIN)];
+        let seen = poll(&mut polled, PollTimeout::from(5_000u16)).is_ok_and(|ready| ready == 1);
+        i32::from(!seen || polled[0].revents() != Some(PollFlags::POLLHUP))
+    });
+    let child = child.map_err(words)?;
+    drop(write);
+    let status = waitpid(child, None).map_err(|error| error.to_string())?;
+    expect(status == WaitStatus::Exited(child, 0), format!("{status:?}"))
 }

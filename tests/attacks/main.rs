@@ -111,6 +111,7 @@ mod probe;
 mod process;
 mod races;
 mod registry;
+mod registry_answers;
 mod registry_bytes;
 mod registry_hosts;
 mod signatures;

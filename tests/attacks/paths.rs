@@ -186,8 +186,12 @@ fn links_of_an_image_are_followed_inside_it() {
     env.run(["config", "--workingdir", "/d/new", &container]);
     env.run(["copy", &container, "f"]);
     canary.assert_untouched();
-    let out = env.run(["copy", "--from", &container, &container, "/d/secret", "/stolen"]);
+    let out = env.run(["copy", "--from", &container, &container, "/d/sub/file", "/stolen"]);
     assert!(out.failure(125).contains("no such file or directory"), "{out}");
+    // The link to the file led to nothing, and there is a directory of that name inside now.
+    env.ok(["copy", "-q", "--from", &container, &container, "/d/secret", "/seen"]);
+    let script = format!("cd $(coracle mount {container}); find seen; grep -rl \"{SECRET}\" . || true");
+    assert_eq!(env.ok(["unshare", "sh", "-euc", &script]), "seen\nseen/f");
 }
 
 /// A08: an ignore file is taken for a secrecy boundary.
@@ -287,6 +291,51 @@ fn modes_do_not_depend_on_the_umask() {
         let store = fs::metadata(env.graph_root()).expect("the store").mode() & 0o777;
         assert_eq!(store, 0o700, "umask {umask}");
     }
+}
+
+/// A01, A03 and A18 for links that lead to nothing: what they name is made, and below the root whatever they say.
+#[test]
+fn what_links_to_nothing_name_is_made_inside() {
+    let env = TestEnv::new();
+    let canary = Canary::new(&env);
+    env.busybox("base");
+    env.write("file", "content\n");
+    env.write("tree/d/g", "content\n");
+    env.shell("tar cf file.tar file").success();
+    let container = env.ok(["from", "base"]);
+    let path = canary.path.display().to_string();
+    // Each is new, since what a link names is there after its first use.
+    let mut number = 0;
+    let mut link = |text: &str| {
+        number += 1;
+        let name = format!("/l{number}");
+        env.inside(&container, &format!("ln -s {text} {name}"));
+        name
+    };
+    let up = format!("../../../../../../../../..{path}");
+    for way in [path.as_str(), &up] {
+        for (verb, source, below) in [
+            ("copy", "file", "a"),
+            ("copy", "file", "b/x"),
+            ("copy", "tree", "c"),
+            ("add", "file.tar", "d"),
+            ("add", "file.tar", "e/y"),
+        ] {
+            let (first, rest) = below.split_once('/').unwrap_or((below, ""));
+            let place = format!("{}/{rest}", link(&format!("{way}/new/{first}")));
+            env.ok([verb, "-q", "--chown", "5:6", "--chmod", "0777", &container, source, place.trim_end_matches('/')]);
+            canary.assert_untouched();
+        }
+        let found = env.inside(&container, &format!("cd {path}/new; find . -type f | sort | xargs; rm -r {path}"));
+        assert_eq!(found, "./a/file ./b/x ./c/d/g ./d/file ./e/y/file", "{way}");
+        // As the working directory, too.
+        let place = link(&format!("{way}/work"));
+        env.ok(["config", "--workingdir", &place, &container]);
+        assert_eq!(env.inside(&container, "pwd -P"), format!("{path}/work"));
+        env.ok(["config", "--workingdir", "/", &container]);
+        env.inside(&container, &format!("rm -r {path}"));
+    }
+    canary.assert_untouched();
 }
 
 /// A01, A03 and A18 for layers that are made beside the container: `copy --link` and `commit --add-file`.

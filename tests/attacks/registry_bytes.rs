@@ -12,14 +12,14 @@ const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 /// An image with one layer, the tar of nothing: its config, its layer and its manifest.
-struct Image {
+pub(super) struct Image {
     config: String,
-    layer: String,
-    manifest: String,
+    pub(super) layer: String,
+    pub(super) manifest: String,
 }
 
 impl Image {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let layer = "\0".repeat(1024);
         let diff_id = Digest::of(layer.as_bytes());
         let config = format!(
@@ -35,7 +35,7 @@ impl Image {
     }
 
     /// A registry with this image, in which `other` answers some requests.
-    fn serve(&self, other: impl Fn(&str, usize) -> Option<Answer> + Send + Sync + 'static) -> Proxy {
+    pub(super) fn serve(&self, other: impl Fn(&str, usize) -> Option<Answer> + Send + Sync + 'static) -> Proxy {
         let (config, layer, manifest) = (self.config.clone(), self.layer.clone(), self.manifest.clone());
         let config_digest = Digest::of(config.as_bytes()).to_string();
         Proxy::start(None, move |head, before| match (other(head, before), head) {
@@ -49,7 +49,7 @@ impl Image {
 }
 
 #[track_caller]
-fn refused(env: &TestEnv, registry: &Proxy) -> String {
+pub(super) fn refused(env: &TestEnv, registry: &Proxy) -> String {
     let begun = Instant::now();
     let error = env.run(["pull", "-q", INSECURE, "--retry", "0", &registry.name("x:1")]).failure(125);
     assert!(begun.elapsed() < Duration::from_secs(8), "{:?}: {error}", begun.elapsed());

@@ -54,6 +54,8 @@ fn bad_values_are_named_before_anything_changes() {
     refused(&env, &["run", "--isolation", "jail", &container, "true"], &["jail"]);
     refused(&env, &["run", "--user", "4294967296", &container, "true"], &["4294967296"]);
     refused(&env, &["from", "--name", "../../x", "busybox"], &["../../x"]);
+    let words = "unable to parse value provided \"5x\" as --retry-delay: time: unknown unit \"x\" in duration \"5x\"";
+    refused(&env, &["push", "--retry-delay", "5x", "busybox", "dir:x"], &[words]);
     refused(&env, &["config", "--healthcheck-interval", "often", &container], &["often"]);
     refused(&env, &["--log-level", "loud", "images"], &["unable to parse log level", "loud"]);
     refused(&env, &["--storage-driver", "btrfs", "images"], &["btrfs"]);

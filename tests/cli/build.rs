@@ -129,11 +129,11 @@ fn intermediate_images_of_a_build_without_layers_go_with_it() {
 fn independent_stages_run_side_by_side_and_their_output_is_told_apart() {
     let env = env();
     let file = "FROM base AS a\nRUN echo from-a; sleep 1\nRUN touch /a\nFROM base AS b\nRUN echo from-b; sleep 1\nRUN touch /b\n\
-                FROM base\nCOPY --from=a /a /\nCOPY --from=b /b /\n";
+                FROM base\nCOPY --from=a /a /\nCOPY --from=b /b /\nRUN echo alone\n";
     let begun = Instant::now();
     let out = build(&env, file, &["-t", "app"]).success();
     let both = begun.elapsed();
-    assert!(out.contains("[1/3] from-a\n") && out.contains("[2/3] from-b\n"), "{out}");
+    assert!(out.contains("[1/3] from-a\n") && out.contains("[2/3] from-b\n") && out.contains("\nalone\n"), "{out}");
     let begun = Instant::now();
     let out = build(&env, file, &["-t", "app", "--jobs", "1"]).success();
     let in_turn = begun.elapsed();

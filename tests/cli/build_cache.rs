@@ -20,7 +20,12 @@ pub const FILE: &str =
 
 impl Project {
     pub fn new() -> Self {
-        let env = TestEnv::new();
+        Self::on("overlay")
+    }
+
+    /// The same on a store of that driver.
+    pub fn on(driver: &str) -> Self {
+        let env = TestEnv::on(driver);
         env.busybox("base");
         env.write("ctx/src/a", "one\n");
         env.write("ctx/src/sub/b", "two\n");

@@ -241,3 +241,83 @@ fn without_layers_the_flags_do_nothing_and_say_so() {
     assert!(out.err().contains("--cache-from and --cache-to have no effect without --layers"), "{out}");
     assert!(!project.env.work().join("steps").exists());
 }
+
+/// A store of whole trees and one of changes are two machines like others.
+#[test]
+fn stores_of_both_drivers_share_steps() {
+    let keeper = Project::new();
+    for (number, (first, second)) in [("vfs", "overlay"), ("overlay", "vfs"), ("vfs", "vfs")].into_iter().enumerate() {
+        let place = format!("oci:{}", keeper.env.work().join(format!("steps{number}")).display());
+        let (first, second) = (Project::on(first), Project::on(second));
+        let (out, notes) = built(&first, &["--cache-to", &place]);
+        assert_eq!((sent(&out).len(), notes.contains("cache")), (4, false), "{out}{notes}");
+        let (other, notes) = built(&second, &["--cache-from", &place]);
+        assert_eq!(other.matches("--> Cache pulled from remote ").count(), 4, "{number}: {other}{notes}");
+        assert_eq!((id(&other), second.stamp()), (id(&out), first.stamp()));
+        // What was pulled carries steps that are taken.
+        second.env.write("ctx/Dockerfile", format!("{FILE}RUN cat /stamp >/again\n"));
+        built(&second, &["--cache-from", &place]);
+        let container = second.env.ok(["from", "--pull-never", "app"]);
+        assert_eq!(second.env.inside(&container, "cat /again; rm /again /stamp"), first.stamp());
+        [&first, &second].iter().for_each(|project| project.env.assert_store_is_clean());
+    }
+}
+
+/// The steps are shared as ever; one layer is made of them by each machine.
+#[test]
+fn a_squashed_image_is_made_of_steps_of_another_machine() {
+    let (first, second, third) = (Project::new(), Project::new(), Project::new());
+    let place = format!("oci:{}", first.env.work().join("steps").display());
+    let (out, notes) = built(&first, &["--squash", "--cache-to", &place]);
+    assert_eq!((sent(&out).len(), notes.as_str()), (4, ""), "{out}");
+    let (other, notes) = built(&second, &["--squash", "--cache-from", &place]);
+    assert_eq!(other.matches("--> Cache pulled from remote ").count(), 4, "{other}{notes}");
+    for project in [&first, &second] {
+        assert_eq!(project.stamp(), first.stamp());
+        assert_eq!(project.env.ok(["inspect", "--format", "{{len .OCIv1.RootFS.DiffIDs}}", "app"]), "1");
+    }
+    // The image of the last step is that of a build without the flag.
+    let (other, notes) = built(&third, &["--cache-from", &place]);
+    assert_eq!(other.matches("--> Cache pulled from remote ").count(), 4, "{other}{notes}");
+    assert_eq!(third.env.ok(["inspect", "--format", "{{len .OCIv1.RootFS.DiffIDs}}", "app"]), "3");
+    let (again, notes) = built(&second, &["--squash", "--cache-from", &place]);
+    assert_eq!(again.matches("--> Using cache ").count(), 4, "{again}{notes}");
+    assert_eq!(second.stamp(), first.stamp());
+    [&first, &second, &third].iter().for_each(|project| project.env.assert_store_is_clean());
+}
+
+/// The media types of all layers that a directory of steps has.
+fn layer_types(dir: &Path) -> std::collections::BTreeSet<String> {
+    let mut types = std::collections::BTreeSet::new();
+    for entry in std::fs::read_dir(dir.join("blobs/sha256")).expect("blobs") {
+        let bytes = std::fs::read(entry.expect("a blob").path()).expect("its bytes");
+        let Ok(document) = serde_json::from_slice::<serde_json::Value>(&bytes) else { continue };
+        let layers = document["layers"].as_array().into_iter().flatten();
+        types.extend(layers.filter_map(|layer| layer["mediaType"].as_str()).map(str::to_owned));
+    }
+    types
+}
+
+#[test]
+fn steps_are_compressed_as_was_said_and_found_whatever_was_said() {
+    let first = Project::new();
+    let dir = first.env.work().join("steps");
+    let place = format!("oci:{}", dir.display());
+    let cases: [(&[&str], &str); 3] = [
+        (&[], "tar+gzip"),
+        (&["--compression-format", "gzip", "--compression-level", "1"], "tar+gzip"),
+        (&["--compression-format", "zstd", "--compression-level", "3", "--force-compression"], "tar+zstd"),
+    ];
+    for (flags, kind) in cases {
+        let _ = std::fs::remove_dir_all(&dir);
+        let (out, notes) = built(&first, &[flags, &["--cache-to", &place]].concat());
+        assert_eq!((sent(&out).len(), notes.as_str()), (4, ""), "{out}");
+        let types: Vec<String> = layer_types(&dir).into_iter().collect();
+        assert_eq!(types, [format!("application/vnd.oci.image.layer.v1.{kind}")], "{flags:?}");
+        let second = Project::new();
+        let (other, notes) = built(&second, &["--cache-from", &place]);
+        assert_eq!(other.matches("--> Cache pulled from remote ").count(), 4, "{flags:?}: {other}{notes}");
+        assert_eq!((id(&other), second.stamp()), (id(&out), first.stamp()), "{flags:?}");
+        second.env.assert_store_is_clean();
+    }
+}

@@ -139,7 +139,7 @@ fn an_address_has_an_archive_or_a_dockerfile_or_a_repository() {
     assert!(files(&env, &["-f", &dockerfile.to_string_lossy(), &of("")]).ends_with("file: later"));
     for (rest, words) in [
         ("#nosuch", "couldn't find remote ref"),
-        ("#v1:nosuch", "No such file or directory"),
+        ("#v1:nosuch", "o such file or directory"),
         ("?tag=v1&checksum=0123456789ab", "the server gave the commit"),
         ("?ref=v1&submodules=perhaps", "are true or false"),
         ("#0123456", "couldn't find remote ref 0123456"),
@@ -289,13 +289,8 @@ fn a_repository_is_fetched_by_the_protocol_of_git() {
     assert!(refusal(&env, &[&of("#nosuch")]).contains("couldn't find remote ref"));
 }
 
-#[test]
-fn a_repository_is_fetched_by_ssh_with_the_callers_keys_or_those_that_are_lent() {
-    if skip_without(&["git", "ssh-keygen", "/usr/sbin/sshd"]) {
-        return;
-    }
-    let env = TestEnv::new();
-    repositories(&env);
+/// A server that lets in whoever has `ssh/key`, and its port.
+fn ssh_server(env: &TestEnv) -> (Server, u16) {
     let (port, work) = (free_port(), env.work().display().to_string());
     env.shell("mkdir -m 700 ssh ../home/.ssh && ssh-keygen -q -t ed25519 -N '' -f ssh/host && ssh-keygen -q -t ed25519 -N '' -f ssh/key").success();
     env.write(
@@ -307,15 +302,30 @@ fn a_repository_is_fetched_by_ssh_with_the_callers_keys_or_those_that_are_lent()
     );
     let mut command = env.command("/usr/sbin/sshd");
     command.args(["-D", "-f", &format!("{work}/ssh/config")]);
-    let _server = Server::start(command, port);
-    let user = env.shell("id -un").success();
+    (Server::start(command, port), port)
+}
+
+/// The caller knows the server.
+fn trust_ssh_server(env: &TestEnv, port: u16) {
+    let script = format!("printf '[127.0.0.1]:{port} ' >../home/.ssh/known_hosts; cat ssh/host.pub >>../home/.ssh/known_hosts");
+    env.shell(&script).success();
+}
+
+#[test]
+fn a_repository_is_fetched_by_ssh_with_the_callers_keys_or_those_that_are_lent() {
+    if skip_without(&["git", "ssh-keygen", "/usr/sbin/sshd"]) {
+        return;
+    }
+    let env = TestEnv::new();
+    repositories(&env);
+    let (_server, port) = ssh_server(&env);
+    let (user, work) = (env.shell("id -un").success(), env.work().display().to_string());
     let at = format!("ssh://{user}@127.0.0.1:{port}{work}/repos/outer.git");
     let context = format!("{at}?keep-git-dir=false");
 
     let said = refusal(&env, &[&context]);
     assert!(said.contains("Host key verification failed") && said.contains("hint: connect to the host once"), "{said}");
-    env.shell(&format!("printf '[127.0.0.1]:{port} ' >../home/.ssh/known_hosts; cat ssh/host.pub >>../home/.ssh/known_hosts"))
-        .success();
+    trust_ssh_server(&env, port);
     let said = refusal(&env, &[&context]);
     assert!(said.contains("Permission denied (publickey"), "{said}");
 
@@ -339,6 +349,46 @@ fn a_repository_is_fetched_by_ssh_with_the_callers_keys_or_those_that_are_lent()
     assert!(said.contains("Permission denied"), "there is no user git: {said}");
     let named = format!("r=ssh://alias{work}/repos/inner.git?keep-git-dir=0");
     assert_eq!(shown(&env, &["--build-context", &named, "ctx"]), "deep/g: deep, f: inner");
+    assert_eq!(fs::read_dir(env.path("tmp")).expect("the directory").count(), 0);
+}
+
+#[test]
+fn a_repository_is_added_with_the_keys_of_an_agent_that_is_lent() {
+    if skip_without(&["git", "ssh-keygen", "ssh-agent", "ssh-add", "/usr/sbin/sshd"]) {
+        return;
+    }
+    let mut env = TestEnv::new();
+    repositories(&env);
+    let (_server, port) = ssh_server(&env);
+    trust_ssh_server(&env, port);
+    let (user, work) = (env.shell("id -un").success(), env.work().display().to_string());
+    let agent = |socket: &str| {
+        let mut command = env.command("/usr/bin/ssh-agent");
+        command.args(["-D", "-a", &format!("{work}/{socket}")]);
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("an agent");
+        let end = Instant::now() + Duration::from_secs(10);
+        while !env.work().join(socket).exists() {
+            assert!(Instant::now() < end, "the agent does not listen");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Server(child)
+    };
+    let _agents = [agent("agent"), agent("empty")];
+    env.shell("SSH_AUTH_SOCK=$PWD/agent ssh-add -q ssh/key && rm ssh/key").success();
+    env.write("ctx/Dockerfile", format!("FROM scratch\nADD ssh://{user}@127.0.0.1:{port}{work}/repos/outer.git#v1 /\n"));
+    let want = "file: outer, sub/deep/g: deep, sub/f: inner";
+    let denied = "Permission denied (publickey";
+
+    // What the caller's environment has is the build's only if the build says so.
+    env.set("SSH_AUTH_SOCK", &format!("{work}/agent"));
+    assert!(refusal(&env, &["ctx"]).contains("only if the build lends them"));
+    assert!(refusal(&env, &["--ssh", "other=agent", "ctx"]).contains("only if the build lends them"));
+    assert_eq!(shown(&env, &["--ssh", "default", "ctx"]), want);
+    // One that is named counts, and no other.
+    assert_eq!(shown(&env, &["--ssh", "default=agent", "ctx"]), want);
+    assert!(refusal(&env, &["--ssh", "default=empty", "ctx"]).contains(denied));
+    env.set("SSH_AUTH_SOCK", &format!("{work}/empty"));
+    assert!(refusal(&env, &["--ssh", "default", "ctx"]).contains(denied));
     assert_eq!(fs::read_dir(env.path("tmp")).expect("the directory").count(), 0);
 }
 
@@ -403,4 +453,60 @@ fn what_is_no_context_is_refused_by_name() {
         assert!(said.to_lowercase().contains(&words.to_lowercase()), "{operand}: {said}");
     }
     assert!(refusal(&env, &["ctx", "empty"]).contains("accepts at most 1 arg(s), received 2"));
+}
+
+/// Runs a script where `$SMALL` is a tmpfs of 4 MiB and 500 files, and `b CONTEXT…` a build that has its temporary files there: it must fail,
+/// with one line that names the place and one that says what to do, and nothing stays there.
+fn with_a_small_temp_dir(env: &mut TestEnv, script: &str) -> String {
+    env.set("SMALL", &env.work().join("small").display().to_string());
+    env.write(
+        "small.sh",
+        r#"mount -t tmpfs -o size=4m,nr_inodes=500 tmpfs "$SMALL"
+        b() {
+            if TMPDIR="$SMALL" coracle --root "$PWD/root" --runroot "$PWD/run" build -q "$@" >built 2>said; then echo "it went through: $*"; return; fi
+            [ "$(grep -c ^Error: said)" = 1 ] && grep "^Error: .*\"$SMALL\"" said | grep -qi "no space left on device" &&
+                grep -q "^hint: TMPDIR=DIRECTORY, .* than $SMALL" said && ! grep -q prune said || { echo "says for $*:"; cat said; }
+            [ -z "$(ls -A "$SMALL")" ] || { echo "left by $*:"; ls -AR "$SMALL"; }
+        }
+        "#,
+    );
+    env.shell(&format!("mkdir \"$SMALL\"; unshare -Urm --map-auto sh -euc '. ./small.sh\n{script}'")).success()
+}
+
+#[test]
+fn a_context_for_which_there_is_no_room_ends_in_one_error_and_leaves_nothing() {
+    if skip_without(&["python3", "git"]) {
+        return;
+    }
+    let mut env = TestEnv::new();
+    context(&env);
+    let git = Git::start(&env);
+    // A small file that becomes large, one that has no end, and one of very many files.
+    env.write(
+        "endless.py",
+        r#"import sys, tarfile, zlib
+member = tarfile.TarInfo("big"); member.size = 1 << 40
+squeeze = zlib.compressobj(1, zlib.DEFLATED, 31)
+out = sys.stdout.buffer
+out.write(squeeze.compress(member.tobuf()))
+try:
+    while True: out.write(squeeze.compress(bytes(1 << 20)))
+except BrokenPipeError: sys.stderr.close()
+"#,
+    );
+    env.shell(
+        "truncate -s 64m ctx/big; tar czf bomb.tgz -C ctx .; rm ctx/big
+        mkdir many; (cd many; seq 2000 | xargs touch); tar czf many.tgz -C ctx Containerfile -C ../many .
+        mkdir repos && git init -q random && head -c 16m /dev/urandom >random/big && cd random && git add big &&
+        git -c user.name=n -c user.email=e@x commit -qm one && git clone -q --bare . ../repos/random.git",
+    )
+    .success();
+    let at = format!("http://127.0.0.1:{}", git.port);
+    env.write("add/Dockerfile", format!("FROM scratch\nADD {at}/random/big /\n"));
+    env.write("clone/Dockerfile", format!("FROM scratch\nADD {at}/cgi-bin/git/random.git /\n"));
+    let script = format!(
+        "b bomb.tgz; b - <bomb.tgz; b {at}/bomb.tgz; python3 endless.py | b -; b - <many.tgz; b --build-context x=bomb.tgz ctx
+        b {at}/cgi-bin/git/random.git; b add; b clone; b --layers add"
+    );
+    assert_eq!(with_a_small_temp_dir(&mut env, &script), "");
 }

@@ -174,3 +174,28 @@ fn one_ignore_file_counts() {
     let said = refusal(&env, &["--ignorefile", "nosuch", "ctx"]);
     assert!(said.contains("\"nosuch\"") && said.contains("no such file or directory"), "{said}");
 }
+
+#[test]
+fn a_pattern_that_matches_files_and_a_directory_needs_a_directory_to_go_to() {
+    let env = TestEnv::new();
+    env.write("ctx/d/1", "one\n");
+    env.write("ctx/d/sub/2", "two\n");
+    let build = |line: &str| {
+        env.write("ctx/Dockerfile", format!("FROM scratch\n{line}\n"));
+        env.run(["build", "-q", "-o", "out", "ctx"])
+    };
+    let said = build("COPY d/* /x").failure(125);
+    let words = "\"/d/*\" matches files and a directory: the destination \"/x\" must be a directory, with a slash at its end";
+    assert!(said.contains(words) && said.contains("  2 | COPY d/* /x"), "{said}");
+    build("COPY d/* /x/").success();
+    assert!(env.work().join("out/x/1").is_file() && env.work().join("out/x/2").is_file());
+}
+
+#[test]
+fn a_here_document_has_the_last_part_of_its_name() {
+    let env = TestEnv::new();
+    env.write("ctx/Dockerfile", "FROM scratch\nCOPY <<etc/app.conf <<plain /d/\nfirst\netc/app.conf\nsecond\nplain\n");
+    env.ok(["build", "-q", "-o", "out", "ctx"]);
+    let read = |name: &str| fs::read_to_string(env.work().join("out/d").join(name)).expect(name);
+    assert_eq!((read("app.conf").as_str(), read("plain").as_str()), ("first\n", "second\n"));
+}

@@ -58,36 +58,24 @@ fn the_same_build_twice_at_once_makes_one_image() {
     }
 }
 
-/// A prune takes what has neither a name nor a container, which the images of steps and stages are for moments. The build that it takes
-/// one from says so and leaves nothing; whatever is built is right, and no container loses its image.
+/// A prune takes what has neither a name nor a container. What a build makes and what it stands on has one, at any moment. (The long form
+/// is among the tests of reliability.)
 #[test]
-fn prunes_of_all_tools_beside_builds_leave_a_valid_store() {
+fn prunes_of_all_tools_take_nothing_from_builds() {
     if skip_without(&["podman", "buildah"]) {
         return;
     }
     let env = env();
     let kept = env.ok(["from", "--name", "kept", "localhost/base:latest"]);
     let end = Instant::now() + Duration::from_secs(5);
-    let prunes: [&[&str]; 4] = [
+    let prunes: [&[&str]; 6] = [
+        &["coracle", "rmi", "--prune"],
         &["buildah", "rmi", "--prune"],
+        &["coracle", "prune"],
         &["podman", "image", "prune", "-f"],
         &["coracle", "rmi", "--prune"],
         &["coracle", "prune"],
     ];
-    let mut round = 0;
-    let mut one = |kind: &str| {
-        round += 1;
-        let build = start(&env, &[kind, "--build-arg", &format!("ROUND={round}"), "-t", "app"]);
-        let output = build.wait_with_output().expect("its output");
-        if output.status.success() {
-            assert_eq!(all(&env, "app"), format!("content\nmore\n{round}"), "{kind}");
-        } else {
-            let said = String::from_utf8_lossy(&output.stderr).into_owned();
-            assert_eq!(output.status.code(), Some(125), "{said}");
-            assert_eq!(said.lines().filter(|line| line.starts_with("Error: ")).count(), 1, "{said}");
-        }
-        output.status.success()
-    };
     std::thread::scope(|scope| {
         let env = &env;
         scope.spawn(move || {
@@ -98,14 +86,56 @@ fn prunes_of_all_tools_beside_builds_leave_a_valid_store() {
                 env.tool(words[0], &words[1..]);
             }
         });
-        while Instant::now() < end {
-            one("--layers");
-            one("--layers=false");
+        for round in 0.. {
+            if Instant::now() >= end {
+                break;
+            }
+            // Each twice: the second one finds what is left of the first.
+            for kind in ["--layers", "--layers", "--layers=false", "--layers=false"] {
+                image(start(env, &[kind, "--build-arg", &format!("ROUND={round}"), "-t", "app"]));
+                assert_eq!(all(env, "app"), format!("content\nmore\n{round}"), "{kind}");
+            }
         }
     });
-    assert!(one("--layers") && one("--layers=false"), "builds after the last prune");
     assert_eq!(env.ok(["run", &kept, "echo", "here"]), "here");
     env.ok(["rm", &kept]);
+    assert_eq!(env.ok(["containers", "-q", "-a"]), "");
+    env.assert_store_is_clean();
+}
+
+/// Whoever removes images of the cache while a build goes on from them costs it the time to make them again.
+#[test]
+fn a_build_begins_a_stage_again_whose_images_are_removed_under_it() {
+    let env = TestEnv::new();
+    env.busybox("localhost/base:latest");
+    let wait = "while [ -e /c/wait ]; do sleep 0.05; done";
+    env.write(
+        "ctx/Dockerfile",
+        format!(
+            "FROM localhost/base AS made\nRUN echo made > /made\nFROM localhost/base AS other\nARG ROUND\nRUN {wait}; echo other > /other\n\
+             FROM localhost/base\nCOPY --from=other /other /\nCOPY --from=made /made /\nRUN cat /made /other > /all\n"
+        ),
+    );
+    let shared = env.write("shared/ready", "").parent().expect("a directory").to_owned();
+    let volume = format!("{}:/c", shared.display());
+    let words = |round| ["--layers", "-v", &volume, "-t", "app", "--build-arg", round];
+    let first = image(start(&env, &words("ROUND=1")));
+    // The first stage comes from the cache, the second one takes its time, and meanwhile the image of the first one goes.
+    env.ok(["rmi", "app"]);
+    let made = image(start(&env, &["--layers", "-v", &volume, "--target", "made"]));
+    env.write("shared/wait", "");
+    let build = start(&env, &words("ROUND=2"));
+    let end = Instant::now() + Duration::from_secs(8);
+    while env.ok(["containers", "-q"]).is_empty() {
+        assert!(Instant::now() < end, "the command does not run");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    env.ok(["rmi", &made]);
+    std::fs::remove_file(env.work().join("shared/wait")).expect("the file");
+    assert_ne!(image(build), first, "made anew, at another time");
+    let container = env.ok(["from", "--pull-never", "app"]);
+    assert_eq!(env.inside(&container, "cat /all"), "made\nother");
+    env.ok(["rm", &container]);
     assert_eq!(env.ok(["containers", "-q", "-a"]), "");
     env.assert_store_is_clean();
 }

@@ -71,6 +71,14 @@ fn names_are_told_once() {
     let short = &id[..12];
     let end = format!("[2/2] COMMIT a\n--> {short}\nSuccessfully tagged localhost/a:latest\n{id}");
     assert!(named.ends_with(&end), "{named}");
+    // Those of other builds that made the same come after its own.
+    let other = env.ok(["build", "--layers", "-t", "b", "ctx"]);
+    let end =
+        format!("COMMIT b\n--> {short}\nSuccessfully tagged localhost/b:latest\nSuccessfully tagged localhost/a:latest\n{id}");
+    assert!(other.ends_with(&end), "{other}");
+    assert!(!env.ok(["build", "--layers", "ctx"]).contains("tagged"));
+    // A place is a name, too.
+    assert!(env.ok(["build", "--layers=false", "-t", "oci:out:x", "ctx"]).contains("[2/2] COMMIT oci:out:x\n"));
 }
 
 #[test]
@@ -173,6 +181,30 @@ fn programs_get_one_object_a_line() {
     let again = env.run(arguments);
     again.success();
     assert!(events(&again.err()).iter().any(|event| event["event"] == "cached"), "{again}");
+}
+
+/// As with BuildKit.
+#[test]
+fn each_of_several_platforms_has_a_directory_of_its_own() {
+    let env = TestEnv::new();
+    env.write("ctx/Dockerfile", "FROM scratch\nARG TARGETARCH\nCOPY $TARGETARCH /file\nCOPY $TARGETARCH /$TARGETARCH\n");
+    env.write("ctx/amd64", "one\n");
+    env.write("ctx/arm64", "two\n");
+    env.write("ctx/arm", "three\n");
+    let build = |platforms: &str, output: &str| env.run(["build", "-q", "--platform", platforms, "-o", output, "ctx"]);
+    let files =
+        |dir: &str| env.shell(&format!("cd {dir}; find . -type f | sort; find . -name file | sort | xargs cat")).success();
+    build("linux/amd64,linux/arm/v7", "each").success();
+    assert_eq!(files("each"), "./linux_amd64/amd64\n./linux_amd64/file\n./linux_arm_v7/arm\n./linux_arm_v7/file\none\nthree");
+    build("linux/arm64", "alone").success();
+    assert_eq!(files("alone"), "./arm64\n./file\ntwo");
+    build("linux/amd64,linux/arm64", "type=local,dest=shared,platform-split=false").success();
+    assert_eq!(files("shared"), "./amd64\n./arm64\n./file\ntwo");
+    for output in ["-", "type=tar,dest=t.tar"] {
+        let said = build("linux/amd64,linux/arm64", output).failure(125);
+        assert!(said.contains("an archive holds the files of one platform"), "{said}");
+    }
+    assert!(!env.work().join("t.tar").exists());
 }
 
 #[test]

@@ -126,6 +126,25 @@ fn what_is_no_terminal_gets_lines_whatever_is_asked_for() {
 }
 
 #[test]
+fn programs_are_told_of_a_failure_in_an_event() {
+    let env = env("FROM busybox\nRUN exit 7\n");
+    let last = |words: &[&str], status| {
+        let output = env.run(["build", "--network", "host", "--progress=json"].iter().chain(words));
+        assert_eq!((output.code, output.out().as_str()), (Some(status), ""), "{output}");
+        let read = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap_or_else(|_| panic!("no JSON: {output}"));
+        let events: Vec<_> = output.err().lines().map(read).collect();
+        assert_eq!(events.iter().filter(|event| event["event"] == "error").count(), 1, "{output}");
+        events.last().expect("an event").clone()
+    };
+    let failed = last(&["ctx"], 7);
+    assert_eq!((&failed["event"], &failed["status"]), (&"error".into(), &7.into()), "{failed}");
+    assert!(failed["text"].as_str().is_some_and(|text| text.contains("exit 7")), "{failed}");
+    assert!(failed["excerpt"].as_str().is_some_and(|text| text.contains("RUN exit 7\n")), "{failed}");
+    let unknown = last(&["-f", "nosuch", "ctx"], 125);
+    assert!(unknown["text"].as_str().is_some_and(|text| text.contains("nosuch")) && unknown["hints"].is_array(), "{unknown}");
+}
+
+#[test]
 fn programs_are_told_what_commands_print_and_when_stages_end() {
     let env = env("FROM busybox AS a\nRUN echo out; echo err >&2; touch /x\nFROM busybox\nCOPY --from=a /x /\n");
     for jobs in ["--jobs=1", "--jobs=2"] {

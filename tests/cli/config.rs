@@ -72,6 +72,28 @@ fn a_variable_without_a_value_comes_from_the_caller() {
 }
 
 #[test]
+fn an_annotation_can_be_of_the_layer_and_follows_it() {
+    let env = TestEnv::new();
+    let layers = |image: &str| {
+        env.ok(["push", "-q", image, &format!("dir:{image}")]);
+        let manifest = std::fs::read(env.work().join(image).join("manifest.json")).expect("a manifest");
+        let manifest: serde_json::Value = serde_json::from_slice(&manifest).expect("JSON");
+        manifest["layers"].as_array().expect("layers").iter().map(|layer| layer["annotations"].clone()).collect::<Vec<_>>()
+    };
+    let container = env.ok(["from", "scratch"]);
+    env.ok(["config", "--annotation", "layer:a=1", "--annotation", "layer:b=2", "--annotation", "c=3", &container]);
+    assert_eq!(settings(&env, &container, "{{.ImageAnnotations}} {{.TopLayerAnnotations}}"), "map[c:3] map[a:1 b:2]");
+    env.ok(["config", "--annotation", "layer:b-", &container]);
+    env.ok(["commit", &container, "parent"]);
+    assert_eq!(layers("parent"), [serde_json::json!({"a": "1"})]);
+    let child = env.ok(["from", "parent"]);
+    assert_eq!(settings(&env, &child, "{{.TopLayerAnnotations}}"), "map[]");
+    env.ok(["config", "--annotation", "layer:x=9", "--annotation", "layer:-", "--annotation", "layer:d=4", &child]);
+    env.ok(["commit", &child, "child"]);
+    assert_eq!(layers("child"), [serde_json::json!({"a": "1"}), serde_json::json!({"d": "4"})]);
+}
+
+#[test]
 fn what_oci_cannot_hold_is_said_and_kept_for_docker() {
     let env = TestEnv::new();
     let container = env.ok(["from", "scratch"]);

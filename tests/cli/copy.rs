@@ -57,6 +57,22 @@ fn sources_can_be_in_an_image_or_a_container_that_runs() {
 }
 
 #[test]
+fn what_is_empty_can_be_copied_from() {
+    let env = TestEnv::new();
+    env.write("none/Dockerfile", "FROM scratch\nLABEL a=b\n");
+    env.ok(["build", "-q", "-t", "empty", "none"]);
+    let (target, scratch, of_empty) = (env.ok(["from", "scratch"]), env.ok(["from", "scratch"]), env.ok(["from", "empty"]));
+    for (number, from) in ["empty", &scratch, &of_empty].into_iter().enumerate() {
+        env.ok(["copy", "-q", "--from", from, &target, "/", &format!("/{number}/dst")]);
+        let said = env.run(["copy", "--from", from, &target, "/nosuch", "/dst"]).failure(125);
+        assert!(said.contains("/nosuch") && said.contains("no such file or directory"), "{from}: {said}");
+    }
+    let found = env.shell(&format!("coracle unshare sh -euc 'cd $(coracle mount {target}); find . -type d | sort | xargs'"));
+    assert_eq!(found.success(), ". ./0 ./0/dst ./1 ./1/dst ./2 ./2/dst");
+    env.assert_store_is_clean();
+}
+
+#[test]
 fn an_archive_is_unpacked_by_add_and_kept_by_copy() {
     let env = TestEnv::new();
     let container = env.ok(["from", "scratch"]);
@@ -143,4 +159,42 @@ fn a_directory_is_not_copied_into_itself() {
         env.ok(["rm", &container]);
         env.assert_store_is_clean();
     }
+}
+
+#[test]
+fn only_what_matches_an_inclusion_is_copied_and_what_is_required_must_be() {
+    let env = TestEnv::new();
+    let container = env.ok(["from", "scratch"]);
+    for file in ["src/a.txt", "src/b.md", "src/sub/c.txt", "src/sub/d.md"] {
+        env.write(file, "content\n");
+    }
+    let paths = || env.ok(["diff", &container]).lines().map(|line| line[11..].to_owned()).collect::<Vec<_>>().join(" ");
+    let lacking = env.run(["copy", "--include", "*.txt", "--required-path", "b.md", &container, "src", "/no"]).failure(125);
+    assert!(lacking.trim_end().ends_with("required path \"b.md\" was not copied: no such file or directory"), "{lacking}");
+    let alone = env.run(["add", "--required-path", "a.txt", &container, "src", "/no"]).failure(125);
+    assert_eq!(alone.trim_end(), "Error: --required-path must be used with --include");
+    assert!(!paths().contains(".md"), "{}", paths());
+    env.ok([
+        "copy",
+        "--include",
+        "*.txt,sub/*.txt",
+        "--exclude",
+        "a.txt",
+        "--required-path",
+        "sub/c.txt",
+        &container,
+        "src",
+        "/x",
+    ]);
+    assert!(paths().ends_with("/x /x/sub /x/sub/c.txt"), "{}", paths());
+}
+
+#[test]
+fn a_file_is_no_directory_to_copy_into() {
+    let env = TestEnv::new();
+    let container = env.ok(["from", "scratch"]);
+    env.write("file", "content\n");
+    env.ok(["copy", &container, "file", "/file"]);
+    let error = env.run(["copy", &container, "file", "/file/"]).failure(125);
+    assert!(error.contains("destination /file/ already exists but is not a directory"), "{error}");
 }

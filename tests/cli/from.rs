@@ -30,7 +30,7 @@ fn an_unknown_image_is_looked_for_at_the_registries_that_are_searched() {
     assert!(output.failure(125).contains(&want), "{output}");
     assert!(output.err().contains("Resolving \"nosuch\" using unqualified-search registries ("), "{output}");
     assert!(output.err().contains("Trying to pull localhost:1/nosuch:latest...\n"), "{output}");
-    let output = env.run(["from", "-q", "docker://localhost:1/nosuch"]);
+    let output = env.run(["from", "-q", "--retry", "0", "docker://localhost:1/nosuch"]);
     let want = format!(
         "Error: pulling \"docker://localhost:1/nosuch\": initializing source docker://localhost:1/nosuch:latest: {refused}\n"
     );
@@ -42,7 +42,7 @@ fn policies_decide_whether_a_registry_is_asked() {
     let env = TestEnv::new();
     env.busybox("image");
     for flag in ["--pull", "--pull=always", "--pull-always"] {
-        let output = env.run(["from", flag, "localhost:1/image"]);
+        let output = env.run(["from", "--retry", "0", flag, "localhost:1/image"]);
         assert!(output.failure(125).contains("connection refused"), "{flag}: {output}");
     }
     assert!(env.run(["from", "--pull=sometimes", "scratch"]).failure(125).contains("unrecognized pull policy \"sometimes\""));
@@ -114,6 +114,26 @@ fn triggers_of_the_base_are_executed_once() {
     let seen = env.ok(["run", "parent-working-container", "--", "sh", "-c", "cat /ran /yes /here; stat -c %a /yes"]);
     assert_eq!(seen, "ran\nhello\nis yes\n640");
     assert_eq!(env.ok(["inspect", "--format", "{{len .Docker.Config.OnBuild}}", "parent-working-container"]), "0");
+}
+
+#[test]
+fn the_status_of_a_triggers_command_is_the_verbs() {
+    let env = TestEnv::new();
+    env.busybox("base");
+    let container = env.ok(["from", "base"]);
+    env.ok(["config", "--onbuild", "RUN exit 7", &container]);
+    env.ok(["commit", "--format", "docker", &container, "parent"]);
+    env.run(["from", "parent"]).failure(7);
+}
+
+#[test]
+fn swap_can_be_limited_alone_and_a_namespace_must_be_there() {
+    let env = TestEnv::new();
+    env.ok(["from", "--memory-swap", "1g", "scratch"]);
+    for kind in ["network", "ipc", "uts"] {
+        let error = env.run(["from", &format!("--{kind}"), "ns:/nonexistent", "scratch"]).failure(125);
+        assert!(error.contains("stat /nonexistent: no such file or directory"), "{kind}: {error}");
+    }
 }
 
 #[test]
@@ -284,4 +304,54 @@ fn hosts_have_several_names_or_the_hosts_own_address() {
         hosts.lines().find(|line| line.split_whitespace().any(|word| word == name)).map(|line| line.split('\t').next())
     };
     assert_eq!(address("gate"), address("host.containers.internal"), "{hosts}");
+}
+
+/// As Buildah: a platform that is named holds, also this machine's; without one, and by its ID, an image of the store is taken as it is.
+#[test]
+fn an_image_of_the_store_for_another_machine_is_taken_unless_a_platform_was_named() {
+    let env = TestEnv::new();
+    env.busybox("own");
+    env.write("f", "content\n");
+    env.shell(
+        "c=$(coracle from scratch); coracle copy -q $c f /f; coracle config --arch s390x $c; coracle commit -q --rm $c other >/dev/null",
+    )
+    .success();
+    let id = |name: &str| env.ok(["images", "--quiet", "--no-trunc", name]).replace("sha256:", "");
+    let (own_id, other_id) = (id("own"), id("other"));
+    let machine = env.ok(["inspect", "--type", "image", "--format", "{{.OCIv1.Architecture}}", "own"]);
+    let own = format!("linux/{machine}");
+    // The platform, the image, whether it will do, whether there is a word about it.
+    let cases = [
+        ("", "own", true, false),
+        ("", "other", true, true),
+        ("", &other_id, true, false),
+        ("linux/s390x", "other", true, false),
+        ("linux/s390x", "own", false, false),
+        ("linux/s390x", &own_id, true, false),
+        (&own, "own", true, false),
+        (&own, "other", false, false),
+        (&own, &other_id[..12], true, false),
+    ];
+    for (platform, image, will_do, warns) in cases {
+        env.write("ctx/Dockerfile", format!("FROM {image}\nLABEL a=b\n"));
+        env.write("own/Dockerfile", format!("FROM --platform={platform} {image}\nLABEL a=b\n"));
+        let platform = if platform.is_empty() { vec![] } else { vec!["--platform", platform] };
+        let mut calls = vec![
+            [&["from", "--pull=never"], &platform[..], &[image]].concat(),
+            [&["from", "--pull=ifnewer", "--retry=0"], &platform[..], &[image]].concat(),
+            [&["from", "--retry=0"], &platform[..], &[image]].concat(),
+            [&["pull", "--policy=never"], &platform[..], &[image]].concat(),
+            [&["build", "--pull=never"], &platform[..], &["ctx"]].concat(),
+        ];
+        if !platform.is_empty() {
+            calls.push(vec!["build", "--pull=never", "own"]);
+        }
+        for call in calls {
+            let output = env.run(&call);
+            assert_eq!(output.code, Some(if will_do { 0 } else { 125 }), "{call:?}: {output}");
+            let says = format!("image platform (linux/s390x) does not match the expected platform ({own})");
+            assert_eq!(output.err().contains(&says), warns, "{call:?}: {output}");
+            assert!(will_do || output.err().contains("image not known"), "{call:?}: {output}");
+        }
+    }
 }

@@ -48,6 +48,7 @@ fn architectures(list: &Value) -> Vec<&str> {
 #[test]
 fn what_is_wrong_is_said() {
     let env = world();
+    env.write_home(".config/containers/containers.conf", "[engine]\nretry = 0\n");
     env.ok(["manifest", "create", "l", "one"]);
     insta::assert_snapshot!(env.run(["manifest", "add", "nosuch", "one"]), @r#"
     ------- stderr -------
@@ -66,8 +67,8 @@ fn what_is_wrong_is_said() {
         (&["create", "--annotation", "x", "m"], "no \"=\" found in annotation \"x\""),
         (&["create", "--amend", "--replace", "m"], "--amend"),
         (&["create", "one"], "that name is already in use"),
-        (&["add", "", "one"], "Invalid image name \"\""),
-        (&["add", "l", "one", "two"], "Too many arguments"),
+        (&["add", "", "one"], "invalid image name \"\""),
+        (&["add", "l", "one", "two"], "too many arguments"),
         (&["add", "--artifact-type", "x", "l", "one"], "--artifact-type requires --artifact"),
         (
             &["add", "--artifact-type", "x", "--artifact-exclude-titles", "l", "one"],
@@ -79,15 +80,15 @@ fn what_is_wrong_is_said() {
         (&["add", "l", "localhost:1/nosuch"], "localhost:1/nosuch"),
         (&["add", "l", "docker://localhost:1/nosuch"], "localhost:1/nosuch"),
         (&["add", "--insecure", "--tls-verify", "l", "one"], "--insecure"),
-        (&["annotate", "l"], "requires at least 2 arg(s)"),
-        (&["annotate", "--index", "l", "one"], "Did not expect image or artifact name \"one\""),
+        (&["annotate", "l"], "expected an instance digest, image name, or artifact name"),
+        (&["annotate", "--index", "l", "one"], "did not expect image or artifact name \"one\""),
         (&["annotate", "--index", "--os", "x", "l"], "--index is not compatible with --os"),
         (&["annotate", "--os", "x", "l", "two"], "no instance matching digest"),
         (&["remove", "l", "localhost:1/nosuch"], "localhost:1/nosuch"),
         (&["remove", "l", ""], "Invalid instance \"\""),
         (&["inspect", "one"], "image is not a manifest list"),
         (&["push", "one", "dir:x"], "image is not a manifest list"),
-        (&["push", "l", "localhost:1/l"], "docker://localhost:1/l"),
+        (&["push", "--retry", "0", "l", "localhost:1/l"], "docker://localhost:1/l"),
         (&["push", "l", "docker-archive:x"], "it holds one image only"),
         (&["push", "--format", "v2s2", "l", "oci:x"], "does not take manifests in the format Docker v2s2"),
         (&["push", "--sign-by", "x", "l", "dir:x"], "signing the image"),
@@ -306,6 +307,8 @@ fn a_list_has_annotations_and_a_subject_of_its_own() {
     let id = env.ok(["manifest", "create", "l", "one"]);
     assert_eq!(env.ok(["manifest", "annotate", "--index", "--annotation", "a=b", "l"]), id);
     assert_eq!(env.ok(["manifest", "annotate", "--subject", "two", "l"]), id);
+    env.ok(["manifest", "create", "--annotation", "a=1,b=2", "commas"]);
+    assert_eq!(inspect(&env, "commas")["annotations"], json!({"a": "1,b=2"}), "a comma is of the value");
     let listed = inspect(&env, "l");
     assert_eq!(listed["annotations"], json!({"a": "b"}));
     let two = env.ok(["inspect", "--type", "image", "--format", "{{.FromImageDigest}}", "two"]);
@@ -498,4 +501,21 @@ fn rmi_of_a_list_takes_the_list_and_none_of_its_images() {
     assert_eq!(env.ok(["rmi", "--all", "--force"]).lines().filter(|line| line.starts_with("untagged: ")).count(), 2);
     assert!(names().is_empty());
     env.assert_store_is_clean();
+}
+
+#[test]
+fn an_archive_of_a_list_can_be_dated() {
+    let env = world();
+    env.ok(["manifest", "create", "list", "one", "two"]);
+    let times = |file: &str| {
+        let listed = env.shell(&format!("TZ=UTC tar --full-time -tvf {file} | awk '{{print $4, $5}}' | sort -u"));
+        listed.success()
+    };
+    env.ok(["manifest", "push", "-q", "list", "oci-archive:undated.tar:l"]);
+    assert_eq!(times("undated.tar"), "1970-01-01 00:00:00");
+    env.ok(["manifest", "push", "-q", "--timestamp", "1700000000", "list", "oci-archive:dated.tar:l"]);
+    assert_eq!(times("dated.tar"), "2023-11-14 22:13:20");
+    assert_eq!(env.ok(["pull", "-q", "oci-archive:undated.tar:l"]), env.ok(["pull", "-q", "oci-archive:dated.tar:l"]));
+    let refused = env.run(["manifest", "push", "--timestamp", "soon", "list", "dir:d"]).failure(125);
+    assert!(refused.contains("timestamp"), "{refused}");
 }

@@ -70,7 +70,7 @@ fn a_copy_and_a_config_reach_a_container_that_runs() {
     let container = env.ok(["from", "base"]);
     env.write("file", "copied\n");
     let script = format!(
-        "coracle run {container} -- sh -c 'echo up > /u; mv /u /up; while [ ! -e /file ]; do sleep 0.02; done; cat /file' &
+        "coracle run {container} -- sh -c 'echo up > /u; mv /u /up; while [ ! -s /file ]; do sleep 0.02; done; cat /file' &
          until coracle run {container} -- cat /up; do sleep 0.05; done 2>/dev/null
          coracle config --env A=1 {container}
          if coracle rm {container} 2>err; then echo removed; fi; grep -c 'uses it' err
@@ -144,9 +144,14 @@ fn what_unshare_cannot_start_is_status_1() {
     Error: exec: "nosuchcommand": executable file not found in $PATH
     [exit status: 1]
     "#);
+    insta::assert_snapshot!(env.tool(&binary, ["unshare", ""]), @r"
+    ------- stderr -------
+    Error: exec: no command
+    [exit status: 1]
+    ");
     insta::assert_snapshot!(env.tool(&binary, ["unshare", "/etc/passwd"]), @r"
     ------- stderr -------
-    Error: running /etc/passwd: permission denied
+    Error: fork/exec /etc/passwd: permission denied
     [exit status: 1]
     ");
 }

@@ -77,3 +77,20 @@ fn an_overlay_store_says_what_would_work() {
     assert_eq!(output.code, Some(125), "{output}");
     assert!(output.err().contains("--storage-driver vfs"), "{output}");
 }
+
+#[test]
+fn a_namespace_too_many_is_no_full_disk() {
+    if am_root() && test_user().uid == 0 {
+        return;
+    }
+    let env = TestEnv::new();
+    let made = env.ok(["from", "scratch"]);
+    for words in [format!("run {made} -- true"), "unshare true".to_owned()] {
+        let inner = format!(
+            "echo 0 > /proc/sys/user/max_user_namespaces; exec setpriv --ambient-caps=-all --inh-caps=-all --bounding-set=-all coracle {words}"
+        );
+        let refused = env.tool("unshare", ["--user", "--map-current-user", "--keep-caps", "sh", "-euc", &inner]).failure(125);
+        assert!(refused.contains("user.max_user_namespaces"), "{words}: {refused}");
+        assert!(!refused.contains("prune") && !refused.contains("graph root"), "{words}: {refused}");
+    }
+}

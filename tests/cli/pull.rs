@@ -60,7 +60,9 @@ fn what_is_in_the_store_is_looked_up_only() {
     assert_eq!(env.ok(["pull", "--policy", "never", "box"]), id);
     assert_eq!(env.ok(["pull", "--policy", "newer", "box"]), id);
     assert!(env.run(["pull", "--policy", "never", "nosuch"]).failure(125).contains("nosuch: image not known"));
-    assert!(env.run(["pull", "--policy", "always", "localhost:1/box"]).failure(125).contains("connection refused"));
+    assert!(
+        env.run(["pull", "--policy", "always", "--retry", "0", "localhost:1/box"]).failure(125).contains("connection refused")
+    );
     assert!(env.run(["pull", "--policy", "zz", "box"]).failure(125).contains("unsupported pull policy \"zz\""));
     assert!(env.run(["pull", "--arch", "s390x", "box"]).failure(125).contains("image not known"));
     assert!(env.run(["pull", "-a", "oci:x"]).failure(125).contains("pulling all tags is not supported for oci transport"));
@@ -77,8 +79,20 @@ fn flags_about_registries_are_taken_where_none_is_asked() {
     assert_eq!(env.ok(["from"].iter().chain(&harmless).chain(&[id.as_str()])), format!("{}-working-container", &id[..12]));
     assert_eq!(env.ok(["push", "-q"].iter().chain(&harmless).chain(&[id.as_str(), "dir:again"])), "");
     let missing = env.run(["pull", "--authfile", "/nosuch", "dir:dir"]).failure(125);
-    assert!(missing.contains("checking authfile") && missing.contains("/nosuch"), "{missing}");
+    assert!(missing.contains("credential file is not accessible: stat /nosuch"), "{missing}");
     assert!(env.run(["pull", "--retry-delay", "zz", "dir:dir"]).failure(125).contains("--retry-delay"));
+}
+
+#[test]
+fn an_empty_format_is_none_and_a_level_beyond_the_last_is_the_last() {
+    let (env, id) = places();
+    env.ok(["pull", "-q", "dir:dir"]);
+    env.ok(["push", "-q", "--format=", &id, "dir:plain"]);
+    env.ok(["push", "-q", "--compression-format", "zstd", "--compression-level", "22", &id, "oci:small"]);
+    for flags in [&["--all"][..], &["localhost:1"]] {
+        let error = env.run([&["logout", "--authfile", "nosuch"], flags].concat()).failure(125);
+        assert!(error.contains("credential file is not accessible: stat nosuch: no such file or directory"), "{error}");
+    }
 }
 
 #[test]

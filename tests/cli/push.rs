@@ -47,14 +47,14 @@ fn what_cannot_be_pushed_is_refused_by_name() {
     [exit status: 125]
     "#);
     for (words, cause) in [
-        (&["box", "localhost:1/x"][..], "pushing image \"box\" to \"docker://localhost:1/x\""),
+        (&["--retry", "0", "box", "localhost:1/x"][..], "pushing image \"box\" to \"docker://localhost:1/x\""),
         (&["box", "docker://localhost:1/X"], "repository name must be lowercase"),
         (&["box", "tarball:x"], "tarball"),
         (&["box", "docker-daemon:x:y"], "docker-daemon"),
         (&["--format", "zz", "box", "dir:x"], "unknown format \"zz\""),
         (&["--format", "v2s1", "box", "dir:x"], "v2s1"),
         (&["--compression-format", "zz", "box", "dir:x"], "\"zz\""),
-        (&["--compression-level", "10", "box", "dir:x"], "level 10"),
+        (&["--compression-level", "10", "box", "dir:x"], "invalid compression level: 10"),
         (&["--sign-by", "me", "box", "dir:x"], "Cannot determine canonical Docker reference"),
         (&["--encryption-key", "k", "box", "dir:x"], "Invalid recipient format"),
         (&[], "at least a source image ID must be specified"),

@@ -188,6 +188,29 @@ fn a_login_is_checked_kept_used_and_forgotten() {
     }
 }
 
+/// As Go's programs have it: a certificate that is trusted itself needs no authority, and may be one.
+#[test]
+fn a_certificate_that_signed_itself_is_trusted_for_its_name_where_that_is_said() {
+    if skip_without(&[PROGRAM, "openssl"]) {
+        return;
+    }
+    let (env, registry) = (TestEnv::new(), Registry::with_own_certificate());
+    env.busybox("box");
+    let own = fs::read(registry.own_certificate()).unwrap();
+    let host = format!("localhost:{}", registry.port());
+    let name = format!("{host}/box");
+    assert!(env.run(["push", "-q", "box", &name]).failure(125).contains("failed to verify certificate"));
+    env.write_home(&format!(".config/containers/certs.d/{host}/ca.crt"), &own);
+    env.ok(["push", "-q", "box", &name]);
+    env.ok(["pull", "-q", "--policy", "always", &name]);
+    env.write("certs/ca.crt", &own);
+    let other_name = env.run(["pull", "-q", "--policy", "always", "--cert-dir", "certs", &registry.name("box")]);
+    assert!(other_name.failure(125).contains("certificate not valid for name"), "{other_name}");
+    env.write("others/ca.crt", fs::read(registry.authority()).unwrap());
+    let untrusted = env.run(["pull", "-q", "--policy", "always", "--cert-dir", "others", &name]);
+    assert!(untrusted.failure(125).contains("failed to verify certificate"), "{untrusted}");
+}
+
 #[test]
 fn certificates_are_verified() {
     if skip_without(&[PROGRAM, "openssl"]) {

@@ -1,5 +1,6 @@
 //! A network that fails: each fault is survived, or said in one line, and leaves nothing in the store.
 
+use std::net::{Ipv4Addr, TcpListener};
 use std::time::{Duration, Instant};
 
 use crate::harness::registry::{Answer, PROGRAM, Proxy, Registry, body, status};
@@ -26,6 +27,70 @@ fn at_registry(env: &TestEnv, registry: &Registry) -> String {
 fn is_layer(head: &str) -> bool {
     // The config is small and asked for first; both are blobs.
     head.starts_with("GET /v2/box/blobs/")
+}
+
+#[test]
+fn a_push_waits_for_a_registry_that_is_not_up_yet() {
+    if skip_without(&[PROGRAM]) {
+        return;
+    }
+    let (env, registry) = (TestEnv::new(), Registry::plain());
+    env.busybox("box");
+    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+    let name = format!("127.0.0.1:{port}/box");
+    let begun = Instant::now();
+    let refused = env.run(["push", "-q", "--retry", "2", "--retry-delay", "300ms", INSECURE, "box", &name]);
+    assert!(refused.failure(125).contains("connection refused"), "{refused}");
+    assert!(begun.elapsed() >= Duration::from_millis(600), "{:?}", begun.elapsed());
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(Duration::from_millis(700));
+            Proxy::on(TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap(), Some(&registry), |_, _| Answer::Pass)
+        });
+        env.ok(["push", "-q", INSECURE, "box", &name]);
+    });
+    env.ok(["pull", "-q", "--policy", "always", INSECURE, &registry.name("box")]);
+}
+
+#[test]
+fn who_reads_waits_for_a_registry_whose_name_was_said() {
+    if skip_without(&[PROGRAM]) {
+        return;
+    }
+    let (env, registry) = (TestEnv::new(), Registry::plain());
+    env.busybox("box");
+    env.ok(["push", "-q", INSECURE, "box", &registry.name("box")]);
+    env.ok(["rmi", "-af"]);
+    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+    let host = format!("127.0.0.1:{port}");
+    let (name, place) = (format!("{host}/box"), format!("docker://{host}/box"));
+    let settings = |search: &str| {
+        let text = format!("unqualified-search-registries = [{search}]\n[[registry]]\nlocation = '{host}'\ninsecure = true\n");
+        env.write_home(".config/containers/registries.conf", text);
+    };
+    settings(&format!("'{host}'"));
+    // Nobody comes: as often as was said, and never for a name that is searched for.
+    for (words, waits) in [
+        (&["pull", "-q", "--retry", "1", "--retry-delay", "700ms", &name][..], true),
+        (&["pull", "-q", "--retry", "1", "--retry-delay", "700ms", "--all-tags", &name], true),
+        (&["from", "-q", "--retry", "1", "--retry-delay", "700ms", &place], true),
+        (&["pull", "-q", "--retry", "0", &name], false),
+        (&["pull", "-q", "--retry", "1", "--retry-delay", "60s", "box"], false),
+        (&["from", "-q", "--retry", "1", "--retry-delay", "60s", "--pull=newer", &name], false),
+    ] {
+        let begun = Instant::now();
+        let error = env.run(words.iter().copied()).failure(125);
+        assert!(error.contains("connection refused"), "{words:?}: {error}");
+        assert!(begun.elapsed() < Duration::from_secs(8), "{words:?}: {:?}", begun.elapsed());
+        assert!(!waits || begun.elapsed() >= Duration::from_millis(700), "{words:?}: {:?}", begun.elapsed());
+    }
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(Duration::from_millis(700));
+            Proxy::on(TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap(), Some(&registry), |_, _| Answer::Pass)
+        });
+        env.ok(["pull", "-q", &name]);
+    });
 }
 
 #[test]

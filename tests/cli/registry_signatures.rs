@@ -3,7 +3,8 @@
 use crate::harness::registry::{PROGRAM, Proxy, Registry, body, status};
 use crate::harness::{SIGNER, TestEnv, skip_without};
 
-/// After `SIGNER`: a registry `R` whose signatures are in `$PWD/look`, and the image `one`. `policy REQUIREMENTS` writes policy.json.
+/// After `SIGNER`: a registry `R` whose signatures are in `$PWD/look`, and the image `one`. `policy REQUIREMENTS` writes policy.json; `cosign`
+/// puts a signature of the image in a `dir:` beside it.
 const WORLD: &str = r#"
 tls=--tls-verify=false
 conf=$HOME/.config/containers
@@ -15,6 +16,13 @@ digest() { skopeo inspect $tls --format '{{.Digest}}' docker://$R/$1; }
 signatures() { ls "$1/$2@sha256=$(digest $2:$3 | cut -d: -f2)"; }
 theirs() { skopeo --policy policy.json copy -q --src-tls-verify=false docker://$R/$1 dir:theirs 2>/dev/null && echo accepted || echo refused; rm -rf theirs; }
 ours() { coracle --signature-policy policy.json pull -q $tls $R/$1 >/dev/null 2>error && echo accepted || tail -1 error; coracle rmi -f $R/$1 >/dev/null 2>&1 || true; }
+new_key() { openssl ecparam -name prime256v1 -genkey -noout -out $1.key 2>/dev/null; openssl ec -in $1.key -pubout -out $1.pub 2>/dev/null; }
+cosign() { # DIRECTORY KEY NAME
+    printf '{"critical":{"identity":{"docker-reference":"%s"},"image":{"docker-manifest-digest":"sha256:%s"},"type":"cosign container image signature"},"optional":null}' \
+        "$3" "$(sha256sum $1/manifest.json | cut -d' ' -f1)" >payload
+    printf '\0sigstore-json\n{"mimeType":"application/vnd.dev.cosign.simplesigning.v1+json","payload":"%s","annotations":{"dev.cosignproject.cosign/signature":"%s"}}' \
+        "$(base64 -w0 payload)" "$(openssl dgst -sha256 -sign $2.key payload | base64 -w0)" >$1/signature-1
+}
 "#;
 
 fn world() -> Option<(TestEnv, Registry)> {
@@ -121,16 +129,8 @@ fn sigstore_signatures_are_at_the_registry_itself() {
     let said = script(
         &env,
         &registry.host(),
-        r#"for key in ec other; do
-            openssl ecparam -name prime256v1 -genkey -noout -out $key.key 2>/dev/null; openssl ec -in $key.key -pubout -out $key.pub 2>/dev/null
-        done
-        sign() { # DIRECTORY KEY NAME
-            printf '{"critical":{"identity":{"docker-reference":"%s"},"image":{"docker-manifest-digest":"sha256:%s"},"type":"cosign container image signature"},"optional":null}' \
-                "$3" "$(sha256sum $1/manifest.json | cut -d' ' -f1)" >payload
-            printf '\0sigstore-json\n{"mimeType":"application/vnd.dev.cosign.simplesigning.v1+json","payload":"%s","annotations":{"dev.cosignproject.cosign/signature":"%s"}}' \
-                "$(base64 -w0 payload)" "$(openssl dgst -sha256 -sign $2.key payload | base64 -w0)" >$1/signature-1
-        }
-        coracle push -q one dir:d; sign d ec $R/app:1; policy "{\"type\":\"sigstoreSigned\",\"keyPath\":\"$PWD/ec.pub\"}"
+        r#"new_key ec; new_key other
+        coracle push -q one dir:d; cosign d ec $R/app:1; policy "{\"type\":\"sigstoreSigned\",\"keyPath\":\"$PWD/ec.pub\"}"
         coracle rmi -af >/dev/null; coracle pull -q dir:d >id; coracle tag $(cat id) signed
         coracle push -q $tls signed docker://$R/app:1 2>&1 | grep -c 'disabled by configuration'
         settings "use-sigstore-attachments: true"
@@ -139,11 +139,11 @@ fn sigstore_signatures_are_at_the_registry_itself() {
         skopeo inspect $tls --raw docker://$R/app:$tag | jq -c '[.layers[] | [.mediaType, (.annotations | keys)]]'
         ours app:1; ours app@$(digest app:1)
         # A second signature stands beside the first; the same one again changes nothing.
-        rm -rf e; cp -r d e; sign e other $R/app:1; coracle rmi -af >/dev/null; coracle pull -q dir:e >id; coracle push -q $tls $(cat id) docker://$R/app:1
+        rm -rf e; cp -r d e; cosign e other $R/app:1; coracle rmi -af >/dev/null; coracle pull -q dir:e >id; coracle push -q $tls $(cat id) docker://$R/app:1
         coracle push -q $tls $(cat id) docker://$R/app:1; skopeo inspect $tls --raw docker://$R/app:$tag | jq '.layers | length'
         ours app:1; policy "{\"type\":\"sigstoreSigned\",\"keyPath\":\"$PWD/other.pub\"}"; ours app:1
         coracle pull -q $tls $R/app:1 >/dev/null; coracle push -q $R/app:1 dir:both; ls both | grep -c signature-
-        sign d other $R/another:1; coracle rmi -af >/dev/null; coracle pull -q dir:d >id; coracle push -q $tls $(cat id) docker://$R/wrong:1; ours wrong:1
+        cosign d other $R/another:1; coracle rmi -af >/dev/null; coracle pull -q dir:d >id; coracle push -q $tls $(cat id) docker://$R/wrong:1; ours wrong:1
         settings "use-sigstore-attachments: false"; ours app:1"#,
     );
     let lines: Vec<&str> = said.lines().collect();
@@ -165,12 +165,8 @@ fn sigstore_signatures_at_the_registry_are_what_cosign_looks_for() {
         &env,
         &registry.host(),
         r#"settings "use-sigstore-attachments: true"
-        openssl ecparam -name prime256v1 -genkey -noout -out ec.key 2>/dev/null; openssl ec -in ec.key -pubout -out ec.pub 2>/dev/null
-        coracle push -q one dir:d
-        printf '{"critical":{"identity":{"docker-reference":"%s"},"image":{"docker-manifest-digest":"sha256:%s"},"type":"cosign container image signature"},"optional":null}' \
-            $R/app:1 "$(sha256sum d/manifest.json | cut -d' ' -f1)" >payload
-        printf '\0sigstore-json\n{"mimeType":"application/vnd.dev.cosign.simplesigning.v1+json","payload":"%s","annotations":{"dev.cosignproject.cosign/signature":"%s"}}' \
-            "$(base64 -w0 payload)" "$(openssl dgst -sha256 -sign ec.key payload | base64 -w0)" >d/signature-1
+        new_key ec
+        coracle push -q one dir:d; cosign d ec $R/app:1
         coracle rmi -af >/dev/null; coracle pull -q dir:d >id; coracle push -q $tls $(cat id) docker://$R/app:1
         # From here on without us.
         skopeo --insecure-policy copy -q --src-tls-verify=false docker://$R/app:sha256-$(digest app:1 | cut -d: -f2).sig dir:sig

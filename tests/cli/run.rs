@@ -133,6 +133,28 @@ fn nothing_of_the_run_itself_stays_in_the_layer() {
     insta::assert_snapshot!(env.run(["diff", &container]), @"A      2 B /made");
 }
 
+/// `/etc` is there for the hosts file, which is mounted, before the command puts something of its own into it.
+#[test]
+fn a_directory_that_a_command_filled_stays_when_another_empties_it() {
+    let env = TestEnv::new();
+    let name = running(&env);
+    env.ok(["run", &name, "sh", "-c", "mkdir -p /etc; echo root > /etc/passwd"]);
+    env.ok(["commit", "-q", &name, "filled"]);
+    let next = env.ok(["from", "filled"]);
+    env.ok(["run", &next, "rm", "/etc/passwd"]);
+    assert_eq!(env.ok(["diff", &next]), "D          /etc/passwd");
+    env.ok(["run", &next, "test", "-d", "/etc"]);
+    // In the container itself as well, where the directory lies in the layer that is written.
+    env.ok(["run", &name, "rm", "/etc/passwd"]);
+    env.ok(["commit", "-q", &name, "emptied"]);
+    let last = env.ok(["from", "emptied"]);
+    assert_eq!(env.ok(["run", &last, "sh", "-c", "rm -f /etc/resolv.conf; ls -d /etc"]), "/etc");
+    assert_eq!(
+        env.shell("coracle unshare sh -c 'ls -d $(coracle mount emptied-working-container)/etc' | grep -o /etc").success(),
+        "/etc"
+    );
+}
+
 #[test]
 fn volumes_of_the_image_are_directories() {
     let env = TestEnv::new();
@@ -341,4 +363,62 @@ fn missing_and_doubled_mounts_are_refused() {
         let output = env.run(words_of_run);
         assert!(output.failure(125).contains(words), "{words}: {output}");
     }
+}
+
+#[test]
+fn the_mask_of_new_files_is_the_callers_choice() {
+    let env = TestEnv::new();
+    let container = running(&env);
+    let script = ["sh", "-c", "umask; touch /f; stat -c %a /f; rm /f"];
+    assert_eq!(env.ok([&["run", &container], &script[..]].concat()), "0022\n644");
+    assert_eq!(env.ok([&["run", "--umask", "0077", &container], &script[..]].concat()), "0077\n600");
+    for word in ["9", "x", "77777"] {
+        assert!(env.run(["run", "--umask", word, &container, "true"]).failure(125).contains(word), "{word}");
+    }
+}
+
+#[test]
+fn many_variables_of_the_caller_are_named_by_their_beginning() {
+    let mut env = TestEnv::new();
+    env.set("VERB_ONE", "1");
+    env.set("VERB_TWO", "2");
+    let container = running(&env);
+    assert_eq!(env.ok(["run", "--env", "VERB_*", &container, "sh", "-c", "echo $VERB_ONE $VERB_TWO"]), "1 2");
+}
+
+#[test]
+fn an_escaped_colon_is_of_the_path_and_a_group_alone_is_roots() {
+    let env = TestEnv::new();
+    let container = running(&env);
+    env.write("a:b/file", "inside\n");
+    let volume = format!("{}/a\\:b:/m\\:n", env.work().display());
+    assert_eq!(env.ok(["run", "-v", &volume, &container, "cat", "/m:n/file"]), "inside");
+    assert_eq!(env.ok(["run", "--user", ":5", &container, "sh", "-c", "id -u; id -g"]), "0\n5");
+}
+
+#[test]
+fn a_command_without_a_name_is_status_1() {
+    let env = TestEnv::new();
+    let container = running(&env);
+    for words in [&["run", container.as_str(), ""][..], &["run", container.as_str(), "", "a"]] {
+        let said = env.run(words).failure(1);
+        assert_eq!(said, "Error: exec: no command\n", "{words:?}");
+    }
+    assert_eq!(env.ok(["run", "--hostname", "", &container, "hostname"]).len(), 12, "an empty name is the usual one");
+}
+
+#[test]
+fn a_few_descriptors_are_enough_for_a_command_and_too_few_are_said() {
+    let env = TestEnv::new();
+    env.busybox("base");
+    for limit in ["20", "5"] {
+        let container = env.ok(["from", "--ulimit", &format!("nofile={limit}"), "base"]);
+        assert_eq!(env.ok(["run", &container, "--", "sh", "-c", "ulimit -n"]), limit);
+    }
+    let container = env.ok(["from", "--ulimit", "nofile=3", "base"]);
+    let said = env.run(["run", &container, "--", "true"]).failure(1);
+    assert!(said.contains("starting the container's process: moving a descriptor: "), "{said}");
+    env.write("ctx/Dockerfile", "FROM base\nRUN ulimit -n\n");
+    let built = env.ok(["build", "--ulimit", "nofile=20", "ctx"]);
+    assert!(built.lines().any(|line| line == "20"), "{built}");
 }

@@ -1,6 +1,6 @@
 //! containers.conf, mounts.conf and the environment: what they change, and what is said of a broken one.
 
-use crate::harness::{CommandOutput, TestEnv};
+use crate::harness::{CommandOutput, TestEnv, am_root, test_user};
 
 /// A working container on busybox.
 fn running(env: &TestEnv) -> String {
@@ -15,6 +15,29 @@ fn sh(env: &TestEnv, container: &str, script: &str) -> String {
 /// Writes the user's containers.conf.
 fn configure(env: &TestEnv, text: &str) {
     env.write_home(".config/containers/containers.conf", text);
+}
+
+#[test]
+fn a_service_without_home_has_the_settings_of_its_user() {
+    if !am_root() {
+        return; // giving the user another home needs root
+    }
+    let (env, user) = (TestEnv::new(), test_user());
+    let (home, graph_root) = (env.path("home"), env.path("home/own"));
+    let users = format!("root:x:0:0::/root:/bin/sh\n{}:x:{}:{}::{}:/bin/sh\n", user.name, user.uid, user.gid, home.display());
+    let mounts = format!("mount --bind {:?} /etc/passwd", env.write("passwd", users));
+    env.write_home(
+        ".config/containers/storage.conf",
+        format!("[storage]\ndriver = \"vfs\"\ngraphroot = {graph_root:?}\nrunroot = {:?}\n", env.path("run/own")),
+    );
+    let ask = "coracle info --format '{{.store.GraphRoot}}'";
+    for without in ["unset HOME", "export HOME="] {
+        let told = env.with_mounts(&mounts, &format!("{without}; {ask}")).success();
+        assert_eq!(told, graph_root.to_string_lossy(), "{without}");
+    }
+    configure(&env, "[containers]\nshm_size = [\n");
+    let refused = env.with_mounts(&mounts, &format!("unset HOME; {ask}")).failure(125);
+    assert!(refused.contains(".config/containers/containers.conf"), "{refused}");
 }
 
 #[test]

@@ -136,6 +136,44 @@ fn a_mount_program_mounts_in_the_kernels_place() {
     }
 }
 
+#[test]
+fn a_store_that_a_mount_program_wrote_goes_on_with_it() {
+    if skip_without(&["fuse-overlayfs", "buildah"]) {
+        return;
+    }
+    let env = TestEnv::new();
+    env.write_home(".config/containers/storage.conf", "[storage]\ndriver = \"overlay\"\n");
+    env.busybox("localhost/base:1");
+    let program = "overlay.mount_program=/usr/bin/fuse-overlayfs";
+    let container = env.ok(["--storage-opt", program, "from", "localhost/base:1"]);
+    env.ok(["--storage-opt", program, "run", &container, "--", "rm", "/etc/group"]);
+    // From here on nothing names the program but the mark of the store, as with Buildah.
+    let look = "grep -c 'fuse.* / \\| / fuse' /proc/mounts; test ! -e /etc/group; touch /new";
+    assert_eq!(env.ok(["run", &container, "--", "sh", "-euc", look]), "1");
+    env.ok(["commit", "-q", "--rm", &container, "localhost/next:1"]);
+    let theirs = env.tool("buildah", ["from", "localhost/next:1"]).success();
+    let seen = env.tool("buildah", ["run", "--isolation", "chroot", &theirs, "sh", "-c", "ls /etc/group /new"]);
+    assert_eq!(seen.out(), "/new\n", "{seen}");
+    env.tool("buildah", ["rm", &theirs]).success();
+    env.ok(["check", "--digests"]);
+}
+
+#[test]
+fn settings_of_older_and_newer_tools_stop_no_verb() {
+    let env = TestEnv::new();
+    let text = "[storage]\ndriver_priority = [\"btrfs\", \"vfs\"]\nnot_yet = 1\n[storage.options]\nremap-user = \"containers\"\n\
+                remap-group = \"containers\"\n[storage.options.overlay]\nnot_yet = \"x\"\n";
+    let conf = env.write_home(".config/containers/storage.conf", text);
+    assert_eq!(env.ok(["info", "--format", "{{.coracle.driver}}"]), "vfs");
+    env.ok(["from", "scratch"]);
+    env.write_home(
+        ".config/containers/storage.conf",
+        "[storage]\n\n[storage.options.overlay]\nmountopt = 7\nsize = true\nsync = []\n",
+    );
+    let refused = env.run(["--storage-driver", "overlay", "images"]).failure(125);
+    assert!(refused.contains(&format!("{conf:?}: line 6: sync must be a string")), "{refused}");
+}
+
 /// What `user.containers.override_stat`, or the attribute `name`, says of a file.
 fn attribute(path: &std::path::Path, name: &str) -> String {
     let mut value = [0u8; 256];

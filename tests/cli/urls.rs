@@ -245,7 +245,7 @@ fn a_repository_is_fetched_without_what_it_would_start() {
     let git = Git::start(&env);
     let url = |rest: &str| format!("http://127.0.0.1:{}/cgi-bin/git/r.git{rest}", git.port);
     let container = env.ok(["from", "scratch"]);
-    env.ok(["add", "-q", &container, &url(""), "/head"]);
+    env.ok(["add", "-q", "--keep-git-dir", &container, &url(""), "/head"]);
     env.ok(["add", "-q", &container, &url("#v1"), "/v1/"]);
     env.ok(["add", "-q", &container, &url(&format!("#{commit}:sub")), "/sub"]);
     env.ok(["add", "-q", "--chown", "5:6", &container, &url("#main:inside"), "/inside"]);
@@ -255,6 +255,16 @@ fn a_repository_is_fetched_without_what_it_would_start() {
         assert!(found.ends_with(&format!(" {size}")), "{path}: {found}");
     }
     assert!(stat(&env, &container, "inside/deep/file").contains(" 5:6 "));
+    assert_eq!(env.ok(["diff", &container]).lines().filter(|line| line.ends_with("/v1/.git")).count(), 0);
+    let other = "0".repeat(40);
+    for (checksum, status) in [(&commit, 0), (&commit[..12].to_owned(), 0), (&other, 125), (&format!("sha256:{other}"), 125)] {
+        let output = env.run(["add", "-q", "--checksum", checksum, &container, &url("#v1"), "/checked/"]);
+        if status == 0 {
+            output.success()
+        } else {
+            output.failure(status)
+        };
+    }
     for (rest, words) in [
         ("#main:../..", "below the top"),
         ("#main:/etc", "below the top"),

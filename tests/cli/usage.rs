@@ -37,6 +37,33 @@ const CASES: &[(&[&str], i32, &str)] = &[
     (&["images", "--filter", "a\"b"], 125, "bare \" in non-quoted-field"),
     (&["--cpu-profile", "/x", "images"], 125, "Error: flag --cpu-profile is not part of coracle"),
     (&["images", "--memory-profile=/x"], 125, "Error: flag --memory-profile of \"coracle images\" is not part of coracle"),
+    (
+        &["from", "-c", "x", "scratch"],
+        125,
+        "Error: invalid argument \"x\" for \"-c, --cpu-shares\" flag: strconv.ParseUint: parsing \"x\": invalid syntax\n",
+    ),
+    (
+        &["from", "--cpu-quota", "", "scratch"],
+        125,
+        "Error: invalid argument \"\" for \"--cpu-quota\" flag: strconv.ParseInt: parsing \"\": invalid syntax\n",
+    ),
+    (
+        &["push", "--encrypt-layer", "0,x", "a", "dir:b"],
+        125,
+        "Error: invalid argument \"0,x\" for \"--encrypt-layer\" flag: strconv.Atoi: parsing \"x\": invalid syntax\n",
+    ),
+    (
+        &["--userns-uid-map", "bogus", "images"],
+        125,
+        "Error: initializing ID mappings: userns-uid-map setting is malformed expected [\"uint32:uint32:uint32\"]: [\"bogus\"]\n",
+    ),
+    (
+        &["images", "--userns-gid-map", "0:1:1"],
+        125,
+        "Error: option --userns-gid-map can not be used without --userns-uid-map\n",
+    ),
+    (&["login", "-u", "u", "-p", "", "localhost:1"], 125, "Error: getting username and password: reading password: "),
+    (&["login", "-u", "", "--password-stdin", "localhost:1"], 125, "Error: Must provide --username with --password-stdin\n"),
     (&["--log-level", "loud", "images"], 125, "Error: unable to parse log level: not a valid logrus Level: \"loud\"\n"),
     // Order.
     (&["images", "x", "-q"], 125, "Error: no options (-q) can be specified after the image or container name\n"),

@@ -96,10 +96,12 @@ ADD a.tar /made/23
 ADD a.tar f /made/24/
 COPY a.tar /made/25
 E
-b -q -t c .; tree c; b -q --layers -t c . ; tree c",
+b -q -t c .; tree c; b -q --layers -t c . ; tree c
+printf 'FROM busybox\nWORKDIR /made\nENV E=\nCOPY f \"\"\nCOPY [\"w\", \"\"]\nCOPY lf ld $E\nVOLUME /made/v made/w /made/f\n' >Dockerfile
+b -t e .; config e; tree e; b -q --layers -t e .; tree e",
     // What cannot be copied.
     "mkdir d; printf 'f\nd/*\n' >.dockerignore; touch d/x w
-for i in 'COPY nope /x' 'COPY nope* /x' 'COPY nope* no? /x/' 'COPY f /x' 'COPY d /x' 'COPY w /etc/passwd/' 'COPY w d /etc/passwd' 'COPY http://x/y /x' 'COPY --chown=nobodyknows w /x' 'COPY --chmod=zz w /x' 'COPY --from=nope:1 /a /b'; do
+for i in 'COPY nope /x' 'COPY nope* /x' 'COPY nope* no? /x/' 'COPY f /x' 'COPY d /x' 'COPY w /etc/passwd/' 'COPY w d /etc/passwd' 'COPY http://x/y /x' 'COPY --chown=nobodyknows w /x' 'COPY --chmod=zz w /x' 'COPY --from= /a /b' 'COPY --from=$NOPE /a /b' 'COPY --from=nope:1 /a /b'; do
 printf \"FROM busybox\n$i\n\" >Dockerfile; b --pull-never -q .; done; says 'no stage or image found with that name'",
     // What the ignore file leaves out.
     "mkdir -p a/b/c .git node_modules/x a/node_modules; for i in a/1 a/b/2 a/b/c/3 top.md keep.md a/r.md .git/HEAD node_modules/x/y a/node_modules/z '#hash' .env; do echo x >$i; done
@@ -125,6 +127,8 @@ USER user
 WORKDIR /home
 RUN id -u; id -g; pwd
 USER 5:6
+RUN id -u; id -g
+USER user:
 RUN id -u; id -g
 E
 b --secret id=s,src=s .",
@@ -179,7 +183,7 @@ fn difference(script: &str) -> Option<String> {
         env.busybox("localhost/busybox:latest");
         env.write("f", "content\n");
         env.shell("touch -d @1600000000 f; tar --numeric-owner --owner 3 --group 4 -cf a.tar f").success();
-        let flags = if tool == "buildah" { "--isolation chroot" } else { "" };
+        let flags = env.isolation_of(tool);
         env.shell(&format!("set +e; B={tool}; F='{flags}'; {PRELUDE}\n{script}")).out()
     };
     let (theirs, ours) = (answer("buildah"), answer("coracle"));

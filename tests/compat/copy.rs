@@ -14,6 +14,10 @@ printf 'u\n' > "src/other/$(printf '\303\274')mlaut"; printf 'l\n' > src/other/$
 truncate -s 3M src/other/sparse; head -c 400000 /dev/zero | tr '\0' 'z' > src/other/large
 tar -C src --sort=name --owner=1001 --group=50 --format=gnu -cf src/gnu.tar dir glob
 tar -C src --sort=name --owner=ann:1001 --group=staff:50 --format=pax -czf src/pax.tgz other
+mkdir -p src/links/below src/over/gone src/over/file; echo o >src/over/gone/o; echo o >src/over/file/o; ln -s /gone src/links/below/gone; ln -s /one src/links/below/file
+ln -s /made/here src/links/to-nothing; ln -s ../../../../up-there src/links/up; ln -s three src/links/two; ln -s /four src/links/three
+ln -s two-3 src/links/two-2; ln -s deep/er src/links/two-3; ln -s made2 src/links/to-nothing-2; ln -s made3/ src/links/to-nothing-3
+ln -s one/x src/links/through-a-file; ln -s circle src/links/circle
 gzip -nc src/one > src/one.gz; printf 'root:x:0:0::/:\nbob:x:7:8::/:\n' > src/passwd; printf 'staff:x:50:\n' > src/group
 find src -exec touch -h -d @1000000000 {} +
 "#;
@@ -57,6 +61,17 @@ const CALLS: &[&str] = &[
     "copy C src/dir/file /dir",
     "copy C src/one src/two /two-sources-to-a-file",
     "copy C src/one src/two /one",
+    // Links that lead to nothing are followed, and a file goes into the directory that is made there.
+    "copy C src/links /",
+    "copy C src/one /to-nothing",
+    "copy C src/one /up/x/y",
+    "copy C src/dir /two",
+    "copy C src/glob /two-2",
+    "copy C src/one src/two /to-nothing-2",
+    "add C src/gnu.tar /to-nothing-3/below",
+    "copy C src/dir /through-a-file",
+    "copy C src/one /circle",
+    "copy C src/over /below",
     "copy C src/missing /x",
     "copy C src/miss* /x",
     "copy C src/miss* src/none? /x",

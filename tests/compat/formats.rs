@@ -124,7 +124,7 @@ const COMMANDS: &[&str] = &[
     "$B inspect -f '{{.CNIPluginPath}} {{.CNIConfigDir}} {{.DefaultMountsFilePath}} {{.Devices}}' working-container",
     "$B inspect -f '{{.Manifest}} {{len .Manifest}}' dock; $B inspect -f '{{.Config}}' app:1",
     // Debian's has other nil slices and no host name in the Docker half.
-    "for i in app:1 dock other; do $B inspect $i | jq -c 'del(.GroupAdd, .DeviceSpecs, .CDIConfigDir, (.Docker | .config, .container_config \
+    "for i in app:1 dock other; do $B inspect $i | jq -c 'del(.GroupAdd, .DeviceSpecs, .CDIConfigDir, .TopLayerAnnotations, (.Docker | .config, .container_config \
         | .OnBuild, .Hostname))'; done",
     "$B inspect --type image app:1 | jq -c '.Docker|keys_unsorted, .config|keys_unsorted?'",
     "for i in '{{.Nope}}' '{{.OCIv1.Nope}}' '{{foo}}' '{{.Type' plain; do $B inspect -f \"$i\" app:1; echo $?; done",

@@ -177,7 +177,7 @@ fn describe(env: &TestEnv, image: &str) -> (Value, Value, String) {
 const NO_STUBS: &str = "grep -vE ' (dev|proc|sys|run|etc|etc/(hosts|hostname|resolv.conf))$'";
 
 fn build(env: &TestEnv, case: &Case, tool: &str, image: &str) -> CommandOutput {
-    let flags = if tool == "buildah" { "--isolation chroot" } else { "" };
+    let flags = env.isolation_of(tool);
     env.shell(&format!("B={tool}; OUT={image}; RUNFLAGS='{flags}'\n{}", case.script))
 }
 

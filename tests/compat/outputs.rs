@@ -78,8 +78,8 @@ const SCRIPTS: &[&str] = &[
     "c=$($B from busybox); $B commit -q --format nosuch $c x",
     "c=$($B from busybox); $B commit -q --timestamp x $c x",
     "c=$($B from busybox); $B commit $c x y",
-    "$B inspect --type image busybox | jq 'del(.GroupAdd, .DeviceSpecs, .CDIConfigDir)' | sed 's/20[0-9-]*T[0-9:.]*Z/TIME/g; s/size[^0-9]*[0-9]*/size/g'",
-    "c=$($B from busybox); $B commit -q --format docker $c d >/dev/null; $B inspect --type image d | jq 'del(.GroupAdd, .DeviceSpecs, .CDIConfigDir)' | grep -v 'created\\|: \"sha256\\|ID\\|Config\\|Manifest\\|version\\|container\"'",
+    "$B inspect --type image busybox | jq 'del(.GroupAdd, .DeviceSpecs, .CDIConfigDir, .TopLayerAnnotations)' | sed 's/20[0-9-]*T[0-9:.]*Z/TIME/g; s/size[^0-9]*[0-9]*/size/g'",
+    "c=$($B from busybox); $B commit -q --format docker $c d >/dev/null; $B inspect --type image d | jq 'del(.GroupAdd, .DeviceSpecs, .CDIConfigDir, .TopLayerAnnotations)' | grep -v 'created\\|: \"sha256\\|ID\\|Config\\|Manifest\\|version\\|container\"'",
     // Names of images.
     "$B tag busybox other other:2; $B images --format '{{.Name}}:{{.Tag}}' | sort; $B rmi other; $B rmi other:2",
     "$B tag nosuch x",
@@ -167,7 +167,7 @@ fn difference(script: &str) -> Option<String> {
         env.write("t/a", "a");
         env.write("t/b", "b");
         env.shell("touch -h -d @1600000000 f t/a t/b t; tar --numeric-owner --owner 0 --group 0 -cf a.tar t f").success();
-        let flags = if tool == "buildah" { "--isolation chroot" } else { "" };
+        let flags = env.isolation_of(tool);
         // Only stdout and the status of the last command count; an error's words are compared where the verbs' own tests are.
         let output = env.shell(&format!("set +e; B={tool}; F='{flags}'; {script}"));
         (output.to_string(), output.code)

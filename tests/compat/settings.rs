@@ -171,7 +171,7 @@ fn what_from_was_told_is_read_by_both() {
         "-v",
         &volume,
     ];
-    let script = "ulimit -n; cat /vv/f /etc/resolv.conf; grep db /etc/hosts";
+    let script = "ulimit -n; cat /vv/f /etc/resolv.conf; grep -w db /etc/hosts";
     for (maker, runner) in [("coracle", "buildah"), ("buildah", "coracle")] {
         let words = ["from", "--name", maker].into_iter().chain(flags).chain(["--cap-drop", "chown", "base"]);
         env.tool(maker, words).success();

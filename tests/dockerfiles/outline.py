@@ -18,11 +18,16 @@ NOW = 1_700_000_001
 WHITEOUT, OPAQUE = ".wh.", ".wh..wh..opq"
 
 
-def read(image):
+def stored(image):
+    """How skopeo names an image of the store."""
+    return f"containers-storage:localhost/{image}:latest"
+
+
+def read(source):
     """Manifest, config and the place of the blobs; None where there is no such image."""
-    out = pathlib.Path(f"outline-{image.replace('/', '_')}")
+    out = pathlib.Path(f"outline-{source.replace('/', '_').replace(':', '_')}")
     shutil.rmtree(out, ignore_errors=True)
-    copied = subprocess.run(["skopeo", "copy", "-q", f"containers-storage:localhost/{image}:latest", f"dir:{out}"], capture_output=True, text=True)
+    copied = subprocess.run(["skopeo", "copy", "-q", source, f"dir:{out}"], capture_output=True, text=True)
     if copied.returncode:
         return None
     manifest = json.loads((out / "manifest.json").read_text())
@@ -120,7 +125,7 @@ def histories(one, other):
 
 
 def compose(case, base_ids, base):
-    pair = [read(case), read(f"{case}-layers")]
+    pair = [read(stored(case)), read(stored(f"{case}-layers"))]
     if None in pair:
         return f"images: {', '.join('none' if image is None else 'one' for image in pair)}\n"
     (one, history, layers), (other, other_history, other_layers) = (outline(image, base_ids, base) for image in pair)
@@ -135,14 +140,20 @@ def compose(case, base_ids, base):
     return "\n".join(lines) + "\n"
 
 
-def main():
-    manifest, config, out = read(sys.argv[1])
+def base_of(source):
+    """The IDs of an image's layers, and its files."""
+    manifest, config, out = read(source)
     files = {}
     for descriptor in manifest["layers"]:
         with tarfile.open(out / descriptor["digest"].removeprefix("sha256:")) as archive:
             files |= {entry.name.removeprefix("./").rstrip("/"): line(entry, archive) for entry in archive}
-    ids = config["rootfs"]["diff_ids"]
+    return config["rootfs"]["diff_ids"], files
+
+
+def main():
+    ids, files = base_of(stored(sys.argv[1]))
     print(json.dumps({case: compose(case, ids, files) for case in sys.argv[2:]}))
 
 
-main()
+if __name__ == "__main__":
+    main()

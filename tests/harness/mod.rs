@@ -167,6 +167,13 @@ impl TestEnv {
         self.output(command, b"")
     }
 
+    /// The flag for commands that `tool` runs. Buildah's own isolation wants a control group, which is not everywhere; `coracle` may be
+    /// Buildah in its place.
+    pub fn isolation_of(&self, tool: &str) -> &'static str {
+        let is_buildah = self.shell(&format!("{tool} --version")).success().starts_with("buildah");
+        if is_buildah { "--isolation chroot" } else { "" }
+    }
+
     /// Runs a script with `sh -eu`; `coracle` is in its PATH.
     pub fn shell(&self, script: &str) -> CommandOutput {
         let mut command = self.command("/bin/sh");
@@ -224,8 +231,13 @@ impl TestEnv {
 
     /// Runs a script as the user, where `newuidmap` and `newgidmap` are hidden, so that one id is mapped. Needs root.
     pub fn with_one_id(&self, script: &str) -> CommandOutput {
+        self.with_mounts("mount --bind /dev/null /usr/bin/newuidmap; mount --bind /dev/null /usr/bin/newgidmap", script)
+    }
+
+    /// Runs a script as the user, where `mounts`, a script of root's, was run before in a mount namespace of its own. Needs root.
+    pub fn with_mounts(&self, mounts: &str, script: &str) -> CommandOutput {
         let inner = format!(
-            "mount --bind /dev/null /usr/bin/newuidmap; mount --bind /dev/null /usr/bin/newgidmap
+            "{mounts}
              exec setpriv --reuid {} --regid {} --clear-groups -- sh -euc \"$0\"",
             self.user.uid, self.user.gid
         );

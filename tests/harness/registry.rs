@@ -47,6 +47,11 @@ impl Registry {
         Self::start("\n  tls: { certificate: server.crt, key: server.key, clientcas: [ca.crt] }", "")
     }
 
+    /// With TLS, and a certificate for the name `localhost` alone that signed itself: [`Registry::own_certificate`].
+    pub fn with_own_certificate() -> Self {
+        Self::start("\n  tls: { certificate: own.crt, key: own.key }", "")
+    }
+
     /// With TLS and the images of `other`; whoever asks for a blob or begins an upload is sent to `host`, in the clear.
     pub fn leading_into_the_clear(other: &Self, host: &str) -> Self {
         let tls = format!("\n  tls: {{ certificate: server.crt, key: server.key }}\n  host: http://{host}");
@@ -111,6 +116,11 @@ impl Registry {
         self.dir.path().join("ca.crt")
     }
 
+    /// What makes a registry with a certificate of its own one to trust: as plain `openssl req -x509` makes it, an authority's.
+    pub fn own_certificate(&self) -> PathBuf {
+        self.dir.path().join("own.crt")
+    }
+
     /// The file of a blob.
     pub fn blob(&self, digest: &str) -> PathBuf {
         let hex = digest.strip_prefix("sha256:").expect("a digest");
@@ -138,7 +148,9 @@ fn make_certificates(dir: &Path) {
         openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=client -keyout client.key -out client.csr
         printf 'extendedKeyUsage=clientAuth\nbasicConstraints=CA:FALSE\n' >client.ext
         openssl x509 -req -in client.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -extfile client.ext -out client.cert
-        chmod 644 ca.crt client.cert client.key";
+        openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=localhost \
+        -addext subjectAltName=DNS:localhost -keyout own.key -out own.crt
+        chmod 644 ca.crt own.crt client.cert client.key";
     let made = Command::new("sh").args(["-euc", script]).current_dir(dir).output().expect("openssl");
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
 }
@@ -187,7 +199,8 @@ impl Proxy {
         Some(Self::on(listener, Some(upstream), |_, _| Answer::Pass))
     }
 
-    fn on(
+    /// The same at a port that was chosen before.
+    pub fn on(
         listener: TcpListener,
         upstream: Option<&Registry>,
         answer: impl Fn(&str, usize) -> Answer + Send + Sync + 'static,

@@ -155,7 +155,7 @@ fn without_room_for_a_note_the_error_of_a_removal_says_what_to_do() {
     let out = on_a_small_disk(
         &mut env,
         r#"c rm "$ctr" > /dev/null; head -c 16384 /dev/zero > "$STORE/small"
-        full; rm -rf "$STORE/root/coracle/reserve" "$STORE/root/coracle/blobs" "$STORE/root/coracle/stacks"; full; full
+        full; rm -rf "$STORE/root/coracle/reserve" "$STORE/root/coracle/blobs" "$STORE/root/coracle/stacks" "$STORE/root/coracle/lineages"; full; full
         for verb in "rmi top" "prune -a" "rmi -a"; do c $verb 2> error && { echo "$verb went through"; exit 1; }; grep "^hint: a removal" error; done
         c images -q | wc -l; c check; rm "$STORE/small"; c rmi -a > /dev/null; c images -q; c check"#,
     );

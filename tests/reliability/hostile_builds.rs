@@ -118,25 +118,59 @@ fn links_out_of_the_context_show_nothing_of_the_host() {
     assert_eq!(inside(&env, "readlink /all/out; readlink /all/up"), "/etc\n../../secret");
 }
 
+/// A context directory `in` with a file, a pipe, a socket and, where this machine lets root make one, a device. Whether that is there.
+fn special_files(env: &TestEnv) -> bool {
+    env.shell("mkdir context/in; mkfifo -m 640 context/in/pipe; echo f > context/in/f").success();
+    env.shell("python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"context/in/socket\")'").success();
+    let (kind, mode) = (rustix::fs::FileType::CharacterDevice, rustix::fs::Mode::from_raw_mode(0o600));
+    let path = env.work().join("context/in/null");
+    am_root() && rustix::fs::mknodat(rustix::fs::CWD, path, kind, mode, rustix::fs::makedev(1, 3)).is_ok()
+}
+
 #[test]
-fn pipes_and_sockets_of_the_context_end_no_build_in_waiting() {
-    let env = context("FROM busybox\nCOPY . /all\n");
-    env.shell("mkfifo context/pipe; echo f > context/f").success();
-    env.shell("python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"context/socket\")'").success();
+fn pipes_of_the_context_are_copied_as_pipes_and_sockets_and_devices_are_left_out_with_a_word() {
+    let env = context("");
+    let has_device = special_files(&env);
     let started = Instant::now();
-    let output = build(&env);
-    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
-    if output.code == Some(0) {
-        assert_eq!(inside(&env, "cat /all/f; test ! -f /all/pipe && test ! -f /all/socket && echo special"), "f\nspecial");
-    } else {
-        let said = one_error(&env, &output);
-        assert!(said.contains("pipe") || said.contains("socket"), "{said}");
+    let lines = ["COPY in /all/", "ADD in /all/", "COPY in/* /all/", "COPY --link . /tree/\nRUN mv /tree/in /all"];
+    for (line, layers) in lines.into_iter().flat_map(|line| [(line, "--layers"), (line, "--layers=false")]) {
+        env.write("context/Dockerfile", format!("FROM busybox\n{line}\n"));
+        let output = env.run(["build", layers, "-t", "built", "context"]);
+        output.success();
+        let said = output.to_string();
+        assert!(said.contains("skipping socket"), "{line}: {said}");
+        assert_eq!(said.contains("skipping device"), has_device, "{line}: {said}");
+        let script = "cd /all; ls; stat -c '%F %a' pipe; echo through >pipe & cat pipe";
+        assert_eq!(inside(&env, script), "f\npipe\nfifo 640\nthrough", "{line}");
+        env.ok(["rm", "--all"]);
     }
-    // By its own name, too.
-    env.write("context/Dockerfile", "FROM busybox\nCOPY pipe /pipe\n");
-    env.run(["rmi", "-f", "built"]);
+    // By its own name, too; of a socket there is nothing that could be copied.
+    for line in ["COPY in/pipe /p", "ADD in/pipe /p", "COPY in/f in/pipe /\nRUN mv /pipe /p"] {
+        env.write("context/Dockerfile", format!("FROM busybox\n{line}\n"));
+        build(&env).success();
+        assert_eq!(inside(&env, "stat -c '%F %a' /p"), "fifo 640", "{line}");
+        env.ok(["rm", "--all"]);
+    }
+    env.ok(["rmi", "built"]);
+    for line in ["COPY in/socket /s", "COPY in/f in/socket /"] {
+        env.write("context/Dockerfile", format!("FROM busybox\n{line}\n"));
+        let said = one_error(&env, &build(&env));
+        assert!(said.contains("no items matching glob \"/in/socket\" copied"), "{line}: {said}");
+    }
+    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+}
+
+#[test]
+fn devices_of_the_context_are_copied_by_real_root() {
+    let Some(env) = TestEnv::of_root() else { return };
+    env.busybox("localhost/busybox:latest");
+    env.write("context/Dockerfile", "FROM busybox\nADD in /all/\n");
+    let has_device = special_files(&env);
     let output = build(&env);
-    assert!(output.code == Some(0) || one_error(&env, &output).contains("pipe"), "{output}");
+    output.success();
+    assert!(output.to_string().contains("skipping socket"), "{output}");
+    let want = if has_device { "f\nnull\npipe\nnull: character special file 1 3 600" } else { "f\npipe" };
+    assert_eq!(inside(&env, "cd /all; ls; [ ! -e null ] || stat -c '%n: %F %t %T %a' null"), want);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::io::Write as _;
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal::{SIGINT, SIGKILL, SIGSTOP, SIGTERM};
@@ -16,9 +17,25 @@ use crate::Dice;
 use crate::harness::{TestEnv, skip_without};
 
 /// Stages side by side and one after the other, files that take their time, and a command that no polite signal ends.
-const DOCKERFILE: &str = "FROM busybox AS first\nCOPY files /files\nRUN trap '' TERM INT; sleep 9871 & wait\n\
-    FROM busybox AS second\nRUN cp /bin/busybox /b1 && cp /bin/busybox /b2\nRUN rm /b1; trap '' TERM; sleep 9872 & wait\n\
+const DOCKERFILE: &str = "FROM busybox AS first\nCOPY files /files\nRUN trap '' TERM INT; FIRST & wait\n\
+    FROM busybox AS second\nRUN cp /bin/busybox /b1 && cp /bin/busybox /b2\nRUN rm /b1; trap '' TERM; SECOND & wait\n\
     FROM busybox\nCOPY --from=first /files /a\nCOPY --from=second /b2 /b\n";
+
+/// The commands of a test's stages, which no other test has.
+struct Commands([String; 2]);
+
+impl Commands {
+    fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(98_710);
+        let first = NEXT.fetch_add(2, Ordering::Relaxed);
+        Self([first, first + 1].map(|seconds| format!("sleep {seconds}")))
+    }
+
+    #[track_caller]
+    fn await_both(&self) {
+        until("both commands run", || self.0.iter().all(|words| runs(words)));
+    }
+}
 
 fn started(env: &TestEnv, words: &[&str]) -> Child {
     let mut command = env.command("coracle");
@@ -68,21 +85,22 @@ fn until(what: &str, is_so: impl Fn() -> bool) {
     }
 }
 
-fn context() -> TestEnv {
-    let env = TestEnv::new();
+fn context() -> (TestEnv, Commands) {
+    let (env, commands) = (TestEnv::new(), Commands::new());
     env.busybox("localhost/busybox:latest");
-    env.write("context/Dockerfile", DOCKERFILE);
+    let [first, second] = &commands.0;
+    env.write("context/Dockerfile", DOCKERFILE.replace("FIRST", first).replace("SECOND", second));
     for number in 0..200 {
         env.write(&format!("context/files/{number}"), vec![b'x'; 10_000]);
     }
-    env
+    (env, commands)
 }
 
 #[track_caller]
-fn assert_nothing_is_left(env: &TestEnv, when: &str) {
-    for word in ["sleep 9871", "sleep 9872"] {
+fn assert_nothing_is_left(env: &TestEnv, commands: &Commands, when: &str) {
+    for words in &commands.0 {
         // The kernel may be at it still.
-        until(&format!("{word} ends, {when}"), || !runs(word));
+        until(&format!("{words} ends, {when}"), || !runs(words));
     }
     assert_eq!(env.ok(["containers", "-q"]), "", "{when}: a working container stays");
     assert_eq!(fs::read_dir(env.graph_root().join("coracle/builds")).map_or(0, Iterator::count), 0, "{when}: a note stays");
@@ -91,7 +109,7 @@ fn assert_nothing_is_left(env: &TestEnv, when: &str) {
 
 #[test]
 fn a_killed_build_takes_all_it_started_with_it() {
-    let env = context();
+    let (env, commands) = context();
     let mut dice = Dice::new();
     for layers in ["--layers=false", "--layers=true", "--jobs=1"] {
         for _ in 0..6 {
@@ -102,24 +120,52 @@ fn a_killed_build_takes_all_it_started_with_it() {
             await_end(child);
             // In its first moments it has no guardian yet: what it left then goes with the next command.
             env.ok(["prune"]);
-            assert_nothing_is_left(&env, &format!("{layers} after {delay:?}"));
+            assert_nothing_is_left(&env, &commands, &format!("{layers} after {delay:?}"));
         }
     }
     // At a moment when it certainly runs something.
     let child = started(&env, &["build", "-q", "--jobs=2", "context"]);
-    until("both commands run", || runs("sleep 9871") && runs("sleep 9872"));
+    commands.await_both();
     kill(pid_of(&child), SIGKILL).expect("a signal");
     await_end(child);
-    assert_nothing_is_left(&env, "with two commands running");
+    assert_nothing_is_left(&env, &commands, "with two commands running");
+}
+
+/// One that waits for its command would never notice, and no hang-up tells it: the kernel has to end it, in its user namespace, too.
+#[test]
+fn a_stage_in_its_user_namespace_ends_with_a_build_that_is_killed() {
+    let (env, commands) = context();
+    for layers in ["--layers=false", "--layers=true"] {
+        let build = format!("trap '' HUP; exec coracle build -q --jobs=2 {layers} context");
+        let mut command = env.command("sh");
+        command.args(["-c", &build]).process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = command.spawn().expect("coracle starts");
+        commands.await_both();
+        let pid = pid_of(&child);
+        let namespace = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/user")).expect("a namespace");
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).expect("its children");
+        let own = namespace(&pid.to_string());
+        let stages: Vec<&str> = children.split_whitespace().filter(|one| namespace(one) != own).collect();
+        assert_eq!(stages.len(), 2, "{children}");
+        for stage in &stages {
+            kill(Pid::from_raw(stage.parse().expect("a pid")), SIGSTOP).expect("a signal");
+        }
+        kill(pid, SIGKILL).expect("a signal");
+        for stage in stages {
+            until("the stage ends", || !std::path::Path::new(&format!("/proc/{stage}")).exists());
+        }
+        await_end(child);
+        assert_nothing_is_left(&env, &commands, layers);
+    }
 }
 
 #[test]
 fn what_a_build_left_whose_guardian_was_killed_is_removed_by_the_next_one_or_prune() {
-    let env = context();
+    let (env, commands) = context();
     env.write("other/Dockerfile", "FROM scratch\nLABEL a=b\n");
     for next in [&["build", "-q", "other"][..], &["prune"]] {
         let child = started(&env, &["build", "-q", "--jobs=2", "context"]);
-        until("both commands run", || runs("sleep 9871") && runs("sleep 9872"));
+        commands.await_both();
         let pid = pid_of(&child);
         kill(pid, SIGSTOP).expect("a signal");
         let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).expect("its children");
@@ -131,7 +177,7 @@ fn what_a_build_left_whose_guardian_was_killed_is_removed_by_the_next_one_or_pru
         await_end(child);
         assert_eq!(env.ok(["containers", "-q"]).lines().count(), 2, "nobody could remove them");
         env.ok(next);
-        assert_nothing_is_left(&env, next[0]);
+        assert_nothing_is_left(&env, &commands, next[0]);
     }
 }
 
@@ -148,7 +194,7 @@ fn left_in_tmp(env: &TestEnv, child: Child, signal: Signal) -> usize {
 
 #[test]
 fn a_context_that_was_not_unpacked_in_full_is_deleted_whatever_ended_it() {
-    let env = context();
+    let (env, _) = context();
     env.shell("tar cf context.tar -C context .").success();
     let archive = fs::read(env.work().join("context.tar")).expect("the archive");
     for signal in [SIGINT, SIGTERM, SIGKILL] {
@@ -165,7 +211,7 @@ fn a_repository_that_is_being_fetched_is_deleted_and_git_ended() {
     if skip_without(&["git"]) {
         return;
     }
-    let env = context();
+    let (env, _) = context();
     // Takes the question and never answers.
     let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = format!("127.0.0.1:{}/r.git", silent.local_addr().expect("an address").port());

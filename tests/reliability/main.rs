@@ -10,6 +10,7 @@ mod hostile_builds;
 mod kill;
 mod killed_builds;
 mod load;
+mod prunes;
 
 /// How long a test of force goes on.
 fn stress_time() -> std::time::Duration {

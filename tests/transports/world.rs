@@ -13,7 +13,7 @@ use coracle::conf::{Auth, Environment, Policy, Registries};
 use coracle::http::Settings;
 use coracle::image::Location;
 use coracle::transport::registry::Network;
-use coracle::transport::{self, CopyOptions, Instances, LayerCompression, Means, Outcome, Platform};
+use coracle::transport::{self, CopyOptions, Instances, LayerCompression, Means, Outcome, Platform, Silence};
 
 pub struct World {
     dir: tempfile::TempDir,
@@ -60,7 +60,7 @@ impl World {
     }
 
     fn means_in<'m>(&'m self, store: &'m Store) -> Means<'m> {
-        Means { store, temp_dir: self.dir.path(), registries: &self.registries, network: &self.network }
+        Means { store, temp_dir: self.dir.path(), registries: &self.registries, network: &self.network, silence: Silence::Told }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {

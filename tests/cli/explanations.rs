@@ -1,0 +1,88 @@
+//! What the program says of itself: hints that fit, warnings that can be silenced, and what it read and chose.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+use crate::harness::TestEnv;
+use crate::harness::registry::{PASSWORD, PROGRAM, Registry, USER};
+use crate::harness::skip_without;
+
+#[test]
+fn a_missing_directory_for_temporary_files_is_known_by_its_variable() {
+    let mut env = TestEnv::new();
+    env.small_image();
+    env.set("TMPDIR", "/nonexistent");
+    env.write("ctx/Dockerfile", "FROM one\nLABEL a=b\n");
+    let said = env.run(["build", "-q", "ctx"]).failure(125);
+    assert!(said.contains("stat /nonexistent: no such file or directory"), "{said}");
+    assert!(said.contains("hint: TMPDIR says \"/nonexistent\", which is no directory"), "{said}");
+    let said = env.run(["from", "nosuch"]).failure(125);
+    assert!(!said.contains("TMPDIR"), "it is not to blame here: {said}");
+}
+
+#[test]
+fn nobody_is_asked_whether_the_image_was_meant_that_was_named() {
+    let env = TestEnv::new();
+    env.small_image();
+    for name in ["localhost/one", "localhost/one:latest"] {
+        let said = env.run(["from", "--pull-always", name]).failure(125);
+        assert!(said.contains("localhost/one:latest") && !said.contains("did you mean"), "{said}");
+    }
+    let said = env.run(["from", "localhost/ona"]).failure(125);
+    assert!(said.contains("did you mean the image \"localhost/one:latest\"?"), "{said}");
+}
+
+#[test]
+fn a_login_that_cannot_be_kept_names_the_way_to_another_file() {
+    if skip_without(&[PROGRAM]) {
+        return;
+    }
+    let (mut env, registry) = (TestEnv::new(), Registry::with_login());
+    env.shell("mkdir kept").success();
+    let kept = env.work().join("kept");
+    fs::set_permissions(&kept, fs::Permissions::from_mode(0o500)).expect("its mode");
+    env.set("REGISTRY_AUTH_FILE", &kept.join("auth.json").to_string_lossy());
+    let host = registry.host();
+    let said = env.run(["login", "--tls-verify=false", "-u", USER, "-p", PASSWORD, host.as_str()]).failure(125);
+    assert!(said.contains("auth.json") && said.contains("permission denied"), "{said}");
+    assert!(said.contains("hint: --authfile FILE, or $REGISTRY_AUTH_FILE"), "{said}");
+}
+
+#[test]
+fn warnings_have_one_form_and_go_with_the_level() {
+    let env = TestEnv::new();
+    let container = env.ok(["from", "scratch"]);
+    let shell = ["config", "--shell", "/bin/x", container.as_str()];
+    assert!(env.run(shell).err().starts_with("warning: SHELL is not supported"));
+    let quiet = env.run(["--log-level", "error"].into_iter().chain(shell));
+    assert_eq!((quiet.code, quiet.err().as_str()), (Some(0), ""));
+}
+
+#[test]
+fn debug_says_what_was_read_and_chosen() {
+    let env = TestEnv::new();
+    env.busybox("localhost/busybox:latest");
+    let is_debug = |line: &&str| line.starts_with("time=\"") && line.contains(" level=debug msg=");
+    let from = env.run(["--log-level", "debug", "from", "--name", "c", "busybox"]);
+    assert_eq!(from.success(), "c");
+    let run = env.run(["--debug", "run", "--network", "none", "-v", "/etc:/x:ro", "c", "--", "true"]);
+    run.success();
+    let said = from.err() + &run.err();
+    assert!(said.lines().all(|line| is_debug(&line)), "{said}");
+    let home = env.path("home/.config/containers");
+    for part in [
+        format!("msg=\"read {}\"", home.join("storage.conf").display()),
+        format!("msg=\"read {}\"", home.join("registries.conf").display()),
+        format!("store: graph root {}, run root ", env.graph_root().display()),
+        "driver overlay".to_owned(),
+        "looking for localhost/busybox:latest in the store".to_owned(),
+        "busybox is the image ".to_owned(),
+        "isolation: the built-in runtime".to_owned(),
+        "mount /etc on /x: bind ".to_owned(),
+        "network: none".to_owned(),
+    ] {
+        assert!(said.contains(&part), "{part} is missing in\n{said}");
+    }
+    let plain = env.run(["from", "busybox"]);
+    assert_eq!(plain.err(), "");
+}
