@@ -31,8 +31,10 @@ use crate::table::read_limited;
 
 /// With fewer layers the tables themselves are read as quickly.
 const MANY_LAYERS: usize = 256;
-/// How long a table must have been left alone before it is noted. Longer than the coarsest clock of a file system (2 s, FAT).
-const SETTLED: Duration = Duration::from_secs(3);
+/// How long a table must have been left alone before it is noted: longer than a tick of the kernel's clock, 10 ms at most.
+const SETTLED: Duration = Duration::from_millis(100);
+/// The same where a file system may keep whole seconds only, as ext4 does with small inodes. Longer than the coarsest one (2 s, FAT).
+const SETTLED_IN_SECONDS: Duration = Duration::from_secs(3);
 /// A longer note is none: 100,000 images have 14 MB.
 const MAX_BYTES: u64 = 64 << 20;
 const NO_PARENT: &str = "-";
@@ -108,10 +110,13 @@ impl State {
         let (device, inode, length) = (stat.st_dev, stat.st_ino, stat.st_size);
         let (modified, changed) = ((stat.st_mtime, stat.st_mtime_nsec), (stat.st_ctime, stat.st_ctime_nsec));
         let _ = writeln!(self.text, "file {device} {inode} {length} {modified:?} {changed:?} {path:?}");
-        let changed_at = u64::try_from(stat.st_ctime).ok().map(|seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
+        // Times without a fraction are a coarse clock's, and seldom a fine one's.
+        let long_enough = if changed.1 == 0 { SETTLED_IN_SECONDS } else { SETTLED };
+        let since_epoch = u64::try_from(changed.0).ok().zip(u32::try_from(changed.1).ok());
+        let changed_at = since_epoch.map(|(seconds, nanoseconds)| SystemTime::UNIX_EPOCH + Duration::new(seconds, nanoseconds));
         // A time that is still to come is no reason to trust it.
         let age = changed_at.and_then(|at| now.duration_since(at).ok());
-        self.is_settled &= age.is_some_and(|age| age >= SETTLED);
+        self.is_settled &= age.is_some_and(|age| age >= long_enough);
     }
 
     fn add_stamp(&mut self, lock: &Path) {
@@ -225,12 +230,12 @@ mod tests {
         assert!(!store.memo_path(Memo::Stacks).exists(), "the table was changed a moment ago");
         let mut state = State { text: String::new(), is_settled: true };
         let table = store.layers_dir().join("layers.json");
-        state.add_table(&table, SystemTime::now() + SETTLED + Duration::from_secs(1));
+        state.add_table(&table, SystemTime::now() + SETTLED_IN_SECONDS + Duration::from_secs(1));
         assert!(state.is_settled);
         state.add_table(&table, SystemTime::UNIX_EPOCH);
         assert!(!state.is_settled, "by a clock that was set back");
 
-        std::thread::sleep(SETTLED + Duration::from_secs(1));
+        std::thread::sleep(SETTLED_IN_SECONDS + Duration::from_secs(1));
         assert_eq!((bytes(&store, &top), store.memo_path(Memo::Stacks).exists()), (256, true));
         assert_eq!(bytes(&store, &top), 256, "from the note");
     }
