@@ -147,7 +147,7 @@ fn a_plain_chroot_is_not_left_and_leaves_nothing() {
     let output = env.caged(&script);
     assert_eq!(output.success(), "0\nclean", "{output}");
     assert!(output.err().contains("plain chroot (rung 4)"), "{output}");
-    assert!(started.elapsed() < Duration::from_secs(8));
+    assert!(started.elapsed() < Duration::from_secs(30));
     assert!(!is_running(&marker), "a process was left behind");
     canary.assert_untouched();
 }

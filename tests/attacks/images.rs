@@ -240,7 +240,7 @@ fn odd_spellings_of_a_link_lead_inside_or_nowhere() {
         env.run(["copy", "-q", "--chown", "5:6", &container, "f", place]);
         let stolen = env.run(["copy", "-q", "--from", &container, &container, &format!("{place}/secret"), "/stolen"]);
         assert_ne!(stolen.code, Some(0), "{place}: {stolen}");
-        assert!(started.elapsed() < Duration::from_secs(2), "{place}");
+        assert!(started.elapsed() < Duration::from_secs(30), "{place}");
         canary.assert_untouched();
     }
     for refused in ["/loop/x", "/l1/x"] {

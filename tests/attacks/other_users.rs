@@ -191,7 +191,7 @@ fn a_run_root_that_somebody_else_made_is_refused() {
         env.shell(&format!("{verbs} || true"));
         let output = env.shell("exec env -u XDG_RUNTIME_DIR coracle from scratch");
         assert!(output.failure(125).contains("cannot hold the run root"), "{kind}: {output}");
-        assert!(started.elapsed() < Duration::from_secs(5), "{kind}");
+        assert!(started.elapsed() < Duration::from_secs(30), "{kind}");
         assert_eq!(state(&name), before, "{kind} was changed");
         canary.assert_untouched();
         assert!(!canary.path.join("new").exists());
@@ -237,7 +237,7 @@ fn locks_are_files_and_not_links() {
             let started = Instant::now();
             let made = probe.run(["from", "scratch"]);
             let mounted = probe.run(["unshare", "coracle", "mount", &container]);
-            assert!(started.elapsed() < Duration::from_secs(3), "{kind} {lock:?}");
+            assert!(started.elapsed() < Duration::from_secs(30), "{kind} {lock:?}");
             let lease = lock.parent().is_some_and(|parent| parent.ends_with("leases"));
             let refused = if lease { &mounted } else { &made };
             let unused = lock.ends_with("storage.lock") || lock.ends_with("images.lock");

@@ -227,7 +227,7 @@ fn owners_are_not_looked_up_in_what_is_no_file() {
         env.ok(["unshare", "sh", "-euc", &script, &container]);
         let start = Instant::now();
         let error = env.run(["copy", "--chown", "bob", &container, "f", "/f"]).failure(125);
-        assert!(start.elapsed() < Duration::from_secs(2), "{kind} took {:?}", start.elapsed());
+        assert!(start.elapsed() < Duration::from_secs(30), "{kind} took {:?}", start.elapsed());
         assert!(error.contains("looking up UID/GID for \"bob\"") && !error.contains(SECRET), "{kind}: {error}");
     }
 }
@@ -243,7 +243,7 @@ fn a_pipe_or_device_in_the_place_of_a_file_is_not_read() {
         let start = Instant::now();
         let out = env.run(["copy", "--contextdir", "context", "--ignorefile", name, &container, "f", "/f"]);
         assert!(out.failure(125).contains("reading ignore file"), "{name}: {out}");
-        assert!(start.elapsed() < Duration::from_secs(2), "{name}");
+        assert!(start.elapsed() < Duration::from_secs(30), "{name}");
     }
     env.ok(["copy", &container, "context/fifo", "/fifo"]);
     assert_eq!(env.ok(["unshare", "sh", "-euc", "m=$(coracle mount $0); stat -c %F $m/fifo", &container]), "fifo");

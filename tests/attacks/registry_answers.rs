@@ -64,7 +64,7 @@ fn answers_that_are_said_by_halves_are_refused() {
             let registry = image.serve(move |head, _| head.contains(&part).then(|| Answer::SayBytes(answer.clone())));
             let begun = Instant::now();
             let output = env.run(["pull", "-q", INSECURE, "--retry", "0", &registry.name("x:1")]);
-            assert!(begun.elapsed() < Duration::from_secs(8), "{what}: {:?}", begun.elapsed());
+            assert!(begun.elapsed() < Duration::from_secs(30), "{what}: {:?}", begun.elapsed());
             if env.ok(["images", "-q"]).is_empty() {
                 let error = output.failure(125);
                 assert!(error.starts_with("Error: ") && error.len() < 3000, "{what}: {error}");
@@ -95,7 +95,7 @@ fn answers_without_end_take_no_memory() {
         let command = format!("coracle pull -q --retry 0 --tls-verify=false {}", registry.name("x"));
         let (output, peak) = env.peak_of(&command);
         assert!(output.failure(125).len() < 2000, "{head}");
-        assert!(peak < 100 << 20 && begun.elapsed() < Duration::from_secs(8), "{head}: {peak}, {:?}", begun.elapsed());
+        assert!(peak < 100 << 20 && begun.elapsed() < Duration::from_secs(30), "{head}: {peak}, {:?}", begun.elapsed());
     }
 }
 

@@ -52,7 +52,7 @@ impl Image {
 pub(super) fn refused(env: &TestEnv, registry: &Proxy) -> String {
     let begun = Instant::now();
     let error = env.run(["pull", "-q", INSECURE, "--retry", "0", &registry.name("x:1")]).failure(125);
-    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}: {error}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}: {error}", begun.elapsed());
     assert!(error.len() < 3000, "{error}");
     assert_eq!(env.ok(["images", "-q"]), "");
     error
@@ -179,7 +179,7 @@ fn tags_without_end_are_given_up() {
     let begun = Instant::now();
     let error = env.run(["pull", "-q", INSECURE, "--retry", "0", "--all-tags", &registry.name("x")]).failure(125);
     assert!(error.contains("list of tags has no end"), "{error}");
-    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
 }
 
 /// A110: a pause that nobody would wait for is not made; the person is told.
@@ -193,7 +193,7 @@ fn a_pause_of_a_million_seconds_is_not_made() {
             let begun = Instant::now();
             let words = ["pull", "-q", INSECURE, "--retry", "1", "--retry-delay", "10ms", &registry.name("x")];
             env.run(words).failure(125);
-            assert!(begun.elapsed() < Duration::from_secs(5), "{line} {pause}: {:?}", begun.elapsed());
+            assert!(begun.elapsed() < Duration::from_secs(30), "{line} {pause}: {:?}", begun.elapsed());
         }
     }
 }

@@ -81,7 +81,7 @@ fn who_reads_waits_for_a_registry_whose_name_was_said() {
         let begun = Instant::now();
         let error = env.run(words.iter().copied()).failure(125);
         assert!(error.contains("connection refused"), "{words:?}: {error}");
-        assert!(begun.elapsed() < Duration::from_secs(8), "{words:?}: {:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(30), "{words:?}: {:?}", begun.elapsed());
         assert!(!waits || begun.elapsed() >= Duration::from_millis(700), "{words:?}: {:?}", begun.elapsed());
     }
     std::thread::scope(|scope| {
@@ -126,7 +126,7 @@ fn a_download_that_never_ends_well_leaves_nothing() {
     let begun = Instant::now();
     let failed = env.run(["pull", "-q", INSECURE, "--retry", "2", "--retry-delay", "10ms", &proxy.name("box")]).failure(125);
     assert!(failed.starts_with("Error: pulling ") && failed.lines().count() == 1, "{failed}");
-    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
     assert_eq!(env.ok(["images", "-aq"]), "");
     env.assert_store_is_clean();
 }
@@ -315,7 +315,7 @@ fn a_rate_limit_is_explained() {
     assert!(limited.contains("toomanyrequests: ") && limited.contains("You have reached your pull rate limit."), "{limited}");
     assert!(limited.contains("hint: ") && limited.contains("coracle login"), "{limited}");
     // Nobody waits for an hour.
-    assert!(begun.elapsed() < Duration::from_secs(5));
+    assert!(begun.elapsed() < Duration::from_secs(30));
 }
 
 /// cri-o/packaging#301: of two registries that are searched, the refusal of one is not hidden behind the other's "not there".
