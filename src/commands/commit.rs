@@ -7,10 +7,10 @@ use std::process::ExitCode;
 use containers_storage::{Digest, ImageId};
 
 use super::access::{self, EncryptArgs, RegistryArgs, RetryArgs};
+use super::compression::{CompressionArgs, Unsaid};
 use super::from::{format, write_id};
 use super::progress;
-use super::push::CompressionArgs;
-use super::run_environment::conf_environment;
+use super::run_environment::{conf_environment, containers_conf};
 use super::sbom::{self, SbomArgs, ScannerPullArgs};
 use super::{CommandError, Context, Ui, args};
 use crate::conf::Policy;
@@ -207,19 +207,9 @@ fn export(
     target: Target<'_>,
     options: &commit::Options,
 ) -> Result<Outcome, CommandError> {
-    let compressed = args.compression.is_given();
-    if compressed && args.disable_compression == Some(true) {
-        return Err(CommandError::usage(
-            "cannot set --compression-format, --compression-level or --force-compression together with --disable-compression",
-        ));
+    if args.disable_compression == Some(true) {
+        args.compression.allows_none()?;
     }
-    let keep = args.disable_compression.unwrap_or(!compressed);
-    let uncompressed = match keep {
-        // A registry gets what it wants unless something else was asked for.
-        _ if target.place.starts_with("docker://") && args.disable_compression.is_none() => Uncompressed::AsDestination,
-        true => Uncompressed::Keep,
-        false => Uncompressed::Compress,
-    };
     let trust = access::policy_file(ctx)?;
     let temp_dir = ctx.temp_dir();
     let push = push::Options {
@@ -231,7 +221,7 @@ fn export(
         network: target.network,
         instances: Instances::Platform(Platform::of_this_machine()),
         format: None,
-        compression: LayerCompression { uncompressed, ..args.compression.resolve()? },
+        compression: compression(ctx, args, target.place)?,
         signatures: Signatures { sign_by: sign_by(args), ..Signatures::default() },
         encrypt: target.encrypt,
         list: push::Afterwards::Keep,
@@ -241,6 +231,20 @@ fn export(
     let export = Export { push, progress: progress.as_ref() };
     let container = args.operands.first().map(String::as_str).unwrap_or_default();
     Ok(commit::export(ctx.store()?, container, options, export, &mut |line| ui.note(line))?)
+}
+
+/// How layers are compressed there. What containers.conf says counts where they are compressed: it does not ask for that.
+fn compression(ctx: &Context, args: &CommitArgs, place: &str) -> Result<LayerCompression, CommandError> {
+    let uncompressed = match args.disable_compression {
+        // A registry gets what it wants unless something else was asked for.
+        None if place.starts_with("docker://") => Uncompressed::AsDestination,
+        None if !args.compression.names_a_format(Unsaid::Usual) => Uncompressed::Keep,
+        Some(true) => Uncompressed::Keep,
+        None | Some(false) => Uncompressed::Compress,
+    };
+    let conf = containers_conf(ctx, ctx.store()?.conf().rootless)?;
+    let unsaid = if uncompressed == Uncompressed::Keep { Unsaid::Usual } else { Unsaid::Configured(&conf) };
+    args.compression.resolve(unsaid, uncompressed)
 }
 
 fn sign_by(args: &CommitArgs) -> Option<&str> {

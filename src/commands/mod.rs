@@ -13,6 +13,7 @@ mod access;
 pub mod args;
 mod columns;
 pub mod command_line;
+mod compression;
 pub mod context;
 mod csv;
 pub mod error;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::access::{self, EncryptArgs, RegistryArgs, RetryArgs, SignatureArgs};
+use super::compression::{CompressionArgs, Unsaid};
 use super::from::write_id;
 use super::progress;
 use super::run_environment::containers_conf;
@@ -11,14 +12,13 @@ use super::{CommandError, Context, Ui};
 use crate::conf::ContainersConf;
 use crate::container::push::{self, Afterwards, Options};
 use crate::image::Format;
-use crate::transport::compression::{Algorithm, Method};
-use crate::transport::copy::{Instances, LayerCompression, Platform, Recompress, Uncompressed, Variants};
+use crate::transport::copy::{Instances, LayerCompression, Platform, Uncompressed};
 
 /// Push an image of the store to another place
 ///
 /// The place is docker://NAME at a registry, oci:DIR[:NAME], oci-archive:FILE[:NAME], docker-archive:FILE[:NAME], dir:DIR or
 /// containers-storage:NAME; a name alone is one at a registry, and without it the image's own is meant. Layers that were compressed
-/// before are written as they were.
+/// before are written as they were, unless a compression is named.
 #[derive(Debug, clap::Args)]
 pub(crate) struct PushArgs {
     /// Image, and where to
@@ -65,56 +65,6 @@ pub(crate) struct PushArgs {
     retries: RetryArgs,
 }
 
-/// How layers are compressed.
-#[derive(Debug, Clone, Default, clap::Args)]
-pub(super) struct CompressionArgs {
-    /// Compression of layers that are not compressed: gzip, zstd or zstd:chunked
-    #[arg(long, value_name = "FORMAT")]
-    compression_format: Option<String>,
-
-    /// Level of that compression: 1 to 9 for gzip, 1 to 20 for zstd
-    #[arg(long, value_name = "LEVEL")]
-    compression_level: Option<i32>,
-
-    /// Compress layers anew that are compressed in another format
-    #[arg(long)]
-    force_compression: bool,
-}
-
-impl CompressionArgs {
-    /// Whether anything was asked for.
-    pub(super) fn is_given(&self) -> bool {
-        self.compression_format.is_some() || self.compression_level.is_some() || self.force_compression
-    }
-
-    /// Whether a format was named, and not said what becomes of layers in another.
-    pub(super) fn names_a_format(&self) -> bool {
-        self.compression_format.is_some()
-    }
-
-    /// The same, with what containers.conf says where nothing names a format.
-    pub(super) fn or(&self, conf: &ContainersConf) -> Self {
-        let mut compression = self.clone();
-        if compression.compression_format.is_none() {
-            compression.compression_format = conf.engine.compression_format.clone().filter(|format| !format.is_empty());
-            compression.compression_level = compression.compression_level.or(conf.engine.compression_level);
-        }
-        compression
-    }
-
-    /// What was asked for.
-    pub(super) fn resolve(&self) -> Result<LayerCompression, CommandError> {
-        let method = match (self.compression_format.as_deref(), self.compression_level) {
-            (None, None) => None,
-            (None, level) => Some(Method::new(Algorithm::Gzip, level)?),
-            (Some("zstd:chunked"), level) => Some(Method::chunked(level)?),
-            (Some(word), level) => Some(Method::new(word.parse()?, level)?),
-        };
-        let recompress = if self.force_compression { Recompress::OtherAlgorithm } else { Recompress::Never };
-        Ok(LayerCompression { method, recompress, uncompressed: Uncompressed::default(), variants: Variants::NONE })
-    }
-}
-
 pub(crate) fn push(ctx: &Context, ui: &mut Ui, args: &PushArgs) -> Result<ExitCode, CommandError> {
     let (image, destination) = match args.operands.as_slice() {
         [] => return Err(CommandError::usage("at least a source image ID must be specified")),
@@ -127,8 +77,6 @@ pub(crate) fn push(ctx: &Context, ui: &mut Ui, args: &PushArgs) -> Result<ExitCo
     }
     let conf = containers_conf(ctx, ctx.store()?.conf().rootless)?;
     let network = args.registry.network(ctx, &args.retries.or(&conf))?;
-    // Also for a directory, which by itself would keep them as they are.
-    let uncompressed = if args.disable_compression { Uncompressed::Keep } else { Uncompressed::Compress };
     let encryption = args.encryption.read()?;
     let trust = access::policy_file(ctx)?;
     let temp_dir = ctx.temp_dir();
@@ -141,7 +89,7 @@ pub(crate) fn push(ctx: &Context, ui: &mut Ui, args: &PushArgs) -> Result<ExitCo
         network: &network,
         instances: if args.all { Instances::All } else { Instances::Platform(Platform::of_this_machine()) },
         format: args.format.as_deref().filter(|word| !word.is_empty()).map(format).transpose()?,
-        compression: LayerCompression { uncompressed, ..args.compression(&conf).resolve()? },
+        compression: args.compression(&conf)?,
         signatures: args.signatures.resolve(),
         encrypt: encryption.as_ref(),
         list: if args.rm { Afterwards::Remove } else { Afterwards::Keep },
@@ -156,12 +104,14 @@ pub(crate) fn push(ctx: &Context, ui: &mut Ui, args: &PushArgs) -> Result<ExitCo
 }
 
 impl PushArgs {
-    /// How layers are compressed: as the flags say, else as containers.conf does, whose words do not count for what has a compression of
-    /// its own.
-    fn compression(&self, conf: &ContainersConf) -> CompressionArgs {
+    /// How layers are compressed. Settings for all images do not count for what has a compression of its own, nor against `-D`.
+    fn compression(&self, conf: &ContainersConf) -> Result<LayerCompression, CommandError> {
         let fixed = self.operands.get(1).is_some_and(|place| place.starts_with("docker-archive:"))
-            || self.format.as_deref().is_some_and(|word| !word.is_empty());
-        if fixed { self.compression.clone() } else { self.compression.or(conf) }
+            || matches!(self.format.as_deref(), Some("v2s2" | "docker"));
+        let unsaid = if fixed || self.disable_compression { Unsaid::Usual } else { Unsaid::Configured(conf) };
+        // Also for a directory, which by itself would keep them as they are.
+        let uncompressed = if self.disable_compression { Uncompressed::Keep } else { Uncompressed::Compress };
+        self.compression.resolve(unsaid, uncompressed)
     }
 }
 
@@ -178,25 +128,6 @@ pub(super) fn format(word: &str) -> Result<Format, CommandError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn resolved(format: Option<&str>, level: Option<i32>) -> Result<LayerCompression, String> {
-        let args = CompressionArgs {
-            compression_format: format.map(str::to_owned),
-            compression_level: level,
-            force_compression: false,
-        };
-        args.resolve().map_err(|error| error.text())
-    }
-
-    #[test]
-    fn a_level_alone_is_one_of_gzip() {
-        assert_eq!(resolved(None, None).map(|compression| compression.method), Ok(None));
-        let gzip = Method::new(Algorithm::Gzip, Some(9)).unwrap();
-        assert_eq!(resolved(None, Some(9)).map(|compression| compression.method), Ok(Some(gzip)));
-        assert!(resolved(None, Some(19)).is_err());
-        assert!(resolved(Some("zstd"), Some(19)).is_ok());
-        assert!(resolved(Some("lz4"), None).unwrap_err().contains("lz4"));
-    }
 
     #[test]
     fn formats_are_buildahs_without_the_oldest() {

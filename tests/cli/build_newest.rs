@@ -166,6 +166,8 @@ fn layers_for_other_places_are_compressed_where_that_was_asked_for() {
     assert_eq!(layers(&["-D=false"]), "image.layer.v1.tar+gzip");
     assert_eq!(layers(&["--disable-compression=true"]), "image.layer.v1.tar");
     assert_eq!(layers(&["--compression-format", "zstd"]), "image.layer.v1.tar+zstd");
+    assert_eq!(layers(&["-D", "--compression-format", "zstd"]), "image.layer.v1.tar+zstd");
+    assert_eq!(layers(&["--compression-level", "9"]), "image.layer.v1.tar");
     env.write_home(".config/containers/containers.conf", "[engine]\ncompression_format = \"zstd\"\n");
     assert_eq!(layers(&[]), "image.layer.v1.tar+zstd");
 }

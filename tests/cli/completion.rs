@@ -54,7 +54,7 @@ fn answers_fit_the_place() {
         ("next run web --", &[]),
         ("word help ver", &["version"]),
         ("word manifest a", &["add", "annotate"]),
-        ("word manifest push --f", &["--force-compression", "--format"]),
+        ("word manifest push --f", &["--force-compression", "--force-compression=", "--format", ":nospace"]),
         ("word manifest exists a", &["app"]),
         ("next build ctx --target", &["base", "builder"]),
         ("word build ctx --target bu", &["builder"]),

@@ -22,6 +22,7 @@ mod build_stages;
 mod build_steps;
 mod commit;
 mod completion;
+mod compression;
 mod config;
 mod containers;
 mod copy;

@@ -1,11 +1,11 @@
 //! What is kept between steps and builds.
 
 use crate::build::options::{CachePlace, Layering, Layers, Leftovers, Reuse, Stages};
-use crate::commands::push::CompressionArgs;
+use crate::commands::compression::{CompressionArgs, Unsaid};
 use crate::commands::{CommandError, Context, csv};
 use crate::conf::ContainersConf;
 use crate::golang::duration::parse_duration;
-use crate::transport::copy::{LayerCompression, Recompress};
+use crate::transport::copy::{LayerCompression, Uncompressed};
 
 /// What is kept between steps and builds.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -104,18 +104,12 @@ impl LayeringArgs {
         }
     }
 
-    /// How layers are compressed on the way to other places: as the flags say, else as containers.conf does. Where a format is named, also
-    /// those that are compressed in another one.
+    /// How layers are compressed on the way to other places: as the flags say, else as containers.conf does.
     pub(super) fn compression(&self, conf: &ContainersConf) -> Result<LayerCompression, CommandError> {
-        let compression = self.compression.or(conf);
-        let resolved = compression.resolve()?;
-        let recompress = if compression.names_a_format() { Recompress::OtherAlgorithm } else { resolved.recompress };
-        Ok(LayerCompression { recompress, ..resolved })
-    }
-
-    /// Whether anything was said of compression.
-    pub(super) fn sets_compression(&self) -> bool {
-        self.compression.is_given()
+        let unsaid = Unsaid::Configured(conf);
+        let is_wanted = self.compression.names_a_format(unsaid);
+        let uncompressed = if is_wanted { Uncompressed::Compress } else { Uncompressed::AsDestination };
+        self.compression.resolve(unsaid, uncompressed)
     }
 
     /// Whether other places are named though no step is kept.

@@ -198,11 +198,6 @@ fn build_all(ctx: &Context, ui: &mut Ui, args: &BuildArgs) -> Result<ExitCode, C
             "a directory keeps steps in the OCI format only: name a repository for those of --format docker",
         ));
     }
-    if args.disable_compression == Some(true) && args.layering.sets_compression() {
-        return Err(CommandError::usage(
-            "cannot set --compression-format, --compression-level or --force-compression together with --disable-compression",
-        ));
-    }
     if args.layering.names_places_in_vain(&layering) {
         ui.warning("--cache-from and --cache-to have no effect without --layers");
     }
@@ -335,10 +330,11 @@ impl Job<'_> {
         ui.data(id)
     }
 
-    /// How layers are compressed on the way to places that take them as they are.
+    /// How layers are compressed on the way to places that take them as they are. As with Buildah, a format that is named counts for more
+    /// than `--disable-compression`.
     fn compression(&self) -> LayerCompression {
         let compression = self.options.layering.compression;
-        let is_wanted = self.args.disable_compression == Some(false) || compression.method.is_some();
+        let is_wanted = self.args.disable_compression == Some(false) || compression.uncompressed == Uncompressed::Compress;
         LayerCompression { uncompressed: if is_wanted { Uncompressed::Compress } else { Uncompressed::Keep }, ..compression }
     }
 

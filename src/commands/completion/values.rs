@@ -75,7 +75,7 @@ const BY_NAME: &[(&str, &[Kind])] = &[
     ("userns", &[Words(&["auto", "host", "keep-id", "private"])]),
     ("pull", &[Words(&["always", "missing", "never", "newer"])]),
     ("policy", &[Words(&["always", "ifnewer", "missing", "never"])]),
-    ("add-compression", &[Words(&["gzip", "zstd"])]),
+    ("add-compression", &[Words(&["gzip", "zstd", "zstd:chunked"])]),
     ("compression-format", &[Words(&["gzip", "zstd", "zstd:chunked"])]),
     ("arch", &[Words(&["386", "amd64", "arm", "arm64", "loong64", "ppc64le", "riscv64", "s390x"])]),
     ("os", &[Words(&["linux"])]),

@@ -5,15 +5,16 @@ use std::process::ExitCode;
 
 use super::{InsecureArgs, find, name};
 use crate::commands::access::{self, RegistryArgs, RetryArgs, SignatureArgs};
+use crate::commands::compression::{CompressionArgs, Unsaid};
 use crate::commands::from::write_id;
 use crate::commands::progress;
-use crate::commands::push::{CompressionArgs, format};
+use crate::commands::push::format;
 use crate::commands::run_environment::containers_conf;
 use crate::commands::{CommandError, Context, Ui, args};
 use crate::conf::ContainersConf;
 use crate::container::push::{self as verb, Afterwards, Options};
-use crate::transport::compression::Algorithm;
-use crate::transport::copy::{Instances, LayerCompression, Recompress, Uncompressed, Variants};
+use crate::transport::compression::Method;
+use crate::transport::copy::{Instances, Uncompressed, Variants};
 use crate::userns;
 
 /// Push a manifest list and its images to another place
@@ -25,7 +26,7 @@ pub(crate) struct PushArgs {
     #[arg(value_name = "LIST [DESTINATION]")]
     operands: Vec<String>,
 
-    /// Push each image in this compression as well, if none of its platform has it: gzip or zstd
+    /// Push each image in this compression as well, if none of its platform has it: gzip, zstd or zstd:chunked
     #[arg(long, value_name = "FORMAT")]
     add_compression: Vec<String>,
 
@@ -78,11 +79,8 @@ pub(crate) fn push(ctx: &Context, ui: &mut Ui, args: &PushArgs) -> Result<ExitCo
     };
     let conf = containers_conf(ctx, userns::is_rootless())?;
     let network = args.insecure.applied(args.registry.network(ctx, &args.retries.or(&conf))?);
-    let mut compression = args.compression.resolve()?;
-    if args.compression.names_a_format() {
-        // As with Buildah: who names a format for a list wants all of its layers in it.
-        compression.recompress = Recompress::OtherAlgorithm;
-    }
+    // As with Buildah, whose settings for images do not count for lists.
+    let mut compression = args.compression.resolve(Unsaid::Usual, Uncompressed::AsDestination)?;
     let instances = if args.all.unwrap_or(true) { Instances::All } else { Instances::IndexOnly };
     compression.variants = args.variants(&conf)?;
     if instances == Instances::IndexOnly && !args.add_compression.is_empty() {
@@ -100,7 +98,7 @@ pub(crate) fn push(ctx: &Context, ui: &mut Ui, args: &PushArgs) -> Result<ExitCo
         network: &network,
         instances,
         format: args.format.as_deref().filter(|word| !word.is_empty()).map(format).transpose()?,
-        compression: LayerCompression { uncompressed: Uncompressed::AsDestination, ..compression },
+        compression,
         signatures: args.signatures.resolve(),
         encrypt: None,
         list: if args.rm { Afterwards::Remove } else { Afterwards::Keep },
@@ -119,13 +117,12 @@ impl PushArgs {
     fn variants(&self, conf: &ContainersConf) -> Result<Variants, CommandError> {
         if !self.add_compression.is_empty() {
             let words = self.add_compression.iter().flat_map(|words| words.split(','));
-            return Ok(words.map(str::parse::<Algorithm>).collect::<Result<_, _>>()?);
+            return Ok(words.map(|word| Method::named(word, None)).collect::<Result<_, _>>()?);
         }
         if self.format.is_some() || self.all == Some(false) {
             return Ok(Variants::NONE);
         }
-        // What zstd:chunked adds is for readers that fetch parts of a layer.
         let configured = conf.engine.add_compression.iter().flatten();
-        Ok(configured.map(|word| word.trim_end_matches(":chunked").parse::<Algorithm>()).collect::<Result<_, _>>()?)
+        Ok(configured.map(|word| Method::named(word, None)).collect::<Result<_, _>>()?)
     }
 }

@@ -46,6 +46,11 @@ const KIND: u64 = 1;
 const MAX_TABLE_BYTES: u64 = 100 << 20;
 const BUFFER: usize = 128 << 10;
 
+/// Whether annotations tell of a table of contents.
+pub fn is_told(annotations: &BTreeMap<String, String>) -> bool {
+    annotations.contains_key(CHECKSUM)
+}
+
 /// Writes the tar `input` to `sink`, and answers with the annotations of the layer; none if the blob is plain zstd.
 pub(in crate::transport) fn write(
     input: impl Read,

@@ -37,11 +37,8 @@ impl Algorithm {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidMethod {
     /// No such algorithm.
-    #[error("cannot find compressor for {0:?}: gzip and zstd are written")]
+    #[error("cannot find compressor for {0:?}: gzip, zstd and zstd:chunked are written")]
     Unknown(String),
-    /// Known, and no algorithm: a way to cut layers.
-    #[error("\"zstd:chunked\" is a compression format of layers that are pushed; images are added to a list as \"zstd\"")]
-    Chunked,
     /// A level that the algorithm does not have.
     #[error("{}: invalid compression level: {level} (from 0 to {most}, or -1 for the usual one)", .algorithm.name())]
     Level {
@@ -52,19 +49,6 @@ pub enum InvalidMethod {
         /// Its highest level.
         most: i32,
     },
-}
-
-impl std::str::FromStr for Algorithm {
-    type Err = InvalidMethod;
-
-    fn from_str(word: &str) -> Result<Self, InvalidMethod> {
-        match word {
-            "gzip" => Ok(Self::Gzip),
-            "zstd" => Ok(Self::Zstd),
-            "zstd:chunked" => Err(InvalidMethod::Chunked),
-            _ => Err(InvalidMethod::Unknown(word.to_owned())),
-        }
-    }
 }
 
 /// An algorithm at a level that it has.
@@ -109,6 +93,21 @@ impl Method {
     /// zstd:chunked at `level`, one of zstd's.
     pub fn chunked(level: Option<i32>) -> Result<Self, InvalidMethod> {
         Ok(Self { layout: Layout::Chunked, ..Self::new(Algorithm::Zstd, level)? })
+    }
+
+    /// The one that a word of `--compression-format` means.
+    pub fn named(word: &str, level: Option<i32>) -> Result<Self, InvalidMethod> {
+        match word {
+            "gzip" => Self::new(Algorithm::Gzip, level),
+            "zstd" => Self::new(Algorithm::Zstd, level),
+            "zstd:chunked" => Self::chunked(level),
+            _ => Err(InvalidMethod::Unknown(word.to_owned())),
+        }
+    }
+
+    /// The same in one piece.
+    pub fn whole(self) -> Self {
+        Self { layout: Layout::Whole, ..self }
     }
 
     /// How a layer lies in its blob.

@@ -142,9 +142,9 @@ fn levels_and_algorithms_that_do_not_exist_are_refused() {
     for (level, nearest) in [(22, 20), (0, 1)] {
         assert_eq!(Method::new(Algorithm::Zstd, Some(level)), Method::new(Algorithm::Zstd, Some(nearest)));
     }
-    assert_eq!("xz".parse::<Algorithm>(), Err(InvalidMethod::Unknown("xz".to_owned())));
-    assert_eq!("zstd:chunked".parse::<Algorithm>(), Err(InvalidMethod::Chunked));
-    assert_eq!("zstd".parse(), Ok(Algorithm::Zstd));
+    assert_eq!(Method::named("xz", None), Err(InvalidMethod::Unknown("xz".to_owned())));
+    assert_eq!(Method::named("zstd:chunked", Some(7)), Method::chunked(Some(7)));
+    assert_eq!(Method::named("zstd", None), Method::new(Algorithm::Zstd, None));
 }
 
 #[test]

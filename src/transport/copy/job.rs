@@ -11,7 +11,7 @@ use crate::image::manifest::index::{Index, Instance, MAX_INSTANCES};
 use crate::image::manifest::{self, Document, LayerType};
 use crate::image::signature::{Kind, kind_of};
 use crate::image::{Format, ImageConfig, Manifest, Reference};
-use crate::transport::compression::Method;
+use crate::transport::compression::{Layout, chunked};
 use crate::transport::{Destination, Error, InIndex, Source, trust};
 
 /// What a copy needs all the way.
@@ -39,6 +39,8 @@ pub(super) struct Written {
     pub(super) media_type: String,
     /// The kinds of its layers; none of what is no image.
     pub(super) layers: Vec<Option<LayerType>>,
+    /// How all of them lie in their blobs.
+    pub(super) layout: Layout,
 }
 
 impl Job<'_> {
@@ -137,6 +139,7 @@ impl Job<'_> {
         self.destination.put_config(&manifest.config.digest, config)?;
         (self.progress)(Progress::Manifest);
         self.destination.put_manifest(manifest, in_index)?;
+        let is_chunked = manifest.layers.iter().all(|layer| chunked::is_told(&layer.annotations));
         Ok(Written {
             digest: manifest.digest(),
             size: manifest.bytes().len() as u64,
@@ -145,6 +148,7 @@ impl Job<'_> {
                 true => Vec::new(),
                 false => manifest.layers.iter().map(|layer| LayerType::of(&layer.media_type)).collect(),
             },
+            layout: if is_chunked { Layout::Chunked } else { Layout::Whole },
         })
     }
 
@@ -182,6 +186,7 @@ impl Job<'_> {
             size: bytes.len() as u64,
             media_type: media_type.to_owned(),
             layers: Vec::new(),
+            layout: Layout::Whole,
         })
     }
 
@@ -194,7 +199,7 @@ impl Job<'_> {
             return Err(Error::Impossible(format!("{place} would become a list of {count} images (limit {MAX_INSTANCES})")));
         }
         let mut added: Vec<Variant> = Vec::with_capacity(missing.len());
-        for (number, (of, algorithm)) in (copied.len() + 1..).zip(missing) {
+        for (number, (of, method)) in (copied.len() + 1..).zip(missing) {
             let Some(instance) = index.instances.get(of) else { continue };
             (self.progress)(Progress::Replicating { digest: &instance.digest, number, count });
             // They are for another manifest.
@@ -202,7 +207,7 @@ impl Job<'_> {
                 return Err(Error::SignaturesLost { place: self.source.name() });
             }
             let compression = LayerCompression {
-                method: Method::new(algorithm, None).ok(),
+                method: Some(method),
                 recompress: Recompress::OtherAlgorithm,
                 uncompressed: Uncompressed::Compress,
                 variants: Variants::NONE,

@@ -15,7 +15,7 @@ use containers_storage::archive::Compression;
 use containers_storage::archive::decompress::Decompressor;
 
 use super::job::Job;
-use super::plan::{self, Action, Copied};
+use super::plan::{self, Action, Copied, Found};
 use super::{Moving, Progress};
 use crate::image::Manifest;
 use crate::image::manifest::{Descriptor, LayerType};
@@ -193,7 +193,7 @@ fn already_there(job: &Job<'_>, request: &LayerRequest<'_>, seal: &Seal<'_>) -> 
     let expected_action = if seal.kept {
         Some(Action::Keep)
     } else {
-        told.map(|told| plan::action(magic(told), accepts.layers, &job.options.compression))
+        told.map(|told| plan::action(found(request, magic(told)), accepts.layers, &job.options.compression))
     };
     // A layer that is to be changed on the way is another one than what could be there already, but for a destination that
     // changes all of them alike.
@@ -258,7 +258,7 @@ fn transform(job: &Job<'_>, request: &LayerRequest<'_>, seal: &Seal<'_>, mut str
     // The bytes decide, not what the media type says of them.
     let found = stream.compression().map_err(failed)?;
     let put = |stream: BlobStream<'_>| put(job, request, seal, stream);
-    match plan::action(found, accepts.layers, &job.options.compression) {
+    match plan::action(self::found(request, found), accepts.layers, &job.options.compression) {
         Action::Keep => Ok(put(stream)?.copied(request, kind(found))),
         Action::Decompress => Ok(decompress(job, request, stream, put)?.copied(request, Some(LayerType::Plain))),
         Action::Compress(method) => {
@@ -348,6 +348,10 @@ fn place(job: &Job<'_>, request: &LayerRequest<'_>) -> String {
 
 fn described(request: &LayerRequest<'_>, id: BlobId) -> Descriptor {
     Descriptor { digest: id.digest, size: id.size, ..request.blob.clone() }
+}
+
+fn found(request: &LayerRequest<'_>, compression: Compression) -> Found {
+    Found::new(compression, &request.blob.annotations)
 }
 
 fn magic(told: LayerType) -> Compression {

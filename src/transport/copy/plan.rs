@@ -9,7 +9,7 @@ use super::{CopyOptions, Instances, LayerCompression, Recompress, Uncompressed, 
 use crate::image::manifest::index::Index;
 use crate::image::manifest::{self, Descriptor, LayerType};
 use crate::image::{Format, ImageConfig, Manifest};
-use crate::transport::compression::{Algorithm, Method, chunked};
+use crate::transport::compression::{Algorithm, Layout, Method, chunked};
 use crate::transport::encryption::encrypted_type;
 use crate::transport::{Accepts, Error, LayerForm};
 
@@ -24,8 +24,29 @@ pub(super) enum Action {
     Compress(Method),
 }
 
+/// How a layer is compressed that arrives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Found {
+    pub(super) compression: Compression,
+    /// How it lies in its blob, as its annotations say.
+    pub(super) layout: Layout,
+}
+
+impl Found {
+    /// A blob with these annotations.
+    pub(super) fn new(compression: Compression, annotations: &BTreeMap<String, String>) -> Self {
+        let layout = if chunked::is_told(annotations) { Layout::Chunked } else { Layout::Whole };
+        Self { compression, layout }
+    }
+
+    /// Whether `method` has made it. What lies in chunks is zstd for everybody who wants that; the other way nothing is in chunks yet.
+    fn is(self, method: Method) -> bool {
+        self.compression == magic(method.algorithm()) && (method.layout() == Layout::Whole || self.layout == Layout::Chunked)
+    }
+}
+
 /// What becomes of a layer that is compressed like this.
-pub(super) fn action(found: Compression, form: LayerForm, wanted: &LayerCompression) -> Action {
+pub(super) fn action(found: Found, form: LayerForm, wanted: &LayerCompression) -> Action {
     let form = match (form, wanted.uncompressed) {
         (LayerForm::Decompress, _) => LayerForm::Decompress,
         (form, Uncompressed::AsDestination) => form,
@@ -33,14 +54,12 @@ pub(super) fn action(found: Compression, form: LayerForm, wanted: &LayerCompress
         (_, Uncompressed::Keep) => LayerForm::Preserve,
     };
     let method = wanted.method.or_else(|| Method::new(Algorithm::Gzip, None).ok());
-    match (form, found, method) {
+    match (form, found.compression, method) {
         (LayerForm::Decompress, Compression::None, _) => Action::Keep,
         (LayerForm::Decompress, ..) => Action::Decompress,
         (LayerForm::Compress, Compression::None, Some(method)) => Action::Compress(method),
-        (_, found, Some(method))
-            if wanted.recompress == Recompress::OtherAlgorithm
-                && found != Compression::None
-                && found != magic(method.algorithm()) =>
+        (_, compression, Some(method))
+            if wanted.recompress == Recompress::OtherAlgorithm && compression != Compression::None && !found.is(method) =>
         {
             Action::Compress(method)
         }
@@ -96,7 +115,7 @@ const NO_ZSTD: &str = "zstd compression is not supported for docker images: use 
 
 /// Refuses further compressions that cannot be had, before anything is copied.
 pub(super) fn allows_variants(wanted: Variants, options: &CopyOptions<'_>) -> Result<(), Error> {
-    if options.format == Some(Format::Docker) && wanted.algorithms().any(|algorithm| algorithm == Algorithm::Zstd) {
+    if options.format == Some(Format::Docker) && wanted.methods().any(|method| method.algorithm() == Algorithm::Zstd) {
         return Err(Error::Impossible(NO_ZSTD.to_owned()));
     }
     if options.instances == Instances::IndexOnly && !wanted.is_empty() {
@@ -221,6 +240,8 @@ mod tests {
         let forced = LayerCompression { recompress: Recompress::OtherAlgorithm, ..wants_zstd };
         let kept = LayerCompression { uncompressed: Uncompressed::Keep, ..default };
         let pushed = LayerCompression { uncompressed: Uncompressed::Compress, ..default };
+        let chunked = Method::chunked(None).unwrap();
+        let in_chunks = LayerCompression { method: Some(chunked), ..forced };
         let cases = [
             (Plain, LayerForm::Compress, default, gzip),
             (Plain, LayerForm::Preserve, default, Action::Keep),
@@ -235,12 +256,19 @@ mod tests {
             (Gzip, LayerForm::Decompress, forced, Action::Decompress),
             (Zstd, LayerForm::Compress, default, Action::Keep),
             (Zstd, LayerForm::Compress, forced, Action::Keep),
+            (Zstd, LayerForm::Compress, in_chunks, Action::Compress(chunked)),
+            (Gzip, LayerForm::Compress, in_chunks, Action::Compress(chunked)),
             (Zstd, LayerForm::Decompress, default, Action::Decompress),
             (Xz, LayerForm::Compress, default, gzip),
             (Xz, LayerForm::Preserve, default, Action::Keep),
         ];
         for (found, form, wanted, want) in cases {
-            assert_eq!(action(found, form, &wanted), want, "{found} {form:?} {wanted:?}");
+            let found = Found { compression: found, layout: Layout::Whole };
+            assert_eq!(action(found, form, &wanted), want, "{found:?} {form:?} {wanted:?}");
+        }
+        let found = Found { compression: Zstd, layout: Layout::Chunked };
+        for wanted in [in_chunks, forced, default] {
+            assert_eq!(action(found, LayerForm::Compress, &wanted), Action::Keep, "{wanted:?}");
         }
     }
 

@@ -9,20 +9,21 @@ use super::job::Written;
 use crate::image::manifest::edit::{Members, set_descriptor};
 use crate::image::manifest::index::{Index, Instance, ZSTD_ANNOTATION, ZSTD_ANNOTATION_VALUE};
 use crate::image::manifest::{self, LayerType};
-use crate::transport::compression::Algorithm;
+use crate::transport::compression::{Algorithm, Layout, Method};
 
-/// Compressions in which each image of an index is wanted as well (`--add-compression`), none twice and gzip first.
+/// Compressions in which each image of an index is wanted as well (`--add-compression`), none twice, gzip first. What is wanted in chunks
+/// comes before zstd, which it is too.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Variants {
-    gzip: bool,
-    zstd: bool,
+    gzip: Option<Method>,
+    chunked: Option<Method>,
+    zstd: Option<Method>,
 }
 
 impl Variants {
     /// Those that are wanted.
-    pub fn algorithms(self) -> impl Iterator<Item = Algorithm> {
-        let gzip = self.gzip.then_some(Algorithm::Gzip);
-        gzip.into_iter().chain(self.zstd.then_some(Algorithm::Zstd))
+    pub fn methods(self) -> impl Iterator<Item = Method> {
+        [self.gzip, self.chunked, self.zstd].into_iter().flatten()
     }
 
     /// Whether none is.
@@ -31,14 +32,15 @@ impl Variants {
     }
 
     /// None beyond what the images have.
-    pub const NONE: Self = Self { gzip: false, zstd: false };
+    pub const NONE: Self = Self { gzip: None, chunked: None, zstd: None };
 }
 
-impl FromIterator<Algorithm> for Variants {
-    fn from_iter<I: IntoIterator<Item = Algorithm>>(wanted: I) -> Self {
-        wanted.into_iter().fold(Self::NONE, |variants, algorithm| match algorithm {
-            Algorithm::Gzip => Self { gzip: true, ..variants },
-            Algorithm::Zstd => Self { zstd: true, ..variants },
+impl FromIterator<Method> for Variants {
+    fn from_iter<I: IntoIterator<Item = Method>>(wanted: I) -> Self {
+        wanted.into_iter().fold(Self::NONE, |variants, method| match (method.algorithm(), method.layout()) {
+            (Algorithm::Gzip, _) => Self { gzip: Some(method), ..variants },
+            (Algorithm::Zstd, Layout::Chunked) => Self { chunked: Some(method), ..variants },
+            (Algorithm::Zstd, Layout::Whole) => Self { zstd: Some(method), ..variants },
         })
     }
 }
@@ -53,21 +55,27 @@ pub(super) struct Variant {
 
 /// What must be added, so that each platform has an image of each wanted compression: which image, and in which compression.
 /// `copied` is what the images of the index are at the destination. What is no image, or has layers of an unknown kind, stays alone.
-pub(super) fn missing(index: &Index, copied: &[Written], wanted: Variants) -> Vec<(usize, Algorithm)> {
-    let mut missing: Vec<(usize, Algorithm)> = Vec::new();
+pub(super) fn missing(index: &Index, copied: &[Written], wanted: Variants) -> Vec<(usize, Method)> {
+    let mut missing: Vec<(usize, Method)> = Vec::new();
     let all: Vec<(&Instance, &Written)> = index.instances.iter().zip(copied).collect();
     for (at, (instance, written)) in all.iter().enumerate() {
-        for algorithm in wanted.algorithms().filter(|_| written.is_file_system()) {
-            let is_there = all.iter().any(|(other, written)| other.runs_as(instance) && written.is_all(algorithm));
+        for method in wanted.methods().filter(|_| written.is_file_system()) {
+            let is_there = all.iter().any(|(other, written)| other.runs_as(instance) && written.is_all(method));
             let is_coming = missing.iter().any(|(other, coming)| {
-                *coming == algorithm && all.get(*other).is_some_and(|(other, _)| other.runs_as(instance))
+                serves(coming.algorithm(), coming.layout(), method)
+                    && all.get(*other).is_some_and(|(other, _)| other.runs_as(instance))
             });
             if !is_there && !is_coming {
-                missing.push((at, algorithm));
+                missing.push((at, method));
             }
         }
     }
     missing
+}
+
+/// Whether layers that are compressed like this are what `wanted` would make of them. Those in chunks are zstd, too.
+fn serves(algorithm: Algorithm, layout: Layout, wanted: Method) -> bool {
+    algorithm == wanted.algorithm() && (wanted.layout() == Layout::Whole || layout == Layout::Chunked)
 }
 
 impl Written {
@@ -75,8 +83,10 @@ impl Written {
         !self.layers.is_empty() && self.layers.iter().all(Option::is_some)
     }
 
-    fn is_all(&self, algorithm: Algorithm) -> bool {
-        !self.layers.is_empty() && self.layers.iter().all(|kind| *kind == Some(kind_of(algorithm)))
+    fn is_all(&self, wanted: Method) -> bool {
+        let algorithm = wanted.algorithm();
+        let is_kind = !self.layers.is_empty() && self.layers.iter().all(|kind| *kind == Some(kind_of(algorithm)));
+        is_kind && serves(algorithm, self.layout, wanted)
     }
 
     /// Whether a program needs Zstandard for it.
@@ -174,7 +184,13 @@ mod tests {
     use super::*;
 
     fn written(name: &str, layers: &[Option<LayerType>]) -> Written {
-        Written { digest: Digest::of(name.as_bytes()), size: 9, media_type: "n".into(), layers: layers.to_vec() }
+        Written {
+            digest: Digest::of(name.as_bytes()),
+            size: 9,
+            media_type: "n".into(),
+            layers: layers.to_vec(),
+            layout: Layout::Whole,
+        }
     }
 
     fn index(entries: &[(&str, &str)]) -> Index {
@@ -209,9 +225,12 @@ mod tests {
     fn a_platform_gets_what_it_has_not() {
         let mixed = [Some(LayerType::Gzip), Some(LayerType::Zstd)];
         let unknown = [Some(LayerType::Gzip), None];
-        let both: Variants = [Algorithm::Zstd, Algorithm::Gzip, Algorithm::Zstd].into_iter().collect();
-        let zstd: Variants = [Algorithm::Zstd].into_iter().collect();
-        let (gzip_at, zstd_at) = (|at| (at, Algorithm::Gzip), |at| (at, Algorithm::Zstd));
+        let method = |word: &str| Method::named(word, None).unwrap();
+        let wanted = |words: &[&str]| words.iter().map(|word| method(word)).collect::<Variants>();
+        let (both, zstd) = (wanted(&["zstd", "gzip", "zstd"]), wanted(&["zstd"]));
+        let (chunks, all) = (wanted(&["zstd:chunked"]), wanted(&["zstd", "zstd:chunked", "gzip"]));
+        let (gzip_at, zstd_at) = (|at| (at, method("gzip")), |at| (at, method("zstd")));
+        let chunks_at = |at| (at, method("zstd:chunked"));
         let two = index(&[("1", AMD64), ("2", ARM64)]);
         let twins = index(&[("1", AMD64), ("2", AMD64)]);
         let cases = [
@@ -222,6 +241,8 @@ mod tests {
             (&twins, [GZIP, ZSTD], both, vec![]),
             (&twins, [GZIP, GZIP], both, vec![zstd_at(0)]),
             (&two, [GZIP, GZIP], Variants::NONE, vec![]),
+            (&two, [GZIP, ZSTD], chunks, vec![chunks_at(0), chunks_at(1)]),
+            (&twins, [GZIP, GZIP], all, vec![chunks_at(0)]),
         ];
         for (index, [first, second], wanted, want) in cases {
             assert_eq!(
@@ -230,6 +251,8 @@ mod tests {
                 "{first:?} {second:?} {wanted:?}"
             );
         }
+        let in_chunks = Written { layout: Layout::Chunked, ..written("1", ZSTD) };
+        assert_eq!(missing(&twins, &[in_chunks, written("2", GZIP)], all), vec![]);
     }
 
     #[test]

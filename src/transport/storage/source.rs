@@ -18,6 +18,7 @@ use super::{Handle, signatures};
 use crate::image::location::StorageName;
 use crate::image::manifest::{Descriptor, LayerType};
 use crate::image::{Format, Location, Manifest, Reference};
+use crate::transport::compression::chunked;
 use crate::transport::{BlobId, BlobStream, Error, LayerRequest, RawManifest, Source, pipe};
 
 /// The key of an image's manifest.
@@ -152,7 +153,10 @@ fn as_it_came(layer: &Layer, original: &Descriptor, format: Format) -> Option<De
         _ => return None,
     };
     let media_type = kind.in_format(format)?.to_owned();
-    Some(Descriptor { media_type, digest, size, annotations: original.annotations.clone() })
+    let mut annotations = original.annotations.clone();
+    // They are about the bytes of the manifest's blob.
+    annotations.retain(|name, _| !name.starts_with(chunked::PREFIX));
+    Some(Descriptor { media_type, digest, size, annotations })
 }
 
 /// The layers of an image, lowest first.
