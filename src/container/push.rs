@@ -15,6 +15,7 @@ use super::pull::Fetch;
 use crate::conf::{self, PolicyFile, Registries};
 use crate::image::manifest::Document;
 use crate::image::{Format, Location, Manifest, Reference, location, reference};
+use crate::transport::compression::Layout;
 use crate::transport::copy::{CopyOptions, Existing, Instances, LayerCompression, Platform, Signatures};
 use crate::transport::encryption::{Encryption, Sealing};
 use crate::transport::registry::Network;
@@ -188,10 +189,11 @@ pub fn push<'s>(store: &'s Store, options: &Options<'s>, progress: &(dyn Fn(Prog
     };
     let mut destination = transport::open_dated(&location, means, options.archive_time).map_err(failed)?;
     destination.add_names(typed_name(options.image, &found).as_slice());
+    let mut warnings: Vec<String> = notices.iter().map(ToString::to_string).collect();
     let copy_options = CopyOptions {
         instances: options.instances.clone(),
         format: options.format,
-        compression: options.compression,
+        compression: readable(options, &mut warnings),
         policy: &trust,
         signatures: options.signatures,
         sealing: Sealing { encrypt: options.encrypt, decrypt: None },
@@ -206,7 +208,20 @@ pub fn push<'s>(store: &'s Store, options: &Options<'s>, progress: &(dyn Fn(Prog
         })?;
     }
     let pushed = Pushed { digest: outcome.digest, size: outcome.size, media_type: outcome.media_type };
-    Ok(Outcome { manifest: Some(pushed), warnings: notices.iter().map(ToString::to_string).collect() })
+    Ok(Outcome { manifest: Some(pushed), warnings })
+}
+
+/// How layers are compressed so that somebody can read them: nobody fetches parts of an encrypted one, and the annotations about its parts
+/// would tell in the clear what is in it.
+fn readable(options: &Options<'_>, warnings: &mut Vec<String>) -> LayerCompression {
+    let compression = options.compression;
+    match compression.method.filter(|method| method.layout() == Layout::Chunked && options.encrypt.is_some()) {
+        Some(method) => {
+            warnings.push("zstd:chunked is of no use for encrypted layers: they are compressed as plain zstd".to_owned());
+            LayerCompression { method: Some(method.whole()), ..compression }
+        }
+        None => compression,
+    }
 }
 
 /// What became of an image that a place was to have.

@@ -277,3 +277,33 @@ fn images_of_a_list_are_added_in_chunks() {
         "#,
     );
 }
+
+#[test]
+fn encrypted_layers_are_not_in_chunks_and_that_is_said() {
+    let Some(world) = World::new() else { return };
+    if skip_without(&["openssl"]) {
+        return;
+    }
+    let said = world.script(
+        r#"
+        openssl genrsa -out rsa.pem 2048 2>/dev/null; openssl pkey -in rsa.pem -pubout -out rsa.pub
+        key='--encryption-key jwe:rsa.pub'
+        ends() { raw $1 | jq -r '[.layers[].mediaType | sub(".*tar"; "")] | join(" ")'; }
+        in_chunks() { raw $1 | grep -q zstd-chunked; }
+        push --compression-format zstd:chunked $key app $R/e 2>&1; fails in_chunks e; ends e
+        c=$(coracle from app)
+        coracle commit -q $insecure --compression-format zstd:chunked $key $c docker://$R/e 2>&1 >/dev/null; fails in_chunks e
+        settings 'compression_format = "zstd:chunked"'; push $key --encrypt-layer 0 app $R/e 2>&1; fails in_chunks e; ends e
+        echo Otherwise nothing is said.
+        push --compression-format zstd $key app $R/e 2>&1; push app $R/e 2>&1; in_chunks e
+        "#,
+    );
+    insta::assert_snapshot!(said, @r"
+    warning: zstd:chunked is of no use for encrypted layers: they are compressed as plain zstd
+    +zstd+encrypted +zstd+encrypted
+    warning: zstd:chunked is of no use for encrypted layers: they are compressed as plain zstd
+    warning: zstd:chunked is of no use for encrypted layers: they are compressed as plain zstd
+    +zstd+encrypted +zstd
+    Otherwise nothing is said.
+    ");
+}
