@@ -25,7 +25,7 @@ pub struct Row {
     pub kind: &'static str,
     /// `1.28` if Debian 12 has it, else `newer`.
     pub since: &'static str,
-    /// What it belongs to; empty for what every version of this program must have.
+    /// What it belongs to; `default` for what has another default here; empty for what every version of this program must have.
     pub topic: &'static str,
 }
 
@@ -86,13 +86,7 @@ pub const TOPICS: &[(&str, Refusal)] = &[
             "\"buildah mkcw\" reads the same store",
         ),
     ),
-    (
-        "cdi",
-        never(
-            "devices are named by their paths, and no file outside of the command line changes what a container sees",
-            "give the device with --device and what belongs to it with --volume and --env",
-        ),
-    ),
+    ("cdi", never(crate::run::devices::NO_CDI, "give the device with --device and what belongs to it with --volume and --env")),
     (
         "blob-cache",
         never(

@@ -109,13 +109,13 @@ pub fn execute(store: &Store, name: &str, trigger: &str, means: &Means<'_>, note
         }
         Instruction::Arg(_) => {
             // As Buildah: the triggers that follow may do without.
-            note(format!("warning: ONBUILD {trigger:?} is of use in a build only; it is passed over"));
+            log::warn!("ONBUILD {trigger:?} is of use in a build only; it is passed over");
             Ok(())
         }
         Instruction::Metadata(metadata) => WorkingContainer::edit(store, name, |container| {
             for change in instruction::changes(&metadata, &shell) {
                 let warnings = container.state_mut().draft.apply(&change);
-                warnings.into_iter().for_each(|warning| note(format!("warning: {warning}")));
+                warnings.into_iter().for_each(|warning| log::warn!("{warning}"));
             }
             Ok(())
         }),
@@ -196,7 +196,7 @@ impl Task<'_> {
         };
         let failed = |source| Error::Copy { trigger: self.trigger.to_owned(), source: Box::new(source) };
         let outcome = copy::copy(self.store, self.name, &options, note).map_err(failed)?;
-        outcome.warnings.iter().for_each(|warning| note(format!("warning: {warning}")));
+        outcome.warnings.iter().for_each(|warning| log::warn!("{warning}"));
         Ok(())
     }
 

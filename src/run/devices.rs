@@ -2,6 +2,10 @@
 
 use std::path::PathBuf;
 
+/// Why a device is not named as the Container Device Interface does it.
+pub const NO_CDI: &str =
+    "devices are named by their paths, and no file outside of the command line changes what a container sees";
+
 /// One device node (or a directory of them) of the host, and where it appears.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeviceRequest {
@@ -27,6 +31,9 @@ pub struct Access {
 impl DeviceRequest {
     /// Parses `SOURCE[:TARGET][:PERMISSIONS]`.
     pub fn parse(text: &str) -> Result<Self, String> {
+        if is_cdi_name(text) {
+            return Err(format!("CDI device {text:?} is not part of coracle: {NO_CDI}"));
+        }
         let parts: Vec<&str> = text.split(':').collect();
         let (source, target, access) = match parts.as_slice() {
             [source] => (*source, *source, "rwm"),
@@ -41,6 +48,12 @@ impl DeviceRequest {
         }
         Ok(Self { source: PathBuf::from(source), target: PathBuf::from(target), access })
     }
+}
+
+/// Whether this is `VENDOR/CLASS=NAME`, as the Container Device Interface writes it.
+fn is_cdi_name(text: &str) -> bool {
+    let Some((kind, name)) = text.split_once('=') else { return false };
+    kind.split_once('/').is_some_and(|(vendor, class)| ![vendor, class, name].contains(&""))
 }
 
 impl Access {

@@ -127,7 +127,8 @@ fn a_device_is_there_for_its_command_only() {
         let said = build(&env, &[kind], lines).success();
         assert!(said.contains("\n3\n") && said.contains("\ngone\n"), "{said}");
     }
-    for (flag, words) in [("--device=/dev/nosuch", "/dev/nosuch"), ("--device=vendor.com/class=x", "vendor.com/class=x")] {
+    let cdi = "CDI device \"vendor.com/class=x\" is not part of coracle";
+    for (flag, words) in [("--device=/dev/nosuch", "/dev/nosuch"), ("--device=vendor.com/class=x", cdi)] {
         let said = build(&env, &[], &format!("RUN {flag} true")).failure(125);
         assert!(said.contains(words) && said.contains("Dockerfile:2"), "{flag}: {said}");
     }

@@ -91,6 +91,35 @@ fn wrong_words_are_found_before_anything_is_made() {
     assert_eq!(env.ok(["containers", "-q"]), "");
 }
 
+/// Devices of the Container Device Interface are refused by their name, and not as a spelling mistake.
+#[test]
+fn a_device_that_is_no_path_is_refused_with_the_reason() {
+    let env = TestEnv::new();
+    env.write("ctx/Dockerfile", "FROM scratch\nLABEL a=b\n");
+    env.ok(["from", "--name", "c", "scratch"]);
+    let device = "vendor.com/class=name";
+    for words in [["from", "--device", device, "scratch"], ["build", "--device", device, "ctx"]] {
+        let said = env.run(words).failure(125);
+        assert!(
+            said.contains(&format!("CDI device {device:?} is not part of coracle: devices are named by their paths")),
+            "{said}"
+        );
+    }
+    let said = env.run(["run", "--device", device, "c", "true"]).failure(125);
+    assert!(said.contains("CDI device"), "{said}");
+}
+
+/// In Buildah's words.
+#[test]
+fn a_capability_is_either_added_or_dropped() {
+    let env = TestEnv::new();
+    env.write("ctx/Dockerfile", "FROM scratch\nLABEL a=b\n");
+    for (verb, operand) in [("from", "scratch"), ("build", "ctx")] {
+        let said = env.run([verb, "--cap-add", "chown", "--cap-drop", "CAP_CHOWN", operand]).failure(125);
+        assert!(said.contains("capability \"CAP_CHOWN\" cannot be dropped and added"), "{said}");
+    }
+}
+
 #[test]
 fn triggers_of_the_base_are_executed_once() {
     let env = TestEnv::new();
@@ -165,7 +194,10 @@ fn arguments_that_a_trigger_declares_are_passed_over_with_a_word() {
     }
     env.ok(["commit", "--format", "docker", "--rm", &container, "parent"]);
     let output = env.run(["from", "parent"]);
-    assert!(output.err().contains("ONBUILD \"ARG X=1\" is of use in a build only"), "{output}");
+    assert!(output.err().contains("warning: ONBUILD \"ARG X=1\" is of use in a build only"), "{output}");
+    let quiet = env.run(["--log-level", "error", "from", "parent"]);
+    quiet.success();
+    assert!(!quiet.err().contains("warning"), "{quiet}");
     assert!(env.ok(["inspect", "--format", "{{.OCIv1.Config.Env}}", "parent-working-container"]).contains("Y=2"));
 }
 

@@ -216,7 +216,7 @@ impl<'s> TemporaryContainer<'s> {
         };
         let made = from::from(store, &options, means.fetch).map_err(|source| Error::From(Box::new(source)))?;
         made.notices.iter().for_each(|notice| note(notice.to_string()));
-        made.warnings.iter().for_each(|warning| note(format!("warning: {warning}")));
+        made.warnings.iter().for_each(|warning| log::warn!("{warning}"));
         Ok(Self { store, id: made.id.to_string() })
     }
 
