@@ -45,7 +45,7 @@ use super::stage::{Build, Built, Progress, Stage, Tree};
 use super::wire::{self, Message, Order, Report};
 use crate::container::remove;
 use crate::run::Streams;
-use crate::run::streams::Output;
+use crate::run::streams::{Input, Output};
 use crate::sys::fork::fork_alone;
 use crate::sys::parent::end_with;
 
@@ -119,6 +119,10 @@ fn failed(action: &str) -> impl FnOnce(io::Error) -> Error {
 pub(super) fn build_all<'h>(build: &Build<'h>, tell: Tell<'_>) -> (Vec<Option<Built<'h>>>, Result<(), Error>) {
     let mut done: Vec<Option<Built<'h>>> = vec![None; build.plan.stages.len()];
     let side_by_side = build.options.selection.jobs != 1 && !build.plan.is_chain();
+    if side_by_side {
+        // Stages that read one input would each get some of it, by chance.
+        build.streams.borrow_mut().input = Input::Nothing;
+    }
     let is_told = side_by_side || build.options.following != Following::Steps;
     let outcome = Workers::new(build, is_told).and_then(|mut workers| {
         let all = workers.all(&mut done, tell);

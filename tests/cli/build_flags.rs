@@ -238,6 +238,27 @@ fn features_of_the_system_are_in_the_config_and_one_layer_can_go_to_a_list() {
     }
 }
 
+/// Two stages that could be built at the same time: the input is for one of them, or, if that is not to be known, for none.
+#[test]
+fn stages_side_by_side_do_not_share_the_standard_input() {
+    let env = TestEnv::new();
+    env.busybox("box");
+    let stages = "FROM box AS a\nRUN cat >/a\nFROM box AS b\nRUN cat >/b\n";
+    env.write("apart/Dockerfile", format!("{stages}FROM scratch\nCOPY --from=a /a /\nCOPY --from=b /b /\n"));
+    env.write("chain/Dockerfile", "FROM box AS a\nRUN cat >/a\nFROM a\nRUN cat >/b\n");
+    let seen = |flags: &str, context: &str| {
+        let build =
+            format!("seq 9999 | coracle build -q --stdin {flags} -o out {context} >/dev/null && cat out/a out/b; rm -r out");
+        env.shell(&build).success()
+    };
+    let all = env.shell("seq 9999").success();
+    assert_eq!(seen("", "apart"), all, "all goes to the stage that is built first");
+    assert_eq!(seen("--jobs 1", "apart"), all);
+    assert_eq!(seen("--jobs 2", "apart"), "", "neither gets a part of it");
+    assert_eq!(seen("--jobs 0", "apart"), "");
+    assert_eq!(seen("--jobs 2", "chain"), all, "here nothing is built at the same time");
+}
+
 #[test]
 fn commands_read_the_standard_input_only_when_they_may_and_own_files_stay() {
     let env = TestEnv::new();

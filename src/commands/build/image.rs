@@ -57,7 +57,7 @@ pub(super) struct ImageArgs {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     inherit_annotations: Option<bool>,
 
-    /// Add the label that says what made the image (default: true)
+    /// Add the label that says what made the image (default: true, but not with a fixed time)
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     identity_label: Option<bool>,
 

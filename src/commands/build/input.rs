@@ -95,8 +95,8 @@ impl InputArgs {
         Ok(flags)
     }
 
-    /// Which stages, with which arguments.
-    pub(super) fn selection(&self, ctx: &Context) -> Result<Selection, CommandError> {
+    /// Which stages, with which arguments. `default_jobs` says how many at a time where the user does not.
+    pub(super) fn selection(&self, ctx: &Context, default_jobs: Option<usize>) -> Result<Selection, CommandError> {
         let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
         let jobs = self.jobs.map(usize::try_from).transpose();
         let jobs = jobs.map_err(|_| CommandError::usage("building: invalid value for jobs.  It must be a positive integer"))?;
@@ -107,7 +107,7 @@ impl InputArgs {
             args: self.build_args(ctx)?,
             platform: None,
             unused_stages: if self.skip_unused_stages == Some(false) { UnusedStages::Build } else { UnusedStages::Skip },
-            jobs: jobs.unwrap_or_else(cores),
+            jobs: jobs.or(default_jobs).unwrap_or_else(cores),
         })
     }
 

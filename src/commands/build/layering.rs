@@ -42,7 +42,7 @@ pub(super) struct LayeringArgs {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     rm: Option<bool>,
 
-    /// Remove the containers of a build that fails, too
+    /// Remove the containers of a build that fails, too (default: true, but with --rm=false false)
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     force_rm: Option<bool>,
 

@@ -185,7 +185,7 @@ fn build_all(ctx: &Context, ui: &mut Ui, args: &BuildArgs) -> Result<ExitCode, C
     let style = if outputs.contains(&Destination::Stdout) { Style::Quiet } else { args.answer.style()? };
     let Tags { names, places } = args.image.tags()?;
     let conf = containers_conf(ctx, ctx.store()?.conf().rootless)?;
-    let selection = args.input.selection(ctx)?;
+    let selection = args.input.selection(ctx, args.processes.reads_input().then_some(1))?;
     let platforms = match selection.argument("TARGETPLATFORM").filter(|_| platforms.is_empty()) {
         Some(word) => target(word)?,
         None => platforms,

@@ -63,12 +63,17 @@ pub(super) struct ProcessArgs {
     #[arg(long, value_name = "AGENT")]
     ssh: Vec<String>,
 
-    /// Let RUN read the standard input of the build
+    /// Let RUN read the standard input of the build; without --jobs one stage is built at a time then
     #[arg(long)]
     stdin: bool,
 }
 
 impl ProcessArgs {
+    /// Whether RUN shall read what the build is given.
+    pub(super) fn reads_input(&self) -> bool {
+        self.stdin
+    }
+
     /// What was asked for. Every word is checked here, before anything is fetched.
     pub(super) fn resolve<'c>(&self, ctx: &Context, conf: &'c ContainersConf) -> Result<RunOptions<'c>, CommandError> {
         let rootless = ctx.store()?.conf().rootless;
