@@ -16,6 +16,9 @@ use coracle::commands::{VERBS, Verb, whole_parser};
 
 const TABLE: &str = "man/buildah-flags.tsv";
 
+/// The topic of a flag that has another default here on purpose.
+const OTHER_DEFAULT: &str = "default";
+
 /// The lines of the page between which this test writes.
 const BEGIN: &str = ".\\\" Made by tests/buildah_table.rs from here";
 const END: &str = ".\\\" to here.";
@@ -82,10 +85,7 @@ fn shows_default(flag: &Arg, default: &str) -> bool {
     let own: Vec<_> = flag.get_default_values().iter().map(|value| value.to_string_lossy()).collect();
     let help = flag.get_long_help().or(flag.get_help()).map(ToString::to_string).unwrap_or_default();
     let said = help.split_once("default: ").map(|(_, rest)| rest.split([')', ',', ';']).next().unwrap_or_default());
-    // `inspect --type` is a container's unless there is none: then it goes on.
-    // `build` takes as many stages at a time as there are processors, where Buildah takes one.
-    let others = [("container", "whichever is found"), ("1", "the number of processors")];
-    own == [default] || said == Some(default) || others.iter().any(|(theirs, ours)| default == *theirs && said == Some(*ours))
+    own == [default] || said == Some(default)
 }
 
 /// How our flag differs from the table's letter, kind or default.
@@ -108,11 +108,14 @@ fn difference(row: &Row, flag: &Arg) -> Option<String> {
     if kind != "alias" && found != alike {
         return Some(format!("{TABLE}:{}: {} --{} is {kind} for Buildah, {found} here", row.line, row.verb, row.flag));
     }
-    if let Some(default) = row.kind.split_once(" =").map(|(_, rest)| rest.split(' ').next().unwrap_or_default())
-        && !shows_default(flag, default)
-    {
+    let default = row.kind.split_once(" =").map(|(_, rest)| rest.split(' ').next().unwrap_or_default());
+    let differs = row.topic == OTHER_DEFAULT;
+    // A switch is off where nothing is said of it.
+    let default = if differs { default.or(Some("false")) } else { default };
+    if default.is_some_and(|default| shows_default(flag, default) == differs) {
+        let default = default.unwrap_or_default();
         return Some(format!(
-            "{TABLE}:{}: {} --{} is {default} unless given: our help says otherwise",
+            "{TABLE}:{}: {} --{} is {default} unless given: our help says otherwise, or the topic does",
             row.line, row.verb, row.flag
         ));
     }
@@ -191,7 +194,8 @@ fn letters_of_refused_flags_are_refused_too() {
 fn help_shows_defaults() {
     let mut wrong = Vec::new();
     for row in rows().filter(|row| matches!(ours(row), Ours::Same) && !row.kind.contains("(hidden)")) {
-        let Some((_, default)) = row.kind.split_once('=') else { continue };
+        let default = row.kind.split_once('=').map(|(_, default)| default);
+        let Some(default) = default.or((row.topic == OTHER_DEFAULT).then_some("false")) else { continue };
         let parser = parser_of(row.verb).expect("a parser of what is here");
         let Some(flag) = find(&parser, row.flag).filter(|flag| !flag.is_hide_set()) else { continue };
         let help = flag.get_help().map(ToString::to_string).unwrap_or_default();
@@ -235,6 +239,7 @@ fn kind_cell(row: &Row) -> String {
 
 fn ours_cell(row: &Row) -> String {
     match ours(row) {
+        Ours::Same if row.topic == OTHER_DEFAULT => "other default".to_owned(),
         Ours::Same => "same".to_owned(),
         Ours::Refused(Refusal::Coming { .. }) => format!("not yet: {}", row.topic),
         Ours::Refused(Refusal::Never { .. }) => format!("no: {}", row.topic),

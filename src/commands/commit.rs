@@ -31,7 +31,7 @@ pub(crate) struct CommitArgs {
     #[arg(value_name = "CONTAINER [IMAGE]")]
     operands: Vec<String>,
 
-    /// File of the host to add: SOURCE:PATH (can be repeated)
+    /// File of the host to add: SOURCE[:PATH] (can be repeated)
     #[arg(long, value_name = "FILE")]
     add_file: Vec<String>,
 
@@ -55,7 +55,7 @@ pub(crate) struct CommitArgs {
     #[arg(short, long, value_name = "FORMAT")]
     format: Option<String>,
 
-    /// Add the label that says what made the image (default: true)
+    /// Add the label that says what made the image (default: true, but not with a fixed time)
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     identity_label: Option<bool>,
 
@@ -340,7 +340,7 @@ fn add_file(word: &str) -> Result<(PathBuf, PathBuf), CommandError> {
     match word.split_once(':') {
         Some((source, path)) if !source.is_empty() && !path.is_empty() => Ok((source.into(), path.into())),
         None if !word.is_empty() => Ok((word.into(), word.into())),
-        _ => Err(CommandError::usage(format!("parsing --add-file {word:?}: want SOURCE:PATH"))),
+        _ => Err(CommandError::usage(format!("parsing --add-file {word:?}: want SOURCE[:PATH]"))),
     }
 }
 

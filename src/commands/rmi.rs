@@ -25,7 +25,7 @@ pub(crate) struct RmiArgs {
     #[arg(short, long)]
     force: bool,
 
-    /// Remove all images that have no name
+    /// Remove all images that have no name and that no other was made on top of
     #[arg(short, long)]
     prune: bool,
 }
