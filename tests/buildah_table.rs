@@ -11,13 +11,10 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, Command};
 use coracle::commands::command_line;
-use coracle::commands::later::{Refusal, Row, TOPICS, refusal, rows};
+use coracle::commands::later::{OTHER_DEFAULT, Refusal, Row, TOPICS, refusal, rows};
 use coracle::commands::{VERBS, Verb, whole_parser};
 
 const TABLE: &str = "man/buildah-flags.tsv";
-
-/// The topic of a flag that has another default here on purpose.
-const OTHER_DEFAULT: &str = "default";
 
 /// The lines of the page between which this test writes.
 const BEGIN: &str = ".\\\" Made by tests/buildah_table.rs from here";
