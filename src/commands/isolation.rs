@@ -1,10 +1,12 @@
 //! Flags and variables that choose how commands are kept apart from the machine: `--isolation`, `--runtime`, `--runtime-flag`,
-//! `--cgroup-manager`.
+//! `--cgroup-manager`; and what the variable says that registers emulators.
 
 use super::{CommandError, Context};
 use crate::container::run::RuntimeChoice;
 use crate::container::state::Isolation;
 use crate::run::cgroups::Manager;
+use crate::run::emulation::Emulation;
+use crate::userns;
 
 /// `--isolation`, else `CORACLE_ISOLATION`, `BUILDAH_ISOLATION`. `None`: nobody said anything.
 pub(super) fn chosen(ctx: &Context, given: Option<&str>) -> Result<Option<Isolation>, CommandError> {
@@ -37,4 +39,16 @@ pub(super) fn cgroup_manager(ctx: &Context) -> Result<Option<Manager>, CommandEr
     let unknown =
         || CommandError::usage(format!("invalid value {word:?} for --cgroup-manager: want \"systemd\" or \"cgroupfs\""));
     Manager::parse(word).ok_or_else(unknown).map(Some)
+}
+
+/// `CORACLE_REGISTER_BINFMT`, `BUILDAH_REGISTER_BINFMT`. As with Buildah, a word that is none of its own says no.
+pub(super) fn emulation(ctx: &Context) -> Emulation {
+    let environment = ctx.environment();
+    // What an ordinary user has in a container, nobody else can have registered there.
+    let is_alone = userns::is_rootless() && environment.text("container").is_some();
+    match environment.engine("REGISTER_BINFMT").unwrap_or("auto").to_ascii_lowercase().as_str() {
+        "on" | "true" | "yes" | "1" => Emulation::Register,
+        "auto" | "default" if is_alone => Emulation::IfMissing,
+        _ => Emulation::Leave,
+    }
 }

@@ -220,6 +220,7 @@ fn confinement(ctx: &Context, args: &RunArgs) -> Result<Confinement, CommandErro
         isolation: isolation::chosen(ctx, args.isolation.as_deref())?,
         runtime: isolation::runtime(ctx, args.runtime.as_deref(), &args.runtime_flag)?,
         root_change: if no_pivot { RootChange::MoveMount } else { RootChange::Pivot },
+        emulation: isolation::emulation(ctx),
     })
 }
 

@@ -24,6 +24,7 @@ use crate::conf::ContainersConf;
 use crate::conf::mounts::Subscription;
 use crate::conf::registries::Registries;
 use crate::run::cgroups;
+use crate::run::emulation::Emulation;
 use crate::run::etc_files::{self, BaseHosts, Hosts};
 use crate::run::mount_args::{SecretMount, SshMount};
 use crate::run::secrets::Secret;
@@ -146,6 +147,8 @@ pub struct Confinement {
     pub runtime: RuntimeChoice,
     /// How the root file system becomes `/`.
     pub root_change: RootChange,
+    /// Whether programs of other processors are provided for.
+    pub emulation: Emulation,
 }
 
 /// The external runtime of one run, as far as it was said.

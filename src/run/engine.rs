@@ -10,6 +10,7 @@ use nix::unistd::Pid;
 use oci_spec::runtime::Spec;
 
 use super::cgroups::{self, Group};
+use super::emulation;
 use super::etc_files::ExtraFile;
 use super::guardian::Guardian;
 use super::hooks::Runner;
@@ -29,6 +30,7 @@ use crate::sys;
 const SCOPES_SINCE: u32 = 6;
 
 pub(super) fn run(rootfs: &Root, request: &Request, made: &mut native::Placeholders) -> Result<Status, Error> {
+    emulation::prepare(request.emulation);
     match &request.isolation {
         Isolation::Chroot | Isolation::Automatic if !native::can_mount(rootfs.as_fd()) => {
             log::debug!("isolation: nothing can be mounted here: chroot into the directory itself");

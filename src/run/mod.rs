@@ -16,6 +16,7 @@ pub mod capabilities;
 pub mod cgroups;
 mod chroot;
 pub mod devices;
+pub mod emulation;
 mod engine;
 pub mod environment;
 pub mod etc_files;
@@ -80,6 +81,8 @@ pub struct Request {
     pub hooks: hooks::Options,
     /// How the root file system becomes `/`.
     pub root_change: RootChange,
+    /// Whether programs of other processors are provided for.
+    pub emulation: emulation::Emulation,
     /// Attributes that the root file system's mount has for the time outside; the container's copy of it goes without.
     pub guards: MountAttrFlags,
 }
@@ -362,7 +365,8 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::ForeignMachine { machine, .. } => Some(format!(
-                "install a user-mode emulator for {machine} and register it with binfmt_misc (Debian: qemu-user-static)"
+                "install a user-mode emulator for {machine} and register it with binfmt_misc (Debian: qemu-user-static); \
+                 BUILDAH_REGISTER_BINFMT=on registers what is installed for this run"
             )),
             _ if self.is_refused_procfs() => Some(
                 "a new /proc is refused where the surrounding container hides parts of its own; --isolation chroot needs none"

@@ -541,3 +541,70 @@ fn a_security_profile_that_cannot_be_applied_is_an_error() {
     env.ok(["from", "--name", "labelled", "--security-opt", "label=type:spc_t", "base"]);
     assert_eq!(env.ok(["run", "--network", "host", "labelled", "echo", "ran"]), "ran", "as Buildah");
 }
+
+/// The machine's rules for emulators, given to a run in a mount namespace: the static busybox stands for an emulator, since it takes the
+/// program that it is handed for the name of an applet.
+#[test]
+fn programs_of_other_processors_are_run_when_their_emulators_are_registered() {
+    if !am_root() {
+        return; // the machine's rules are root's
+    }
+    let env = TestEnv::new();
+    if env.run(["unshare", "mount", "-t", "binfmt_misc", "none", "/proc/sys/fs/binfmt_misc"]).code != Some(0) {
+        eprintln!("skipped: this kernel has one binfmt_misc for all user namespaces (Linux 6.7 has more)");
+        return;
+    }
+    env.busybox("box");
+    // The headers of an ELF file for a processor that nobody has (elf(5): e_machine), as the rule has them.
+    let mut program = b"\x7fELF\x02\x02\x01\0\0\0\0\0\0\0\0\0\0\x02\xfe\xff".to_vec();
+    program.resize(512, 0);
+    env.write("ctx/echo", program);
+    env.write("ctx/Dockerfile", "FROM box\nCOPY --chmod=755 echo /foreign/echo\nRUN /foreign/echo built >/said\n");
+    env.shell("set -e; c=$(coracle from --name c box); coracle copy -q --chmod 755 c ctx/echo /foreign/echo").success();
+    let emulator = env.shell("command -v busybox").success();
+    let rule = |name: &str, magic: &str| format!(":{name}:M::{magic}::{emulator}:OF\n");
+    let magic = r"\x7fELF\x02\x02\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\xfe\xff";
+    env.write("rules/emulator.conf", rule("foreign", magic));
+    let with = |script: &str| env.with_mounts("mount --bind rules /usr/lib/binfmt.d", script);
+    let run = "coracle run c /foreign/echo hello";
+    for on in ["on", "TRUE", "yes", "1"] {
+        let said = with(&format!("export BUILDAH_REGISTER_BINFMT={on}; {run}"));
+        assert_eq!(said.success(), "hello", "{said}");
+    }
+    for isolation in ["chroot", "rootless"] {
+        let said = with(&format!("export CORACLE_REGISTER_BINFMT=on BUILDAH_ISOLATION={isolation}; {run}"));
+        assert_eq!(said.success(), "hello", "{isolation}: {said}");
+    }
+    let build = "coracle build -q --network host -t made ctx >/dev/null && coracle run $(coracle from made) cat /said";
+    assert_eq!(with(&format!("export BUILDAH_REGISTER_BINFMT=on; {build}")).success(), "built");
+    // By itself for an ordinary user in a container, and for nobody else.
+    for inside in ["container=podman", "container=oci BUILDAH_REGISTER_BINFMT=auto"] {
+        assert_eq!(with(&format!("export {inside}; {run}")).success(), "hello", "{inside}");
+    }
+    let others =
+        ["unset container", "export container=podman BUILDAH_REGISTER_BINFMT=off", "export BUILDAH_REGISTER_BINFMT=auto"];
+    for other in others {
+        let said = with(&format!("{other}; {run}")).failure(1);
+        assert!(said.contains("exec format error") && said.contains("BUILDAH_REGISTER_BINFMT=on"), "{other}: {said}");
+    }
+    // A rule that the kernel does not understand is told, and hinders nothing.
+    env.write("wrong/wrong.conf", "# A comment\n\nwrong\n");
+    let script = "export BUILDAH_REGISTER_BINFMT=on; coracle run c echo hello";
+    let said = env.with_mounts("mount --bind wrong /usr/lib/binfmt.d", script);
+    assert_eq!(said.success(), "hello", "{said}");
+    assert!(said.err().contains("warning: binfmt_misc does not take \"wrong\": Invalid argument"), "{said}");
+    // What works already stays as it is, and rules that are for no processor are no reason for anything.
+    env.write("more/other.conf", rule("other", r"\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xfe\xff"));
+    env.write("more/emulator.conf", rule("foreign", magic));
+    env.write("python/python.conf", rule("python", r"\xa7\x0d"));
+    let registered = |rules: &str, variables: &str| {
+        let script = format!(
+            "mount -t binfmt_misc none $misc; cat rules/emulator.conf >$misc/register; mount --bind {rules} /usr/lib/binfmt.d
+             {variables} {run} >/dev/null; ls $misc"
+        );
+        env.shell(&format!("export misc=/proc/sys/fs/binfmt_misc; coracle unshare sh -euc '{script}'")).success()
+    };
+    assert_eq!(registered("more", "container=podman"), "foreign\nregister\nstatus");
+    assert_eq!(registered("python", "container=podman"), "foreign\nregister\nstatus");
+    assert_eq!(registered("more", "BUILDAH_REGISTER_BINFMT=on"), "foreign\nother\nregister\nstatus");
+}

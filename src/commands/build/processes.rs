@@ -111,6 +111,7 @@ impl ProcessArgs {
                 true => RootChange::MoveMount,
                 false => RootChange::Pivot,
             },
+            emulation: isolation::emulation(ctx),
             ..Confinement::default()
         })
     }

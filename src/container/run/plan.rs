@@ -50,6 +50,7 @@ impl Plan<'_> {
             cgroups: self.cgroups(),
             hooks: self.hooks()?,
             root_change: self.options.confinement.root_change,
+            emulation: self.options.confinement.emulation,
             // The mount says that, once it is there.
             guards: MountAttrFlags::empty(),
         })

@@ -1,6 +1,7 @@
 //! Tables for the specification builder.
 
 use super::*;
+use crate::run::emulation::Emulation;
 use crate::run::streams::Streams;
 use crate::run::{
     Isolation, MountOptions, ProcessUser, RootChange, Terminal, cgroups, environment, etc_files, hooks, limits, namespaces,
@@ -28,6 +29,7 @@ fn request() -> Request {
         cgroups: cgroups::Options::default(),
         hooks: hooks::Options::default(),
         root_change: RootChange::Pivot,
+        emulation: Emulation::Leave,
         guards: rustix::mount::MountAttrFlags::empty(),
     }
 }
