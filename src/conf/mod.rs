@@ -1,5 +1,5 @@
 //! Settings files shared with the other tools: containers.conf, mounts.conf, policy.json, registries.conf, registries.d, credentials
-//! and certificates of registries. storage.conf is the store's own.
+//! and certificates of registries; the file of `--tls-details`. storage.conf is the store's own.
 //!
 //! Reading is lazy and cheap: a verb that needs a setting loads the file then; files that do not exist cost one `open` each.
 //! Nothing here decides for a command.
@@ -13,6 +13,7 @@ pub mod policy;
 pub mod policy_file;
 pub mod registries;
 pub mod registries_d;
+pub mod tls_details;
 mod yaml;
 
 pub use auth::Auth;
@@ -21,6 +22,7 @@ pub use policy::Policy;
 pub use policy_file::PolicyFile;
 pub use registries::Registries;
 pub use registries_d::SignaturePlaces;
+pub use tls_details::TlsDetails;
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
