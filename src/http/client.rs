@@ -14,11 +14,11 @@ use std::time::Duration;
 use base64::Engine as _;
 use ureq::config::AutoHeaderValue;
 use ureq::unversioned::resolver::DefaultResolver;
-use ureq::{Agent, SendBody};
+use ureq::{Agent, ProxyProtocol, SendBody};
 
 use super::body::BodyReader;
 use super::error::{self, STALL};
-use super::{Error, Origin, Proxies, Scheme, Trust, Url, Verification, socks, tls, trust};
+use super::{Error, Origin, Proxies, Scheme, TlsLimits, Trust, Url, Verification, socks, tls, trust};
 
 /// The most redirects that are followed.
 const MAX_REDIRECTS: usize = 5;
@@ -180,11 +180,13 @@ pub struct Settings {
     pub proxies: Proxies,
     /// How long a server may send nothing, or next to nothing, and take for the head of an answer.
     pub stall: Duration,
+    /// Which of TLS may be spoken, to whomever.
+    pub tls: TlsLimits,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { user_agent: String::new(), proxies: Proxies::default(), stall: STALL }
+        Self { user_agent: String::new(), proxies: Proxies::default(), stall: STALL, tls: TlsLimits::default() }
     }
 }
 
@@ -279,14 +281,29 @@ impl Client {
             Some(outgoing) => agent.run(request.body(SendBody::from_reader(outgoing)).map_err(invalid)?),
         };
         let answer = answer.map_err(|error| match self.settings.proxies.of(url.origin()) {
-            None => own_failure(error, url.origin()),
-            Some(_) => own_failure(error, url.origin()).at_proxy(url.origin()),
+            None => self.failure(error, url.origin()),
+            Some(_) => self.failure(error, url.origin()).at_proxy(url.origin()),
         })?;
         let (parts, body) = answer.into_parts();
         log::debug!("{} from {}", parts.status.as_u16(), url.origin());
         known_encoding(&parts.headers).map_err(|problem| Error::Protocol { origin: url.origin().clone(), problem })?;
         let body = BodyReader::new(body, url.origin().clone(), self.settings.stall);
         Ok(Response { status: parts.status.as_u16(), headers: parts.headers, url: url.clone(), body })
+    }
+
+    /// What went wrong with a request to `origin`.
+    fn failure(&self, error: ureq::Error, origin: &Origin) -> Error {
+        let error = match error {
+            ureq::Error::Io(error) => match error.downcast::<OurSide>() {
+                Ok(OurSide(source)) => return Error::Body(source),
+                Err(error) => ureq::Error::Io(error),
+            },
+            other => other,
+        };
+        match error::tls_of(&error).and_then(|error| self.settings.tls.explain(error)) {
+            Some(problem) => Error::TlsLimits { origin: origin.clone(), problem },
+            None => error::of(error, origin),
+        }
     }
 
     /// The pool for a way to connect.
@@ -300,13 +317,17 @@ impl Client {
         if let Some(way) = ways.iter().find(is_it) {
             return Ok(way.agent.clone());
         }
-        let verified = scheme == Scheme::Https && trust.verification() == Verification::Required;
-        let tls = match scheme {
-            Scheme::Https if !verified => trust.unverified(),
-            _ => ureq::tls::TlsConfig::builder().root_certs(trust::none()).build(),
-        };
         let unusable = |problem| Error::Proxy { origin: origin.clone(), problem };
         let chosen = proxy.map(socks::proxy).transpose().map_err(unusable)?;
+        // A proxy may be one with TLS where the server is none.
+        let to_proxy = chosen.as_ref().is_some_and(|proxy| proxy.protocol() == ProxyProtocol::Https);
+        let with_tls = scheme == Scheme::Https || to_proxy;
+        let verified = with_tls && trust.verification() == Verification::Required;
+        let tls = if with_tls && !verified {
+            trust.unverified(&self.settings.tls)
+        } else {
+            ureq::tls::TlsConfig::builder().root_certs(trust::none()).build()
+        };
         let answer = if changes { LONG_ANSWER } else { self.settings.stall };
         let config = Agent::config_builder()
             .tls_config(tls)
@@ -328,7 +349,8 @@ impl Client {
             .max_idle_connections_per_host(IDLE)
             .build();
         let agent = if verified {
-            let connector = trust.verified().map_err(|problem| error::of(ureq::Error::Rustls(problem), origin))?;
+            let connector =
+                trust.verified(&self.settings.tls).map_err(|problem| error::of(ureq::Error::Rustls(problem), origin))?;
             Agent::with_parts(config, connector, DefaultResolver::default())
         } else {
             Agent::with_parts(config, tls::unverified(), DefaultResolver::default())
@@ -402,15 +424,5 @@ impl Read for Outgoing<'_> {
             Self::Bytes(bytes) => bytes.read(into),
             Self::Stream(reader, _) => reader.read(into).map_err(|error| io::Error::other(OurSide(error))),
         }
-    }
-}
-
-fn own_failure(error: ureq::Error, origin: &Origin) -> Error {
-    match error {
-        ureq::Error::Io(error) => match error.downcast::<OurSide>() {
-            Ok(OurSide(source)) => Error::Body(source),
-            Err(error) => error::of(ureq::Error::Io(error), origin),
-        },
-        other => error::of(other, origin),
     }
 }

@@ -49,6 +49,14 @@ pub enum Error {
         /// What the TLS library says.
         problem: String,
     },
+    /// The server does not speak what [`super::TlsLimits`] allow.
+    #[error("{origin}: tls: {problem}")]
+    TlsLimits {
+        /// The server.
+        origin: Origin,
+        /// What is allowed, and what the TLS library says.
+        problem: String,
+    },
     /// The server wants a certificate of its client, or not the one that it got.
     #[error("{origin}: tls: the server does not take the client's certificate, or wants one ({alert})")]
     ClientCertificate {
@@ -121,7 +129,8 @@ impl Error {
         matches!(self, Self::Connect { source, .. } if source.kind() == io::ErrorKind::ConnectionRefused)
     }
 
-    /// Whether there is no TLS to be had from this server, so that one that may be insecure can be asked in the clear.
+    /// Whether there is no TLS to be had from this server, so that one that may be insecure can be asked in the clear. Limits never lead
+    /// there.
     pub fn is_without_tls(&self) -> bool {
         matches!(
             self,
@@ -166,8 +175,21 @@ pub(super) fn of(error: ureq::Error, origin: &Origin) -> Error {
     }
 }
 
+/// What the TLS library says, if it is about that.
+pub(super) fn tls_of(error: &ureq::Error) -> Option<&rustls::Error> {
+    match error {
+        ureq::Error::Rustls(error) => Some(error),
+        ureq::Error::Io(error) => within(error),
+        _ => None,
+    }
+}
+
+fn within(error: &io::Error) -> Option<&rustls::Error> {
+    error.get_ref().and_then(|inner| inner.downcast_ref())
+}
+
 fn of_io(error: io::Error, origin: Origin) -> Error {
-    if let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+    if let Some(tls) = within(&error) {
         return of_tls(tls, origin);
     }
     if is_of_lookup(&error) {

@@ -5,6 +5,7 @@
 //! trust   roots, client certificates, --cert-dir    proxy  HTTP_PROXY, HTTPS_PROXY, NO_PROXY
 //! tls     connections whose certificates are verified      socks  through a SOCKS proxy
 //! body    bounded, given up when it trickles        retry  how often, after which pause
+//! tls_limits  less of TLS than there is
 //! ```
 //!
 //! Invariant: credentials have an origin (scheme, host, port) and go nowhere else (known attacks, invariant 9). Whatever a server sends
@@ -19,6 +20,7 @@ mod proxy;
 mod retry;
 mod socks;
 mod tls;
+mod tls_limits;
 mod trust;
 mod url;
 
@@ -27,6 +29,7 @@ pub use self::client::{Authorization, Client, Method, Payload, Request, Response
 pub use self::error::Error;
 pub use self::proxy::Proxies;
 pub use self::retry::{Retry, retry_after};
+pub use self::tls_limits::{NothingLeft, TlsLimits};
 pub use self::trust::{CertificateError, Trust, Verification};
 pub use self::url::{InvalidUrl, Origin, Scheme, Url, encoded};
 

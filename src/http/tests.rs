@@ -67,7 +67,8 @@ fn get(url: Url) -> Result<Response, Error> {
 }
 
 fn get_within(url: Url, stall: Duration) -> Result<Response, Error> {
-    let client = Client::new(Settings { user_agent: "test/1".to_owned(), proxies: Proxies::default(), stall });
+    let client =
+        Client::new(Settings { user_agent: "test/1".to_owned(), proxies: Proxies::default(), stall, ..Settings::default() });
     client.send(Request {
         method: Method::Get,
         url,

@@ -24,6 +24,7 @@ use ureq::unversioned::transport::{
     TcpConnector, Transport, TransportAdapter,
 };
 
+use super::TlsLimits;
 use super::socks::Socks;
 
 /// A client's certificates, its own first, and their key.
@@ -33,8 +34,9 @@ pub(super) type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>
 pub(super) fn connector(
     roots: Vec<CertificateDer<'static>>,
     identity: Option<Identity>,
+    limits: &TlsLimits,
 ) -> Result<impl Connector, rustls::Error> {
-    let tls = TlsConnector { config: Arc::new(config(roots, identity)?) };
+    let tls = TlsConnector { config: Arc::new(config(roots, identity, limits)?) };
     Ok(connected().chain(tls))
 }
 
@@ -48,8 +50,12 @@ fn connected() -> impl Connector {
     ().chain(Socks::default()).chain(ConnectProxyConnector::default()).chain(TcpConnector::default())
 }
 
-fn config(roots: Vec<CertificateDer<'static>>, identity: Option<Identity>) -> Result<ClientConfig, rustls::Error> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+fn config(
+    roots: Vec<CertificateDer<'static>>,
+    identity: Option<Identity>,
+    limits: &TlsLimits,
+) -> Result<ClientConfig, rustls::Error> {
+    let provider = limits.provider();
     let verifier = Verifier::new(roots, &provider);
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
     // Every verifier but rustls' own is "dangerous".

@@ -12,7 +12,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
 use ureq::unversioned::transport::Connector;
 
-use super::tls;
+use super::{TlsLimits, tls};
 
 /// Whether certificates are looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,21 +125,22 @@ impl Trust {
     }
 
     /// The settings of connections whose certificates nobody looks at.
-    pub(super) fn unverified(&self) -> TlsConfig {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = TlsConfig::builder().unversioned_rustls_crypto_provider(provider).client_cert(self.client.clone());
+    pub(super) fn unverified(&self, limits: &TlsLimits) -> TlsConfig {
+        // ureq offers every version that the provider has a cipher suite of.
+        let builder =
+            TlsConfig::builder().unversioned_rustls_crypto_provider(limits.provider()).client_cert(self.client.clone());
         builder.disable_verification(true).root_certs(none()).build()
     }
 
     /// What makes connections whose certificates are verified.
-    pub(super) fn verified(&self) -> Result<impl Connector, rustls::Error> {
+    pub(super) fn verified(&self, limits: &TlsLimits) -> Result<impl Connector, rustls::Error> {
         let roots = system_roots().iter().chain(&self.roots).map(der).collect();
         let identity = self.client.as_ref().map(|client| {
             let key = PrivateKeyDer::try_from(client.private_key().der())
                 .map_err(|problem| rustls::Error::General(problem.to_owned()));
             Ok::<_, rustls::Error>((client.certs().iter().map(der).collect(), key?.clone_key()))
         });
-        tls::connector(roots, identity.transpose()?)
+        tls::connector(roots, identity.transpose()?, limits)
     }
 }
 
