@@ -221,6 +221,7 @@ pub(super) fn network(
     let settings = Settings {
         user_agent: concat!("coracle/", env!("CARGO_PKG_VERSION")).to_owned(),
         proxies: Proxies::from_variables(&variable),
+        tls: ctx.tls(),
         ..Settings::default()
     };
     Network::new(environment, auth, settings)

@@ -50,6 +50,10 @@ pub struct GlobalArgs {
     #[arg(long, value_name = "DIR")]
     pub registries_conf_dir: Option<PathBuf>,
 
+    /// File that says which of TLS may be spoken: containers-tls-details.yaml(5)
+    #[arg(long, value_name = "FILE", value_parser = path())]
+    pub tls_details: Option<PathBuf>,
+
     /// File with the aliases of short names
     #[arg(long, value_name = "FILE")]
     pub short_name_alias_conf: Option<PathBuf>,

@@ -9,11 +9,12 @@ use std::path::PathBuf;
 use containers_storage::conf::{self, Conf, DriverKind};
 use containers_storage::store::Store;
 
-use crate::conf::Registries;
+use crate::conf::{Registries, TlsDetails};
+use crate::http::{NothingLeft, TlsLimits};
 use crate::userns;
 
 use super::CommandError;
-use super::args::GlobalArgs;
+use super::args::{self, GlobalArgs};
 
 /// The variables of the environment, as they were at the start.
 #[derive(Debug, Clone, Default)]
@@ -92,6 +93,7 @@ pub struct Context {
     environment: OnceCell<Environment>,
     store: OnceCell<Store>,
     registries: OnceCell<Registries>,
+    tls: OnceCell<TlsLimits>,
 }
 
 impl Context {
@@ -103,6 +105,7 @@ impl Context {
             environment: OnceCell::new(),
             store: OnceCell::new(),
             registries: OnceCell::new(),
+            tls: OnceCell::new(),
         }
     }
 
@@ -169,6 +172,28 @@ impl Context {
         let environment = super::run_environment::conf_environment(self, crate::userns::is_rootless());
         let (file, aliases) = (self.global.registries_conf.clone(), self.global.short_name_alias_conf.clone());
         Ok(self.registries.get_or_init(|| Registries::new(environment, file, aliases)))
+    }
+
+    /// Reads the file of `--tls-details`, before anything else is done: what is wrong with it is wrong for verbs that connect to nobody,
+    /// too.
+    pub(super) fn limit_tls(&self) -> Result<(), CommandError> {
+        let Some(path) = args::given(&self.global.tls_details) else { return Ok(()) };
+        let details = TlsDetails::load(path)?;
+        let (suites, groups) = (details.cipher_suites.as_deref(), details.named_groups.as_deref());
+        let limits = TlsLimits::new(details.only_1_3, suites, groups).map_err(|left| {
+            let member = match &left {
+                NothingLeft::CipherSuites { .. } => "cipherSuites",
+                NothingLeft::NamedGroups { .. } => "namedGroups",
+            };
+            CommandError::from(left).context(format!("{path:?}: {member}"))
+        })?;
+        self.tls.get_or_init(|| limits);
+        Ok(())
+    }
+
+    /// Which of TLS may be spoken.
+    pub(super) fn tls(&self) -> TlsLimits {
+        self.tls.get().cloned().unwrap_or_default()
     }
 
     /// The directory for temporary files: `$TMPDIR` made absolute, else `/var/tmp`.

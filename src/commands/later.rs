@@ -119,13 +119,6 @@ pub const TOPICS: &[(&str, Refusal)] = &[
         ),
     ),
     (
-        "tls-details",
-        never(
-            "connections are those of TLS 1.2 and 1.3 with the ciphers of rustls, of which none is weak and none has to be chosen",
-            "leave the flag out",
-        ),
-    ),
-    (
         "sftp",
         never(
             "files go in and out by verbs of their own, and no server is left behind a mount",

@@ -109,6 +109,7 @@ fn execute(ui: &mut Ui, arguments: Vec<OsString>) -> Result<ExitCode, CommandErr
         Invocation::Run { verb, global, matches } => {
             logger::start(&global)?;
             let context = Context::new(*global);
+            context.limit_tls()?;
             isolation::cgroup_manager(&context)?;
             user_namespace::check_maps(context.global())?;
             (verb.run)(&context, ui, &matches).map_err(|error| hint::from_store(&context, verb.name, error))

@@ -65,6 +65,7 @@ mod short_names;
 mod smoke;
 mod storage_options;
 mod stores;
+mod tls_details;
 mod trust;
 mod urls;
 mod usage;
