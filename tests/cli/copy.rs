@@ -162,6 +162,24 @@ fn a_directory_is_not_copied_into_itself() {
 }
 
 #[test]
+fn what_comes_below_a_directory_that_is_copied_is_not_copied_as_well() {
+    for driver in ["overlay", "vfs"] {
+        let env = TestEnv::on(driver);
+        env.write("f", "content\n");
+        let container = env.ok(["from", "scratch"]);
+        env.ok(["copy", "-q", &container, "f", "/d/f"]);
+        for (source, destination) in [("/", "/x"), ("/d", "/d/sub"), ("/d", "/d")] {
+            env.ok(["copy", "-q", "--from", &container, &container, source, destination]);
+        }
+        let changes = env.ok(["diff", &container]);
+        let paths = changes.lines().map(|line| line[11..].to_owned()).collect::<Vec<_>>().join(" ");
+        assert_eq!(paths, "/d /d/f /d/sub /d/sub/f /d/sub/sub /x /x/d /x/d/f /x/x", "{driver}");
+        env.ok(["rm", &container]);
+        env.assert_store_is_clean();
+    }
+}
+
+#[test]
 fn only_what_matches_an_inclusion_is_copied_and_what_is_required_must_be() {
     let env = TestEnv::new();
     let container = env.ok(["from", "scratch"]);

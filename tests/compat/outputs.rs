@@ -44,8 +44,8 @@ const SCRIPTS: &[&str] = &[
     "c=$($B from busybox); $B copy -q $c f; $B add $c a.tar /; $B add -q $c a.tar /b",
     "c=$($B from busybox); for s in $PWD/t/a /b $PWD/t; do $B copy -q --contextdir $PWD/t $c $s /in/; done; $B run $F $c ls /in",
     "$B copy nosuch f /",
-    // Into the directory that is copied: what comes there is not copied as well.
-    "c=$($B from scratch); $B copy $c f /d/f; $B copy --from $c $c / /x; $B copy --from $c $c /d /d/sub; $B copy --from $c $c /d /d; $B copy --from $c $c /d /; $B commit -q $c self >/dev/null; n=$($B from busybox); $B copy -q --from self $n / /self; $B run $F $n sh -c 'cd /self; find . | sort'",
+    // Into itself, but not below what is copied: with Buildah it is chance how much of what comes there is copied as well.
+    "c=$($B from scratch); $B copy $c f /d/f; $B copy --from $c $c /d /e; $B copy --from $c $c /d /; $B commit -q $c self >/dev/null; n=$($B from busybox); $B copy -q --from self $n / /self; $B run $F $n sh -c 'cd /self; find . | sort'",
     "c=$($B from busybox); $B copy --chown '' --chmod '' --from '' --contextdir '' $c f /f",
     "c=$($B from busybox); $B copy --chown 5 --chmod 0640 $c f /f; $B copy --chmod u+q $c f /f 2>/dev/null",
     "c=$($B from busybox); $B copy --chown : $c f /f 2>/dev/null",

@@ -225,8 +225,9 @@ impl Walk<'_, '_> {
         self.store(make::touch(handle, &metadata))
     }
 
+    /// A source in the tree that is copied into ends at its `landing`; with the driver vfs its root is a destination.
     fn refuse_destination(&self, stat: &Stat) -> Result<(), Error> {
-        if self.session.destinations.contains(&(stat.st_dev, stat.st_ino)) {
+        if self.session.same_tree.is_none() && self.session.destinations.contains(&(stat.st_dev, stat.st_ino)) {
             return Err(Error::IntoItself { path: self.source.clone() });
         }
         Ok(())
