@@ -1,7 +1,7 @@
 //! Coracle: a daemonless, rootless container image builder.
 //!
 //! Imports point down one ladder: `commands` → `build` → `container` → `run`, `copier`, `transport` → `dockerfile`, `image`, `conf`, `http`,
-//! `template`, `userns` → `sys`, `golang`; modules on one rung do not import each other. `containers_storage` stands under all of it.
+//! `template`, `userns` → `sys`, `golang`, `spelling`; modules on one rung do not import each other. `containers_storage` stands under all of it.
 #![deny(unsafe_code)]
 
 pub mod build;
@@ -14,6 +14,7 @@ pub mod golang;
 pub mod http;
 pub mod image;
 pub mod run;
+pub mod spelling;
 #[allow(unsafe_code)]
 pub mod sys;
 pub mod template;

@@ -43,6 +43,8 @@ pub enum Error {
     Base {
         /// Where it stands.
         span: Span,
+        /// The stage that was probably meant.
+        nearest: Option<String>,
         /// What failed.
         source: Box<StepError>,
     },
@@ -137,6 +139,8 @@ pub enum StepError {
     NoSource {
         /// The name.
         name: String,
+        /// The stage that was probably meant.
+        nearest: Option<String>,
         /// Why there is no image.
         source: Box<StepError>,
     },
@@ -218,13 +222,17 @@ impl Error {
             Self::Plan(plan::Error::Forward { name, .. } | plan::Error::Circle { name, .. }) => {
                 return vec![format!("an image of that name is meant by its whole name, as docker.io/library/{name}")];
             }
+            Self::Plan(plan::Error::Target { nearest, .. }) => return nearest.iter().map(|name| meant(name)).collect(),
             Self::LateBase { .. } => return vec!["--skip-unused-stages=false builds all stages from the start".to_owned()],
             Self::Parse(error) | Self::Plan(plan::Error::Parse(error)) => return error.hint().into_iter().collect(),
+            Self::Base { nearest: Some(nearest), .. } => return vec![meant(nearest)],
             Self::Step { source, .. } | Self::Base { source, .. } => source.as_ref(),
             _ => return Vec::new(),
         };
         let hint = match step {
             StepError::Parse(error) => error.hint(),
+            StepError::Look(error) => error.leads_upwards().then(|| OUTSIDE.to_owned()),
+            StepError::NoSource { nearest, .. } => nearest.as_deref().map(meant),
             StepError::Run(error) => match error.as_ref() {
                 run::Error::Run(error) => error.hint(),
                 _ => None,
@@ -255,6 +263,13 @@ impl From<ParseError> for StepError {
     fn from(error: ParseError) -> Self {
         Self::Parse(Box::new(error))
     }
+}
+
+/// What to do about a source that is meant to be outside of the context.
+const OUTSIDE: &str = "\"..\" does not lead out of the context; --build-context NAME=DIR lets \"COPY --from=NAME\" take files of another directory";
+
+fn meant(stage: &str) -> String {
+    format!("did you mean the stage {stage:?}?")
 }
 
 /// `build` has more words for this rule than the other verbs, as Buildah.

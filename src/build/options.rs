@@ -8,6 +8,7 @@ use containers_storage::selinux::LabelChoice;
 use super::source_policy::SourcePolicy;
 use crate::conf::ContainersConf;
 use crate::conf::mounts::Subscription;
+use crate::container::add::ContextIgnore;
 use crate::container::commit::sbom::Scan;
 use crate::container::commit::{Clock, HistoryPolicy};
 use crate::container::from::UserNamespace;
@@ -100,8 +101,8 @@ pub struct Context {
     pub root: Root,
     /// Where it is, for messages only.
     pub path: PathBuf,
-    /// Patterns of the ignore file, in their order.
-    pub ignore: Vec<String>,
+    /// What the ignore file leaves out.
+    pub ignore: ContextIgnore,
 }
 
 /// What `--build-context name=value` stands for.

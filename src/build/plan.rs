@@ -13,6 +13,7 @@ use super::options::{Selection, UnusedStages};
 use crate::dockerfile::instruction::from::Base as Written;
 use crate::dockerfile::instruction::{Instruction, Metadata};
 use crate::dockerfile::{self, Dockerfile, Keyword, Lookup, ParseError, Span, Step};
+use crate::spelling::nearest;
 
 /// What is to be built.
 #[derive(Debug)]
@@ -61,8 +62,13 @@ pub enum Error {
     #[error("{0}")]
     Parse(#[from] ParseError),
     /// There is no such stage. Scripts look for the words.
-    #[error("the target {0:?} was not found in the provided Dockerfile")]
-    Target(String),
+    #[error("the target {name:?} was not found in the provided Dockerfile")]
+    Target {
+        /// What was asked for.
+        name: String,
+        /// The stage that was probably meant.
+        nearest: Option<String>,
+    },
     /// A stage is named before it begins.
     #[error("{user} takes from the stage {name:?}, which begins only after it")]
     Forward {
@@ -98,7 +104,7 @@ impl Error {
     pub fn span(&self) -> Option<Span> {
         match self {
             Self::Parse(error) => Some(error.span),
-            Self::Target(_) => None,
+            Self::Target { .. } => None,
             Self::Forward { span, .. } | Self::Circle { span, .. } | Self::After { span, .. } => Some(*span),
         }
     }
@@ -129,6 +135,14 @@ impl Names {
         let last = |indices: &Vec<usize>| indices.get(indices.partition_point(|index| *index < limit).checked_sub(1)?).copied();
         let named = self.exact.get(name).and_then(last).or_else(|| self.folded.get(&name.to_lowercase()).and_then(last));
         named.or_else(|| name.parse().ok().filter(|number| *number < limit))
+    }
+
+    /// The name of a stage before `limit` that was probably meant by an unknown one.
+    fn near(&self, name: &str, limit: usize) -> Option<&str> {
+        let known = self.exact.iter().filter(|(_, indices)| indices.first().is_some_and(|first| *first < limit));
+        let mut known: Vec<&str> = known.map(|(name, _)| name.as_str()).collect();
+        known.sort_unstable();
+        nearest(name, known.into_iter())
     }
 
     /// The first stage from `limit` on of that name, or number.
@@ -170,6 +184,11 @@ impl Plan {
     pub fn stage(&self, name: &str, index: usize) -> Option<usize> {
         self.names.before(name, index)
     }
+
+    /// The stage before `index` that was probably meant by a name that is none.
+    pub fn stage_near(&self, name: &str, index: usize) -> Option<&str> {
+        self.names.near(name, index)
+    }
 }
 
 /// Makes the plan. `heading` has the ARGs before the first FROM declared afterwards, and notes the ARGs of all stages. `env` is set at the
@@ -186,7 +205,11 @@ pub fn plan(
     let names = Names::of(&written);
     let target = match selection.target.as_deref().filter(|target| !target.is_empty()) {
         None => file.stages.len().saturating_sub(1),
-        Some(name) => names.before(name, file.stages.len()).ok_or_else(|| Error::Target(name.to_owned()))?,
+        Some(name) => {
+            let last = file.stages.len();
+            let unknown = || Error::Target { name: name.to_owned(), nearest: names.near(name, last).map(str::to_owned) };
+            names.before(name, last).ok_or_else(unknown)?
+        }
     };
     let mut reader = Reader { file, written: &written, names: &names, heading, env, is_context, seen: Vec::new() };
     let mut stages = Vec::with_capacity(target + 1);

@@ -27,7 +27,7 @@ pub fn bases(options: &Options<'_>) -> Result<Vec<String>, Error> {
             None => by_the_file(options, name),
         };
         let image = name.and_then(|name| Ok(options.source_policy.image(name)?));
-        let failed = |source: StepError| Error::Base { span: written.span(), source: Box::new(source) };
+        let failed = |source: StepError| Error::Base { span: written.span(), nearest: None, source: Box::new(source) };
         let image = image.map_err(failed)?.source;
         if !bases.contains(&image) {
             bases.push(image);

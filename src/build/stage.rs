@@ -197,7 +197,9 @@ impl<'h> Build<'h> {
         let mut stage = match Stage::begin(self, index, earlier, tell) {
             Ok(stage) => stage,
             Err(_) if self.is_stopped() => return Ok(Progress::Stopped(None)),
-            Err(source) => return Err(Error::Base { span: written.span(), source: Box::new(source) }),
+            Err(source) => {
+                return Err(Error::Base { span: written.span(), nearest: self.stage_near_base(index), source: source.into() });
+            }
         };
         let lacking = stage.lacking();
         if !lacking.is_empty() {
@@ -205,6 +207,14 @@ impl<'h> Build<'h> {
         }
         stage.list_steps()?;
         Box::new(stage).go_on(tell)
+    }
+
+    /// The stage that was probably meant by the name of an image that could not be had.
+    fn stage_near_base(&self, index: usize) -> Option<String> {
+        match &self.plan.stages[index].base {
+            Base::Other(name) => self.plan.stage_near(name, index).map(str::to_owned),
+            Base::Scratch | Base::Stage(_) => None,
+        }
     }
 
     /// Whether `--no-cache-filter` means the stage: by its name in any case, or by its number.

@@ -14,8 +14,9 @@ use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches};
 use super::args::GlobalArgs;
 use super::later;
 use super::verbs::{Order, VERBS, Verb};
-use super::{CommandError, csv, error};
+use super::{CommandError, csv};
 use crate::golang::number::{ParseNumberError, parse_int, parse_uint};
+use crate::spelling::nearest;
 
 /// What the command line asks for.
 #[derive(Debug)]
@@ -96,7 +97,7 @@ fn find_verb(name: &OsStr) -> Result<&'static Verb, CommandError> {
     }
     let known = VERBS.iter().flat_map(|verb| std::iter::once(verb.name).chain(verb.aliases.iter().copied()));
     let failure = CommandError::usage(format!("unknown command {name:?} for \"coracle\""));
-    Err(failure.hinting(error::nearest(&name, known).map(|near| format!("did you mean \"coracle {near}\"?"))))
+    Err(failure.hinting(nearest(&name, known).map(|near| format!("did you mean \"coracle {near}\"?"))))
 }
 
 /// The verb `name` below `group`.
@@ -108,7 +109,7 @@ fn find_below(group: &'static Verb, name: &OsStr) -> Result<&'static Verb, Comma
     if let Some(refusal) = later::verb(&format!("{} {name}", group.name)) {
         return Err(refusal.error(&format!("{} {name}", group.name)));
     }
-    let near = error::nearest(&name, group.below().map(Verb::last_word));
+    let near = nearest(&name, group.below().map(Verb::last_word));
     let near = near.map(|near| format!("did you mean \"coracle {} {near}\"?", group.name));
     Err(CommandError::usage(format!("unknown command {name:?} for \"coracle {}\"", group.name)).hinting(near))
 }
@@ -374,7 +375,7 @@ fn unknown_long(parser: &clap::Command, verb: &str, name: &str) -> CommandError 
         return refusal.error(&flag_of(&format!("--{name}"), verb));
     }
     let known = parser.get_arguments().filter(|arg| !arg.is_hide_set()).filter_map(Arg::get_long);
-    let near = error::nearest(name, known).map(|near| format!("did you mean --{near}?"));
+    let near = nearest(name, known).map(|near| format!("did you mean --{near}?"));
     CommandError::usage(format!("unknown flag: --{name}")).hinting(near)
 }
 

@@ -19,7 +19,7 @@ pub(super) struct CompressionArgs {
     #[arg(long, value_name = "FORMAT")]
     compression_format: Option<String>,
 
-    /// Level of that compression: 1 to 9 for gzip, 1 to 20 for zstd
+    /// Level of that compression: 0 to 9 for gzip, 1 to 20 for zstd
     #[arg(long, value_name = "LEVEL")]
     compression_level: Option<i32>,
 

@@ -7,9 +7,9 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use super::args::GlobalArgs;
-use super::error::nearest;
 use super::{CommandError, Context};
-use crate::container::fetch;
+use crate::container::{export, fetch};
+use crate::spelling::nearest;
 use crate::userns;
 
 /// Verbs that fill other places than the store.
@@ -33,6 +33,10 @@ pub(super) fn from_store(context: &Context, verb: &str, error: CommandError) -> 
     }
     if ELSEWHERE.contains(&verb) {
         return error;
+    }
+    if error.source::<export::Error>().is_some_and(export::Error::is_elsewhere) {
+        let is_full = matches!(error.errno(), Some(libc::ENOSPC | libc::EDQUOT));
+        return error.hinting(is_full.then(|| "it is the place of --output that is full, not the store".to_owned()));
     }
     // Nor is it a disk: for a namespace that is one too many the kernel has the same answer (unshare(2), ENOSPC).
     if error.source::<userns::Error>().is_some() {

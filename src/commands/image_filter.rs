@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use crate::container::find_image::find_image;
 use crate::copier::pattern::Pattern;
 use crate::image::{Reference, setting};
+use crate::spelling::nearest;
 
 use super::image_set::ImageSet;
 use super::{CommandError, Context};
@@ -155,7 +156,7 @@ fn unsupported(key: &str) -> CommandError {
         "readonly",
         "reference",
     ];
-    let near = super::error::nearest(key, KNOWN.into_iter().chain(["until"]));
+    let near = nearest(key, KNOWN.into_iter().chain(["until"]));
     CommandError::usage(format!("unsupported image filter {key:?}")).hinting(near.map(|near| format!("did you mean {near}=?")))
 }
 

@@ -46,6 +46,15 @@ pub enum Verb {
     Copy,
 }
 
+/// What is left out of the context of a build.
+#[derive(Debug, Clone, Default)]
+pub struct ContextIgnore {
+    /// Patterns, in their order.
+    pub patterns: Vec<String>,
+    /// The file that they are from, for messages.
+    pub file: Option<PathBuf>,
+}
+
 /// Where the sources are.
 #[derive(Debug)]
 pub enum Source<'a> {
@@ -60,8 +69,8 @@ pub enum Source<'a> {
         root: &'a Root,
         /// Its name, for messages.
         shown: &'a Path,
-        /// Patterns of what is left out, in their order.
-        ignore: &'a [String],
+        /// What is left out.
+        ignore: &'a ContextIgnore,
     },
     /// `--from`: the root file system of a container or of an image that the caller has mounted; owners are kept.
     Root {
@@ -317,7 +326,8 @@ pub(super) fn destination_in_history(destination: Option<&Path>, workdir: &Path,
 /// The patterns of the context, and the file they are from: `--ignorefile`, or what lies in the context directory.
 fn context_ignore(selection: &Selection, source: &Source<'_>, origin: &Origin<'_>) -> Result<(Ignore, Option<PathBuf>), Error> {
     if let Source::Context { ignore, .. } = source {
-        return Ok((Ignore::new(ignore.iter().map(String::as_str)).map_err(Error::Excludes)?, None));
+        let patterns = ignore.patterns.iter().map(String::as_str);
+        return Ok((Ignore::new(patterns).map_err(Error::Excludes)?, ignore.file.clone()));
     }
     let in_context = matches!(source, Source::Host { context: Some(_) });
     let (path, text) = match &selection.ignore_file {

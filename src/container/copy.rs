@@ -11,7 +11,7 @@ use containers_storage::{ContainerId, LayerId, Root};
 use jiff::Timestamp;
 use rustix::fs::{MemfdFlags, Mode};
 
-use super::add::{self, Appearance, Archives, Landing, Outcome, RootOwner, Selection, Source, Verb};
+use super::add::{self, Appearance, Archives, ContextIgnore, Landing, Outcome, RootOwner, Selection, Source, Verb};
 use super::config::empty_step;
 use super::fetch::{Content, Fetched};
 use super::find_image;
@@ -96,8 +96,8 @@ pub enum Origin<'a> {
         root: &'a Root,
         /// Its name, for messages.
         shown: &'a Path,
-        /// Patterns of what is left out, in their order.
-        ignore: &'a [String],
+        /// What is left out.
+        ignore: &'a ContextIgnore,
     },
     /// Of a build: in an image of the store.
     Layer {

@@ -70,6 +70,13 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// Whether it is about the place that files are written to, which is none of the store's.
+    pub fn is_elsewhere(&self) -> bool {
+        matches!(self, Self::Directory { .. } | Self::Archive { .. })
+    }
+}
+
 /// Writes all that the image `name` shows. Where the clock is fixed, every file has its time. Enters the user namespace.
 ///
 /// # Errors

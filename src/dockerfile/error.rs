@@ -1,6 +1,7 @@
 //! What is wrong with a text, and where.
 
 use super::{Keyword, MAX_FILE, MAX_LINE};
+use crate::spelling::distance;
 
 /// A range of bytes in a text that was parsed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -100,25 +101,7 @@ pub(super) fn cut(text: &str) -> String {
 
 /// Which of `known` was probably meant by `word`: at most a third of its letters differ.
 pub(super) fn nearest<T: Copy>(word: &str, known: impl IntoIterator<Item = (T, &'static str)>) -> Option<T> {
-    // A foreign word may be long; nothing of ours is.
-    let word: String = word.chars().take(30).collect();
-    let candidates = known.into_iter().map(|(value, name)| (distance(name, &word), name, value));
+    let candidates = known.into_iter().map(|(value, name)| (distance(name, word), name, value));
     let (distance, name, value) = candidates.min_by_key(|(distance, name, _)| (*distance, *name))?;
     (distance <= name.len().div_ceil(3)).then_some(value)
-}
-
-/// How many letters must be inserted, deleted or exchanged to make `b` of `a` (Levenshtein). Both are short.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = i;
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let substituted = diagonal + usize::from(x != *y);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }

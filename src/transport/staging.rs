@@ -1,13 +1,16 @@
 //! Files that are written beside the place where they will be, and come there all at once.
 //!
-//! Invariant: nothing stands under its final name before `Staging::publish`; dropped, a staging directory is deleted.
+//! Invariant: nothing stands under its final name before `Staging::publish`; dropped, a staging directory is deleted. One whose process
+//! was killed is deleted by the next one beside it: nobody holds its lock.
 
 use std::fs::File;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use containers_storage::Root;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FlockOperation, Mode, OFlags, flock};
+use rustix::io::Errno;
 
 use super::{BlobId, BlobStream, Error};
 
@@ -16,15 +19,30 @@ use super::{BlobId, BlobStream, Error};
 pub(super) struct Staging {
     target: PathBuf,
     path: PathBuf,
+    /// Its lock. None where the file system has no locks: then nobody takes it for a dead one either.
+    _lock: Option<File>,
 }
 
+/// What the names of staging directories begin with, before 16 hexadecimal digits.
+const PREFIX: &str = ".coracle-";
+
 impl Staging {
-    /// Makes it in `target`, which exists.
+    /// Makes it in `target`, which exists. What processes left there that were killed is deleted.
     pub(super) fn create(target: &Path) -> Result<Self, Error> {
-        let random = getrandom::u64().map_err(|error| Error::io("naming a file in", target)(std::io::Error::other(error)))?;
-        let path = target.join(format!(".coracle-{random:016x}"));
-        std::fs::DirBuilder::new().mode(0o700).create(&path).map_err(Error::io("creating", &path))?;
-        Ok(Self { target: target.to_owned(), path })
+        remove_dead(target);
+        loop {
+            let random = getrandom::u64().map_err(|error| Error::io("naming a file in", target)(io::Error::other(error)))?;
+            let path = target.join(format!("{PREFIX}{random:016x}"));
+            std::fs::DirBuilder::new().mode(0o700).create(&path).map_err(Error::io("creating", &path))?;
+            let handle = open(&path).map_err(Error::io("opening", &path))?;
+            let lock = match flock(&handle, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) if is_at(&handle, &path) => Some(handle),
+                // Until it had its lock, it was taken for a dead one.
+                Ok(()) | Err(Errno::WOULDBLOCK) => continue,
+                Err(_) => None,
+            };
+            return Ok(Self { target: target.to_owned(), path, _lock: lock });
+        }
     }
 
     /// Writes a blob into it, under a name of this directory only.
@@ -63,6 +81,35 @@ impl Staging {
         };
         publish().map_err(Error::io::<std::io::Error>("writing", &path))
     }
+}
+
+/// Deletes what nobody holds the lock of. What cannot be deleted is in nobody's way.
+fn remove_dead(target: &Path) {
+    let Ok(entries) = std::fs::read_dir(target) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let digits = name.to_str().and_then(|name| name.strip_prefix(PREFIX));
+        if !digits.is_some_and(|digits| digits.len() == 16 && digits.bytes().all(|byte| byte.is_ascii_hexdigit())) {
+            continue;
+        }
+        let Ok(handle) = open(&entry.path()) else { continue };
+        let is_ours = handle.metadata().is_ok_and(|metadata| metadata.uid() == rustix::process::geteuid().as_raw());
+        if is_ours && flock(&handle, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+fn open(directory: &Path) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(File::from(rustix::fs::open(directory, flags, Mode::empty())?))
+}
+
+/// Whether the open directory still has its name.
+fn is_at(handle: &File, path: &Path) -> bool {
+    let identity = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
+    let named = std::fs::symlink_metadata(path).map(identity).ok();
+    named.is_some() && named == handle.metadata().map(identity).ok()
 }
 
 fn create(path: &Path) -> Result<File, Error> {

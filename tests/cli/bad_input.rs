@@ -123,6 +123,10 @@ fn a_changed_layer_is_found_by_check() {
     let layer =
         std::path::Path::new(&file).components().rev().nth(2).map(|name| name.as_os_str().to_string_lossy().into_owned());
     assert!(text.contains(&layer.expect("the layer's ID")[..12]), "{text}");
+    let hint = "hint: damaged layers are a part of localhost/image:latest: remove such images";
+    assert!(report.err().contains(hint), "{report}");
+    let json: serde_json::Value = serde_json::from_str(&env.run(["check", "--digests", "--json"]).out()).expect("JSON");
+    assert_eq!(json["images"], serde_json::json!(["localhost/image:latest"]));
 }
 
 #[test]

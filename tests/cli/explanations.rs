@@ -86,3 +86,37 @@ fn debug_says_what_was_read_and_chosen() {
     let plain = env.run(["from", "busybox"]);
     assert_eq!(plain.err(), "");
 }
+
+/// Where the store has room, nothing of it has to go.
+#[test]
+fn an_output_directory_that_is_full_is_not_the_store() {
+    let env = TestEnv::new();
+    env.shell("mkdir small context; printf 'FROM scratch\\nCOPY large /\\n' >context/Dockerfile; head -c 3000000 /dev/urandom >context/large").success();
+    let script =
+        "mount -t tmpfs -o size=1m tmpfs small; coracle --root $PWD/root --runroot $PWD/run build -q -o small/out context";
+    let said = env.shell(&format!("unshare -Urm --map-auto sh -euc '{script}'")).failure(125);
+    assert!(said.contains("no space left on device") && said.contains("hint: it is the place of --output"), "{said}");
+    assert!(!said.contains("prune") && !said.contains("graph root"), "{said}");
+}
+
+#[test]
+fn what_was_meant_by_a_word_of_a_dockerfile_is_said() {
+    let env = TestEnv::new();
+    env.small_image();
+    env.write("ctx/ignored", "");
+    env.write("ctx/.dockerignore", "ignored\n");
+    env.write("outside", "");
+    for (file, flags, want) in [
+        ("FROM one AS builder\nFROM one\nCOPY --from=bulider /x /x\n", &[][..], "hint: did you mean the stage \"builder\"?"),
+        ("FROM one AS builder\nFROM bulider\n", &[], "hint: did you mean the stage \"builder\"?"),
+        ("FROM one AS builder\n", &["--target", "bilder"], "hint: did you mean the stage \"builder\"?"),
+        ("FROM one\nCOPY --chwon=1 . /\n", &[], "hint: did you mean --chown?"),
+        ("FROM one\nCOPY ../outside /\n", &[], "hint: \"..\" does not lead out of the context"),
+        ("FROM one\nCOPY ignored /\n", &[], "(1 filtered out using .dockerignore)"),
+    ] {
+        env.write("ctx/Dockerfile", file);
+        let words = ["build", "-q", "--retry", "0", "--pull=never"].into_iter().chain(flags.iter().copied()).chain(["ctx"]);
+        let said = env.run(words).failure(125);
+        assert!(said.contains(want), "{file}: {said}");
+    }
+}

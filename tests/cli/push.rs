@@ -113,6 +113,25 @@ fn what_was_pulled_is_pushed_byte_for_byte() {
     assert_eq!(read, digests(&env, "forced")[0]);
 }
 
+/// A killed push leaves a directory in the layout, whose lock nobody holds.
+#[test]
+fn what_killed_pushes_left_is_removed_by_the_next_one() {
+    let env = TestEnv::new();
+    env.busybox("box");
+    for transport in ["oci", "dir"] {
+        let place = format!("{transport}:{transport}");
+        env.ok(["push", "-q", "box", &place]);
+        let (dead, live) = (".coracle-0123456789abcdef", ".coracle-fedcba9876543210");
+        let script = format!(
+            "cd {transport}; mkdir {dead} {live} .coracle-mine; echo half > {dead}/blob-1
+             flock {live} -c 'echo locked > ../locked; while [ ! -e ../done ]; do sleep 0.02; done' &
+             while [ ! -e ../locked ]; do sleep 0.02; done
+             coracle push -q box {transport}:.; ls -A | grep coracle | LC_ALL=C sort; touch ../done; wait; rm ../locked ../done"
+        );
+        assert_eq!(env.shell(&script).success(), format!("{live}\n.coracle-mine"), "{transport}");
+    }
+}
+
 #[test]
 fn a_format_and_a_compression_can_be_asked_for() {
     let env = TestEnv::new();

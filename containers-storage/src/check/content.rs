@@ -16,7 +16,7 @@ pub(super) fn check(store: &Store, layers: &Layers, report: &mut Report) -> Resu
         let Some(problem) = wrong_content(store, &layer, split) else { continue };
         // Read without a lock: the layer may have been deleted meanwhile.
         if store.layers()?.contains(&layer.id) {
-            report.damage(format!("layer {}: {problem}", layer.id));
+            report.layer_damage(&layer.id, format_args!(": {problem}"));
         }
     }
     Ok(())

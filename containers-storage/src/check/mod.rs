@@ -15,6 +15,9 @@ mod content;
 mod garbage;
 mod records;
 
+use std::fmt::Display;
+
+use crate::LayerId;
 use crate::containers::Containers;
 use crate::images::Images;
 use crate::layers::Layers;
@@ -40,6 +43,8 @@ pub struct Finding {
     pub text: String,
     /// Whether `repair` removes it.
     pub repairable: bool,
+    /// The layer that is damaged.
+    pub layer: Option<LayerId>,
 }
 
 /// Everything that a check found.
@@ -56,15 +61,20 @@ impl Report {
     }
 
     fn damage(&mut self, text: String) {
-        self.findings.push(Finding { severity: Severity::Damage, text, repairable: false });
+        self.findings.push(Finding { severity: Severity::Damage, text, repairable: false, layer: None });
+    }
+
+    fn layer_damage(&mut self, layer: &LayerId, problem: impl Display) {
+        let text = format!("layer {layer}{problem}");
+        self.findings.push(Finding { severity: Severity::Damage, text, repairable: false, layer: Some(layer.clone()) });
     }
 
     fn notice(&mut self, text: String) {
-        self.findings.push(Finding { severity: Severity::Notice, text, repairable: false });
+        self.findings.push(Finding { severity: Severity::Notice, text, repairable: false, layer: None });
     }
 
     fn garbage(&mut self, text: String) {
-        self.findings.push(Finding { severity: Severity::Notice, text, repairable: true });
+        self.findings.push(Finding { severity: Severity::Notice, text, repairable: true, layer: None });
     }
 }
 

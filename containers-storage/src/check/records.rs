@@ -97,10 +97,10 @@ fn check_layer(store: &Store, graph: &Graph<'_>, layer: &Layer, report: &mut Rep
     let id = &layer.id;
     let parents = match graph.parents(layer) {
         Ok(parents) => parents,
-        Err(problem) => return report.damage(format!("layer {id}: {problem}")),
+        Err(problem) => return report.layer_damage(id, format_args!(": {problem}")),
     };
     if parents.len() > MAX_DEPTH {
-        report.damage(format!("layer {id} has {} layers below it, more than {MAX_DEPTH}", parents.len()));
+        report.layer_damage(id, format_args!(" has {} layers below it, more than {MAX_DEPTH}", parents.len()));
     }
     let looked = graph.driver.diff_dir(id).map_err(std::io::Error::other).and_then(std::fs::metadata);
     match looked {
@@ -109,13 +109,13 @@ fn check_layer(store: &Store, graph: &Graph<'_>, layer: &Layer, report: &mut Rep
         _ => {}
     }
     if !looked.is_ok_and(|meta| meta.is_dir()) {
-        return report.damage(format!("layer {id} has no directory"));
+        return report.layer_damage(id, format_args!(" has no directory"));
     }
     if graph.driver.shape() == Shape::Diffs {
         check_stacking(graph, layer, &parents, report);
     }
     if layer.diff_digest.is_some() && !store.tar_split(id).is_file() {
-        report.damage(format!("layer {id} has no tar-split: it can't be copied out"));
+        report.layer_damage(id, format_args!(" has no tar-split: it can't be copied out"));
     }
 }
 
@@ -124,14 +124,14 @@ fn check_stacking(graph: &Graph<'_>, layer: &Layer, parents: &[&Layer], report: 
     let id = &layer.id;
     let side = graph.driver.side_of(id).unwrap_or(Side::Containers);
     if let Some(problem) = wrong_link(graph.driver.home(side), id) {
-        report.damage(format!("layer {id}: {problem}"));
+        report.layer_damage(id, format_args!(": {problem}"));
     }
     // A mapped copy lies upon its template, which its record does not say (format, section 9.3).
     let mapped = std::iter::once(layer).chain(parents.iter().copied()).any(|layer| !layer.uid_map.is_empty());
     match graph.driver.chain(id) {
-        Err(error) => report.damage(format!("layer {id}: {error}")),
+        Err(error) => report.layer_damage(id, format_args!(": {error}")),
         Ok(chain) if !mapped && !chain.iter().eq(parents.iter().map(|parent| &parent.id)) => {
-            report.damage(format!("layer {id}: its directory is stacked on other layers than its record says"));
+            report.layer_damage(id, format_args!(": its directory is stacked on other layers than its record says"));
         }
         Ok(_) => {}
     }

@@ -15,17 +15,18 @@ use containers_storage::Root;
 
 use super::dockerfile::Found;
 use super::{Error, LONGEST_TEXT, Opened};
+use crate::container::add::ContextIgnore;
 
 /// Beside a Dockerfile, the one that counts first.
 const BESIDE: [&str; 2] = [".dockerignore", ".containerignore"];
 /// At the top of a context, the one that counts first.
 const AT_TOP: [&str; 2] = [".containerignore", ".dockerignore"];
 
-/// The patterns of a build.
-pub(super) fn of_build(context: &Opened, places: &[Found], given: Option<&Path>) -> Result<Vec<String>, Error> {
+/// What a build leaves out.
+pub(super) fn of_build(context: &Opened, places: &[Found], given: Option<&Path>) -> Result<ContextIgnore, Error> {
     if let Some(path) = given {
         let text = read_here(path).map_err(|source| Error::Ignore { path: path.to_path_buf(), source })?;
-        return Ok(patterns(&text));
+        return Ok(of_file(path.to_path_buf(), &text));
     }
     for place in places {
         for ending in BESIDE {
@@ -36,23 +37,27 @@ pub(super) fn of_build(context: &Opened, places: &[Found], given: Option<&Path>)
             };
             let failed = |source| Error::Ignore { path: with_ending(place.shown(), ending), source };
             if let Some(text) = text.map_err(failed)? {
-                return Ok(patterns(&text));
+                return Ok(of_file(with_ending(place.shown(), ending), &text));
             }
         }
     }
     of_context(&context.root)
 }
 
-/// The patterns of the file at the top of a context.
-pub(super) fn of_context(root: &Root) -> Result<Vec<String>, Error> {
+/// What the file at the top of a context leaves out.
+pub(super) fn of_context(root: &Root) -> Result<ContextIgnore, Error> {
     for name in AT_TOP {
         let path = Path::new(name);
         let text = inside(root, path).map_err(|source| Error::Ignore { path: path.to_path_buf(), source })?;
         if let Some(text) = text {
-            return Ok(patterns(&text));
+            return Ok(of_file(path.to_path_buf(), &text));
         }
     }
-    Ok(Vec::new())
+    Ok(ContextIgnore::default())
+}
+
+fn of_file(file: PathBuf, text: &str) -> ContextIgnore {
+    ContextIgnore { patterns: patterns(text), file: Some(file) }
 }
 
 /// The lines that are patterns or may be.

@@ -10,7 +10,7 @@ use crate::build::cache::Inputs;
 use crate::build::error::StepError;
 use crate::build::event::{Event, Tell};
 use crate::build::stage::Stage;
-use crate::container::add::{self, Selection, Wildcards};
+use crate::container::add::{self, ContextIgnore, Selection, Wildcards};
 use crate::container::run::{self, Confidential, HistoryChoice, Named, StepFlags, TerminalChoice, Tree};
 use crate::dockerfile::instruction::Command;
 use crate::dockerfile::instruction::run::{Mount, Network, Run, RunForm, Security};
@@ -188,7 +188,8 @@ pub(super) fn inputs(stage: &Stage<'_, '_>, run: &Run, inputs: &mut Inputs) -> R
         match stage.source(from)? {
             source::Source::Context(context) => {
                 // A mount shows what the ignore file leaves out of copies.
-                let place = add::Source::Context { root: &context.root, shown: &context.path, ignore: &[] };
+                let everything = ContextIgnore::default();
+                let place = add::Source::Context { root: &context.root, shown: &context.path, ignore: &everything };
                 let digest = stage.build.fingerprint(&place, &[OsString::from(source)], &selection)?;
                 inputs.add(format!("{source:?}, which is mounted"), digest.hex().as_bytes());
             }

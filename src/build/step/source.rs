@@ -31,7 +31,12 @@ impl Stage<'_, '_> {
         }
         let Some(index) = self.build.plan.stage(name, self.index) else {
             let image = self.image(self.build.named_by_the_file(name)?);
-            return image.map_err(|source| StepError::NoSource { name: name.to_owned(), source: Box::new(source) });
+            let nearest = || self.build.plan.stage_near(name, self.index).map(str::to_owned);
+            return image.map_err(|source| StepError::NoSource {
+                name: name.to_owned(),
+                nearest: nearest(),
+                source: source.into(),
+            });
         };
         let built = self.earlier.get(index).and_then(Option::as_ref);
         match built.map(|built| &built.tree) {

@@ -14,6 +14,7 @@ use std::process::ExitCode;
 use super::args::GlobalArgs;
 use super::verbs::VERBS;
 use super::{CommandError, Context, Ui, args};
+use crate::spelling::nearest;
 
 /// The shells and their scripts.
 const SCRIPTS: [(&str, &str); 4] = [
@@ -38,7 +39,7 @@ pub(crate) fn completion(_ctx: &Context, ui: &mut Ui, args: &CompletionArgs) -> 
     let word = args.operands.first().map_or("", String::as_str);
     let Some((_, script)) = SCRIPTS.iter().find(|(shell, _)| *shell == word) else {
         let shells = SCRIPTS.map(|(shell, _)| shell);
-        let near = super::error::nearest(word, shells.into_iter());
+        let near = nearest(word, shells.into_iter());
         return Err(CommandError::usage(format!("no completion for the shell {word:?}: there is {}", shells.join(", ")))
             .hinting(near.map(|near| format!("did you mean {near:?}?"))));
     };

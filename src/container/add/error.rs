@@ -1,7 +1,7 @@
 //! Why nothing, or not all, was copied. Scripts look for these phrases (inventory 3.3): keep them.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 
 use crate::copier::{glob, ignore, names, tree};
 
@@ -163,4 +163,15 @@ pub enum Error {
         /// The cause.
         source: containers_storage::archive::Error,
     },
+}
+
+impl Error {
+    /// Whether a source that is not there was looked for by a name with `..` in it.
+    pub fn leads_upwards(&self) -> bool {
+        let upwards = |name: &Path| name.components().any(|component| component == Component::ParentDir);
+        match self {
+            Self::Missing { name, .. } | Self::Dangling { name, .. } => upwards(name),
+            _ => false,
+        }
+    }
 }
