@@ -101,7 +101,15 @@ fn racer_process() {
             while !stop.load(Ordering::Relaxed) {
                 let flags = rustix::fs::RenameFlags::EXCHANGE;
                 let (directory, link) = (root.join("d"), root.join("link"));
-                rustix::fs::renameat_with(rustix::fs::CWD, directory, rustix::fs::CWD, link, flags).expect("exchanged");
+                match rustix::fs::renameat_with(rustix::fs::CWD, &directory, rustix::fs::CWD, &link, flags) {
+                    // A copy may put a directory where the link was: for a moment there is neither.
+                    Ok(()) | Err(rustix::io::Errno::NOENT) => {}
+                    Err(error) => panic!("not exchanged: {error}"),
+                }
+                if !directory.is_symlink() && !link.is_symlink() && directory.exists() {
+                    let _ = fs::remove_dir_all(&link);
+                    symlink(&canary, &link).expect("linked anew");
+                }
             }
         });
         let naive = canary.join("naive");
