@@ -168,8 +168,10 @@ fn work(
         Point::Sealed => answers.write_all(&[SEALED]).is_ok(),
         Point::Packed => orders.read_exact(&mut [0; 1]).is_ok(),
     };
-    let mut watch = Watch::new(&mut reached);
-    let outcome = commit::commit_watched(store, container.as_str(), options, &mut |line| notes.push(line), &mut watch);
+    let outcome = {
+        let mut watch = Watch::new(&mut reached);
+        commit::commit_watched(store, container.as_str(), options, &mut |line| notes.push(line), &mut watch)
+    };
     // Tried again, it fails in the same way where it can be told.
     let image = outcome.map_err(drop)?.id;
     let lines: String = notes.iter().map(|note| format!("{}\n", note.replace('\n', " "))).collect();

@@ -5,21 +5,21 @@ use containers_storage::store::NameChange;
 
 use super::error::{Error, StepError};
 use super::event::{Event, Tell};
+use super::late::{CreatedBy, Entries};
 use super::options::{ImageOptions, Options, Stay};
 use super::stage::{Build, Stage};
 use crate::container::adopt;
 use crate::container::commit::sbom::{self, Means, Scanned};
-use crate::container::commit::{self, Afterwards, Documents, Edit, LayerPolicy};
+use crate::container::commit::{self, Afterwards, Documents, Edit, LayerPolicy, Watch};
 use crate::container::config;
 use crate::container::find_image::Found;
 use crate::container::pull::{Fetch, Obtained};
-use crate::image::config::History;
 use crate::image::{Change, Draft, Reference};
 
 /// What is committed.
 pub(super) enum Subject {
-    /// The working container of that name.
-    Container(String),
+    /// The working container of that name, and the history that it has not been told.
+    Container(String, Entries),
     /// What stands for one.
     Unmade(Box<commit::Unmade>),
 }
@@ -124,7 +124,11 @@ pub(super) fn commit_quietly(
 ) -> Result<commit::Outcome, StepError> {
     let store = stage.build.store;
     let outcome = match subject {
-        Subject::Container(name) => commit::commit(store, name, options, &mut |line| tell(Event::Notice(line))),
+        Subject::Container(name, entries) => {
+            let entries = std::mem::take(entries);
+            let mut watch = Watch::for_history(Box::new(|| entries.known()));
+            commit::commit_watched(store, name, options, &mut |line| tell(Event::Notice(line)), &mut watch)
+        }
         Subject::Unmade(unmade) => unmade.commit(store, options),
     };
     Ok(outcome.map_err(Box::new)?)
@@ -146,7 +150,12 @@ fn commit_target(
     options.passing = image.stay == Stay::Passes;
     stage.hold_result(&mut options, tell)?;
     let scanned = match subject {
-        Subject::Container(name) => scan(stage.build, name, tell)?,
+        Subject::Container(name, entries) if image.sbom.is_some() => {
+            // A scanner may change files.
+            entries.settle()?;
+            scan(stage.build, name, tell)?
+        }
+        Subject::Container(..) => None,
         Subject::Unmade(_) => None,
     };
     options.add_files.extend(scanned.iter().flat_map(|scanned| scanned.add_files.iter().cloned()));
@@ -274,8 +283,7 @@ pub(super) fn target(stage: &mut Stage<'_, '_>, steps: usize, tell: Tell<'_>) ->
         // That of the last step may have told its history to a container that goes on.
         stage.drop_container()?;
     }
-    let mut edits = edits;
-    let mut subject = told(stage, layer, &mut edits, tell)?;
+    let mut subject = told(stage, layer, tell)?;
     let options = commit::Options {
         format: image.format,
         layer,
@@ -298,8 +306,8 @@ pub(super) fn leftover(options: &Options<'_>) -> Afterwards {
 pub(super) fn passing(stage: &mut Stage<'_, '_>, tell: Tell<'_>) -> Result<bool, StepError> {
     let layer = if stage.has_changed_files() { LayerPolicy::Append } else { LayerPolicy::Omit };
     let image = &stage.build.options.image;
-    let mut edits = of_a_step(image, &stage.draft, Vec::new());
-    let mut subject = told(stage, layer, &mut edits, tell)?;
+    let edits = of_a_step(image, &stage.draft, Vec::new());
+    let mut subject = told(stage, layer, tell)?;
     let options = commit::Options {
         format: image.format,
         layer,
@@ -316,35 +324,46 @@ pub(super) fn passing(stage: &mut Stage<'_, '_>, tell: Tell<'_>) -> Result<bool,
     Ok(is_new)
 }
 
-/// What is committed at the end of a stage: it has been told everything, and the history of the steps so far.
-fn told(stage: &mut Stage<'_, '_>, layer: LayerPolicy, edits: &mut Vec<Edit>, tell: Tell<'_>) -> Result<Subject, StepError> {
-    let history = history(stage, layer, edits)?;
+/// What is committed at the end of a stage: it has been told everything, and the history of the steps so far, or is told that when it is
+/// committed.
+fn told(stage: &mut Stage<'_, '_>, layer: LayerPolicy, tell: Tell<'_>) -> Result<Subject, StepError> {
+    let mut entries = history(stage, layer)?;
     if layer == LayerPolicy::Omit && stage.needs_no_container() {
-        return stage.unmade(history);
+        let known = entries.known().map_err(Box::new)?;
+        return stage.unmade(known.before);
     }
     let name = stage.container(tell)?;
-    if !history.is_empty() {
-        config::config(stage.build.store, &name, &config::Options { changes: Vec::new(), history })?;
+    if layer == LayerPolicy::Squash {
+        // All that is mounted is packed.
+        entries.settle()?;
     }
-    Ok(Subject::Container(name))
+    if leftover(stage.build.options) == Afterwards::Keep && !entries.before.is_empty() {
+        // It stays, and must know itself what it was made of.
+        let known = Entries { before: std::mem::take(&mut entries.before), own: None }.known().map_err(Box::new)?;
+        config::config(stage.build.store, &name, &config::Options { changes: Vec::new(), history: known.before })?;
+    }
+    Ok(Subject::Container(name, entries))
 }
 
 /// The history of the steps so far: the entry of the last one is that of the layer, if there is one.
-fn history(stage: &mut Stage<'_, '_>, layer: LayerPolicy, edits: &mut Vec<Edit>) -> Result<Vec<History>, StepError> {
-    let mut history = stage.entries();
+fn history(stage: &mut Stage<'_, '_>, layer: LayerPolicy) -> Result<Entries, StepError> {
+    let mut entries = Entries { before: stage.entries(), own: None };
     if layer == LayerPolicy::Omit {
-        if let Some(last) = history.last_mut() {
-            last.author.clone_from(&stage.draft.config.author);
+        if let Some(last) = entries.before.last_mut() {
+            last.history.author.clone_from(&stage.draft.config.author);
         }
-    } else if let Some(last) = history.pop() {
-        edits.push(Edit::Change(Change::CreatedBy(last.created_by)));
-    } else if layer == LayerPolicy::Squash
-        && let Some(last) = stage.past()?.history.pop()
-    {
-        edits.push(Edit::Change(Change::CreatedBy(last.created_by)));
+        return Ok(entries);
     }
-    // What the steps were is as little in a squashed image as what the base was.
-    Ok(if layer == LayerPolicy::Squash { Vec::new() } else { history })
+    entries.own = match entries.before.pop() {
+        Some(last) => Some(last.words),
+        None if layer == LayerPolicy::Squash => stage.past()?.history.pop().map(|last| CreatedBy::Known(last.created_by)),
+        None => None,
+    };
+    if layer == LayerPolicy::Squash {
+        // What the steps were is as little in a squashed image as what the base was.
+        entries.before.clear();
+    }
+    Ok(entries)
 }
 
 impl Build<'_> {

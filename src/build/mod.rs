@@ -22,6 +22,7 @@ mod docker_only;
 mod error;
 mod event;
 mod finish;
+mod late;
 pub mod options;
 mod plan;
 mod platforms;

@@ -38,18 +38,18 @@ use super::docker_only;
 use super::error::{Error, StepError};
 use super::event::{Event, StagePlace, Tell};
 use super::finish::{self, Subject};
+use super::late::{self, Entries, Entry};
 use super::options::{FormatChoice, Layers, Options, Stages};
 use super::plan::{Base, Plan};
 use super::reach::Reach;
 use super::remains::Remains;
 use super::step::{self, Done, Next};
 use crate::container::commit::{Afterwards, LayerPolicy};
-use crate::container::config::{self, empty_step};
+use crate::container::config;
 use crate::container::pull::{Fetch, Obtained};
 use crate::container::{commit, from, instruction, remove};
 use crate::dockerfile::Dockerfile;
 use crate::dockerfile::instruction::{Instruction, Metadata};
-use crate::image::config::History;
 use crate::image::{Change, Draft};
 use crate::run::Streams;
 
@@ -146,7 +146,7 @@ pub(super) struct Stage<'b, 'h> {
     /// The image of the step before, which is being made; `container` is on the one below it.
     ahead: Option<Ahead>,
     /// History of the steps that no image has yet.
-    entries: Vec<History>,
+    entries: Vec<Entry>,
     changed_files: bool,
     has_cmd: bool,
     /// Whether a layer is new, so that no step above it can have been taken.
@@ -317,12 +317,15 @@ impl<'b, 'h> Stage<'b, 'h> {
         };
         if !self.build.with_layers() {
             self.hold_sources(tell)?;
+            if step::changes_files(&instruction) {
+                late::settle(&mut self.entries)?;
+            }
             let done = step::work(self, next, &instruction, tell)?;
             self.changed_files |= done.files;
             if upcoming.is_none() && self.changed_files {
                 step::end(self, &instruction, tell)?;
             }
-            self.entries.push(empty_step(&done.created_by));
+            self.entries.push(Entry::new(done.created_by));
             return Ok(());
         }
         let inputs = match self.inputs(next, &instruction, is_last) {
@@ -355,7 +358,7 @@ impl<'b, 'h> Stage<'b, 'h> {
         tell: Tell<'_>,
     ) -> Result<(), StepError> {
         self.hold_sources(tell)?;
-        let done = step::work(self, next, instruction, tell)?;
+        let mut done = step::work(self, next, instruction, tell)?;
         if self.ahead.is_some() {
             self.catch_up(tell)?;
             inputs.set_below(&self.below);
@@ -363,11 +366,11 @@ impl<'b, 'h> Stage<'b, 'h> {
         // Files that are made anew have other times; settings alone leave what another step may have left.
         self.missed |= done.files;
         let may_wait = !is_last && done.files && !done.linked && upcoming.is_some_and(Next::is_work);
-        if may_wait && self.commit_ahead(&done, &inputs, tell)? {
+        if may_wait && self.commit_ahead(&mut done, &inputs, tell)? {
             return Ok(());
         }
         self.note_unsent(&inputs);
-        self.commit_step(&done, is_last, tell)?;
+        self.commit_step(done, is_last, tell)?;
         self.note_made(&inputs, is_last, tell);
         Ok(())
     }
@@ -461,25 +464,28 @@ impl<'b, 'h> Stage<'b, 'h> {
     }
 
     /// Makes the image of a step.
-    fn commit_step(&mut self, done: &Done, is_last: bool, tell: Tell<'_>) -> Result<(), StepError> {
+    fn commit_step(&mut self, done: Done, is_last: bool, tell: Tell<'_>) -> Result<(), StepError> {
         if !done.files && !done.linked && self.needs_no_container() {
             return self.commit_settings(done, is_last, tell);
         }
         let name = self.container(tell)?;
-        let (options, edits) = if done.files && !done.linked {
-            self.commit_files(done)
+        let Done { created_by, files, linked } = done;
+        let (options, edits, entries) = if files && !linked {
+            let (options, edits) = self.commit_files();
+            (options, edits, Entries::of_layer(created_by))
         } else {
-            if !done.linked {
-                let told = config::Options { changes: Vec::new(), history: vec![self.entry(done)] };
+            if !linked {
+                let told = config::Options { changes: Vec::new(), history: vec![self.entry(created_by)?] };
                 config::config(self.build.store, &name, &told)?;
             }
-            (commit::Options { layer: LayerPolicy::Omit, ..self.commit_options() }, Vec::new())
+            (commit::Options { layer: LayerPolicy::Omit, ..self.commit_options() }, Vec::new(), Entries::default())
         };
         let is_removed = options.container == Afterwards::Remove;
-        let outcome = finish::commit_step(self, &mut Subject::Container(name), (options, edits), is_last, tell)?;
+        let mut subject = Subject::Container(name, entries);
+        let outcome = finish::commit_step(self, &mut subject, (options, edits), is_last, tell)?;
         if is_removed {
             self.container = None;
-        } else if done.files || self.build.options.layering.containers.keeps_done() {
+        } else if files || self.build.options.layering.containers.keeps_done() {
             self.drop_container()?;
         }
         self.go_on_upon(&outcome.id)
@@ -498,15 +504,14 @@ impl<'b, 'h> Stage<'b, 'h> {
         commit::Options { format: image.format, documents: finish::documents(image), ..commit::Options::default() }
     }
 
-    /// How the container is committed whose files are a step's layer.
-    fn commit_files(&self, done: &Done) -> (commit::Options, Vec<commit::Edit>) {
-        let changes = [Change::CreatedBy(done.created_by.clone()), Change::HistoryComment(self.comment())];
+    /// How the container is committed whose files are a step's layer; the words of its history entry are not among the edits.
+    fn commit_files(&self) -> (commit::Options, Vec<commit::Edit>) {
         let options = commit::Options {
             layer: LayerPolicy::Append,
             container: finish::leftover(self.build.options),
             ..self.commit_options()
         };
-        (options, changes.map(commit::Edit::Change).into())
+        (options, vec![commit::Edit::Change(Change::HistoryComment(self.comment()))])
     }
 
     /// That of a step's history entry.
@@ -573,7 +578,7 @@ impl<'b, 'h> Stage<'b, 'h> {
         self.ground.as_ref()
     }
 
-    pub(super) fn entries(&mut self) -> Vec<History> {
+    pub(super) fn entries(&mut self) -> Vec<Entry> {
         std::mem::take(&mut self.entries)
     }
 

@@ -232,12 +232,45 @@ pub struct Outcome {
     pub warnings: Vec<String>,
 }
 
+/// What was done, where the digest of what was copied last may still be in the making.
+#[derive(Debug)]
+pub struct Unhashed {
+    digests: Composite,
+    latest: Option<Timestamp>,
+    /// As in `Outcome`.
+    pub warnings: Vec<String>,
+}
+
+impl Unhashed {
+    /// Waits for the digest.
+    pub fn hashed(self) -> Result<Outcome, Error> {
+        let (kind, digest) = match self.digests.complete().map_err(Error::Hash)? {
+            Total::Nothing => (Kind::Empty, None),
+            Total::One(SourceKind::File, digest) => (Kind::File, Some(digest)),
+            Total::One(SourceKind::Dir, digest) => (Kind::Dir, Some(digest)),
+            Total::One(SourceKind::Remote, digest) => (Kind::Remote, Some(digest)),
+            Total::Multi(digest) => (Kind::Multi, Some(digest)),
+        };
+        Ok(Outcome { digest, kind, latest: self.latest, warnings: self.warnings })
+    }
+}
+
 /// Copies `sources` to `destination` below `target`, the container's mounted root file system. Without a destination it is the
 /// working directory. Namespaces have to be entered before: a large source is hashed by a second thread.
 ///
 /// # Errors
 /// Everything that can be checked is checked before the first file is made. What fails later leaves what was copied so far.
 pub fn add(target: &Root, sources: &[OsString], destination: Option<&Path>, options: &Options<'_>) -> Result<Outcome, Error> {
+    add_unhashed(target, sources, destination, options)?.hashed()
+}
+
+/// The same, but for the digest. What was copied must stay as it is until that is there; nothing that is mounted is held by it.
+pub fn add_unhashed(
+    target: &Root,
+    sources: &[OsString],
+    destination: Option<&Path>,
+    options: &Options<'_>,
+) -> Result<Unhashed, Error> {
     let origin = Origin::open(&options.source)?;
     let (ignore, ignore_file) = context_ignore(&options.selection, &options.source, &origin)?;
     let exclude = Ignore::new(options.selection.exclude.iter().map(String::as_str)).map_err(Error::Excludes)?;
@@ -288,14 +321,7 @@ pub fn add(target: &Root, sources: &[OsString], destination: Option<&Path>, opti
     if let Landing::Layer(tree) = options.landing {
         job.date_directories(tree)?;
     }
-    let (kind, digest) = match job.digests.complete() {
-        Total::Nothing => (Kind::Empty, None),
-        Total::One(SourceKind::File, digest) => (Kind::File, Some(digest)),
-        Total::One(SourceKind::Dir, digest) => (Kind::Dir, Some(digest)),
-        Total::One(SourceKind::Remote, digest) => (Kind::Remote, Some(digest)),
-        Total::Multi(digest) => (Kind::Multi, Some(digest)),
-    };
-    Ok(Outcome { digest, kind, latest: job.latest, warnings: job.session.warnings })
+    Ok(Unhashed { digests: job.digests, latest: job.latest, warnings: job.session.warnings })
 }
 
 /// What the operands are. A pattern may match nothing if something else is there to be copied, as in `package.json *.lock`.
@@ -447,7 +473,7 @@ impl Job<'_, '_> {
         let copied = self.session.copy(source, &place).map_err(failed)?;
         // A file that the patterns of `--exclude` left out is no part of the digest.
         if copied.entries > 0 || copied.kind == SourceKind::Dir {
-            self.digests.push(copied.kind, copied.digest);
+            self.digests.push(copied.kind, copied.digest).map_err(Error::Hash)?;
         }
         Ok(copied.entries)
     }
@@ -457,7 +483,7 @@ impl Job<'_, '_> {
         let asked = self.options.appearance.chown.as_ref().and(self.session.look.owner);
         let unpacked = archive::unpack(&mut self.session, asked, item.handle.as_fd(), into);
         let (digest, entries) = unpacked.map_err(|source| Error::Archive { name: self.origin.shown(&item.path), source })?;
-        self.digests.push(kind, digest);
+        self.digests.push(kind, digest.into()).map_err(Error::Hash)?;
         Ok(entries.max(1))
     }
 
@@ -486,13 +512,14 @@ impl Job<'_, '_> {
             false => {
                 let seconds = look.time.map_or(seconds, |time| u64::try_from(time).unwrap_or(0));
                 let described = remote::Described { name: &name, owner, mode: look.mode, seconds };
-                remote::digest(item.handle.as_fd(), &described).map_err(|source| Error::Copy {
+                let digest = remote::digest(item.handle.as_fd(), &described).map_err(|source| Error::Copy {
                     name: item.path.clone(),
                     source: tree::Error::Read { path: item.path.clone(), source },
-                })?
+                })?;
+                digest.into()
             }
         };
-        self.digests.push(SourceKind::Remote, digest);
+        self.digests.push(SourceKind::Remote, digest).map_err(Error::Hash)?;
         Ok(copied.entries)
     }
 

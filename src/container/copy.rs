@@ -11,7 +11,7 @@ use containers_storage::{ContainerId, LayerId, Root};
 use jiff::Timestamp;
 use rustix::fs::{MemfdFlags, Mode};
 
-use super::add::{self, Appearance, Archives, ContextIgnore, Landing, Outcome, RootOwner, Selection, Source, Verb};
+use super::add::{self, Appearance, Archives, ContextIgnore, Landing, Outcome, RootOwner, Selection, Source, Unhashed, Verb};
 use super::config::empty_step;
 use super::fetch::{Content, Fetched};
 use super::find_image;
@@ -155,6 +155,25 @@ pub enum Error {
     },
 }
 
+/// What was done.
+#[derive(Debug)]
+pub enum Copied {
+    /// With its digest.
+    Hashed(Outcome),
+    /// The digest may still be in the making.
+    Unhashed(Unhashed),
+}
+
+impl Copied {
+    /// What was left out: a line each.
+    pub fn warnings(&self) -> &[String] {
+        match self {
+            Self::Hashed(outcome) => &outcome.warnings,
+            Self::Unhashed(copied) => &copied.warnings,
+        }
+    }
+}
+
 /// What `--from` stands for.
 enum Other {
     Container(Box<WorkingContainer>),
@@ -189,6 +208,19 @@ impl Other {
 
 /// Copies into the container `name`. `note` is given lines for the person.
 pub fn copy(store: &Store, name: &str, options: &Options<'_>, note: &mut dyn FnMut(String)) -> Result<Outcome, Error> {
+    hashed(copy_unhashed(store, name, options, note)?, name)
+}
+
+/// What was done, when the digest of it is there.
+pub fn hashed(copied: Copied, name: &str) -> Result<Outcome, Error> {
+    match copied {
+        Copied::Hashed(outcome) => Ok(outcome),
+        Copied::Unhashed(copied) => copied.hashed().map_err(|source| Error::Add { container: name.to_owned(), source }),
+    }
+}
+
+/// The same, but for the digest where nothing here needs it (`add::add_unhashed`).
+pub fn copy_unhashed(store: &Store, name: &str, options: &Options<'_>, note: &mut dyn FnMut(String)) -> Result<Copied, Error> {
     let container = WorkingContainer::open(store, name)?;
     // Before anything is mounted, so that a wrong name costs nothing; but what is pulled comes after: from the namespace that is
     // entered for that, the mount of another process could not be joined any more.
@@ -228,15 +260,19 @@ pub fn copy(store: &Store, name: &str, options: &Options<'_>, note: &mut dyn FnM
         maps: Maps { sources: theirs.as_ref(), copies: ours.as_ref() },
         layer: store.driver().ok().and_then(|driver| driver.diff_dir(container.layer()).ok()),
     };
-    let outcome = add::add(mounted.root(), &options.sources, options.destination.as_deref(), &how)
-        .map_err(|source| Error::Add { container: name.to_owned(), source })?;
+    let failed = |source| Error::Add { container: name.to_owned(), source };
+    let copied = add::add_unhashed(mounted.root(), &options.sources, options.destination.as_deref(), &how).map_err(failed)?;
+    if staged.is_none() && options.history == HistoryChoice::Silent {
+        return Ok(Copied::Unhashed(copied));
+    }
+    let outcome = copied.hashed().map_err(failed)?;
     if let Some(staged) = staged {
         link(store, &container, options, &outcome, staged)?;
     }
     if options.history == HistoryChoice::Note {
         note_history(store, &container, options.verb, &outcome)?;
     }
-    Ok(outcome)
+    Ok(Copied::Hashed(outcome))
 }
 
 fn place<'o>(store: &Store, origin: &'o Origin<'o>, stored: Option<Other>) -> Result<Place<'o>, Error> {

@@ -18,13 +18,13 @@ use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use containers_storage::Root;
 use containers_storage::archive::unpack::Devices;
 use containers_storage::id_map::IdMaps;
-use containers_storage::{Digest, Root};
 use rustix::fs::{Mode, OFlags, Stat, Timespec};
 
 use super::content::Mover;
-use super::digest::SourceKind;
+use super::digest::{Hashing, SourceKind};
 use super::ignore::Ignore;
 use super::make;
 use super::mode::ModeChange;
@@ -141,6 +141,8 @@ pub struct Session<'a> {
     pub warnings: Vec<String>,
     /// Names below a source that must be among what is copied; those that were are taken out.
     pub required: Vec<PathBuf>,
+    /// The directory of the driver that `target` shows what is written of: its files can be read without a hold on the mount.
+    upper: Option<Root>,
     mover: Mover,
     owners: HashMap<(u32, u32), (String, String)>,
 }
@@ -172,8 +174,8 @@ pub struct Place {
 pub struct Copied {
     /// `file` or `dir`.
     pub kind: SourceKind,
-    /// The digest over all that was copied.
-    pub digest: Digest,
+    /// The digest over all that was copied, which may still be in the making.
+    pub digest: Hashing,
     /// How many entries that is.
     pub entries: u64,
 }
@@ -184,8 +186,8 @@ impl<'a> Session<'a> {
         let maps = Maps::default();
         let destinations = rustix::fs::fstat(target).map(|stat| (stat.st_dev, stat.st_ino)).into_iter().collect();
         let (warnings, mover, owners) = (Vec::new(), Mover::default(), HashMap::new());
-        let (same_tree, required) = (None, Vec::new());
-        Self { target, names, look, filter, devices, maps, destinations, same_tree, warnings, required, mover, owners }
+        let (same_tree, required, upper) = (None, Vec::new(), None);
+        Self { target, names, look, filter, devices, maps, destinations, same_tree, warnings, required, upper, mover, owners }
     }
 
     /// The same where `names` must be among what is copied.
@@ -203,7 +205,8 @@ impl<'a> Session<'a> {
     /// The same where `directory` is another name of what is written to: the upper directory of an overlay.
     #[must_use]
     pub fn with_destination(mut self, directory: Option<&Path>) -> Self {
-        let stat = directory.and_then(|directory| rustix::fs::stat(directory).ok());
+        self.upper = directory.and_then(|directory| Root::open(directory).ok());
+        let stat = self.upper.as_ref().and_then(|directory| rustix::fs::fstat(directory).ok());
         self.destinations.extend(stat.map(|stat| (stat.st_dev, stat.st_ino)));
         self
     }

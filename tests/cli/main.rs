@@ -7,6 +7,7 @@ mod build_cache_elsewhere;
 mod build_contexts;
 mod build_files;
 mod build_flags;
+mod build_large_files;
 mod build_looks;
 mod build_mounts;
 mod build_neighbours;

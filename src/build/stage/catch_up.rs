@@ -11,18 +11,25 @@ use crate::build::cache::Inputs;
 use crate::build::error::StepError;
 use crate::build::event::{Event, Tell};
 use crate::build::finish::{self, Subject};
+use crate::build::late::{CreatedBy, Entries};
 use crate::build::step::Done;
-use crate::container::{WorkingContainer, commit, mounted, remove};
+use crate::container::commit::{self, Edit};
+use crate::container::{WorkingContainer, mounted, remove};
+use crate::image::Change;
 
 impl Stage<'_, '_> {
     /// Begins to make the image of a step; `false`: it is sooner made as always.
-    pub(super) fn commit_ahead(&mut self, done: &Done, inputs: &Inputs, tell: Tell<'_>) -> Result<bool, StepError> {
+    pub(super) fn commit_ahead(&mut self, done: &mut Done, inputs: &Inputs, tell: Tell<'_>) -> Result<bool, StepError> {
         if !ahead::is_possible(self.build.store, self.build.options) {
             return Ok(false);
         }
         self.container(tell)?;
         let Some(container) = &self.container else { return Ok(false) };
-        let (mut options, edits) = self.commit_files(done);
+        // A thread that hashes is not there in another process.
+        let words = std::mem::take(&mut done.created_by).known().map_err(Box::new)?;
+        done.created_by = CreatedBy::Known(words.clone());
+        let (mut options, mut edits) = self.commit_files();
+        edits.push(Edit::Change(Change::CreatedBy(words)));
         options.edits = finish::of_a_step(&self.build.options.image, &self.draft, edits);
         options.holder = Some(self.holder(tell)?);
         self.ahead = ahead::start(self.build.store, container, &options, &self.told, inputs)?;
@@ -60,7 +67,7 @@ impl Stage<'_, '_> {
                 image
             }
             None => {
-                let mut subject = Subject::Container(ahead.container.to_string());
+                let mut subject = Subject::Container(ahead.container.to_string(), Entries::default());
                 finish::commit_quietly(self, &mut subject, &ahead.options, tell)?.id
             }
         };

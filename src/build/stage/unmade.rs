@@ -11,6 +11,7 @@ use super::Stage;
 use crate::build::error::StepError;
 use crate::build::event::Tell;
 use crate::build::finish::{self, Subject};
+use crate::build::late::CreatedBy;
 use crate::build::step::Done;
 use crate::container::commit::{self, LayerPolicy};
 use crate::container::config::{self, empty_step};
@@ -68,8 +69,8 @@ impl Stage<'_, '_> {
     }
 
     /// Makes the image of a step that changes settings alone.
-    pub(super) fn commit_settings(&mut self, done: &Done, is_last: bool, tell: Tell<'_>) -> Result<(), StepError> {
-        let entry = self.entry(done);
+    pub(super) fn commit_settings(&mut self, done: Done, is_last: bool, tell: Tell<'_>) -> Result<(), StepError> {
+        let entry = self.entry(done.created_by)?;
         let unmade = self.told_unmade(vec![entry])?;
         let options = commit::Options { layer: LayerPolicy::Omit, ..self.commit_options() };
         let mut subject = Subject::Unmade(unmade.container);
@@ -81,8 +82,9 @@ impl Stage<'_, '_> {
     }
 
     /// The history entry of a step without a layer.
-    pub(super) fn entry(&self, done: &Done) -> History {
+    pub(super) fn entry(&self, created_by: CreatedBy) -> Result<History, StepError> {
         let author = self.draft.config.author.clone();
-        History { author, comment: self.comment(), ..empty_step(&done.created_by) }
+        let words = created_by.known().map_err(Box::new)?;
+        Ok(History { author, comment: self.comment(), ..empty_step(&words) })
     }
 }

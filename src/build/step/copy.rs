@@ -9,6 +9,7 @@ use crate::build::cache::Inputs;
 use crate::build::cache::identity::Words;
 use crate::build::error::StepError;
 use crate::build::event::{Event, Tell};
+use crate::build::late::CreatedBy;
 use crate::build::source_policy::SourcePolicy;
 use crate::build::stage::Stage;
 use crate::container::add::{self, Appearance, Archives, Selection, Verb};
@@ -159,14 +160,19 @@ pub(super) fn take(
             repository: files.repository.clone(),
         },
     };
-    let outcome = copy::copy(stage.build.store, &name, &how, &mut |line| tell(Event::Notice(line)));
+    let copied = copy::copy_unhashed(stage.build.store, &name, &how, &mut |line| tell(Event::Notice(line)));
     // The container is nobody's business.
-    let outcome = outcome.map_err(|error| match error {
+    let copied = copied.map_err(|error| match error {
         copy::Error::Add { source, .. } => StepError::Look(Box::new(source)),
         error => StepError::Copy(Box::new(error)),
     })?;
-    outcome.warnings.iter().for_each(|warning| tell(Event::Warning(warning.clone())));
-    let created_by = format!("{NO_OPERATION}{} {} in {} ", files.keyword(), copy::summary(&outcome), last_word(&next.source()));
+    copied.warnings().iter().for_each(|warning| tell(Event::Warning(warning.clone())));
+    let created_by = CreatedBy::Copied {
+        before: format!("{NO_OPERATION}{} ", files.keyword()),
+        copied: Box::new(copied),
+        container: name,
+        after: format!(" in {} ", last_word(&next.source())),
+    };
     Ok(Done { created_by, files: true, linked: is_linked })
 }
 

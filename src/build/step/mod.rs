@@ -19,6 +19,7 @@ use super::cache::identity::{Expected, Words};
 use super::error::{Error, StepError};
 use super::event::{Event, Tell};
 use super::finish;
+use super::late::CreatedBy;
 use super::options::Options;
 use super::stage::Stage;
 use crate::container::commit::HistoryPolicy;
@@ -46,7 +47,7 @@ pub(super) enum Next<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Done {
     /// The words of its history entry.
-    pub(super) created_by: String,
+    pub(super) created_by: CreatedBy,
     /// Whether its files are a layer.
     pub(super) files: bool,
     /// Whether that layer is kept beside the container, with an entry of its own (`--link`).
@@ -181,7 +182,7 @@ pub(super) fn work(
     instruction: &Instruction,
     tell: Tell<'_>,
 ) -> Result<Done, StepError> {
-    let settings = || Done { created_by: format!("{NO_OPERATION}{}", next.source()), ..Done::default() };
+    let settings = || Done { created_by: CreatedBy::Known(format!("{NO_OPERATION}{}", next.source())), ..Done::default() };
     match instruction {
         Instruction::Run(run) => run::take(stage, next, run, tell),
         Instruction::Copy(copy) => copy::take(stage, next, copy::Files::of_copy(copy), tell),
@@ -189,7 +190,7 @@ pub(super) fn work(
             let files = copy::Files::of_add(add, &stage.build.options.run.ssh)?;
             copy::take(stage, next, files, tell)
         }
-        Instruction::Arg(_) => Ok(Done { created_by: arguments(stage), ..Done::default() }),
+        Instruction::Arg(_) => Ok(Done { created_by: CreatedBy::Known(arguments(stage)), ..Done::default() }),
         Instruction::Metadata(Metadata::Workdir(_)) => {
             let name = stage.container(tell)?;
             let made = workdir::make(stage.build.store, &name, &mut |line| tell(Event::Notice(line)));
@@ -197,6 +198,15 @@ pub(super) fn work(
             Ok(Done { files: made == workdir::Outcome::Made, ..settings() })
         }
         Instruction::Metadata(_) => Ok(settings()),
+    }
+}
+
+/// Whether its work may change files of the container.
+pub(super) fn changes_files(instruction: &Instruction) -> bool {
+    match instruction {
+        Instruction::Run(_) | Instruction::Copy(_) | Instruction::Add(_) => true,
+        Instruction::Metadata(metadata) => matches!(metadata, Metadata::Workdir(_) | Metadata::Volume(_)),
+        Instruction::Arg(_) => false,
     }
 }
 

@@ -9,6 +9,7 @@ use super::{Done, Next};
 use crate::build::cache::Inputs;
 use crate::build::error::StepError;
 use crate::build::event::{Event, Tell};
+use crate::build::late::CreatedBy;
 use crate::build::stage::Stage;
 use crate::container::add::{self, ContextIgnore, Selection, Wildcards};
 use crate::container::run::{self, Confidential, HistoryChoice, Named, StepFlags, TerminalChoice, Tree};
@@ -27,7 +28,7 @@ pub(super) fn take(stage: &mut Stage<'_, '_>, next: &Next<'_>, run: &Run, tell: 
     let outcome = run::run(stage.build.store, &name, &options, conf, &mut |line| tell(Event::Notice(line)));
     let outcome = outcome.map_err(Box::new)?;
     match outcome.status.code() {
-        0 => Ok(Done { created_by: created_by(stage, next), files: true, linked: false }),
+        0 => Ok(Done { created_by: CreatedBy::Known(created_by(stage, next)), files: true, linked: false }),
         status => Err(StepError::Status(status)),
     }
 }

@@ -123,5 +123,5 @@ fn digest(mut file: File, owner: Option<Owner>, mode: Option<ModeChange>) -> Res
         digest.zeros(entry.size.saturating_sub(at));
         digest.end_of_file();
     }
-    Ok(digest.complete())
+    digest.complete().wait().map_err(Error::Read)
 }

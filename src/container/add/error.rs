@@ -36,6 +36,9 @@ pub enum Error {
     /// What `--required-path` names was not there, or was left out.
     #[error("required path {0:?} was not copied: no such file or directory")]
     Required(PathBuf),
+    /// What was copied could not be read again.
+    #[error("hashing what was copied")]
+    Hash(#[source] io::Error),
     /// The context directory, or the working directory.
     #[error("opening {path:?}")]
     Context {

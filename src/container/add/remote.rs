@@ -58,5 +58,5 @@ pub(super) fn digest(handle: BorrowedFd<'_>, described: &Described<'_>) -> io::R
         }
     }
     stream.end_of_file();
-    Ok(stream.complete())
+    stream.complete().wait()
 }

@@ -36,8 +36,9 @@ pub use self::unmade::Unmade;
 use self::writer::{Subject, Writer};
 use super::instruction;
 use super::state;
-use super::{WorkingContainer, manifest_list, mounted, push, remove};
+use super::{WorkingContainer, copy, manifest_list, mounted, push, remove};
 use crate::dockerfile;
+use crate::image::config::History;
 use crate::image::reference;
 use crate::image::{Change, Draft, Format, ImageConfig, Reference, Time, Warning};
 use crate::transport;
@@ -305,6 +306,14 @@ pub enum Error {
         /// What failed.
         source: store::Error,
     },
+    /// What was copied before could not be hashed.
+    #[error("committing container {name:?}")]
+    Copied {
+        /// The container.
+        name: String,
+        /// What failed.
+        source: Box<copy::Error>,
+    },
     /// The image that no container was made for could not be recorded.
     #[error("recording an image")]
     Record(#[source] store::Error),
@@ -333,27 +342,52 @@ pub enum Point {
     Packed,
 }
 
-/// Who looks on while a container is committed, and may give it up.
-pub struct Watch<'a>(Option<&'a mut dyn FnMut(Point) -> bool>);
+/// History that is asked for when the layer is packed: words that name the digest of what was copied need not be known before.
+#[derive(Debug, Default)]
+pub struct LateHistory {
+    /// Entries after those that the container was told, and before that of the layer.
+    pub before: Vec<History>,
+    /// The words of the layer's entry, whatever the edits say.
+    pub created_by: Option<String>,
+}
+
+/// Where that comes from.
+pub type AskHistory<'a> = Box<dyn FnOnce() -> Result<LateHistory, copy::Error> + 'a>;
+
+/// Who looks on while a container is committed: may give it up, and may have more to say of it.
+#[derive(Default)]
+pub struct Watch<'a> {
+    reached: Option<&'a mut dyn FnMut(Point) -> bool>,
+    history: Option<AskHistory<'a>>,
+}
 
 impl<'a> Watch<'a> {
     /// `reached` is told of each point, and answers whether to go on; after `Point::Sealed` that does not matter.
     pub fn new(reached: &'a mut dyn FnMut(Point) -> bool) -> Self {
-        Self(Some(reached))
+        Self { reached: Some(reached), history: None }
+    }
+
+    /// Nobody looks on, but `history` is asked.
+    pub fn for_history(history: AskHistory<'a>) -> Self {
+        Self { reached: None, history: Some(history) }
     }
 
     fn is_somebody(&self) -> bool {
-        self.0.is_some()
+        self.reached.is_some()
     }
 
     fn reached(&mut self, point: Point) -> bool {
-        self.0.as_mut().is_none_or(|reached| reached(point))
+        self.reached.as_mut().is_none_or(|reached| reached(point))
+    }
+
+    fn history(&mut self) -> Result<LateHistory, copy::Error> {
+        self.history.take().map_or_else(|| Ok(LateHistory::default()), |ask| ask())
     }
 }
 
 /// Makes an image of the container `name`. `note` is given lines for the person.
 pub fn commit(store: &Store, name: &str, options: &Options, note: &mut dyn FnMut(String)) -> Result<Outcome, Error> {
-    commit_watched(store, name, options, note, &mut Watch(None))
+    commit_watched(store, name, options, note, &mut Watch::default())
 }
 
 /// The same, with somebody who looks on.
@@ -379,10 +413,10 @@ pub fn commit_watched(
         id: container.id(),
         name: container.name(),
         base: (&base.id, &base.name),
-        before: &state.history_before,
+        before: state.history_before.clone(),
         after: &state.history_after,
     };
-    let writer = Writer { subject, draft, created, options, name: destination.as_ref() };
+    let mut writer = Writer { subject, draft, created, options, name: destination.as_ref() };
     writer.check_key()?;
     let lower = lower_layers(store, &container, options)?;
     let packed = match options.layer {
@@ -393,6 +427,9 @@ pub fn commit_watched(
         Some(packed) => Some(packed.layer().clone()),
         None => below(store, &container)?,
     };
+    let late = watch.history().map_err(|source| Error::Copied { name: container.name(), source: Box::new(source) })?;
+    writer.subject.before.extend(late.before);
+    writer.draft.created_by = late.created_by.unwrap_or(writer.draft.created_by);
     let extra = extra_layers(store, &container, options, &writer.created, below.as_ref())?;
     let written = writer.write(&lower, packed.as_ref(), &extra)?;
     writer.check_digest(&written)?;

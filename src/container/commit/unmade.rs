@@ -83,7 +83,7 @@ impl Unmade {
             id: &self.id,
             name: if name.is_empty() { id.get(..12).unwrap_or("scratch").to_owned() } else { name.to_owned() },
             base: (id, name),
-            before: &self.history,
+            before: self.history.clone(),
             after: &[],
         };
         let created = created(options.documents.clock)?;

@@ -19,7 +19,7 @@ pub(super) struct Subject<'a> {
     /// ID and name of the image that it stands on; either may be empty.
     pub base: (&'a str, &'a str),
     /// History entries before and after that of the new layer.
-    pub before: &'a [History],
+    pub before: Vec<History>,
     /// See `before`.
     pub after: &'a [History],
 }
@@ -47,7 +47,7 @@ impl Writer<'_> {
             container: self.subject.id.to_string(),
             base_id,
             base_name,
-            before: self.subject.before,
+            before: &self.subject.before,
             after: self.subject.after,
             above: &above,
         };

@@ -5,17 +5,19 @@
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use containers_storage::Root;
 use containers_storage::archive::unpack::Devices;
 use containers_storage::rooted::{open_child, reopen_regular};
 use rustix::fs::{FileType, OFlags, Stat, Timespec};
 
-use super::super::content::Extent;
+use super::super::content::{Extent, WORTH_READING_AGAIN};
 use super::super::digest::{SourceKind, Stream};
 use super::super::glob::names_in;
 use super::super::header::{Dialect, Header, Kind};
@@ -328,7 +330,8 @@ impl Walk<'_, '_> {
         let directory = self.handle_of(into)?;
         let made = self.store(make::file(directory, name, metadata.mode))?;
         let extent = Extent { size, blocks: u64::try_from(stat.st_blocks).unwrap_or(0) };
-        let copied = self.session.mover.copy(content.as_fd(), made.as_fd(), extent, &mut self.stream);
+        let again = (size >= WORTH_READING_AGAIN).then(|| self.again(directory, name, made.as_fd())).flatten();
+        let copied = self.session.mover.copy(content.as_fd(), made.as_fd(), again.as_ref(), extent, &mut self.stream);
         self.store(copied)?;
         self.stream.end_of_file();
         let refused = self.store(make::finish(made.as_fd(), &metadata))?;
@@ -343,6 +346,16 @@ impl Walk<'_, '_> {
             self.links.insert(inode, first);
         }
         Ok(())
+    }
+
+    /// The file that was just made, for reading, where the driver has it. Through a mount it would keep that busy.
+    fn again(&self, directory: BorrowedFd<'_>, name: &OsStr, made: BorrowedFd<'_>) -> Option<Arc<File>> {
+        let upper = self.session.upper.as_ref()?;
+        let path = self.session.target.name_of(directory).ok()?.join(name);
+        let file = reopen_regular(upper.resolve_nofollow(&path).ok()?.as_fd(), OFlags::RDONLY).ok()?;
+        let (there, here) = (rustix::fs::fstat(&file).ok()?, rustix::fs::fstat(made).ok()?);
+        // Where the mount shows other numbers it is hashed on the way.
+        (there.st_ino == here.st_ino && there.st_size == 0).then(|| Arc::new(file))
     }
 
     fn hard_link(&self, first: &FirstName, into: &Directory<'_>, name: &OsStr) -> Result<(), Error> {
