@@ -89,11 +89,16 @@ impl Build<'_> {
         if self.reach.get() == Reach::Work {
             return Ok(pull::obtain(self.store, name, &fetch).map_err(Box::new)?);
         }
-        let may_be_here = matches!(fetch.policy, PullPolicy::Missing | PullPolicy::Never) && !pull::is_elsewhere(name);
-        let here = Fetch { policy: PullPolicy::Never, ..fetch };
-        // What is wrong with it is said by who may ask for it elsewhere.
-        let found = if may_be_here { pull::obtain(self.store, name, &here).ok() } else { None };
+        let may_be_here = matches!(fetch.policy, PullPolicy::Missing | PullPolicy::Never);
+        let found = if may_be_here { self.find_here(name, platform) } else { None };
         found.ok_or_else(|| self.stop())
+    }
+
+    /// The image called `name` as it is in the store, whatever other places have.
+    pub(super) fn find_here(&self, name: &str, platform: Option<&Platform>) -> Option<Obtained> {
+        let here = Fetch { policy: PullPolicy::Never, ..self.fetch(platform) };
+        // What is wrong with it is said by who may ask for it elsewhere.
+        if pull::is_elsewhere(name) { None } else { pull::obtain(self.store, name, &here).ok() }
     }
 
     /// What a copy would bring, as one digest.

@@ -192,7 +192,7 @@ impl<'h> Build<'h> {
     ) -> Result<Progress<'b, 'h>, Error> {
         let written = &self.file.stages[index];
         let place = self.place(index);
-        let of = 1 + written.steps.len() + self.count_added(index);
+        let of = 1 + written.steps.len() + self.count_added(index, earlier);
         tell(Event::Step { stage: place, number: 1, of, text: self.shown_from(index) });
         let mut stage = match Stage::begin(self, index, earlier, tell) {
             Ok(stage) => stage,

@@ -285,6 +285,31 @@ fn a_trigger_of_the_base_is_a_step_after_from() {
     }
 }
 
+/// Of a base that is in the store; one that comes from elsewhere has to be here first.
+#[test]
+fn the_number_of_steps_counts_triggers_from_the_first_line_on() {
+    let env = env();
+    let triggers = "ONBUILD LABEL one=1\nONBUILD LABEL two=2\n";
+    build(&env, &format!("FROM base\n{triggers}"), &["-t", "parent", "--format", "docker"]).success();
+    let steps = |file: &str, flags: &[&str]| {
+        let flags = [&["-t", "app", "--label", "a=b", "--env", "c=d"], flags].concat();
+        let out = build(&env, file, &flags).success();
+        let of_last = |line: &str| line.strip_prefix("[2/2] ").unwrap_or(line).strip_prefix("STEP ").map(str::to_owned);
+        let steps: Vec<String> = out.lines().filter_map(of_last).collect();
+        steps.iter().filter_map(|step| step.split_once(':')).map(|(count, _)| format!("{count} ")).collect::<String>()
+    };
+    let in_the_file = format!("FROM base AS up\nRUN true\n{triggers}FROM up\nENV x=y\n");
+    // The image is looked at by the build's own process with layers, and by one of the stage's own without.
+    for layers in ["--layers", "--layers", "--layers=false"] {
+        for pull in ["--pull=missing", "--pull=false"] {
+            assert_eq!(steps("FROM parent\nENV x=y\n", &[layers, pull]), "1/6 2/6 3/6 4/6 5/6 6/6 ", "{layers} {pull}");
+        }
+        assert_eq!(steps(&in_the_file, &[layers, "--format", "docker"]), "1/6 2/6 3/6 4/6 5/6 6/6 ", "{layers}");
+    }
+    env.ok(["push", "-q", "parent", "docker-archive:elsewhere.tar"]);
+    assert_eq!(steps("FROM docker-archive:elsewhere.tar\nENV x=y\n", &["--layers"]), "1/4 2/6 3/6 4/6 5/6 6/6 ");
+}
+
 #[test]
 fn settings_are_those_of_the_last_instruction() {
     let env = env();

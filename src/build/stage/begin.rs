@@ -35,12 +35,38 @@ impl Build<'_> {
         self.options.layering.stages == Stages::Label && (has_steps || has_labels)
     }
 
-    /// How many steps flags of the build add to the stage.
-    pub(super) fn count_added(&self, index: usize) -> usize {
+    /// How many steps flags of the build and triggers of the base add to the stage.
+    pub(super) fn count_added(&self, index: usize, earlier: &[Option<Built<'_>>]) -> usize {
         let options = self.options;
         let labels = step::labels(options).filter(|_| self.is_target(index));
         let added = [self.is_labelled(index), step::variables(options).is_some(), labels.is_some()];
-        added.into_iter().filter(|is_there| *is_there).count()
+        added.into_iter().filter(|is_there| *is_there).count() + self.count_triggers(index, earlier)
+    }
+
+    /// How many triggers the base leaves to the stage. What has to be copied into the store first keeps them to itself until then.
+    fn count_triggers(&self, index: usize, earlier: &[Option<Built<'_>>]) -> usize {
+        let planned = &self.plan.stages[index];
+        match &planned.base {
+            Base::Scratch => 0,
+            Base::Stage(base) => {
+                earlier.get(*base).and_then(Option::as_ref).map_or(0, |built| built.draft.config.config.on_build.len())
+            }
+            Base::Other(name) => {
+                let platform = planned.platform.as_deref().map(step::platform);
+                let found = self.permitted_base(name).ok().and_then(|name| self.find_here(&name, platform.as_ref()));
+                let read = found.and_then(|obtained| from::read_base(self.store, &obtained.found).ok());
+                read.map_or(0, |(_, config)| config.config.on_build.len())
+            }
+        }
+    }
+
+    /// The image to use for the one that a FROM names.
+    fn permitted_base(&self, name: &str) -> Result<String, StepError> {
+        let name = match self.image_context(name) {
+            Some(image) => image,
+            None => self.named_by_the_file(name)?,
+        };
+        Ok(self.options.source_policy.image(name)?.source)
     }
 }
 
@@ -131,12 +157,8 @@ impl<'b, 'h> Stage<'b, 'h> {
     fn on_image(&mut self, name: &str, tell: Tell<'_>) -> Result<String, StepError> {
         let build = self.build;
         let platform = build.plan.stages[self.index].platform.as_deref().map(step::platform);
-        let name = match build.image_context(name) {
-            Some(image) => image,
-            None => build.named_by_the_file(name)?,
-        };
-        let permitted = build.options.source_policy.image(name)?;
-        let name = permitted.source.as_str();
+        let permitted = build.permitted_base(name)?;
+        let name = permitted.as_str();
         let obtained = build.obtain(name, platform.as_ref())?;
         obtained.warnings.iter().for_each(|warning| tell(Event::Warning(warning.clone())));
         let (base, config) = from::read_base(build.store, &obtained.found).map_err(Box::new)?;
