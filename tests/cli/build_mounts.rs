@@ -74,8 +74,11 @@ fn a_secret_is_there_for_its_command_only() {
     for (mount, words) in [
         ("type=secret,id=key,requird", "did you mean required?"),
         ("type=secret", "secret should have syntax"),
-        ("type=cache,target=/c,sharin=locked", "sharin: invalid mount option"),
-        ("type=foo,target=/c", "invalid mount type \"foo\""),
+        ("type=cache,target=/c,sharin=locked", "sharin: invalid mount option: did you mean sharing?"),
+        ("type=cache,target=/c,sharing=lokced", "field `sharing`: invalid mount option: did you mean locked?"),
+        ("type=foo,target=/c", "invalid mount type \"foo\"\n"),
+        ("type=cach,target=/c", "invalid mount type \"cach\": did you mean cache?"),
+        ("type=secert,id=key", "invalid mount type \"secert\": did you mean secret?"),
         ("type=secret,id=key,target=/proc/self/x", "the kernel's own files"),
     ] {
         let output = build(&env, &flags, &format!("RUN --mount={mount} true"));

@@ -357,7 +357,14 @@ fn missing_and_doubled_mounts_are_refused() {
         (vec!["-v", "/nonexistent:/m"], "stat /nonexistent: no such file or directory"),
         (vec!["--mount", "type=bind,src=relative,dst=/m"], "it needs --contextdir"),
         (vec!["--mount", "type=bind,dst=/m"], "must set volume source"),
-        (vec!["--mount", "type=secret,id=x"], "invalid filesystem type \"secret\""),
+        (vec!["--mount", "type=secret,id=x"], "invalid filesystem type \"secret\"\n"),
+        (vec!["--mount", "type=cach,dst=/m"], "invalid filesystem type \"cach\": did you mean cache?\n"),
+        (vec!["--mount", "type=cache,dst=/m,sharring=locked"], "sharring: invalid mount option: did you mean sharing?\n"),
+        (
+            vec!["--mount", "type=bind,src=/,dst=/m,bind-propagation=salve"],
+            "\"salve\": invalid mount option: did you mean slave?\n",
+        ),
+        (vec!["--mount", "type=bind,src=/,dst=/m,relabel=shred"], "invalid mount option: did you mean shared?\n"),
     ] {
         let words_of_run = ["run"].into_iter().chain(flags).chain([container.as_str(), "true"]);
         let output = env.run(words_of_run);

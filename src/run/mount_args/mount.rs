@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::words::{Word, split};
+use super::words::{Word, refusal, split};
 use super::{
     Bind, Cache, MountFlags, MountKind, MountRequest, Once, Propagation, Relabel, Sharing, Source, VolumeMaps, Writes,
 };
@@ -16,7 +16,7 @@ pub(super) fn parse(text: &str) -> Result<MountRequest, String> {
     }
     match type_of(text, &words)? {
         None => parse_words(words),
-        Some(other) => Err(format!("invalid filesystem type {other:?}")),
+        Some(other) => Err(refusal(format!("invalid filesystem type {other:?}"), other, &TYPES)),
     }
 }
 
@@ -39,6 +39,9 @@ pub(super) fn parse_words(words: Vec<Word>) -> Result<MountRequest, String> {
     }
     draft.finish()
 }
+
+/// The types of this module.
+pub(super) const TYPES: [&str; 3] = ["bind", "tmpfs", "cache"];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Type {
@@ -67,6 +70,8 @@ const TMPFS_KEYS: [&str; 6] = ["tmpfs-size", "size", "tmpfs-mode", "mode", "tmpc
 const BIND_KEYS: [&str; 4] = ["bind-nonrecursive", "no-dereference", "consistency", "idmap"];
 const CACHE_KEYS: [&str; 5] = ["id", "uid", "gid", "mode", "sharing"];
 const SOURCE_KEYS: [&str; 9] = ["source", "src", "from", "bind-propagation", "U", "chown", "z", "Z", "relabel"];
+/// Values of `bind-propagation`, which are keys as well.
+const PROPAGATIONS: [&str; 6] = ["private", "rprivate", "slave", "rslave", "shared", "rshared"];
 
 impl Type {
     fn named(name: &str) -> Option<Self> {
@@ -84,8 +89,8 @@ impl Type {
             Self::Tmpfs => &TMPFS_KEYS,
             Self::Cache => &CACHE_KEYS,
         };
-        let sources: &[&str] = if self == Self::Tmpfs { &[] } else { &SOURCE_KEYS };
-        KEYS.iter().chain(own).chain(sources).copied().collect()
+        let sources: &[&[&str]] = if self == Self::Tmpfs { &[] } else { &[&SOURCE_KEYS, &PROPAGATIONS] };
+        KEYS.iter().chain(own).chain(sources.iter().copied().flatten()).copied().collect()
     }
 }
 
@@ -238,7 +243,10 @@ impl Draft {
                     "shared" => Sharing::Shared,
                     "private" => Sharing::Private,
                     "locked" => Sharing::Locked,
-                    other => return Err(format!("unrecognized value {other:?} for field `sharing`: invalid mount option")),
+                    other => {
+                        let text = format!("unrecognized value {other:?} for field `sharing`: invalid mount option");
+                        return Err(refusal(text, other, &["shared", "private", "locked"]));
+                    }
                 };
                 "sharing"
             }
@@ -258,7 +266,7 @@ impl Draft {
             }
             "bind-propagation" => {
                 let value = word.needed()?;
-                let wrong = || format!("{}: {value:?}: invalid mount option", word.key);
+                let wrong = || refusal(format!("{}: {value:?}: invalid mount option", word.key), value, &PROPAGATIONS);
                 self.propagation =
                     Propagation::parse(value).filter(|kind| *kind != Propagation::Unbindable).ok_or_else(wrong)?;
                 "propagation"
@@ -276,7 +284,10 @@ impl Draft {
                 self.relabel = Some(match word.needed()? {
                     "shared" => Relabel::Shared,
                     "private" => Relabel::Private,
-                    _ => return Err("relabel mount option must be 'private' or 'shared': invalid mount option".to_owned()),
+                    other => {
+                        let text = "relabel mount option must be 'private' or 'shared': invalid mount option".to_owned();
+                        return Err(refusal(text, other, &["shared", "private"]));
+                    }
                 });
                 "label"
             }

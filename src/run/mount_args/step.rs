@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::words::{Word, split};
+use super::words::{Word, refusal, split};
 use super::{Bind, MountKind, MountRequest, Source, mount};
 
 /// One mount of a RUN instruction.
@@ -87,7 +87,10 @@ pub(super) fn parse(text: &str) -> Result<StepMount, String> {
         None => Ok(StepMount::Files(mount::parse_words(words)?)),
         Some("secret") => secret(words).map(StepMount::Secret),
         Some("ssh") => ssh(words).map(StepMount::Ssh),
-        Some(other) => Err(format!("invalid mount type {other:?}")),
+        Some(other) => {
+            let types = [&mount::TYPES[..], &["secret", "ssh"]].concat();
+            Err(refusal(format!("invalid mount type {other:?}"), other, &types))
+        }
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::str::Chars;
 
-use crate::spelling::distance;
+use crate::spelling::nearest;
 
 /// One word.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,26 +97,16 @@ impl Word {
 
     /// Refuses the word; `known` are those that there are.
     pub(super) fn unknown(&self, known: &[&str]) -> String {
-        let refusal = format!("{}: invalid mount option", self.key);
-        match nearest(&self.key, known) {
-            Some(meant) => format!("{refusal}: did you mean {meant}?"),
-            None => refusal,
-        }
+        refusal(format!("{}: invalid mount option", self.key), &self.key, known)
     }
 }
 
-/// The word of `known` that takes the fewest changes to become `word`, if that are not too many.
-fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
-    let most = match word.chars().count() {
-        ..3 => 0,
-        3 | 4 => 1,
-        _ => 2,
-    };
-    let distances = known.iter().map(|known| (distance(word, known), *known));
-    distances
-        .filter(|(distance, _)| (1..=most).contains(distance))
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, known)| known)
+/// `text`, with the word of `known` that was probably meant by `word`.
+pub(super) fn refusal(text: String, word: &str, known: &[&str]) -> String {
+    match nearest(word, known.iter().copied()).filter(|_| !word.is_empty()) {
+        Some(meant) => format!("{text}: did you mean {meant}?"),
+        None => text,
+    }
 }
 
 #[cfg(test)]
@@ -143,19 +133,19 @@ mod tests {
 
     #[test]
     fn a_typing_error_names_the_word_that_was_meant() {
-        let known = ["target", "source", "ro", "sharing"];
+        let known = ["target", "source", "ro", "sharing", "U"];
         for (word, meant) in [
             ("tagret", Some("target")),
             ("sorce", Some("source")),
             ("sharin", Some("sharing")),
             ("rx", None),
             ("zz", None),
-            ("target", None),
             ("", None),
         ] {
-            assert_eq!(nearest(word, &known), meant, "{word}");
+            let meant = meant.map(|meant| format!(": did you mean {meant}?")).unwrap_or_default();
+            assert_eq!(refusal("no".to_owned(), word, &known), format!("no{meant}"), "{word}");
         }
-        assert_eq!(nearest(&"t".repeat(100_000), &known), None);
+        assert_eq!(refusal("no".to_owned(), &"t".repeat(100_000), &known), "no");
         let word = Word { key: "tagret".into(), value: None };
         assert_eq!(word.unknown(&known), "tagret: invalid mount option: did you mean target?");
     }
