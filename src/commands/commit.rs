@@ -305,7 +305,8 @@ fn config_file(path: &Path) -> Result<Vec<Change>, CommandError> {
         let mut bytes = Vec::new();
         file.take(limit + 1).read_to_end(&mut bytes).map(|_| bytes)
     });
-    let bytes = file.map_err(|error| refused(format!("reading configuration blob from file: {}: {error}", path.display())))?;
+    let doing = format!("reading configuration blob from file: {}", path.display());
+    let bytes = file.map_err(|error| CommandError::from(error).context(doing))?;
     merge::changes(&bytes).map_err(|error| {
         let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
         refused(format!("parsing configuration blob from {:?}: {error}{cause}", path.display().to_string()))

@@ -3,6 +3,7 @@
 //! A verb returns any error with `?`; this file alone knows which kinds earn a hint. The text is the chain of causes in one
 //! line, with foreign control characters escaped.
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::path::Path;
 use std::process::ExitCode;
@@ -130,7 +131,7 @@ impl CommandError {
     /// What happened: the chain of causes, outermost first.
     pub fn text(&self) -> String {
         match &self.kind {
-            Kind::Usage(text) => escape(text).into_owned(),
+            Kind::Usage(text) => escape(&spoken(text)).into_owned(),
             Kind::Failed(error) => chain(error.as_ref()),
             Kind::Several(errors) => {
                 let count = errors.len();
@@ -218,27 +219,41 @@ fn answers(missed: &Missed) -> String {
     }
 }
 
-/// One error's text; of a system call's without Rust's "(os error 2)", which helps nobody.
+/// One error's text; of a system call's without Rust's number.
 fn words(error: &(dyn Error + 'static)) -> String {
     let text = error.to_string();
-    match text.find(" (os error ") {
-        Some(at) if text.ends_with(')') => {
-            let words = &text[..at];
-            match words.rsplit_once(": ") {
-                _ if error.is::<std::io::Error>() => lower_first(words),
-                // The kernel's answer at the end of another error's text: like the cause itself, which is known by it then.
-                Some((before, answer)) => format!("{before}: {}", lower_first(answer)),
-                None => words.to_owned(),
-            }
+    let spoken = spoken(&text);
+    if error.is::<std::io::Error>() && spoken.len() < text.len() { lower_first(&spoken) } else { spoken.into_owned() }
+}
+
+/// A text with the kernel's answers in it as words only: without Rust's "(os error 2)", which helps nobody, and small after a colon.
+pub(super) fn spoken(text: &str) -> Cow<'_, str> {
+    const NUMBER: &str = " (os error ";
+    let (mut out, mut rest) = (String::new(), text);
+    while let Some((before, after)) = rest.split_once(NUMBER) {
+        let Some(after) = after.trim_start_matches(|letter: char| letter.is_ascii_digit()).strip_prefix(')') else {
+            out.push_str(&rest[..before.len() + NUMBER.len()]);
+            rest = after;
+            continue;
+        };
+        match before.rsplit_once(": ") {
+            // Like the cause itself, which is known by it then.
+            Some((before, answer)) => out.extend([before, ": ", &lower_first(answer)]),
+            None => out.push_str(before),
         }
-        _ => text,
+        rest = after;
     }
+    if rest.len() == text.len() {
+        return Cow::Borrowed(text);
+    }
+    out.push_str(rest);
+    Cow::Owned(out)
 }
 
 fn lower_first(text: &str) -> String {
     let mut letters = text.chars();
     match letters.next() {
-        Some(first) if !letters.clone().next().is_some_and(char::is_uppercase) => first.to_lowercase().chain(letters).collect(),
+        Some(first) if letters.clone().next().is_some_and(char::is_lowercase) => first.to_lowercase().chain(letters).collect(),
         _ => text.to_owned(),
     }
 }
@@ -392,6 +407,22 @@ mod tests {
         }
         let source = Inner { source: std::io::Error::from_raw_os_error(libc::ENOSPC) };
         assert_eq!(CommandError::from(Outer { source }).text(), "copying: storing \"/B\": no space left on device");
+    }
+
+    #[test]
+    fn the_kernels_answers_are_words_wherever_they_stand() {
+        let cases = [
+            ("a: No such file or directory (os error 2)", "a: no such file or directory"),
+            ("[a: Connection refused (os error 111)] [b: I/O error (os error 5)]", "[a: connection refused] [b: I/O error]"),
+            ("Permission denied (os error 13)", "Permission denied"),
+            ("a (os error of mine): Is a directory (os error 21)", "a (os error of mine): is a directory"),
+            ("(os error 2", "(os error 2"),
+            ("a: B", "a: B"),
+        ];
+        for (text, want) in cases {
+            assert_eq!(spoken(text), want);
+            assert_eq!(CommandError::usage(text).text(), want);
+        }
     }
 
     #[test]

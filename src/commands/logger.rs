@@ -9,6 +9,7 @@ use log::{Level, LevelFilter, Log, Metadata, Record};
 
 use super::CommandError;
 use super::args::GlobalArgs;
+use super::error::spoken;
 use super::ui::escape;
 
 struct Stderr;
@@ -24,8 +25,8 @@ impl Log for Stderr {
         if self.enabled(record.metadata()) {
             let text = record.args().to_string();
             let line = match record.level() {
-                Level::Error => format!("error: {}\n", escape(&text)),
-                Level::Warn => format!("warning: {}\n", escape(&text)),
+                Level::Error => format!("error: {}\n", escape(&spoken(&text))),
+                Level::Warn => format!("warning: {}\n", escape(&spoken(&text))),
                 level => explanation(level, &text),
             };
             // In one write, so that lines of several threads or processes do not mix.

@@ -6,6 +6,7 @@ use std::fmt::Display;
 use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
 
 use super::CommandError;
+use super::error::spoken;
 
 /// The only writer of a command.
 #[derive(Debug)]
@@ -79,7 +80,7 @@ impl Ui {
     /// Writes a warning to stderr, unless `--log-level` asks for errors only.
     pub fn warning(&mut self, text: impl Display) {
         if log::max_level() >= log::LevelFilter::Warn {
-            Self::progress(format!("warning: {text}"));
+            Self::progress(format!("warning: {}", spoken(&text.to_string())));
         }
     }
 

@@ -258,7 +258,7 @@ fn a_configuration_file_is_merged_between_unsetenv_and_change() {
     "#);
     insta::assert_snapshot!(env.run(["commit", "--config", "nosuch.json", &container]), @r"
     ------- stderr -------
-    Error: reading configuration blob from file: nosuch.json: No such file or directory (os error 2)
+    Error: reading configuration blob from file: nosuch.json: no such file or directory
     [exit status: 125]
     ");
 }

@@ -307,7 +307,7 @@ fn mirrors_come_first_as_far_as_they_are_meant_and_reached() {
     assert!(error.contains("initializing source docker://r.example/nowhere:latest"), "{error}");
     // What the registry itself says is what counts, and each mirror is told of.
     let others = format!(
-        "(Mirrors also failed: [localhost:1/down/nowhere: connecting to https://localhost:1: Connection refused (os error 111)] \
+        "(Mirrors also failed: [localhost:1/down/nowhere: connecting to https://localhost:1: connection refused] \
          [{}/nowhere: manifest unknown]): reading manifest latest in {}/nowhere: manifest unknown",
         mirror.host(),
         origin.host()
