@@ -51,7 +51,9 @@ fuzz_target!(|bytes: &[u8]| {
             let means = Means { store, temp_dir, registries, network, silence: Silence::Told };
             let Ok(source) = open_source(&location, means) else { return };
             let made = source.manifest(None).expect("a manifest is made up");
-            let Ok(Document::Image(made)) = Document::parse(&made.bytes, made.media_type.as_deref()) else { panic!("{made:?}") };
+            let Ok(Document::Image(made)) = Document::parse(&made.bytes, made.media_type.as_deref()) else {
+                panic!("{made:?}")
+            };
             let config = ImageConfig::parse(config).expect("it was read before");
             assert_eq!(made.layers.len(), config.diff_ids.len());
         });

@@ -10,7 +10,8 @@ use coracle::conf::{ContainersConf, Environment, Policy, Registries};
 use libfuzzer_sys::fuzz_target;
 
 /// A file of this process, and no other file of the machine.
-static FILE: LazyLock<PathBuf> = LazyLock::new(|| std::env::temp_dir().join(format!("coracle-fuzz-{}.conf", std::process::id())));
+static FILE: LazyLock<PathBuf> =
+    LazyLock::new(|| std::env::temp_dir().join(format!("coracle-fuzz-{}.conf", std::process::id())));
 
 fuzz_target!(|text: &[u8]| {
     let file = FILE.clone();
