@@ -48,6 +48,7 @@ use crate::run::Streams;
 use crate::run::streams::{Input, Output};
 use crate::sys::fork::fork_alone;
 use crate::sys::parent::end_with;
+use crate::sys::signals::is_ignored;
 
 /// Signals that end a build.
 const ENDING: [Signal; 4] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT];
@@ -139,7 +140,8 @@ pub(super) fn build_all<'h>(build: &Build<'h>, tell: Tell<'_>) -> (Vec<Option<Bu
 impl<'b, 'h> Workers<'b, 'h> {
     fn new(build: &'b Build<'h>, is_told: bool) -> Result<Self, Error> {
         let mut set = SigSet::empty();
-        ENDING.iter().for_each(|signal| set.add(*signal));
+        // What the caller ignores, as below `nohup`, ends nothing.
+        ENDING.into_iter().filter(|signal| !is_ignored(*signal)).for_each(|signal| set.add(signal));
         let block = || -> io::Result<(SignalFd, SigSet)> {
             let before = SigSet::thread_get_mask()?;
             set.thread_block()?;

@@ -1,4 +1,4 @@
-//! Signal dispositions that a child must not inherit from the Rust runtime.
+//! Signal dispositions: those that a child must not inherit from the Rust runtime, and those that the caller chose.
 
 use std::io;
 
@@ -11,4 +11,14 @@ pub fn restore_sigpipe() -> io::Result<()> {
     // SAFETY: the default action is no handler, so no code of ours can run in signal context.
     unsafe { sigaction(Signal::SIGPIPE, &default) }?;
     Ok(())
+}
+
+/// Whether the process ignores `signal`, as it does below `nohup` and in the background of a script. Blocked, an ignored signal is kept
+/// as any other, and read from a descriptor by whoever does not ask first.
+pub fn is_ignored(signal: Signal) -> bool {
+    let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: without a new action nothing changes; the present one is written into memory that is ours and of its size.
+    let asked = unsafe { libc::sigaction(signal as libc::c_int, std::ptr::null(), action.as_mut_ptr()) };
+    // SAFETY: all zeroes are an action, so that it is one whether it was written or not.
+    asked == 0 && unsafe { action.assume_init() }.sa_sigaction == libc::SIG_IGN
 }
