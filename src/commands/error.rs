@@ -10,6 +10,7 @@ use std::process::ExitCode;
 
 use containers_storage::conf::lies_on_overlayfs;
 use containers_storage::{driver, store};
+use nix::sys::signal::Signal;
 
 use super::ui::escape;
 use crate::build;
@@ -100,6 +101,7 @@ impl CommandError {
         let hints = self.hints.clone();
         match self.kind {
             Kind::BrokenPipe | Kind::Status(_) => self,
+            _ if self.signal().is_some() => self,
             kind => {
                 let inner = Self { kind, hints: Vec::new(), status: FAILURE, excerpt: None };
                 let kind = Kind::Usage(format!("{}: {}", doing.into(), inner.text()));
@@ -163,6 +165,18 @@ impl CommandError {
             Kind::Failed(error) => causes(error.as_ref()).find_map(|cause| cause.downcast_ref()),
             _ => None,
         }
+    }
+
+    /// The signal that ended what was going on, and that the program is to end of.
+    pub fn signal(&self) -> Option<Signal> {
+        let Kind::Failed(error) = &self.kind else { return None };
+        causes(error.as_ref()).find_map(|cause| {
+            let boxed = || cause.downcast_ref::<Box<transport::Error>>().map(AsRef::as_ref);
+            match cause.downcast_ref::<transport::Error>().or_else(boxed) {
+                Some(transport::Error::Interrupted(signal)) => Some(*signal),
+                _ => None,
+            }
+        })
     }
 
     /// The kernel's answer at the root of this, if there is one.

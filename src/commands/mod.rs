@@ -88,6 +88,10 @@ pub fn main() -> ExitCode {
     match outcome {
         Ok(code) => code,
         Err(error) => {
+            if let Some(signal) = error.signal() {
+                // Who waits for this process sees what it would have seen had there been nothing to take away: a shell ends its loop.
+                let _ = nix::sys::signal::raise(signal);
+            }
             ui.failure(&error);
             error.exit_code()
         }

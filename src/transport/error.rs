@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use containers_storage::{Digest, archive, driver, store, tar_split};
+use nix::sys::signal::Signal;
 
 use super::registry;
 use super::trust::Refusal;
@@ -242,6 +243,9 @@ pub enum Error {
         /// What it said.
         source: Box<registry::Error>,
     },
+    /// A signal arrived that ends the process; what was begun is taken away.
+    #[error("ended by {0}")]
+    Interrupted(Signal),
     /// A stream broke off.
     #[error("{action} {place}")]
     Stream {

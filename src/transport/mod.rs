@@ -29,6 +29,7 @@ mod docker_archive;
 pub mod encryption;
 mod error;
 mod files;
+mod interrupts;
 mod oci;
 mod pipe;
 pub mod registry;

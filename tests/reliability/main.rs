@@ -7,6 +7,7 @@ mod harness;
 
 mod bad_store;
 mod hostile_builds;
+mod interrupted_copies;
 mod kill;
 mod killed_builds;
 mod load;

@@ -22,7 +22,7 @@ use crate::image::manifest::{Descriptor, LayerType};
 use crate::transport::compression::{Algorithm, Compressor, Layout, Method, Share, chunked};
 use crate::transport::encryption::{Encryption, LayerSecret, Opened, Sealing, is_encrypted, without_keys};
 use crate::transport::stop::Stop;
-use crate::transport::{BlobId, BlobStream, Error, LayerForm, LayerRequest, blob, pipe};
+use crate::transport::{BlobId, BlobStream, Error, LayerForm, LayerRequest, blob, interrupts, pipe};
 
 /// How much is compressed at a time.
 const PIECE: usize = 256 << 10;
@@ -36,32 +36,36 @@ pub(super) fn copy(job: &Job<'_>, manifest: &Manifest, diff_ids: &[Digest]) -> R
     let (next, stop) = (AtomicUsize::new(0), Stop::default());
     let results: Vec<OnceLock<Copied>> = blobs.iter().map(|_| OnceLock::new()).collect();
     let failure: Mutex<Option<Error>> = Mutex::default();
+    let fail = |error: Error| {
+        // Those that it stops fail after it.
+        failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        stop.say();
+        job.source.give_up();
+        job.destination.give_up();
+    };
     let work = || {
         while !stop.is_said() {
             let index = next.fetch_add(1, Ordering::Relaxed);
             let (Some(blob), Some(result)) = (blobs.get(index), results.get(index)) else { return };
             match layer(job, &LayerRequest { index, blob, diff_ids }, &stop) {
                 Ok(copied) => drop(result.set(copied)),
-                Err(error) => {
-                    // Those that it stops fail after it.
-                    failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-                    stop.say();
-                    job.source.give_up();
-                    job.destination.give_up();
-                }
+                Err(error) => fail(error),
             }
         }
     };
-    thread::scope(|scope| {
-        for number in 1..parallel {
-            let thread = thread::Builder::new().name(format!("layer-{number}"));
-            // With fewer threads it only takes longer.
-            if thread.spawn_scoped(scope, work).is_err() {
-                break;
+    let work_in_parallel = || {
+        thread::scope(|scope| {
+            for number in 1..parallel {
+                let thread = thread::Builder::new().name(format!("layer-{number}"));
+                // With fewer threads it only takes longer.
+                if thread.spawn_scoped(scope, work).is_err() {
+                    break;
+                }
             }
-        }
-        work();
-    });
+            work();
+        });
+    };
+    interrupts::during(work_in_parallel, |signal| fail(Error::Interrupted(signal)));
     if let Some(error) = failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
         return Err(error);
     }
