@@ -10,6 +10,7 @@
 //! changed nothing that is not needed to go on.
 
 use std::ffi::OsString;
+use std::io;
 
 use containers_storage::Digest;
 
@@ -17,6 +18,7 @@ use super::error::StepError;
 use super::options::Layers;
 use super::stage::Build;
 use crate::container::add::{self, Selection};
+use crate::container::mounted;
 use crate::container::pull::{self, Fetch, Obtained, PullPolicy};
 use crate::copier::fingerprint::{FileId, Known};
 use crate::transport::copy::Platform;
@@ -111,12 +113,30 @@ impl Build<'_> {
         let Some(cache) = &self.cache else { return Ok(Digest::of(b"")) };
         let mut files = cache.files().borrow_mut();
         if self.reach.get() == Reach::Work {
-            return Ok(add::fingerprint(source, operands, selection, &mut *files).map_err(Box::new)?);
+            let digest = match add::fingerprint(source, operands, selection, &mut *files) {
+                // In the namespace files of subordinate ids can be read, and those of the caller that nobody may read.
+                Err(error) if is_refused(&error) && mounted::enter_for_files(self.store).is_ok() => {
+                    add::fingerprint(source, operands, selection, &mut *files)
+                }
+                digest => digest,
+            };
+            return Ok(digest.map_err(Box::new)?);
         }
         let mut known = Limited { known: &mut *files, left: Some(LOOKED_AT) };
         let digest = add::fingerprint(source, operands, selection, &mut known);
-        if known.left.is_none() { Err(self.stop()) } else { Ok(digest.map_err(Box::new)?) }
+        match digest {
+            _ if known.left.is_none() => Err(self.stop()),
+            Err(error) if is_refused(&error) => Err(self.stop()),
+            digest => Ok(digest.map_err(Box::new)?),
+        }
     }
+}
+
+/// Whether the kernel did not permit it.
+fn is_refused(error: &add::Error) -> bool {
+    std::iter::successors(Some(error as &(dyn std::error::Error + 'static)), |error| error.source())
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|cause| cause.kind() == io::ErrorKind::PermissionDenied)
 }
 
 #[cfg(test)]

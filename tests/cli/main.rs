@@ -4,6 +4,7 @@ mod bad_input;
 mod build;
 mod build_cache;
 mod build_cache_elsewhere;
+mod build_changes;
 mod build_contexts;
 mod build_files;
 mod build_flags;

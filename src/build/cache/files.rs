@@ -4,7 +4,8 @@
 //! Read when it is first asked, written at the end if something came new; what others wrote meanwhile is kept.
 //!
 //! Invariant: a file that changed shortly before it was read may change again without another time of change, so that it is not
-//! remembered (the resolution of times is that of the kernel's clock tick).
+//! written (the resolution of times is that of the kernel's clock tick). As long as the process lives its digest is known all the same, for
+//! whoever asks whether something has changed since; but for files of the very last moment.
 
 use std::collections::HashMap;
 use std::io;
@@ -23,21 +24,26 @@ const MAGIC: &[u8; 8] = b"coracle1";
 const MOST: usize = 1_000_000;
 /// How long a file must have been left alone to be remembered, ns.
 const SETTLED: i64 = 2_000_000_000;
+/// The same for the time of the process: some ticks of a slow clock.
+const LEFT_ALONE: i64 = 50_000_000;
 
 /// The digests of a store's builds.
 #[derive(Debug)]
 pub(in crate::build) struct FileDigests {
     path: PathBuf,
     known: Option<HashMap<FileId, [u8; 32]>>,
+    /// Those that are not written.
+    fresh: HashMap<FileId, [u8; 32]>,
     is_changed: bool,
     now: i64,
+    /// When a digest was last asked for that is not known: before the file is read.
+    asked: i64,
 }
 
 impl FileDigests {
     /// Those in the file at `path`, which is not opened yet.
     pub(super) fn new(path: PathBuf) -> Self {
-        let now = i64::try_from(Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX);
-        Self { path, known: None, is_changed: false, now }
+        Self { path, known: None, fresh: HashMap::new(), is_changed: false, now: now(), asked: i64::MAX }
     }
 
     fn known(&mut self) -> &mut HashMap<FileId, [u8; 32]> {
@@ -60,6 +66,11 @@ impl FileDigests {
         }
         replace(&path, &serialise(known))
     }
+}
+
+/// ns since 1970.
+fn now() -> i64 {
+    i64::try_from(Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX)
 }
 
 fn parse(bytes: &[u8]) -> Option<HashMap<FileId, [u8; 32]>> {
@@ -92,11 +103,20 @@ fn serialise(known: &HashMap<FileId, [u8; 32]>) -> Vec<u8> {
 
 impl Known for FileDigests {
     fn get(&mut self, file: &FileId) -> Option<[u8; 32]> {
-        self.known().get(file).copied()
+        let fresh = self.fresh.get(file).copied();
+        let digest = fresh.or_else(|| self.known().get(file).copied());
+        if digest.is_none() {
+            self.asked = now();
+        }
+        digest
     }
 
     fn put(&mut self, file: &FileId, digest: [u8; 32]) {
-        if file.changed.max(file.modified) > self.now.saturating_sub(SETTLED) {
+        let last = file.changed.max(file.modified);
+        if last > self.now.saturating_sub(SETTLED) {
+            if last <= self.asked.saturating_sub(LEFT_ALONE) && self.fresh.len() < MOST {
+                self.fresh.insert(*file, digest);
+            }
             return;
         }
         if self.known().len() >= MOST {
@@ -131,9 +151,19 @@ mod tests {
 
     #[test]
     fn what_has_just_changed_is_not_remembered() {
-        let mut digests = FileDigests::new(PathBuf::from("/nonexistent/x"));
-        let recent = file(1, digests.now - SETTLED + 1);
-        digests.put(&recent, [7; 32]);
-        assert_eq!(digests.get(&recent), None);
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("files");
+        let mut digests = FileDigests::new(path.clone());
+        let (recent, newest) = (file(1, digests.now - SETTLED + 1), file(2, digests.now));
+        for file in [recent, newest] {
+            assert_eq!(digests.get(&file), None);
+            digests.put(&file, [7; 32]);
+        }
+        // The first one is known until the process ends.
+        assert_eq!((digests.get(&recent), digests.get(&newest)), (Some([7; 32]), None));
+        digests.put(&file(3, 5), [8; 32]);
+        digests.save().unwrap();
+        let mut next = FileDigests::new(path);
+        assert_eq!((next.get(&recent), next.get(&file(3, 5))), (None, Some([8; 32])));
     }
 }
