@@ -19,6 +19,9 @@ use crate::userns::Notice;
 use super::image_set::ImageSet;
 use super::{CommandError, Context, Ui};
 
+/// Deletions that wait for their files to be deleted: each holds open files, of which a process has a thousand.
+const WAITING: usize = 64;
+
 /// What to do about containers that were made from an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum InUse {
@@ -178,6 +181,9 @@ impl<'a> Removal<'a> {
                 self.notices.extend(mounted::enter_for_files(self.store)?);
             }
             self.deleted.push(self.store.delete_image(&image.id)?);
+            if self.deleted.len() >= WAITING {
+                self.delete_files()?;
+            }
             self.untagged.extend(image.names);
             self.set.forget(&image.id);
             if !is_parent {
@@ -205,7 +211,7 @@ impl<'a> Removal<'a> {
         for id in &self.removed {
             ui.data(id)?;
         }
-        self.delete_files(ui)?;
+        self.delete_files()?;
         self.notices.iter().for_each(|notice| ui.note(notice));
         if self.errors.is_empty() { Ok(()) } else { Err(CommandError::several(self.errors)) }
     }
@@ -222,7 +228,7 @@ impl<'a> Removal<'a> {
     }
 
     /// Deletes the files of what was removed; enters the user namespace only if some belong to other ids.
-    fn delete_files(&mut self, ui: &mut Ui) -> Result<(), CommandError> {
+    fn delete_files(&mut self) -> Result<(), CommandError> {
         let mut left = Vec::new();
         for mut deleted in std::mem::take(&mut self.deleted) {
             if !deleted.finish()? {
@@ -232,9 +238,7 @@ impl<'a> Removal<'a> {
         if left.is_empty() {
             return Ok(());
         }
-        for notice in mounted::enter_for_files(self.store)? {
-            ui.note(notice);
-        }
+        self.notices.extend(mounted::enter_for_files(self.store)?);
         for mut deleted in left {
             let _ = deleted.finish()?;
         }

@@ -285,3 +285,16 @@ fn everything_goes_with_all_and_force() {
     assert_eq!(env.ok(["images", "-aq"]), "");
     env.assert_store_is_clean();
 }
+
+#[test]
+fn many_images_go_at_once_with_few_open_files() {
+    let env = TestEnv::new();
+    env.busybox("localhost/base:latest");
+    let steps: String = (0..150).map(|number| format!("LABEL l{number}=x\n")).collect();
+    env.write("ctx/Dockerfile", format!("FROM localhost/base\n{steps}"));
+    env.ok(["build", "-q", "--layers", "-t", "app", "ctx"]);
+    assert!(env.ok(["images", "-a", "-q"]).lines().count() > 150);
+    env.shell("ulimit -n 128; coracle rmi app; coracle rmi -a -f").success();
+    assert_eq!(env.ok(["images", "-a", "-q"]), "");
+    env.assert_store_is_clean();
+}
