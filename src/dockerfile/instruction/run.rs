@@ -2,6 +2,7 @@
 
 use super::{Arguments, Command, File, Instruction, ParseError, cmd, cut};
 use crate::dockerfile::heredoc::Heredoc;
+use crate::dockerfile::words::split_words;
 
 /// A command to run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,8 +22,8 @@ pub struct Run {
 /// What RUN runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RunForm {
-    /// A command. Here-documents are in it: one alone is the text for the shell, and others follow the line, so that the shell reads
-    /// them.
+    /// A command. Here-documents are in it: one that is the whole line is the text for the shell, and others follow the line, so that
+    /// the shell reads them.
     Command(Command),
     /// A here-document that begins with `#!`: a program, to be executed as a file of this name.
     Program(File),
@@ -158,7 +159,8 @@ fn form(arguments: &Arguments<'_>) -> Result<RunForm, ParseError> {
     };
     match arguments.heredocs {
         [] => Ok(RunForm::Command(Command::Shell(text))),
-        [only] if Heredoc::announced(&text).is_some() => Ok(alone(only)),
+        // More words than the announcement are a command's: `<<E sh`, `<<E cat > f`.
+        [only] if split_words(&text, '\\').len() == 1 => Ok(alone(only)),
         several => {
             for heredoc in several {
                 text.push('\n');
@@ -209,6 +211,13 @@ mod tests {
             ("RUN <<-E\n\ta\n\tE\n", shell("a\n")),
             ("RUN <<'E'\na\nE\n", shell("a\n")),
             ("RUN <<E\nE\n", shell("")),
+            ("RUN <<'E F'\na\nE F\n", shell("a\n")),
+            ("RUN <<E  \na\nE\n", shell("a\n")),
+            ("RUN <<E cat > f\na\nE\n", shell("<<E cat > f\na\nE")),
+            ("RUN <<E && x\n#!/bin/x\nE\n", shell("<<E && x\n#!/bin/x\nE")),
+            ("RUN <<-'E F' sh\n\ta\n\tE F\n", shell("<<-'E F' sh\n\ta\nE F")),
+            ("RUN --network=none <<E sh\na\nE", shell("<<E sh\na\nE")),
+            ("RUN <<A <<B\na\nA\nb\nB\n", shell("<<A <<B\na\nA\nb\nB")),
             ("RUN <<E\n#!/bin/x\ny\nE\n", program("E", "#!/bin/x\ny\n")),
             ("RUN cat <<E > f\na\nE\n", shell("cat <<E > f\na\nE")),
             ("RUN cat <<-A <<'B'\n\ta\nA\nb\nB\n", shell("cat <<-A <<'B'\n\ta\nA\nb\nB")),
