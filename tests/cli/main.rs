@@ -8,6 +8,7 @@ mod build_changes;
 mod build_contexts;
 mod build_files;
 mod build_flags;
+mod build_language;
 mod build_large_files;
 mod build_looks;
 mod build_mounts;

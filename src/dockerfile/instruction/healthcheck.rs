@@ -38,13 +38,14 @@ fn number(name: &str, value: &str) -> Result<i64, String> {
         return Ok(0);
     }
     if name == "retries" {
-        let retries = value.parse::<i32>().ok().filter(|retries| *retries >= 1).map(i64::from);
-        return retries.ok_or_else(|| format!("--retries must be at least 1 (not {})", cut(value).escape_debug()));
+        let retries = value.parse::<i32>().ok().filter(|retries| *retries >= 0).map(i64::from);
+        return retries
+            .ok_or_else(|| format!("--retries must be a number, and not negative (not {})", cut(value).escape_debug()));
     }
     match parse_duration(value) {
-        // A zero in an image is what was not given: nobody would see that it was meant.
-        Ok(duration) if duration <= 0 => Err(format!("Interval {name:?} must be positive")),
-        Ok(duration) if duration < SHORTEST => Err(format!("Interval {name:?} cannot be less than 1ms")),
+        Ok(duration) if duration < 0 => Err(format!("Interval {name:?} must not be negative")),
+        // A zero asks for what whoever runs the image takes by default, as a flag that is not given.
+        Ok(1..SHORTEST) => Err(format!("Interval {name:?} cannot be less than 1ms")),
         Ok(duration) => Ok(duration),
         Err(error) => Err(format!("--{name}: {}", error.about(&cut(value)))),
     }
@@ -86,6 +87,8 @@ mod tests {
         );
         assert_eq!(changed("HEALTHCHECK --interval= --retries= CMD a"), check(shell("a"), [0; 5]));
         assert_eq!(changed("HEALTHCHECK --timeout=1ms --retries=+2 CMD a"), check(shell("a"), [0, 1_000_000, 0, 0, 2]));
+        let zeros = "--interval=0 --timeout=0s --start-period=0s --start-interval=-0h0m --retries=0";
+        assert_eq!(changed(&format!("HEALTHCHECK {zeros} CMD a")), check(shell("a"), [0; 5]));
     }
 
     #[test]
@@ -99,15 +102,14 @@ mod tests {
             ("--interval=x CMD a", "--interval: invalid duration \"x\""),
             ("--interval CMD a", "--interval needs a value: --interval=…"),
             ("--retries=1 --retries=2 CMD a", "--retries is given more than once"),
-            ("--interval=-1s CMD a", "Interval \"interval\" must be positive"),
-            ("--interval=0s CMD a", "Interval \"interval\" must be positive"),
-            ("--start-period=0 CMD a", "Interval \"start-period\" must be positive"),
+            ("--interval=-1s CMD a", "Interval \"interval\" must not be negative"),
+            ("--start-period=-1ns CMD a", "Interval \"start-period\" must not be negative"),
+            ("--start-interval=1ns CMD a", "Interval \"start-interval\" cannot be less than 1ms"),
             ("--timeout=999us CMD a", "Interval \"timeout\" cannot be less than 1ms"),
             ("--interval=5 CMD a", "--interval: missing unit in duration \"5\""),
-            ("--retries=2147483648 CMD a", "--retries must be at least 1 (not 2147483648)"),
-            ("--retries=x CMD a", "--retries must be at least 1 (not x)"),
-            ("--retries=0 CMD a", "--retries must be at least 1 (not 0)"),
-            ("--retries=-1 CMD a", "--retries must be at least 1 (not -1)"),
+            ("--retries=2147483648 CMD a", "--retries must be a number, and not negative (not 2147483648)"),
+            ("--retries=x CMD a", "--retries must be a number, and not negative (not x)"),
+            ("--retries=-1 CMD a", "--retries must be a number, and not negative (not -1)"),
             ("--foo=1 CMD a", "has an unknown flag: --foo"),
             ("--retries=1", "requires at least one argument"),
         ];

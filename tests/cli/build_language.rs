@@ -1,0 +1,28 @@
+//! `build`: what the Dockerfile reference says and Debian's Buildah does otherwise, so that no comparison with it shows it.
+
+use crate::harness::TestEnv;
+
+/// Builds a Dockerfile as the image `app`; answers with what was printed.
+#[track_caller]
+fn build(env: &TestEnv, text: &str, flags: &[&str]) -> String {
+    env.write("ctx/Dockerfile", text);
+    let output = env.run(["build", "-t", "app"].iter().chain(flags).chain(&["ctx"]));
+    output.success() + &output.err()
+}
+
+#[track_caller]
+fn show(env: &TestEnv, template: &str) -> String {
+    env.ok(["inspect", "--type", "image", "--format", template, "app"])
+}
+
+#[test]
+fn a_zero_in_a_health_check_asks_for_the_default() {
+    let env = TestEnv::new();
+    let zeros = "--interval=0 --timeout=0s --start-period=0s --start-interval=0ms --retries=0";
+    build(&env, &format!("FROM scratch\nHEALTHCHECK {zeros} CMD x\n"), &["--format", "docker"]);
+    let check = show(&env, "{{json .Docker.Config.Healthcheck}}");
+    assert_eq!(check, "{\"Test\":[\"CMD-SHELL\",\"x\"]}");
+    env.write("ctx/Dockerfile", "FROM scratch\nHEALTHCHECK --timeout=-1s CMD x\n");
+    let said = env.run(["build", "ctx"]).failure(125);
+    assert!(said.contains("Interval \"timeout\" must not be negative"), "{said}");
+}
