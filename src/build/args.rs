@@ -174,6 +174,14 @@ impl<'h> Scope<'h> {
         values.filter(|(name, _)| image(name).is_none()).map(|(name, value)| format!("{name}={value}")).collect()
     }
 
+    /// The same without the predefined ones that no ARG declares: they are how the build reaches the world, and what RUN makes is not
+    /// to depend on them (Dockerfile reference, "Impact on build caching").
+    pub fn counted(&self, image: &dyn Fn(&str) -> Option<String>) -> Vec<String> {
+        let mut variables = self.environment(image);
+        variables.retain(|variable| variable.split_once('=').is_some_and(|(name, _)| self.shown.contains(name)));
+        variables
+    }
+
     /// The names that have a value, as the history of an ARG shows them.
     pub fn names(&self) -> Vec<&str> {
         let with_value = self.declared.iter().filter(|(_, value)| value.is_some());
@@ -259,12 +267,13 @@ mod tests {
     fn proxies_reach_run_without_an_arg_and_history_with_one_only() {
         let heading = heading(&[("HTTP_PROXY", "http://p"), ("SOURCE_DATE_EPOCH", "1"), ("TARGETARCH", "y"), ("X", "1")]);
         let mut scope = Scope::new(&heading);
-        assert_eq!(scope.environment(&none), ["HTTP_PROXY=http://p"]);
+        assert_eq!((scope.environment(&none), scope.counted(&none)), (vec!["HTTP_PROXY=http://p".to_owned()], vec![]));
         assert_eq!(scope.values(&none), [""; 0]);
         assert_eq!(heading.unused(), ["X"]);
         scope.declare("HTTP_PROXY", None);
         scope.declare("X", None);
         assert_eq!(scope.values(&none), ["HTTP_PROXY=http://p", "X=1"]);
+        assert_eq!(scope.counted(&none), ["HTTP_PROXY=http://p", "X=1"]);
         assert_eq!(heading.unused(), [""; 0]);
     }
 

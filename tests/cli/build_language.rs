@@ -26,3 +26,19 @@ fn a_zero_in_a_health_check_asks_for_the_default() {
     let said = env.run(["build", "ctx"]).failure(125);
     assert!(said.contains("Interval \"timeout\" must not be negative"), "{said}");
 }
+
+#[test]
+fn a_proxy_that_no_arg_names_takes_no_step_again() {
+    let env = TestEnv::new();
+    env.busybox("base");
+    let cached = |proxy: &str, arg: &str| {
+        let text = format!("FROM base\n{arg}RUN echo \"$HTTP_PROXY $all_proxy\" > /seen\n");
+        let flags = [&format!("HTTP_PROXY={proxy}"), &format!("all_proxy={proxy}")];
+        build(&env, &text, &["--layers", "--build-arg", flags[0], "--build-arg", flags[1]]).matches("Using cache").count()
+    };
+    assert_eq!((cached("x", ""), cached("y", "")), (0, 1));
+    let container = env.ok(["from", "app"]);
+    assert_eq!(env.inside(&container, "cat /seen"), "x x");
+    // One that is named is an argument like any other.
+    assert_eq!((cached("x", "ARG HTTP_PROXY\n"), cached("x", "ARG HTTP_PROXY\n"), cached("y", "ARG HTTP_PROXY\n")), (0, 2, 0));
+}

@@ -167,7 +167,7 @@ pub(super) fn inputs(stage: &Stage<'_, '_>, run: &Run, inputs: &mut Inputs) -> R
     if let RunForm::Command(command) = &run.form {
         inputs.add("the shell", words(stage, command).join("\0").as_bytes());
     }
-    for variable in stage.scope.environment(&|name| stage.draft.config.config.env(name).map(str::to_owned)) {
+    for variable in stage.scope.counted(&|name| stage.draft.config.config.env(name).map(str::to_owned)) {
         let (name, value) = variable.split_once('=').unwrap_or((&variable, ""));
         inputs.add(format!("argument {name}"), value.as_bytes());
     }
