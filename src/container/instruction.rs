@@ -25,9 +25,7 @@ pub fn changes(instruction: &Metadata, shell: &[String]) -> Vec<Change> {
     match instruction {
         Metadata::Cmd(command) => vec![Change::Cmd(words(command, shell))],
         Metadata::Entrypoint(command) => vec![Change::Entrypoint(words(command, shell))],
-        Metadata::Env(pairs) => {
-            pairs.iter().map(|(name, value)| Change::SetEnv { name: name.clone(), value: value.clone() }).collect()
-        }
+        Metadata::Env(pairs) => vec![Change::SetEnvs(pairs.clone())],
         Metadata::Label(pairs) => {
             pairs.iter().map(|(key, value)| Change::SetLabel { key: key.clone(), value: value.clone() }).collect()
         }

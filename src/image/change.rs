@@ -20,6 +20,8 @@ pub enum Change {
         /// Its value.
         value: String,
     },
+    /// Sets variables, names with their values, in their order.
+    SetEnvs(Vec<(String, String)>),
     /// Sets a variable to `template` with `$NAME` and `${NAME}` replaced from the draft's own variables (`config --env`).
     ExpandEnv {
         /// Name of the variable.

@@ -6,7 +6,7 @@
 //!
 //! Invariant: serialising is deterministic (sorted maps) and never fails.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use containers_storage::Digest;
 
@@ -245,16 +245,25 @@ impl Settings {
         self.env.push(format!("{name}={value}"));
     }
 
+    /// The same for each of these in its turn, in one pass over all: an instruction may have tens of thousands.
+    pub fn set_envs(&mut self, pairs: &[(String, String)]) {
+        let last: HashMap<&str, usize> = pairs.iter().enumerate().map(|(at, (name, _))| (name.as_str(), at)).collect();
+        self.env.retain(|entry| !last.contains_key(name_of(entry)));
+        let holds = pairs.iter().enumerate().filter(|(at, (name, _))| last.get(name.as_str()) == Some(at));
+        self.env.extend(holds.map(|(_, (name, value))| format!("{name}={value}")));
+        self.empty.env = true;
+    }
+
     /// Removes a variable.
     pub fn unset_env(&mut self, name: &str) {
-        self.env.retain(|entry| !is_variable(entry, name));
+        self.env.retain(|entry| name_of(entry) != name);
         self.empty.env = true;
     }
 }
 
-/// Whether an entry of `env` is about `name`. An entry without `=` counts as a name alone.
-fn is_variable(entry: &str, name: &str) -> bool {
-    entry.split_once('=').map_or(entry, |(key, _)| key) == name
+/// The variable that an entry of `env` is about. An entry without `=` counts as a name alone.
+fn name_of(entry: &str) -> &str {
+    entry.split_once('=').map_or(entry, |(name, _)| name)
 }
 
 #[cfg(test)]

@@ -102,6 +102,7 @@ fn apply_setting(settings: &mut Settings, change: &Change) -> Vec<Warning> {
             return beside_cmd(words, &settings.cmd);
         }
         Change::SetEnv { name, value } => settings.set_env(name, value),
+        Change::SetEnvs(pairs) => settings.set_envs(pairs),
         Change::ExpandEnv { name, template } => {
             let mut unknown = Vec::new();
             let value = expand(template, &|wanted| settings.env(wanted), &mut unknown);
@@ -237,6 +238,23 @@ mod tests {
         assert_eq!(lines[0], r#"error expanding variable "NOPE": no value set in configuration"#);
         draft.apply(&Change::SetEnv { name: "C".into(), value: "$A".into() });
         assert_eq!(draft.config.config.env("C"), Some("$A"));
+    }
+
+    #[test]
+    fn many_variables_at_once_are_as_one_after_the_other() {
+        let pairs = ["B=2", "A=3", "B=", "C=x=y", "A=4"];
+        let pair = |text: &&str| text.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let pairs: Vec<(String, String)> = pairs.iter().filter_map(pair).collect();
+        let (mut once, mut each) = (draft(Format::Oci), draft(Format::Oci));
+        for draft in [&mut once, &mut each] {
+            draft.config.config.env = ["A=1", "D", "E=5", "B"].map(str::to_owned).to_vec();
+        }
+        once.apply(&Change::SetEnvs(pairs.clone()));
+        for (name, value) in pairs {
+            each.apply(&Change::SetEnv { name, value });
+        }
+        assert_eq!(once, each);
+        assert_eq!(once.config.config.env, ["D", "E=5", "B=", "C=x=y", "A=4"]);
     }
 
     #[test]

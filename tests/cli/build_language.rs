@@ -1,5 +1,7 @@
 //! `build`: what the Dockerfile reference says and Debian's Buildah does otherwise, so that no comparison with it shows it.
 
+use std::time::{Duration, Instant};
+
 use crate::harness::TestEnv;
 
 /// Builds a Dockerfile as the image `app`; answers with what was printed.
@@ -41,4 +43,15 @@ fn a_proxy_that_no_arg_names_takes_no_step_again() {
     assert_eq!(env.inside(&container, "cat /seen"), "x x");
     // One that is named is an argument like any other.
     assert_eq!((cached("x", "ARG HTTP_PROXY\n"), cached("x", "ARG HTTP_PROXY\n"), cached("y", "ARG HTTP_PROXY\n")), (0, 2, 0));
+}
+
+#[test]
+fn tens_of_thousands_of_variables_in_one_instruction_are_set_at_once() {
+    let env = TestEnv::new();
+    let names: Vec<String> = (0..20_000).map(|number| format!("l{number}=x")).collect();
+    let start = Instant::now();
+    build(&env, &format!("FROM scratch\nENV {}\n", names.join(" ")), &[]);
+    assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
+    // PATH is there as well.
+    assert_eq!(show(&env, "{{len .OCIv1.Config.Env}}"), "20001");
 }
