@@ -29,15 +29,18 @@ impl Directives {
     /// Reads the comments at the start of `text` (the number of which is `file`), up to the first line that is no directive.
     pub(super) fn read(text: &str, file: usize) -> Result<Self, ParseError> {
         let mut found = Self::default();
-        let mut escape_given = false;
+        let mut given: Vec<String> = Vec::new();
         let mut start = 0;
         for line in text.split_inclusive('\n') {
             let span = Span { file, start, end: start + line.trim_end().len() };
             start += line.len();
             let Some((name, value)) = directive(line) else { break };
             let error = |problem: String| ParseError { kind: ParseErrorKind::Directive(problem), span };
-            match name.to_ascii_lowercase().as_str() {
-                "escape" if escape_given => return Err(error("only one escape parser directive can be used".to_owned())),
+            let name = name.to_ascii_lowercase();
+            if given.contains(&name) {
+                return Err(error(format!("only one {name} parser directive can be used")));
+            }
+            match name.as_str() {
                 "escape" => {
                     found.escape = match value {
                         "\\" => '\\',
@@ -46,7 +49,6 @@ impl Directives {
                             return Err(error(format!("invalid escape token {:?}: it has to be \\ or `", cut(other))));
                         }
                     };
-                    escape_given = true;
                 }
                 "syntax" => found.syntax = Some(value.to_owned()),
                 "check" => {
@@ -55,6 +57,7 @@ impl Directives {
                 }
                 _ => break,
             }
+            given.push(name);
         }
         Ok(found)
     }
@@ -156,7 +159,17 @@ mod tests {
         let error = Directives::read("# syntax=a\n# escape=%\n", 3).unwrap_err();
         assert_eq!(error.span, Span { file: 3, start: 11, end: 21 });
         assert_eq!(error.to_string(), "invalid escape token \"%\": it has to be \\ or `");
-        let error = Directives::read("# escape=`\n# escape=`\n", 0).unwrap_err();
-        assert_eq!(error.to_string(), "only one escape parser directive can be used");
+    }
+
+    #[test]
+    fn no_directive_is_given_twice() {
+        for (name, value) in [("escape", "`"), ("syntax", "a"), ("check", "skip=all")] {
+            let text = format!("# {name}={value}\n# {}={value}\nFROM x\n", name.to_uppercase());
+            let error = Directives::read(&text, 0).unwrap_err();
+            assert_eq!(error.to_string(), format!("only one {name} parser directive can be used"));
+            let start = 4 + name.len() + value.len();
+            assert_eq!(error.span, Span { file: 0, start, end: 2 * start - 1 }, "{name}");
+        }
+        assert!(Directives::read("# syntax=a\n# note\n# syntax=a\n", 0).is_ok(), "after a comment there are no directives");
     }
 }

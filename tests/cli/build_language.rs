@@ -30,6 +30,17 @@ fn a_zero_in_a_health_check_asks_for_the_default() {
 }
 
 #[test]
+fn a_directive_is_given_once() {
+    let env = TestEnv::new();
+    for (name, value) in [("syntax", "docker/dockerfile:1"), ("check", "skip=all"), ("escape", "\\")] {
+        env.write("ctx/Dockerfile", format!("# {name}={value}\n# {name}={value}\nFROM scratch\n"));
+        let said = env.run(["build", "ctx"]).failure(125);
+        assert!(said.contains(&format!("only one {name} parser directive can be used")), "{said}");
+        assert!(said.contains("Dockerfile:2\n  2 | #"), "{said}");
+    }
+}
+
+#[test]
 fn a_proxy_that_no_arg_names_takes_no_step_again() {
     let env = TestEnv::new();
     env.busybox("base");
