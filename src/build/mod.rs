@@ -60,7 +60,6 @@ use self::stage::{Build, Tree};
 use crate::container::add::Selection;
 use crate::container::commit::Clock;
 use crate::container::{contents, remove};
-use crate::dockerfile::instruction::Instruction;
 use crate::dockerfile::{self, Dockerfile};
 use crate::image::Format;
 use crate::transport::copy::Platform;
@@ -192,14 +191,12 @@ fn heading(file: &Dockerfile, options: &Options<'_>) -> Result<Heading, Error> {
         stage: selection.target.as_deref(),
         epoch,
     };
-    let mut heading = Heading::new(&selection.args, &built_in);
+    let heading = RefCell::new(Heading::new(&selection.args, &built_in));
     for step in &file.args {
-        let read = step.instruction(&|name: &str| heading.lookup(name))?;
-        if let Instruction::Arg(arguments) = read {
-            arguments.into_iter().for_each(|(name, default)| heading.declare(&name, default));
-        }
+        let lookup = |name: &str| heading.borrow().lookup(name);
+        step.arguments_in_turn(&lookup, &mut |name, default| heading.borrow_mut().declare(&name, default))?;
     }
-    Ok(heading)
+    Ok(heading.into_inner())
 }
 
 /// Builds the stages, and takes away what only they needed. Answers with the image that was asked for, and with what holds it, if it needs that.

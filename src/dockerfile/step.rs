@@ -62,6 +62,16 @@ impl Step {
         }
     }
 
+    /// Gives the arguments of an ARG to `declare`, each before the next is read: so `lookup` can know them. (Before the first FROM
+    /// they are declared one after the other, as by BuildKit; inside a stage all variables of one instruction are those from before it.)
+    pub fn arguments_in_turn(
+        &self,
+        lookup: Lookup<'_>,
+        declare: &mut dyn FnMut(String, Option<String>),
+    ) -> Result<(), ParseError> {
+        self.with_arguments(Reading::With(lookup), |arguments| instruction::arg::each(&arguments, declare))
+    }
+
     /// Finds what is wrong with it whatever variables stand for.
     pub(super) fn check(&self) -> Result<(), ParseError> {
         self.read(Reading::Check).map(drop)

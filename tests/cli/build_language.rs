@@ -30,6 +30,16 @@ fn a_zero_in_a_health_check_asks_for_the_default() {
 }
 
 #[test]
+fn arguments_before_the_first_from_know_those_before_them_on_the_line() {
+    let env = TestEnv::new();
+    let text = "ARG a=1 b=${a}2 c=$b-$a d=${none:-$c}\nFROM scratch AS s$b\nARG d\nARG x=1 y=[$x]\nLABEL d=$d y=$y\nFROM s12\n";
+    build(&env, text, &[]);
+    assert_eq!(show(&env, "{{.OCIv1.Config.Labels.d}} {{.OCIv1.Config.Labels.y}}"), "12-1 []");
+    build(&env, &text.replace("s12", "s72"), &["--build-arg", "a=7"]);
+    assert_eq!(show(&env, "{{.OCIv1.Config.Labels.d}}"), "72-7");
+}
+
+#[test]
 fn a_directive_is_given_once() {
     let env = TestEnv::new();
     for (name, value) in [("syntax", "docker/dockerfile:1"), ("check", "skip=all"), ("escape", "\\")] {

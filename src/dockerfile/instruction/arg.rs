@@ -4,12 +4,23 @@ use super::super::words::split_words;
 use super::{Arguments, Instruction, ParseError};
 
 pub(super) fn parse(arguments: &Arguments<'_>) -> Result<Instruction, ParseError> {
-    let words = split_words(arguments.some()?, arguments.escape);
-    let argument = |word| match str::split_once(word, '=') {
-        Some((name, value)) => Ok((arguments.name(name)?, Some(arguments.expand(value, word)?))),
-        None => Ok((arguments.name(word)?, None)),
-    };
-    Ok(Instruction::Arg(words.into_iter().map(argument).collect::<Result<_, _>>()?))
+    let mut found = Vec::new();
+    each(arguments, &mut |name, default| found.push((name, default)))?;
+    Ok(Instruction::Arg(found))
+}
+
+/// Gives each argument to `take` before the next is read.
+pub(in super::super) fn each(
+    arguments: &Arguments<'_>,
+    take: &mut dyn FnMut(String, Option<String>),
+) -> Result<(), ParseError> {
+    for word in split_words(arguments.some()?, arguments.escape) {
+        match word.split_once('=') {
+            Some((name, value)) => take(arguments.name(name)?, Some(arguments.expand(value, word)?)),
+            None => take(arguments.name(word)?, None),
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

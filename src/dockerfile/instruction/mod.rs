@@ -1,7 +1,7 @@
 //! The typed instructions, one file each, and the way from arguments to one of them.
 
 pub mod add;
-mod arg;
+pub(super) mod arg;
 mod cmd;
 pub mod copy;
 mod entrypoint;
