@@ -478,6 +478,13 @@ fn parents() {
     assert_eq!(fixture.names(), ["x", "x/a", "x/a/b", "x/a/b/f", "x/a/c", "x/a/c/g"]);
     fixture.copy_with(&["a/./b"], "/y", selection(), Appearance::default()).expect("copied");
     assert_eq!(fixture.names()[6..], ["y", "y/b", "y/b/f"]);
+    fixture.write("a/c/h", "");
+    // Nothing is above the context: what leads there is left out.
+    fixture
+        .copy_with(&["../a/b", "./../../a/./c/g", "../a/./?/h*"], "/z/", selection(), Appearance::default())
+        .expect("copied");
+    assert_eq!(fixture.names()[9..], ["z", "z/a", "z/a/b", "z/a/b/f", "z/c", "z/c/g", "z/c/h"]);
+    assert!(fixture.copy_with(&["a/b/../c"], "/z/", selection(), Appearance::default()).is_err());
 }
 
 /// Known attacks A01, A03, A06: links in the root, and in the context, that lead out.

@@ -206,7 +206,10 @@ impl<'a> Origin<'a> {
         let is_directory = kind == FileType::Directory;
         let mut kept = PathBuf::new();
         if selection.parents {
-            let whole: PathBuf = path.components().skip(pivot).collect();
+            // Nothing is above the root: what leads up from there leads nowhere, and is not kept either.
+            let ascends = path.starts_with("..");
+            let rest = path.components().skip(pivot);
+            let whole: PathBuf = rest.skip_while(|component| ascends && *component == Component::ParentDir).collect();
             let whole = if is_directory { whole } else { whole.parent().map(Path::to_path_buf).unwrap_or_default() };
             if whole.components().any(|component| component == Component::ParentDir) {
                 return Err(Error::ParentsOutside(path));
