@@ -105,10 +105,11 @@ impl Keyword {
         Self::ALL.into_iter().find(|keyword| may(keyword.name()) && keyword.name().eq_ignore_ascii_case(word))
     }
 
-    /// The keyword that `word` was probably meant to be.
-    pub(super) fn nearest(word: &str) -> Option<Self> {
+    /// The keyword that `word` was probably meant to be, of those that may be there.
+    pub(super) fn nearest(word: &str, may_be: impl Fn(Self) -> bool) -> Option<Self> {
         let word = word.split(|c: char| !c.is_alphabetic()).next().unwrap_or(word);
-        nearest(word, Self::ALL.map(|keyword| (keyword, keyword.name())))
+        let known = Self::ALL.into_iter().filter(|keyword| may_be(*keyword));
+        nearest(word, known.map(|keyword| (keyword, keyword.name())))
     }
 }
 

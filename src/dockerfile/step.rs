@@ -129,6 +129,6 @@ impl Step {
 
 fn unknown(word: &str, span: Span) -> ParseError {
     let keyword = super::error::cut(word).to_uppercase();
-    let nearest = Keyword::nearest(&keyword);
+    let nearest = Keyword::nearest(&keyword, |_| true);
     ParseError { kind: ParseErrorKind::Unknown { keyword, nearest }, span }
 }

@@ -113,7 +113,7 @@ pub enum Error {
         source: names::Error,
     },
     /// `--chmod`.
-    #[error("parsing chmod {0:?}: not an octal mode of at most 7777")]
+    #[error("parsing chmod {0:?}: neither an octal mode of at most 7777 nor changes like u+x,go-w")]
     Chmod(String),
     /// The names of the sources' owners.
     #[error("looking up the owners of the sources")]

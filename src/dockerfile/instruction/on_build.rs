@@ -10,7 +10,7 @@ pub(super) fn parse(arguments: &Arguments<'_>) -> Result<Instruction, ParseError
     let trigger = arguments.some()?;
     let (word, rest) = trigger.split_once(is_blank).unwrap_or((trigger, ""));
     let Some(keyword) = Keyword::find(word) else {
-        let nearest = Keyword::nearest(&word.to_uppercase());
+        let nearest = Keyword::nearest(&word.to_uppercase(), |keyword| refused(keyword).is_none());
         let kind = ParseErrorKind::Unknown { keyword: super::cut(word).to_uppercase(), nearest };
         return Err(ParseError { kind, span: arguments.line.span_of(word) });
     };
@@ -65,6 +65,10 @@ mod tests {
         assert_eq!(changed("ONBUILD RUN <<-E\n\ta\nE\n"), trigger("RUN <<-E\n\ta\nE"));
         for text in ["ONBUILD", "ONBUILD ONBUILD RUN x", "ONBUILD from x", "ONBUILD MAINTAINER x", "ONBUILD RUNN x"] {
             assert!(parsed(text).is_err(), "{text:?}");
+        }
+        for (word, meant) in [("RUNN", Some(Keyword::Run)), ("FROMM", None), ("ONBULD", None), ("FOO", None)] {
+            let error = crate::dockerfile::file::first_step(&format!("ONBUILD {word} x")).unwrap_err();
+            assert_eq!(error.kind, ParseErrorKind::Unknown { keyword: word.to_owned(), nearest: meant }, "{word}");
         }
         assert_eq!(parsed("ONBUILD COPY --form=x a b"), Err("COPY has an unknown flag: --form".to_owned()));
     }
