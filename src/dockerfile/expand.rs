@@ -27,7 +27,7 @@ pub enum Error {
     #[error("syntax error: bad substitution: missing or bad name in ${{…}}")]
     Name,
     /// A modifier that does not exist.
-    #[error("unsupported modifier ({0}) in substitution")]
+    #[error("unsupported modifier ({}) in substitution", .0.escape_debug())]
     Modifier(String),
     /// `${name:?text}` and no value.
     #[error("{name}: {text}")]
@@ -64,13 +64,22 @@ pub fn check(word: &str, escape: char) -> Result<(), Error> {
 /// The value of a here-document: variables are replaced, quotes stay, and the escape character is one only before `$` and itself.
 /// (BuildKit's frontend takes it away before anything else, too, Buildah never: an author who sees that quotes the name. This is the
 /// shell's rule, under which text written for either comes out as it was meant.)
-pub fn expand_body(content: &str, escape: char, lookup: Lookup<'_>) -> Result<String, Error> {
-    Expander::new(content, escape, Quotes::Plain, Some(lookup)).until(None)
+pub fn expand_body(content: &str, escape: char, lookup: Lookup<'_>) -> Result<String, InBody> {
+    Expander::new(content, escape, Quotes::Plain, Some(lookup)).body()
 }
 
 /// Finds what is wrong with a here-document whatever variables stand for.
-pub fn check_body(content: &str, escape: char) -> Result<(), Error> {
-    Expander::new(content, escape, Quotes::Plain, None).until(None).map(drop)
+pub fn check_body(content: &str, escape: char) -> Result<(), InBody> {
+    Expander::new(content, escape, Quotes::Plain, None).body().map(drop)
+}
+
+/// What is wrong with a here-document, and where.
+#[derive(Debug, PartialEq, Eq)]
+pub struct InBody {
+    /// What.
+    pub error: Error,
+    /// The offset of the variable that it is about.
+    pub offset: usize,
 }
 
 /// Whether quotes mean anything.
@@ -87,6 +96,8 @@ struct Expander<'a> {
     /// None if only the form matters.
     lookup: Option<Lookup<'a>>,
     depth: usize,
+    /// How long the rest was at the last `$` that is not itself in a variable's braces.
+    dollar: usize,
     /// The most bytes of the result.
     limit: usize,
     /// What is left of [`MAX_LOOKED_AT`].
@@ -102,7 +113,14 @@ impl<'a> Expander<'a> {
             // A here-document may be longer than a line; what variables add to it may not.
             Quotes::Plain => MAX_VALUE.max(text.len().saturating_mul(2)),
         };
-        Self { rest: text, escape, quotes, lookup, depth: 0, limit, bytes: Budget(MAX_LOOKED_AT), steps: Budget(MAX_STEPS) }
+        let (bytes, steps) = (Budget(MAX_LOOKED_AT), Budget(MAX_STEPS));
+        Self { rest: text, escape, quotes, lookup, depth: 0, dollar: text.len(), limit, bytes, steps }
+    }
+
+    /// The whole text.
+    fn body(mut self) -> Result<String, InBody> {
+        let length = self.rest.len();
+        self.until(None).map_err(|error| InBody { error, offset: length - self.dollar })
     }
 
     fn next(&mut self) -> Option<char> {
@@ -122,7 +140,12 @@ impl<'a> Expander<'a> {
                 Some(c) if Some(c) == end => return Ok(out),
                 Some('\'') if self.quotes == Quotes::Special => out.push_str(self.single()?),
                 Some('"') if self.quotes == Quotes::Special => self.double(&mut out)?,
-                Some('$') => out.push_str(&self.variable()?),
+                Some('$') => {
+                    if self.depth == 0 {
+                        self.dollar = self.rest.len() + 1;
+                    }
+                    out.push_str(&self.variable()?);
+                }
                 Some(c) if c == self.escape => self.escaped(end, &mut out),
                 Some(c) => out.push(c),
             }

@@ -199,6 +199,14 @@ mod tests {
             ("FROM a\nONBUILD COPY --form=b c d\n", "COPY has an unknown flag: --form", "--form=b"),
             ("FROM a\nSHELL bash\n", "SHELL requires the arguments to be in JSON form", "bash"),
             ("FROM a\nRUN cat <<E\nx\n", "unterminated heredoc: no line \"E\" follows", "<<E"),
+            ("FROM a\nCOPY <<E /\nx\n  y ${z\n w\nE\n", "COPY E: unsupported modifier (\\n)", "${z"),
+            (
+                "FROM a\nCOPY <<-E <<F /\n\tx $x\n\tE\n\tb ${v:-${}}  \r\nF\n",
+                "COPY F: syntax error: bad substitution",
+                "${v:-${}}",
+            ),
+            ("FROM a\nCOPY <<-E /\n\t\tx\n\t\t$x ${é}${,} \\$ é\n\tE\n", "COPY E: syntax", "${,} \\$ é"),
+            ("FROM a\nONBUILD COPY <<E /\n${x?\nE\n", "COPY E: syntax error", "${x?"),
             ("FROM a\nCMD --x\n", "CMD has an unknown flag: --x", "--x"),
         ];
         for (text, problem, place) in cases {

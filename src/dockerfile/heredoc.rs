@@ -9,6 +9,8 @@ pub struct Heredoc {
     pub name: String,
     /// The lines as written, each with its end.
     pub text: String,
+    /// Where that begins in the whole text.
+    pub(super) start: usize,
     /// What happens to variables in it: unless its name is quoted, COPY and ADD replace them (RUN leaves them to the shell).
     pub expansion: Expansion,
     /// Whether tabs at the start of lines go away (`<<-`).
@@ -42,6 +44,22 @@ impl Heredoc {
         }
     }
 
+    /// The place in the whole text that begins at an offset of [`Self::content`] and goes to the end of that line.
+    pub(super) fn place(&self, offset: usize) -> (usize, usize) {
+        let content = self.content();
+        let before = content.get(..offset).unwrap_or_default();
+        let column = offset - before.rfind('\n').map_or(0, |newline| newline + 1);
+        let number = before.matches('\n').count();
+        let mut lines = self.text.split_inclusive('\n');
+        let start = self.start + lines.by_ref().take(number).map(str::len).sum::<usize>();
+        let line = lines.next().unwrap_or_default().trim_end();
+        let tabs = match self.tabs {
+            Tabs::Keep => 0,
+            Tabs::Strip => line.len() - line.trim_start_matches('\t').len(),
+        };
+        (start + tabs + column, start + line.len())
+    }
+
     /// The document that a word announces, still without its text: digits, `<<`, perhaps `-`, and a name.
     pub(super) fn announced(word: &str) -> Option<Self> {
         let rest = word.trim_start_matches(|c: char| c.is_ascii_digit()).strip_prefix("<<")?;
@@ -54,7 +72,7 @@ impl Heredoc {
         }
         let name = unquoted(rest)?;
         let expansion = if name == rest { Expansion::Variables } else { Expansion::Nothing };
-        Some(Self { name, text: String::new(), expansion, tabs })
+        Some(Self { name, text: String::new(), start: 0, expansion, tabs })
     }
 
     /// The documents that the words of an instruction's arguments announce, in their order, each with its word.

@@ -111,6 +111,7 @@ impl<'a> Lines<'a> {
         let from = self.at;
         while let Some((physical, start)) = self.physical() {
             if heredoc.is_ended_by(physical) {
+                heredoc.start = from;
                 heredoc.text = self.text.get(from..start).unwrap_or_default().to_owned();
                 return Ok(());
             }

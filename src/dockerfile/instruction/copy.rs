@@ -1,7 +1,7 @@
 //! `COPY [flags] source… destination`, `COPY [flags] ["source", …, "destination"]`; also what ADD has in common with it.
 
 use super::{Arguments, File, Instruction, ParseError, cut};
-use crate::dockerfile::expand;
+use crate::dockerfile::expand::{self, InBody};
 use crate::dockerfile::heredoc::{Expansion, Heredoc};
 use crate::dockerfile::lines::is_blank;
 use crate::dockerfile::words::{Reading, split_words};
@@ -66,7 +66,7 @@ pub(super) fn files(arguments: &Arguments<'_>) -> Result<Files, ParseError> {
     }
     let mut heredocs = arguments.heredocs.iter();
     let source = |(word, part): (String, &str)| match Heredoc::announced(&word).and_then(|_| heredocs.next()) {
-        Some(heredoc) => file(arguments, heredoc, part).map(Source::File),
+        Some(heredoc) => file(arguments, heredoc).map(Source::File),
         None => arguments.expand(&word, part).map(Source::Path),
     };
     let sources = words.into_iter().map(source).collect::<Result<_, _>>()?;
@@ -91,14 +91,18 @@ fn words<'a>(arguments: &Arguments<'a>) -> Result<Vec<(String, &'a str)>, ParseE
     Ok(split_words(arguments.text, '\\').into_iter().map(|word| (word.to_owned(), word)).collect())
 }
 
-fn file(arguments: &Arguments<'_>, heredoc: &Heredoc, part: &str) -> Result<File, ParseError> {
+fn file(arguments: &Arguments<'_>, heredoc: &Heredoc) -> Result<File, ParseError> {
     let content = heredoc.content();
     let content = match (heredoc.expansion, arguments.reading) {
         (Expansion::Nothing, _) => Ok(content),
         (Expansion::Variables, Reading::Check) => expand::check_body(&content, arguments.escape).map(|()| String::new()),
         (Expansion::Variables, Reading::With(lookup)) => expand::expand_body(&content, arguments.escape, lookup),
     };
-    let content = content.map_err(|error| arguments.error_at(part, format!("{}: {error}", cut(&heredoc.name))))?;
+    let content = content.map_err(|InBody { error, offset }| {
+        let mut error = arguments.error(format!("{}: {error}", cut(&heredoc.name)));
+        (error.span.start, error.span.end) = heredoc.place(offset);
+        error
+    })?;
     Ok(File { name: heredoc.name.clone(), content })
 }
 
