@@ -124,6 +124,16 @@ pub enum Error {
         /// The cause.
         source: io::Error,
     },
+    /// A line of the ignore file that is no pattern.
+    #[error("ignore file {path:?}, line {line}: {problem}")]
+    Pattern {
+        /// Its name.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong.
+        problem: &'static str,
+    },
     /// `--build-context` without `=`.
     #[error("while parsing additional build context: [{0:?}], accepts value in the form of key=value")]
     NamedForm(String),

@@ -16,6 +16,7 @@ use containers_storage::Root;
 use super::dockerfile::Found;
 use super::{Error, LONGEST_TEXT, Opened};
 use crate::container::add::ContextIgnore;
+use crate::copier::ignore::{self, Ignore};
 
 /// Beside a Dockerfile, the one that counts first.
 const BESIDE: [&str; 2] = [".dockerignore", ".containerignore"];
@@ -26,7 +27,7 @@ const AT_TOP: [&str; 2] = [".containerignore", ".dockerignore"];
 pub(super) fn of_build(context: &Opened, places: &[Found], given: Option<&Path>) -> Result<ContextIgnore, Error> {
     if let Some(path) = given {
         let text = read_here(path).map_err(|source| Error::Ignore { path: path.to_path_buf(), source })?;
-        return Ok(of_file(path.to_path_buf(), &text));
+        return of_file(path.to_path_buf(), &text);
     }
     for place in places {
         for ending in BESIDE {
@@ -37,7 +38,7 @@ pub(super) fn of_build(context: &Opened, places: &[Found], given: Option<&Path>)
             };
             let failed = |source| Error::Ignore { path: with_ending(place.shown(), ending), source };
             if let Some(text) = text.map_err(failed)? {
-                return Ok(of_file(with_ending(place.shown(), ending), &text));
+                return of_file(with_ending(place.shown(), ending), &text);
             }
         }
     }
@@ -50,21 +51,29 @@ pub(super) fn of_context(root: &Root) -> Result<ContextIgnore, Error> {
         let path = Path::new(name);
         let text = inside(root, path).map_err(|source| Error::Ignore { path: path.to_path_buf(), source })?;
         if let Some(text) = text {
-            return Ok(of_file(path.to_path_buf(), &text));
+            return of_file(path.to_path_buf(), &text);
         }
     }
     Ok(ContextIgnore::default())
 }
 
-fn of_file(file: PathBuf, text: &str) -> ContextIgnore {
-    ContextIgnore { patterns: patterns(text), file: Some(file) }
+fn of_file(path: PathBuf, text: &str) -> Result<ContextIgnore, Error> {
+    match patterns(text) {
+        Ok(patterns) => Ok(ContextIgnore { patterns, file: Some(path) }),
+        Err((line, problem)) => Err(Error::Pattern { path, line, problem }),
+    }
 }
 
-/// The lines that are patterns or may be.
-fn patterns(text: &str) -> Vec<String> {
+/// The lines that are patterns, or the number of the first that can be none.
+fn patterns(text: &str) -> Result<Vec<String>, (usize, &'static str)> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let lines = text.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty());
-    lines.filter(|line| !is_all_again(line)).map(str::to_owned).collect()
+    let lines = (1..).zip(text.lines()).filter(|(_, line)| !line.starts_with('#') && !line.trim().is_empty());
+    let pattern = |(number, line): (usize, &str)| match Ignore::new([line]) {
+        Ok(_) => Ok(line.to_owned()),
+        Err(ignore::Error::LoneExclamation) => Err((number, "there is nothing behind the exclamation mark")),
+        Err(ignore::Error::Syntax(_)) => Err((number, "syntax error in pattern")),
+    };
+    lines.filter(|(_, line)| !is_all_again(line)).map(pattern).collect()
 }
 
 /// Whether a line takes back the context itself, which no pattern leaves out: it says nothing, as `.` does.
@@ -110,6 +119,20 @@ mod tests {
 
     #[test]
     fn lines_that_say_nothing_are_no_patterns() {
-        assert_eq!(patterns("\u{feff}# a\n\n \n*\n!.\n ! ./ \n!./a\n!.b\n"), ["*", "!./a", "!.b"]);
+        assert_eq!(
+            patterns("\u{feff}# a\n\n \n*\n!.\n ! ./ \n!./a\n!.b\n"),
+            Ok(["*", "!./a", "!.b"].map(str::to_owned).to_vec())
+        );
+    }
+
+    #[test]
+    fn a_line_that_can_be_no_pattern_has_its_number() {
+        for (text, found) in [
+            ("\u{feff}# [\n\na\n b[ \n[", (4, "syntax error in pattern")),
+            ("a\\\n", (1, "syntax error in pattern")),
+            ("a\r\n!\r\n", (2, "there is nothing behind the exclamation mark")),
+        ] {
+            assert_eq!(patterns(text), Err(found), "{text:?}");
+        }
     }
 }
