@@ -11,8 +11,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use super::args::{Heading, Scope};
 use super::options::{Selection, UnusedStages};
 use crate::dockerfile::instruction::from::Base as Written;
+use crate::dockerfile::instruction::run::Mount;
 use crate::dockerfile::instruction::{Instruction, Metadata};
 use crate::dockerfile::{self, Dockerfile, Keyword, Lookup, ParseError, Span, Step};
+use crate::run::mount_args::StepMount;
 use crate::spelling::nearest;
 
 /// What is to be built.
@@ -89,6 +91,16 @@ pub enum Error {
         /// Where.
         span: Span,
     },
+    /// A mount of RUN that could not be made, whatever the variables.
+    #[error("RUN --mount={text}: {problem}")]
+    Mount {
+        /// As written.
+        text: String,
+        /// What is wrong.
+        problem: String,
+        /// Where.
+        span: Span,
+    },
     /// `--after` names no stage.
     #[error("FROM --after={name}: there is no such stage before it")]
     After {
@@ -105,7 +117,9 @@ impl Error {
         match self {
             Self::Parse(error) => Some(error.span),
             Self::Target { .. } => None,
-            Self::Forward { span, .. } | Self::Circle { span, .. } | Self::After { span, .. } => Some(*span),
+            Self::Forward { span, .. } | Self::Circle { span, .. } | Self::Mount { span, .. } | Self::After { span, .. } => {
+                Some(*span)
+            }
         }
     }
 }
@@ -359,6 +373,9 @@ impl Reader<'_, '_> {
             }
             Instruction::Metadata(Metadata::Env(pairs)) => known.env.extend(pairs),
             other => {
+                if let Instruction::Run(run) = &other {
+                    check_mounts(&run.mounts, span)?;
+                }
                 for name in taken_from(&other) {
                     reads.extend(self.edge(index, (step, span), &name)?);
                 }
@@ -381,6 +398,16 @@ impl Reader<'_, '_> {
             Some(_) => Err(Error::Forward { user, name, span }),
         }
     }
+}
+
+/// Refuses mounts that no variable can mend, before anything runs.
+fn check_mounts(mounts: &[Mount], span: Span) -> Result<(), Error> {
+    for mount in mounts.iter().filter(|mount| !mount.has_variables()) {
+        if let Err(problem) = StepMount::parse(&mount.joined()) {
+            return Err(Error::Mount { text: mount.text.escape_debug().to_string(), problem, span });
+        }
+    }
+    Ok(())
 }
 
 /// The names that an instruction takes files from.

@@ -120,3 +120,37 @@ fn what_was_meant_by_a_word_of_a_dockerfile_is_said() {
         assert!(said.contains(want), "{file}: {said}");
     }
 }
+
+#[test]
+fn what_needs_no_step_is_found_before_the_first() {
+    let env = TestEnv::new();
+    env.busybox("localhost/base:latest");
+    env.write("ctx/good", "");
+    let step = "FROM base\nRUN touch /seen\n";
+    for (line, ignore, parts) in [
+        ("RUN --mount=type=cachee,target=/c true", "", &["did you mean cache?", "3 | RUN --mount=type=cachee"][..]),
+        ("RUN --mount=type=cache,target=/c,sharing=lock true", "", &["did you mean locked?", "Dockerfile:3"]),
+        ("RUN --mount=type=secret,env=A true", "", &["secret should have syntax id=id[,", "gid=uint]\n"]),
+        ("RUN --mount= true", "", &["a mount needs options", "Dockerfile:3"]),
+        ("COPY <<E /\nx\ny ${z\nE", "", &["COPY E: unsupported modifier (\\n)", "5 | y ${z\n    |   ^^^\n"]),
+        ("ONBUILD RUNN x", "", &["Unknown instruction: \"RUNN\"", "did you mean RUN?"]),
+        ("ONBUILD FROMM x", "", &["Unknown instruction: \"FROMM\""]),
+        ("COPY good /", "good\n\n[\n", &["ignore file \".dockerignore\", line 3: syntax error in pattern"]),
+        ("LABEL a=b", "!\n", &["ignore file \".dockerignore\", line 1: there is nothing behind the exclamation mark"]),
+    ] {
+        env.write("ctx/Dockerfile", format!("{step}{line}\n"));
+        env.write("ctx/.dockerignore", ignore);
+        let output = env.run(["build", "ctx"]);
+        let said = output.failure(125);
+        assert!(parts.iter().all(|part| said.contains(part)) && !said.contains("did you mean FROM"), "{line}: {said}");
+        assert!(!output.out().contains("RUN touch"), "{line}: {output}");
+    }
+    // What a variable decides is found when the step is reached.
+    env.write("ctx/Dockerfile", format!("{step}ARG KIND=cachee\nRUN --mount=type=$KIND,target=/c true\n"));
+    env.write("ctx/.dockerignore", "");
+    let output = env.run(["build", "ctx"]);
+    assert!(output.failure(125).contains("did you mean cache?") && output.out().contains("RUN touch"), "{output}");
+    env.write("ctx/Dockerfile", "FROM base\nCOPY --chmod=u+z good /\n");
+    let said = env.run(["build", "ctx"]).failure(125);
+    assert!(said.contains("parsing chmod \"u+z\": neither an octal mode of at most 7777 nor changes like u+x,go-w"), "{said}");
+}

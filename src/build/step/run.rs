@@ -63,7 +63,7 @@ fn options(stage: &Stage<'_, '_>, run: &Run) -> Result<run::Options, StepError> 
         history: HistoryChoice::Silent,
         ..run::Options::default()
     };
-    let texts: Vec<String> = build.step_mounts.iter().cloned().chain(run.mounts.iter().map(joined)).collect();
+    let texts: Vec<String> = build.step_mounts.iter().cloned().chain(run.mounts.iter().map(Mount::joined)).collect();
     let flags = StepFlags {
         mounts: texts.iter().map(String::as_str).collect(),
         network: run.network.map(|network| match network {
@@ -116,18 +116,6 @@ fn words(stage: &Stage<'_, '_>, command: &Command) -> Vec<String> {
         Command::Shell(text) if shell.is_empty() => SHELL.iter().map(ToString::to_string).chain([text.clone()]).collect(),
         Command::Shell(text) => shell.iter().cloned().chain([text.clone()]).collect(),
     }
-}
-
-/// A mount as one word again, with quotes where a value has a comma or quotes (RFC 4180).
-fn joined(mount: &Mount) -> String {
-    let option = |(name, value): &(String, Option<String>)| {
-        let word = value.as_ref().map_or_else(|| name.clone(), |value| format!("{name}={value}"));
-        match word.contains([',', '"', '\n']) {
-            true => format!("\"{}\"", word.replace('"', "\"\"")),
-            false => word,
-        }
-    };
-    mount.options.iter().map(option).collect::<Vec<_>>().join(",")
 }
 
 /// The value of an option of a mount by one of its names.

@@ -39,6 +39,25 @@ pub struct Mount {
     pub options: Vec<(String, Option<String>)>,
 }
 
+impl Mount {
+    /// As one word again, with quotes where a value has a comma or quotes (RFC 4180).
+    pub fn joined(&self) -> String {
+        let option = |(name, value): &(String, Option<String>)| {
+            let word = value.as_ref().map_or_else(|| name.clone(), |value| format!("{name}={value}"));
+            match word.contains([',', '"', '\n']) {
+                true => format!("\"{}\"", word.replace('"', "\"\"")),
+                false => word,
+            }
+        };
+        self.options.iter().map(option).collect::<Vec<_>>().join(",")
+    }
+
+    /// Whether variables decide what it is.
+    pub fn has_variables(&self) -> bool {
+        self.text.contains('$')
+    }
+}
+
 /// `RUN --network`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Network {

@@ -71,8 +71,8 @@ pub struct Place {
 /// Where a secret is unless its mount says otherwise.
 const SECRETS: &str = "/run/secrets";
 
-const SECRET_SYNTAX: &str = "secret should have syntax id=id[,target=path,required=bool,mode=uint,uid=uint,gid=uint";
-const SSH_SYNTAX: &str = "ssh should have syntax id=id[,target=path,required=bool,mode=uint,uid=uint,gid=uint";
+const SECRET_SYNTAX: &str = "secret should have syntax id=id[,target=path,required=bool,mode=uint,uid=uint,gid=uint]";
+const SSH_SYNTAX: &str = "ssh should have syntax id=id[,target=path,required=bool,mode=uint,uid=uint,gid=uint]";
 
 const KEYS: &[&str] = &["id", "target", "dst", "destination", "required", "mode", "uid", "gid"];
 const SECRET_KEYS: &[&str] = &["id", "target", "dst", "destination", "required", "mode", "uid", "gid", "env", "source", "src"];
@@ -81,6 +81,9 @@ const SECRET_KEYS: &[&str] = &["id", "target", "dst", "destination", "required",
 pub(super) fn parse(text: &str) -> Result<StepMount, String> {
     if text.contains('\0') {
         return Err(format!("{text:?}: a mount cannot have a NUL byte"));
+    }
+    if text.is_empty() {
+        return Err("a mount needs options".to_owned());
     }
     let words = split(text)?;
     match mount::type_of(text, &words)? {
