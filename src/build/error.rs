@@ -33,8 +33,8 @@ pub enum Error {
     Step {
         /// As written.
         text: String,
-        /// Where it stands; a trigger stands nowhere.
-        span: Option<Span>,
+        /// Where it stands.
+        place: Place,
         /// What failed.
         source: Box<StepError>,
     },
@@ -87,6 +87,17 @@ pub enum Error {
         /// How.
         how: String,
     },
+}
+
+/// Where an instruction stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// In the file.
+    Written(Span),
+    /// In an image: it is a trigger of the one that this FROM names.
+    Trigger(Span),
+    /// On the command line.
+    Nowhere,
 }
 
 /// Why a stage failed, as another process told it.
@@ -187,9 +198,10 @@ impl Error {
         match self {
             Self::Parse(error) => Some(error.span),
             Self::Plan(error) => error.span(),
-            Self::Step { span, source, .. } => match source.as_ref() {
-                StepError::Parse(error) if span.is_some() => Some(error.span),
-                _ => *span,
+            Self::Step { place, source, .. } => match (*place, source.as_ref()) {
+                (Place::Written(_), StepError::Parse(error)) => Some(error.span),
+                (Place::Written(span) | Place::Trigger(span), _) => Some(span),
+                (Place::Nowhere, _) => None,
             },
             Self::Base { span, .. } => Some(*span),
             Self::Remote { error, .. } => error.span.map(|(file, start, end)| Span { file, start, end }),
@@ -243,7 +255,11 @@ impl Error {
             },
             _ => None,
         };
-        hint.into_iter().collect()
+        let origin = match self {
+            Self::Step { place: Place::Trigger(_), .. } => Some(OF_A_TRIGGER.to_owned()),
+            _ => None,
+        };
+        hint.into_iter().chain(origin).collect()
     }
 }
 
@@ -267,6 +283,9 @@ impl From<ParseError> for StepError {
 
 /// What to do about a source that is meant to be outside of the context.
 const OUTSIDE: &str = "\"..\" does not lead out of the context; --build-context NAME=DIR lets \"COPY --from=NAME\" take files of another directory";
+
+/// Who wrote an instruction that is not in the file.
+const OF_A_TRIGGER: &str = "the instruction is a trigger (ONBUILD) of what this FROM names";
 
 fn meant(stage: &str) -> String {
     format!("did you mean the stage {stage:?}?")

@@ -287,7 +287,7 @@ impl<'b, 'h> Stage<'b, 'h> {
             let upcoming = steps.get(self.at + 1);
             self.step(next, upcoming, is_last, tell).map_err(|source| Error::Step {
                 text: next.shown(),
-                span: next.span(),
+                place: next.place(),
                 source: Box::new(source),
             })?;
             self.at += 1;

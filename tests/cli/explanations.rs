@@ -122,6 +122,27 @@ fn what_was_meant_by_a_word_of_a_dockerfile_is_said() {
 }
 
 #[test]
+fn a_trigger_that_fails_has_the_place_of_its_from() {
+    let env = TestEnv::new();
+    env.busybox("localhost/base:latest");
+    let build = |text: &str, name: &str| {
+        env.write("ctx/Dockerfile", text);
+        env.run(["build", "--format", "docker", "-t", name, "ctx"])
+    };
+    build("FROM base\nONBUILD RUN exit 7\nONBUILD STOPSIGNAL $SIGNAL\n", "first").success();
+    build("FROM base\nENV SIGNAL=nope\nONBUILD STOPSIGNAL $SIGNAL\n", "second").success();
+    let origin = "hint: the instruction is a trigger (ONBUILD) of what this FROM names";
+    let said = build("FROM base AS other\nRUN true\nFROM first\nCOPY --from=other / /\n", "app").failure(7);
+    assert!(
+        said.contains("\"RUN exit 7\"") && said.contains("Dockerfile:3\n  3 | FROM first\n") && said.contains(origin),
+        "{said}"
+    );
+    let said = build("FROM second\n", "app").failure(125);
+    assert!(said.contains("Invalid signal: nope") && said.contains("Dockerfile:1\n  1 | FROM second\n"), "{said}");
+    assert!(said.contains(origin), "{said}");
+}
+
+#[test]
 fn what_needs_no_step_is_found_before_the_first() {
     let env = TestEnv::new();
     env.busybox("localhost/base:latest");

@@ -128,7 +128,8 @@ impl<'b, 'h> Stage<'b, 'h> {
             self.pending.push(Change::ClearOnBuild);
         }
         let build = self.build;
-        let mut steps = triggers.iter().map(|trigger| Next::trigger(trigger)).collect::<Result<Vec<_>, _>>()?;
+        let from = build.file.stages[self.index].span();
+        let mut steps = triggers.iter().map(|trigger| Next::trigger(trigger, from)).collect::<Result<Vec<_>, _>>()?;
         steps.extend(self.labels_of_stage());
         steps.extend(step::variables(build.options));
         steps.extend(build.file.stages[self.index].steps.iter().map(Next::written));

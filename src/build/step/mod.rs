@@ -16,7 +16,7 @@ pub(super) use self::source::by_the_file;
 
 use super::cache::Inputs;
 use super::cache::identity::{Expected, Words};
-use super::error::{Error, StepError};
+use super::error::{Error, Place, StepError};
 use super::event::{Event, Tell};
 use super::finish;
 use super::late::CreatedBy;
@@ -32,8 +32,8 @@ use crate::transport::copy::Platform;
 pub(super) enum Next<'a> {
     /// An instruction of the file.
     Written(&'a Step),
-    /// A trigger of the base.
-    Trigger(Box<Step>),
+    /// A trigger of the base, and where the FROM stands that names that.
+    Trigger(Box<Step>, Span),
     /// What a flag of the build says, as an instruction.
     Added {
         /// Its line.
@@ -62,17 +62,20 @@ impl<'a> Next<'a> {
         Self::Written(step)
     }
 
-    pub(super) fn trigger(text: &str) -> Result<Self, Error> {
+    pub(super) fn trigger(text: &str, from: Span) -> Result<Self, Error> {
         match dockerfile::parse_trigger(text) {
-            Ok(step) => Ok(Self::Trigger(Box::new(step))),
-            Err(error) => Err(Error::Step { text: format!("ONBUILD {text}"), span: None, source: Box::new(error.into()) }),
+            Ok(step) => Ok(Self::Trigger(Box::new(step), from)),
+            Err(error) => {
+                let (text, place) = (format!("ONBUILD {text}"), Place::Trigger(from));
+                Err(Error::Step { text, place, source: Box::new(error.into()) })
+            }
         }
     }
 
     fn step(&self) -> Option<&Step> {
         match self {
             Self::Written(step) => Some(step),
-            Self::Trigger(step) => Some(step),
+            Self::Trigger(step, _) => Some(step),
             Self::Added { .. } => None,
         }
     }
@@ -81,7 +84,7 @@ impl<'a> Next<'a> {
         match self {
             Self::Added { metadata, .. } => Ok(Instruction::Metadata(metadata.clone())),
             Self::Written(step) => Ok(step.instruction(lookup)?),
-            Self::Trigger(step) => Ok(step.instruction(lookup)?),
+            Self::Trigger(step, _) => Ok(step.instruction(lookup)?),
         }
     }
 
@@ -100,7 +103,7 @@ impl<'a> Next<'a> {
         match self {
             Self::Added { text, .. } => text.clone(),
             Self::Written(step) => step.source().to_owned(),
-            Self::Trigger(step) => step.source().to_owned(),
+            Self::Trigger(step, _) => step.source().to_owned(),
         }
     }
 
@@ -134,10 +137,11 @@ impl<'a> Next<'a> {
     }
 
     /// Where it stands.
-    pub(super) fn span(&self) -> Option<Span> {
+    pub(super) fn place(&self) -> Place {
         match self {
-            Self::Written(step) => Some(step.span()),
-            Self::Trigger(_) | Self::Added { .. } => None,
+            Self::Written(step) => Place::Written(step.span()),
+            Self::Trigger(_, from) => Place::Trigger(*from),
+            Self::Added { .. } => Place::Nowhere,
         }
     }
 }
