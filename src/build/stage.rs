@@ -359,7 +359,7 @@ impl<'b, 'h> Stage<'b, 'h> {
     ) -> Result<(), StepError> {
         self.hold_sources(tell)?;
         let mut done = step::work(self, next, instruction, tell)?;
-        if self.build.cache.is_some() && self.inputs(next, instruction, is_last)?.key() != inputs.key() {
+        if self.build.cache.is_some() && inputs.has_files() && self.inputs(next, instruction, is_last)?.key() != inputs.key() {
             // What was read for the key is not what was taken.
             inputs.distrust("what changed while the step was taken".to_owned());
             tell(Event::Warning(

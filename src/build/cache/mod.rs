@@ -53,12 +53,15 @@ pub(super) struct Inputs {
     all: Vec<(String, Digest)>,
     /// What nobody can say whether it has changed.
     distrusted: Option<String>,
+    /// Whether there are files among them that may change while the step is taken.
+    has_files: bool,
 }
 
 impl Inputs {
     /// Those of the step that is written `text`, on an image of that identity.
     pub(super) fn of_step(below: &Digest, text: &str) -> Self {
-        let mut inputs = Self { text: text.to_owned(), place: Digest::of(b""), all: Vec::new(), distrusted: None };
+        let mut inputs =
+            Self { text: text.to_owned(), place: Digest::of(b""), all: Vec::new(), distrusted: None, has_files: false };
         inputs.add("the version of the cache", VERSION.as_bytes());
         inputs.add("the instruction as written", text.as_bytes());
         inputs.set_below(below);
@@ -76,6 +79,17 @@ impl Inputs {
     /// Adds one.
     pub(super) fn add(&mut self, name: impl Into<String>, value: &[u8]) {
         self.all.push((name.into().replace(['\n', '\t'], " "), Digest::of(value)));
+    }
+
+    /// Adds files of a context.
+    pub(super) fn add_files(&mut self, name: impl Into<String>, digest: &Digest) {
+        self.add(name, digest.hex().as_bytes());
+        self.has_files = true;
+    }
+
+    /// Whether it is worth asking again after the step.
+    pub(super) fn has_files(&self) -> bool {
+        self.has_files
     }
 
     /// Adds one that may change without a sign, so that no image can be found for the step.

@@ -218,7 +218,7 @@ pub(super) fn inputs(stage: &Stage<'_, '_>, mut files: Files<'_>, inputs: &mut I
             Source::Context(context) => {
                 let from = add::Source::Context { root: &context.root, shown: &context.path, ignore: &context.ignore };
                 let digest = stage.build.fingerprint(&from, std::slice::from_ref(operand), &files.selection())?;
-                inputs.add(format!("{:?} of the context", operand.to_string_lossy()), digest.hex().as_bytes());
+                inputs.add_files(format!("{:?} of the context", operand.to_string_lossy()), &digest);
             }
             Source::Image(image) => {
                 let digest = stage.build.contents(&image.found.image, std::slice::from_ref(operand), &files.selection())?;

@@ -180,7 +180,7 @@ pub(super) fn inputs(stage: &Stage<'_, '_>, run: &Run, inputs: &mut Inputs) -> R
                 let everything = ContextIgnore::default();
                 let place = add::Source::Context { root: &context.root, shown: &context.path, ignore: &everything };
                 let digest = stage.build.fingerprint(&place, &[OsString::from(source)], &selection)?;
-                inputs.add(format!("{source:?}, which is mounted"), digest.hex().as_bytes());
+                inputs.add_files(format!("{source:?}, which is mounted"), &digest);
             }
             // What was built to the same files is the same; what somebody else built is known by its id, and may be large.
             source::Source::Image(image) if stage.is_stage(from) => {
