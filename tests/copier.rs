@@ -118,6 +118,7 @@ impl Fixture {
             selection,
             appearance,
             fetched: &[],
+            inline: &[],
             maps: Maps::default(),
             layer: None,
         };
@@ -721,6 +722,7 @@ fn racing_source() {
             selection: Selection::default(),
             appearance: Appearance::default(),
             fetched: &[],
+            inline: &[],
             maps: Maps::default(),
             layer: None,
         };

@@ -19,7 +19,7 @@ mod sources;
 
 use std::ffi::OsString;
 use std::io::ErrorKind;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use containers_storage::archive::unpack::Devices;
@@ -35,7 +35,7 @@ use crate::copier::tree::{self, Filter, Look, Maps, Place, Session};
 use destination::Target;
 pub use error::Error;
 pub use fingerprint::fingerprint;
-use sources::{Came, Item, Origin};
+use sources::{Item, Origin};
 
 /// Which of the two verbs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -186,10 +186,23 @@ pub struct Options<'a> {
     /// Those of the sources that are addresses, fetched before. They belong to root, and neither ignore file nor `--exclude` holds
     /// for a file among them.
     pub fetched: &'a [Fetched],
+    /// Those whose content is given; the same holds for them.
+    pub inline: &'a [Inline],
     /// The id maps of the container, and of the other one that the sources are in.
     pub maps: Maps<'a>,
     /// The container's own layer on disk, where the root file system that is written to is a mount of it.
     pub layer: Option<PathBuf>,
+}
+
+/// A source whose content is given: a here-document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inline {
+    /// Which of the sources it is: what stands there.
+    pub operand: OsString,
+    /// The name of the file.
+    pub name: String,
+    /// What it holds.
+    pub content: Vec<u8>,
 }
 
 /// The word before the digest in history.
@@ -277,10 +290,10 @@ pub fn add_unhashed(
     let include = Ignore::new(options.selection.include.iter().map(String::as_str)).map_err(Error::Includes)?;
     let groups = groups(&origin, sources, options)?;
     let look = look(target, &options.source, &options.appearance)?;
-    let shape = destination::Shape::of(sources.len(), groups.first().and_then(|group| group.items.first()), options);
+    let shape = destination::Shape::of(&origin, sources.len(), groups.first().and_then(|group| group.items.first()), options);
     let arranged = destination::arrange(target, destination, options, shape)?;
-    let nameless = |item: &Item| {
-        item.came != Came::Here && !item.is_directory && !arranged.names(item) && !archive::is_unpacked(item, options)
+    let nameless = |item: &Item<'_>| {
+        !item.is_here() && !item.is_directory && !arranged.names(item) && !archive::is_unpacked(&origin, item, options)
     };
     if let Some(group) = groups.iter().find(|group| group.items.iter().any(nameless)) {
         return Err(Error::NoName(group.spec.clone()));
@@ -325,11 +338,13 @@ pub fn add_unhashed(
 }
 
 /// What the operands are. A pattern may match nothing if something else is there to be copied, as in `package.json *.lock`.
-fn groups(origin: &Origin<'_>, sources: &[OsString], options: &Options<'_>) -> Result<Vec<Group>, Error> {
+fn groups<'g>(origin: &Origin<'_>, sources: &[OsString], options: &Options<'g>) -> Result<Vec<Group<'g>>, Error> {
     let (mut groups, mut unmatched) = (Vec::with_capacity(sources.len()), None);
     for spec in sources {
-        let group = match options.fetched.iter().find(|fetched| fetched.operand == *spec) {
-            Some(fetched) => sources::fetched(fetched),
+        let inline = || options.inline.iter().find(|inline| inline.operand == *spec).map(sources::inline);
+        let fetched = options.fetched.iter().find(|fetched| fetched.operand == *spec).map(sources::fetched);
+        let group = match fetched.or_else(inline) {
+            Some(group) => Ok(group),
             None => origin.expand(spec, &options.selection),
         };
         match group {
@@ -402,10 +417,10 @@ fn look(target: &Root, source: &Source<'_>, appearance: &Appearance) -> Result<L
 
 /// What one operand matched.
 #[derive(Debug)]
-struct Group {
+struct Group<'g> {
     /// The operand as an absolute name, for messages.
     spec: PathBuf,
-    items: Vec<Item>,
+    items: Vec<Item<'g>>,
 }
 
 struct Job<'j, 'o> {
@@ -419,15 +434,16 @@ struct Job<'j, 'o> {
 }
 
 impl Job<'_, '_> {
-    fn copy_group(&mut self, group: &Group) -> Result<(), Error> {
+    fn copy_group(&mut self, group: &Group<'_>) -> Result<(), Error> {
         let mut copied = 0;
         for item in &group.items {
-            if let Came::FromNetwork(seconds) = item.came {
+            let handle = self.origin.open_item(item)?;
+            if !item.is_here() {
                 self.latest = self.latest.max(item.modified);
-                copied += 1 + self.copy_fetched(item, seconds)?;
+                copied += 1 + self.copy_fetched(item, handle.as_fd())?;
                 continue;
             }
-            let source = tree::Source { handle: item.handle.as_fd(), path: self.origin.real_path(item) };
+            let source = tree::Source { handle: handle.as_fd(), path: self.origin.real_path(item, handle.as_fd()) };
             let excluded =
                 self.session.filter.context.is_some_and(|ignore| {
                     !source.path.as_os_str().is_empty() && ignore.excludes(&source.path.to_string_lossy())
@@ -461,12 +477,12 @@ impl Job<'_, '_> {
         Ok(())
     }
 
-    fn copy_item(&mut self, item: &Item, source: &tree::Source<'_>) -> Result<u64, Error> {
+    fn copy_item(&mut self, item: &Item<'_>, source: &tree::Source<'_>) -> Result<u64, Error> {
         let failed = |error| Error::Copy { name: self.origin.shown(&item.path), source: error };
         let directory = self.arranged.directory_for(item);
         let prefix = item.kept.clone();
-        if archive::is_unpacked(item, self.options) {
-            return self.unpack(item, SourceKind::File, &directory.join(&prefix));
+        if archive::is_unpacked(self.origin, item, self.options) {
+            return self.unpack(item, source.handle, SourceKind::File, &directory.join(&prefix));
         }
         let into = directory.join(&prefix);
         let place = Place { directory: self.make_directory(&into)?, path: into, name: self.arranged.name_for(item), prefix };
@@ -478,19 +494,19 @@ impl Job<'_, '_> {
         Ok(copied.entries)
     }
 
-    fn unpack(&mut self, item: &Item, kind: SourceKind, into: &Path) -> Result<u64, Error> {
+    fn unpack(&mut self, item: &Item<'_>, handle: BorrowedFd<'_>, kind: SourceKind, into: &Path) -> Result<u64, Error> {
         self.make_directory(into)?;
         let asked = self.options.appearance.chown.as_ref().and(self.session.look.owner);
-        let unpacked = archive::unpack(&mut self.session, asked, item.handle.as_fd(), into);
+        let unpacked = archive::unpack(&mut self.session, asked, handle, into);
         let (digest, entries) = unpacked.map_err(|source| Error::Archive { name: self.origin.shown(&item.path), source })?;
         self.digests.push(kind, digest.into()).map_err(Error::Hash)?;
         Ok(entries.max(1))
     }
 
     /// What was fetched, as root's; its digest has the time that the server said.
-    fn copy_fetched(&mut self, item: &Item, seconds: u64) -> Result<u64, Error> {
-        if archive::is_unpacked(item, self.options) {
-            return self.unpack(item, SourceKind::Remote, &self.arranged.directory_for(item));
+    fn copy_fetched(&mut self, item: &Item<'_>, handle: BorrowedFd<'_>) -> Result<u64, Error> {
+        if archive::is_unpacked(self.origin, item, self.options) {
+            return self.unpack(item, handle, SourceKind::Remote, &self.arranged.directory_for(item));
         }
         let failed = |error| Error::Copy { name: item.path.clone(), source: error };
         let (look, sources, filter) = (self.session.look, self.session.maps.sources, self.session.filter);
@@ -502,7 +518,7 @@ impl Job<'_, '_> {
         let path = self.arranged.directory_for(item);
         let directory = self.make_directory(&path)?;
         let (name, prefix) = (self.arranged.name_for(item), PathBuf::new());
-        let source = tree::Source { handle: item.handle.as_fd(), path: item.path.clone() };
+        let source = tree::Source { handle, path: item.path.clone() };
         let copied = self.session.copy(&source, &Place { directory, path, name: name.clone(), prefix });
         let owner = self.session.look.default_owner;
         (self.session.look, self.session.maps.sources, self.session.filter) = (look, sources, filter);
@@ -510,9 +526,10 @@ impl Job<'_, '_> {
         let digest = match item.is_directory {
             true => copied.digest,
             false => {
-                let seconds = look.time.map_or(seconds, |time| u64::try_from(time).unwrap_or(0));
+                let modified = || item.modified.map_or(0, Timestamp::as_second);
+                let seconds = u64::try_from(look.time.unwrap_or_else(modified)).unwrap_or(0);
                 let described = remote::Described { name: &name, owner, mode: look.mode, seconds };
-                let digest = remote::digest(item.handle.as_fd(), &described).map_err(|source| Error::Copy {
+                let digest = remote::digest(handle, &described).map_err(|source| Error::Copy {
                     name: item.path.clone(),
                     source: tree::Error::Read { path: item.path.clone(), source },
                 })?;

@@ -1,19 +1,16 @@
 //! `copy` and `add` on a working container: mounts it, finds what `--from` names, lets `add` do the work, notes the history.
 
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::{self, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use containers_storage::id_map::IdMaps;
 use containers_storage::store::Store;
 use containers_storage::{ContainerId, LayerId, Root};
 use jiff::Timestamp;
-use rustix::fs::{MemfdFlags, Mode};
 
+pub use super::add::Inline;
 use super::add::{self, Appearance, Archives, ContextIgnore, Landing, Outcome, RootOwner, Selection, Source, Unhashed, Verb};
 use super::config::empty_step;
-use super::fetch::{Content, Fetched};
 use super::find_image;
 use super::pull::{self, Fetch, PullPolicy};
 use super::run::HistoryChoice;
@@ -48,31 +45,6 @@ pub struct Options<'a> {
     pub fetch: fetch::Options<'a>,
     /// Sources whose content is given.
     pub inline: Vec<Inline>,
-}
-
-/// A source whose content is given: a here-document.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Inline {
-    /// Which of the sources it is: what stands there.
-    pub operand: OsString,
-    /// The name of the file.
-    pub name: String,
-    /// What it holds.
-    pub content: Vec<u8>,
-}
-
-impl Inline {
-    /// A file in memory, 0644.
-    fn as_fetched(&self) -> io::Result<Fetched> {
-        let mut file = File::from(rustix::fs::memfd_create(c"inline", MemfdFlags::CLOEXEC)?);
-        rustix::fs::fchmod(&file, Mode::from_raw_mode(0o644))?;
-        file.write_all(&self.content)?;
-        file.rewind()?;
-        let is_plain = !matches!(self.name.as_str(), "" | "." | "..") && !self.name.contains(['/', '\0']);
-        let name = is_plain.then(|| OsString::from(&self.name));
-        let content = Content::File { name, file, modified: Timestamp::UNIX_EPOCH };
-        Ok(Fetched { operand: self.operand.clone(), content })
-    }
 }
 
 /// `--link`.
@@ -136,14 +108,6 @@ pub enum Error {
         container: String,
         /// What failed.
         source: fetch::Error,
-    },
-    /// A here-document could not become a file.
-    #[error("writing the here-document {name:?}")]
-    Inline {
-        /// Its name.
-        name: String,
-        /// What failed.
-        source: io::Error,
     },
     /// Copying failed.
     #[error("adding content to container {container:?}")]
@@ -229,10 +193,7 @@ pub fn copy_unhashed(store: &Store, name: &str, options: &Options<'_>, note: &mu
         _ => None,
     };
     let fetched = fetch::fetch(&options.sources, &options.fetch);
-    let mut fetched = fetched.map_err(|source| Error::Fetch { container: name.to_owned(), source })?;
-    for inline in &options.inline {
-        fetched.push(inline.as_fetched().map_err(|source| Error::Inline { name: inline.name.clone(), source })?);
-    }
+    let fetched = fetched.map_err(|source| Error::Fetch { container: name.to_owned(), source })?;
     let mounted = Mounted::new(store, &container)?;
     mounted.notices().iter().for_each(|notice| note(notice.to_string()));
     let other_root;
@@ -257,6 +218,7 @@ pub fn copy_unhashed(store: &Store, name: &str, options: &Options<'_>, note: &mu
         selection: options.selection.clone(),
         appearance: options.appearance.clone(),
         fetched: &fetched,
+        inline: &options.inline,
         maps: Maps { sources: theirs.as_ref(), copies: ours.as_ref() },
         layer: store.driver().ok().and_then(|driver| driver.diff_dir(container.layer()).ok()),
     };

@@ -11,6 +11,7 @@ mod build_flags;
 mod build_language;
 mod build_large_files;
 mod build_looks;
+mod build_many;
 mod build_mounts;
 mod build_neighbours;
 mod build_newest;

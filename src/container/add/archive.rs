@@ -19,7 +19,7 @@ use containers_storage::archive::{Entry, Error, Kind, Time};
 use containers_storage::rooted::reopen_regular;
 use rustix::fs::OFlags;
 
-use super::sources::{Came, Item};
+use super::sources::{Item, Origin};
 use super::{Archives, Options, Verb};
 use crate::copier::digest::Stream;
 use crate::copier::header::{self, Dialect, Header};
@@ -28,13 +28,15 @@ use crate::copier::names::Owner;
 use crate::copier::tree::Session;
 
 /// Whether `item` is an archive that `options` have unpacked.
-pub(super) fn is_unpacked(item: &Item, options: &Options<'_>) -> bool {
+pub(super) fn is_unpacked(origin: &Origin<'_>, item: &Item<'_>, options: &Options<'_>) -> bool {
     let wanted = match options.archives {
-        Archives::Here => item.came == Came::Here,
+        Archives::Here => item.is_here(),
         Archives::All => true,
         Archives::None => false,
     };
-    options.verb == Verb::Add && wanted && item.is_regular && looks_like_archive(item.handle.as_fd())
+    // What can't be opened is an error when its turn comes.
+    let is_archive = || origin.open_item(item).is_ok_and(|handle| looks_like_archive(handle.as_fd()));
+    options.verb == Verb::Add && wanted && item.is_regular && is_archive()
 }
 
 /// Whether a regular file is an archive, compressed or not, with at least one member. What can't be read as one is none.

@@ -9,7 +9,7 @@ use containers_storage::Root;
 use rustix::fs::FileType;
 
 use super::error::Error;
-use super::sources::Item;
+use super::sources::{Item, Origin};
 use super::{Landing, Options, archive};
 
 /// What the destination has to hold. A pattern counts as one source, whatever it matches.
@@ -23,9 +23,9 @@ pub(super) enum Shape {
 
 impl Shape {
     /// The shape of `operands` sources, of which the first matched `first`.
-    pub(super) fn of(operands: usize, first: Option<&Item>, options: &Options<'_>) -> Self {
+    pub(super) fn of(origin: &Origin<'_>, operands: usize, first: Option<&Item<'_>>, options: &Options<'_>) -> Self {
         let Some(first) = first.filter(|_| operands == 1) else { return Self::Tree };
-        let tree = first.is_directory || first.keeps_parents || archive::is_unpacked(first, options);
+        let tree = first.is_directory || first.keeps_parents || archive::is_unpacked(origin, first, options);
         if tree { Self::Tree } else { Self::One }
     }
 }
@@ -39,7 +39,7 @@ pub(super) struct Target {
 
 impl Target {
     /// Where the content of a directory goes, or the file.
-    pub(super) fn directory_for(&self, item: &Item) -> PathBuf {
+    pub(super) fn directory_for(&self, item: &Item<'_>) -> PathBuf {
         match &self.name {
             // A pattern that matched files first and then a directory: its content goes to the same name.
             Some(name) if item.is_directory => self.directory.join(name),
@@ -58,12 +58,12 @@ impl Target {
     }
 
     /// Whether a file can be named.
-    pub(super) fn names(&self, item: &Item) -> bool {
+    pub(super) fn names(&self, item: &Item<'_>) -> bool {
         self.name.is_some() || item.path.file_name().is_some()
     }
 
     /// The name of a file: that of the destination, or its own.
-    pub(super) fn name_for(&self, item: &Item) -> OsString {
+    pub(super) fn name_for(&self, item: &Item<'_>) -> OsString {
         let own = || item.path.file_name().unwrap_or_default().to_os_string();
         self.name.clone().unwrap_or_else(own)
     }

@@ -94,6 +94,14 @@ pub enum Error {
     /// `--parents` with a name that leaves the directories to be kept.
     #[error("{0:?}: `..` can't be kept by --parents")]
     ParentsOutside(PathBuf),
+    /// A source whose content is given could not become a file.
+    #[error("writing the here-document {name:?}")]
+    Inline {
+        /// Its name.
+        name: String,
+        /// The cause.
+        source: io::Error,
+    },
     /// All that matched was left out.
     #[error("no items matching glob {glob:?} copied ({count} filtered out{using}): no such file or directory")]
     Filtered {

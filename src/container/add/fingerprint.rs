@@ -41,14 +41,15 @@ pub fn fingerprint(
             Err(error) => return Err(error),
         };
         for item in items {
-            let path = origin.real_path(&item);
+            let handle = origin.open_item(&item)?;
+            let path = origin.real_path(&item, handle.as_fd());
             let excluded =
                 filter.context.is_some_and(|ignore| !path.as_os_str().is_empty() && ignore.excludes(&path.to_string_lossy()));
             if excluded && !(item.is_directory && ignore.takes_back()) {
                 continue;
             }
             let failed = |source| Error::Copy { name: origin.shown(&item.path), source };
-            all.add(item.handle.as_fd(), &path, &item.kept).map_err(failed)?;
+            all.add(handle.as_fd(), &path, &item.kept).map_err(failed)?;
         }
     }
     Ok(all.complete())

@@ -2,19 +2,21 @@
 //!
 //! Invariant: a name is confined below the origin's root; for a context directory and `--from` that is a safety boundary, so what
 //! a name leads to, and not how it is written, decides whether a pattern leaves it out (known attack A08).
+//! No descriptor is held for what matched: a pattern may match more names than a process may have files open.
 
 use std::ffi::{OsStr, OsString};
-use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 use containers_storage::Root;
 use jiff::Timestamp;
-use rustix::fs::FileType;
+use rustix::fs::{FileType, MemfdFlags, Mode};
 
 use super::error::Error;
-use super::{Group, Links, Selection, Source, Wildcards};
+use super::{Group, Inline, Links, Selection, Source, Wildcards};
 use crate::container::fetch::{Content, Fetched};
 use crate::copier::glob;
 use crate::copier::pattern::has_meta;
@@ -55,7 +57,7 @@ impl std::ops::Deref for OriginRoot<'_> {
 
 /// One thing that an operand matched.
 #[derive(Debug)]
-pub(super) struct Item {
+pub(super) struct Item<'g> {
     /// Its name below the origin's root.
     pub(super) path: PathBuf,
     /// Its parents that `--parents` keeps; empty without.
@@ -67,44 +69,63 @@ pub(super) struct Item {
     /// Whether it is a regular file.
     pub(super) is_regular: bool,
     /// From where.
-    pub(super) came: Came,
+    pub(super) came: Came<'g>,
     /// When its content last changed; `None` for a time that no calendar has.
     pub(super) modified: Option<Timestamp>,
-    /// A bare handle on it as it was looked at.
-    pub(super) handle: OwnedFd,
 }
 
 /// Where an item is from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Came {
-    /// It was below the origin's root.
-    Here,
-    /// It was fetched: a file, or the files of a repository. Its time at the server is in the digest, in seconds since 1970.
-    FromNetwork(u64),
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Came<'g> {
+    /// It is below the origin's root, and what a link of its name leads to is meant or not.
+    Here(Links),
+    /// It was fetched: a file, or the files of a repository.
+    Fetched(&'g Fetched),
+    /// It was given.
+    Inline(&'g Inline),
+}
+
+impl Item<'_> {
+    /// Whether its operand is a name of a file.
+    pub(super) fn is_here(&self) -> bool {
+        matches!(self.came, Came::Here(_))
+    }
 }
 
 /// What was fetched as if an operand had matched it.
-pub(super) fn fetched(fetched: &Fetched) -> Result<Group, Error> {
-    let spec = PathBuf::from(&fetched.operand);
-    let failed = |source| Error::Context { path: spec.clone(), source };
-    let (path, handle, modified, is_directory) = match &fetched.content {
-        Content::File { name, file, modified } => {
-            (name.clone().unwrap_or_default(), OwnedFd::from(file.try_clone().map_err(failed)?), Some(*modified), false)
-        }
-        Content::Tree { root, .. } => (OsString::new(), root.as_fd().try_clone_to_owned().map_err(failed)?, None, true),
+pub(super) fn fetched(fetched: &Fetched) -> Group<'_> {
+    let (path, modified, is_directory) = match &fetched.content {
+        Content::File { name, modified, .. } => (name.clone().unwrap_or_default(), Some(*modified), false),
+        Content::Tree { .. } => (OsString::new(), None, true),
     };
-    let seconds = modified.map_or(0, |time| u64::try_from(time.as_second()).unwrap_or(0));
-    let item = Item {
-        path: path.into(),
-        kept: PathBuf::new(),
-        keeps_parents: false,
-        is_directory,
-        is_regular: !is_directory,
-        came: Came::FromNetwork(seconds),
-        modified,
-        handle,
-    };
-    Ok(Group { spec, items: vec![item] })
+    elsewhere(&fetched.operand, path, Came::Fetched(fetched), modified, is_directory)
+}
+
+/// The same for a source whose content is given.
+pub(super) fn inline(inline: &Inline) -> Group<'_> {
+    let is_plain = !matches!(inline.name.as_str(), "" | "." | "..") && !inline.name.contains(['/', '\0']);
+    let name = is_plain.then(|| OsString::from(&inline.name)).unwrap_or_default();
+    elsewhere(&inline.operand, name, Came::Inline(inline), Some(Timestamp::UNIX_EPOCH), false)
+}
+
+fn elsewhere<'g>(
+    operand: &OsStr,
+    path: OsString,
+    came: Came<'g>,
+    modified: Option<Timestamp>,
+    is_directory: bool,
+) -> Group<'g> {
+    let (path, kept) = (path.into(), PathBuf::new());
+    let item = Item { path, kept, keeps_parents: false, is_directory, is_regular: !is_directory, came, modified };
+    Group { spec: PathBuf::from(operand), items: vec![item] }
+}
+
+/// A file in memory, 0644.
+fn in_memory(content: &[u8]) -> io::Result<OwnedFd> {
+    let mut file = File::from(rustix::fs::memfd_create(c"inline", MemfdFlags::CLOEXEC)?);
+    rustix::fs::fchmod(&file, Mode::from_raw_mode(0o644))?;
+    file.write_all(content)?;
+    Ok(file.into())
 }
 
 /// Whether an operand that is no file here may be meant as one elsewhere.
@@ -161,7 +182,7 @@ impl<'a> Origin<'a> {
     }
 
     /// What `spec` matches.
-    pub(super) fn expand(&self, spec: &OsStr, selection: &Selection) -> Result<Group, Error> {
+    pub(super) fn expand(&self, spec: &OsStr, selection: &Selection) -> Result<Group<'static>, Error> {
         let (given, pivot) = self.below_root(Path::new(spec));
         let literal = selection.wildcards == Wildcards::Literal || !has_meta(&given.to_string_lossy());
         let found = if literal { glob::literal(&self.root, &given) } else { glob::expand(&self.root, &given) };
@@ -195,7 +216,7 @@ impl<'a> Origin<'a> {
         (full, count)
     }
 
-    fn item(&self, path: PathBuf, pivot: usize, selection: &Selection) -> Result<Item, Error> {
+    fn item(&self, path: PathBuf, pivot: usize, selection: &Selection) -> Result<Item<'static>, Error> {
         let handle = self.open_path(&path, selection.links)?;
         let stat = rustix::fs::fstat(&handle).map_err(|source| Error::Look {
             context: self.shown.clone(),
@@ -219,8 +240,36 @@ impl<'a> Origin<'a> {
         let is_regular = kind == FileType::RegularFile;
         let nanoseconds = i32::try_from(stat.st_mtime_nsec).unwrap_or(0);
         let modified = Timestamp::new(stat.st_mtime, nanoseconds).ok();
-        let came = Came::Here;
-        Ok(Item { path, kept, keeps_parents: selection.parents, is_directory, is_regular, came, modified, handle })
+        let came = Came::Here(selection.links);
+        Ok(Item { path, kept, keeps_parents: selection.parents, is_directory, is_regular, came, modified })
+    }
+
+    /// A bare handle on the item, for as long as it is copied.
+    pub(super) fn open_item(&self, item: &Item<'_>) -> Result<OwnedFd, Error> {
+        let failed = |source| Error::Context { path: item.path.clone(), source };
+        match item.came {
+            Came::Here(links) => self.open_again(item, links),
+            Came::Fetched(fetched) => match &fetched.content {
+                Content::File { file, .. } => file.as_fd().try_clone_to_owned().map_err(failed),
+                Content::Tree { root, .. } => root.as_fd().try_clone_to_owned().map_err(failed),
+            },
+            Came::Inline(inline) => {
+                in_memory(&inline.content).map_err(|source| Error::Inline { name: inline.name.clone(), source })
+            }
+        }
+    }
+
+    /// What was looked at decided where it goes: it must be of the same kind still.
+    fn open_again(&self, item: &Item<'_>, links: Links) -> Result<OwnedFd, Error> {
+        let handle = self.open_path(&item.path, links)?;
+        let is_directory = rustix::fs::fstat(&handle)
+            .map(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
+            .map_err(io::Error::from);
+        let changed = || io::Error::other("it was replaced while it was copied");
+        match is_directory.and_then(|now| if now == item.is_directory { Ok(handle) } else { Err(changed()) }) {
+            Ok(handle) => Ok(handle),
+            Err(source) => Err(Error::Look { context: self.shown.clone(), name: Path::new("/").join(&item.path), source }),
+        }
     }
 
     fn open_path(&self, path: &Path, links: Links) -> Result<OwnedFd, Error> {
@@ -239,8 +288,8 @@ impl<'a> Origin<'a> {
     }
 
     /// The name that an item really has below the root, whatever way led there.
-    pub(super) fn real_path(&self, item: &Item) -> PathBuf {
-        if let Ok(inside) = self.root.name_of(item.handle.as_fd()) {
+    pub(super) fn real_path(&self, item: &Item<'_>, handle: BorrowedFd<'_>) -> PathBuf {
+        if let Ok(inside) = self.root.name_of(handle) {
             return inside;
         }
         relative(&item.path)

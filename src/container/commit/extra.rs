@@ -203,6 +203,7 @@ fn added_files(
             landing: Landing::Layer(staged.root()),
             workdir: PathBuf::from("/"),
             fetched: &[],
+            inline: &[],
             maps: Maps::default(),
             layer: None,
             selection: Selection { wildcards: add::Wildcards::Literal, ..Selection::default() },
