@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::args::{Heading, Scope};
 use super::options::{Selection, UnusedStages};
+use crate::container::find_image::SCRATCH;
 use crate::dockerfile::instruction::from::Base as Written;
 use crate::dockerfile::instruction::run::Mount;
 use crate::dockerfile::instruction::{Instruction, Metadata};
@@ -310,7 +311,7 @@ impl Reader<'_, '_> {
             Base::Other(image.clone())
         } else if let Some(base) = self.names.before(image, index).filter(|_| replaced.is_none()) {
             Base::Stage(base)
-        } else if image == "scratch" {
+        } else if image == SCRATCH {
             Base::Scratch
         } else {
             Base::Other(image.clone())

@@ -269,6 +269,9 @@ fn stored(store: &Store, name: &str, fetch: &Fetch<'_>) -> Result<Option<Other>,
 fn other(store: &Store, name: &str, fetch: &Fetch<'_>) -> Result<Other, Error> {
     match WorkingContainer::open(store, name) {
         Ok(container) => Ok(Other::Container(Box::new(container))),
+        Err(state::Error::NotKnown { .. }) if name == find_image::SCRATCH => {
+            Ok(Other::Image { name: name.to_owned(), layer: None })
+        }
         Err(state::Error::NotKnown { .. }) => {
             let found = pull::obtain(store, name, fetch).map_err(Box::new)?.found;
             Ok(Other::Image { name: name.to_owned(), layer: found.image.layer })

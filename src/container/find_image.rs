@@ -14,6 +14,9 @@ use crate::image::manifest::{self, Document};
 use crate::image::reference::{self, Lookup, Operand, Reference};
 use crate::transport::Silence;
 
+/// The name that is reserved for nothing: no store and no registry is asked for it.
+pub const SCRATCH: &str = "scratch";
+
 /// An image that an operand names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {

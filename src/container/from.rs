@@ -18,7 +18,7 @@ use containers_storage::store::{self, NewContainer, Store};
 use containers_storage::{ContainerId, Digest, ImageId, LayerId};
 use jiff::Timestamp;
 
-use super::find_image::Found;
+use super::find_image::{self, Found};
 use super::mounted;
 use super::name::{self, InvalidName};
 use super::pull::{self, Fetch, Obtained};
@@ -283,7 +283,7 @@ pub fn from(store: &Store, options: &Options, fetch: &Fetch<'_>) -> Result<Outco
     if let Some(name) = &options.name {
         name::check(name)?;
     }
-    if options.image == "scratch" {
+    if options.image == find_image::SCRATCH {
         return on_nothing(store, options, &mut |_| Ok(()));
     }
     let obtained = pull::obtain(store, &options.image, fetch).map_err(Box::new)?;

@@ -31,6 +31,16 @@ fn an_empty_stage_or_image_has_nothing_to_copy_and_that_is_no_error() {
             assert!(said.contains("/nosuch") && said.contains("no such file or directory"), "{stage}{copy}: {said}");
         }
     }
+    // The reserved name is no image's: no registry is asked for it.
+    env.write("ctx/Dockerfile", "FROM scratch\nCOPY --from=scratch / /dst\nCOPY --from=scratch --link . /linked/\n");
+    for layers in ["--layers=false", "--layers", "--layers"] {
+        env.ok(["build", "-q", layers, "-o", "out", "ctx"]);
+        assert_eq!(out(&env), "dst/ linked/", "{layers}");
+    }
+    // A stage may have it.
+    env.write("ctx/Dockerfile", "FROM scratch AS scratch\nCOPY f /f\nFROM scratch\nCOPY --from=scratch / /dst\n");
+    env.ok(["build", "-q", "-o", "out", "ctx"]);
+    assert_eq!(out(&env), "dst/ dst/f f");
     // The same by its name, and as a further context.
     env.write("ctx/Dockerfile", "FROM scratch\nCOPY --from=localhost/empty / /dst\nCOPY --from=q / /more\n");
     for layers in ["--layers=false", "--layers", "--layers"] {
@@ -46,13 +56,13 @@ fn an_empty_stage_is_mounted_as_an_empty_directory() {
     env.busybox("box");
     env.write("none/Dockerfile", "FROM scratch\nLABEL a=b\n");
     env.ok(["build", "-q", "-t", "empty", "none"]);
-    for from in ["FROM scratch AS x\n", "FROM empty AS x\n"] {
+    for (from, name) in [("FROM scratch AS x\n", "x"), ("FROM empty AS x\n", "x"), ("", "scratch")] {
         let run = "RUN --mount=from=x,target=/m ls -A /m; ! touch /m/a 2>/dev/null
 RUN --mount=from=x,target=/m,rw touch /m/a && ls -A /m
 RUN --mount=from=x,target=/m,rw ls -A /m
 RUN --mount=type=cache,from=x,target=/m ls -A /m
 ";
-        env.write("ctx/Dockerfile", format!("{from}FROM box\n{run}"));
+        env.write("ctx/Dockerfile", format!("{from}FROM box\n{}", run.replace("from=x", &format!("from={name}"))));
         for layers in ["--layers=false", "--layers", "--layers"] {
             let output = env.run(["build", layers, "-t", "made", "ctx"]);
             output.success();

@@ -62,13 +62,13 @@ fn what_is_empty_can_be_copied_from() {
     env.write("none/Dockerfile", "FROM scratch\nLABEL a=b\n");
     env.ok(["build", "-q", "-t", "empty", "none"]);
     let (target, scratch, of_empty) = (env.ok(["from", "scratch"]), env.ok(["from", "scratch"]), env.ok(["from", "empty"]));
-    for (number, from) in ["empty", &scratch, &of_empty].into_iter().enumerate() {
+    for (number, from) in ["empty", &scratch, &of_empty, "scratch"].into_iter().enumerate() {
         env.ok(["copy", "-q", "--from", from, &target, "/", &format!("/{number}/dst")]);
         let said = env.run(["copy", "--from", from, &target, "/nosuch", "/dst"]).failure(125);
         assert!(said.contains("/nosuch") && said.contains("no such file or directory"), "{from}: {said}");
     }
     let found = env.shell(&format!("coracle unshare sh -euc 'cd $(coracle mount {target}); find . -type d | sort | xargs'"));
-    assert_eq!(found.success(), ". ./0 ./0/dst ./1 ./1/dst ./2 ./2/dst");
+    assert_eq!(found.success(), ". ./0 ./0/dst ./1 ./1/dst ./2 ./2/dst ./3 ./3/dst");
     env.assert_store_is_clean();
 }
 

@@ -5,6 +5,7 @@ use containers_storage::ContainerId;
 use crate::build::error::StepError;
 use crate::build::options::{Author, Context, NamedContext, Options};
 use crate::build::stage::{Build, Stage, Tree};
+use crate::container::find_image::SCRATCH;
 use crate::container::pull::Obtained;
 use crate::image::Location;
 
@@ -16,7 +17,7 @@ pub(super) enum Source<'a> {
     Image(Box<Obtained>),
     /// The container of an earlier stage.
     Container(ContainerId),
-    /// An earlier stage that has no image, since there is nothing in it.
+    /// `scratch`, or an earlier stage that has no image, since there is nothing in it.
     Nothing,
 }
 
@@ -30,6 +31,9 @@ impl Stage<'_, '_> {
             None => {}
         }
         let Some(index) = self.build.plan.stage(name, self.index) else {
+            if name == SCRATCH {
+                return Ok(Source::Nothing);
+            }
             let image = self.image(self.build.named_by_the_file(name)?);
             let nearest = || self.build.plan.stage_near(name, self.index).map(str::to_owned);
             return image.map_err(|source| StepError::NoSource {

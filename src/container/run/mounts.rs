@@ -10,7 +10,7 @@ use containers_storage::store::Store;
 use super::{Error, Options, Tree};
 use crate::conf::registries::Registries;
 use crate::container::WorkingContainer;
-use crate::container::find_image::find_one;
+use crate::container::find_image::{SCRATCH, find_one};
 use crate::container::mounted::{self, Mounted};
 use crate::image::manifest::index::Platform;
 use crate::run::NamedRoot;
@@ -57,6 +57,7 @@ pub(super) fn roots(
             Some(Tree::Image(id)) => image(store, &options.registries, id, labels)?,
             Some(Tree::Container(container)) => stage(store, container)?,
             Some(Tree::Nothing) => nothing(store)?,
+            None if name == SCRATCH => nothing(store)?,
             None => image(store, &options.registries, name, labels)?,
         };
         roots.push(NamedRoot { name: name.to_owned(), identity, root });
