@@ -10,6 +10,8 @@ use containers_storage::Root;
 
 /// More than any image has: a site that lists everybody has some 100,000 lines.
 const LIMIT: u64 = 16 << 20;
+/// The one name that every machine knows.
+const ROOT: &str = "root";
 
 /// Who owns something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,7 +82,7 @@ impl Names {
     }
 
     /// The ids of `--chown USER[:GROUP]`. A number needs no line; a number alone is the group as well; a name alone has the
-    /// user's own group.
+    /// user's own group. `root` is 0 where no line says otherwise: images without these files are common.
     pub fn owner(&self, spec: &str) -> Result<Owner, Error> {
         let (user, group) = match spec.split_once(':') {
             Some((user, group)) => (user, group),
@@ -92,12 +94,15 @@ impl Names {
         let (uid, own_group) = match user.parse() {
             _ if user.is_empty() => (0, 0),
             Ok(uid) => (uid, uid),
-            Err(_) => self.user_line(user).ok_or_else(|| Error::User(user.to_owned()))?,
+            Err(_) => self.user_line(user).or((user == ROOT).then_some((0, 0))).ok_or_else(|| Error::User(user.to_owned()))?,
         };
         let gid = match group.parse() {
             _ if group.is_empty() => own_group,
             Ok(gid) => gid,
-            Err(_) => find(&self.group, group).ok_or_else(|| Error::Group(group.to_owned()))?.0,
+            Err(_) => {
+                let found = find(&self.group, group).map(|(gid, _)| gid).or((group == ROOT).then_some(0));
+                found.ok_or_else(|| Error::Group(group.to_owned()))?
+            }
         };
         // chown(2) takes this number for "leave it as it is".
         match (uid, gid) {
@@ -160,6 +165,17 @@ mod tests {
         for (spec, uid, gid) in cases {
             assert_eq!(names().owner(spec).expect(spec), Owner { uid, gid }, "{spec:?}");
         }
+    }
+
+    #[test]
+    fn root_needs_no_line() {
+        let none = Names::default();
+        for spec in ["root", "root:root", "0:root", ":root"] {
+            assert_eq!(none.owner(spec).expect(spec), Owner { uid: 0, gid: 0 }, "{spec:?}");
+        }
+        let other = Names { passwd: "root:x:5:6::/:\n".to_owned(), group: "root:x:7:\n".to_owned() };
+        assert_eq!(other.owner("root").expect("a user"), Owner { uid: 5, gid: 6 });
+        assert_eq!(other.owner("root:root").expect("both"), Owner { uid: 5, gid: 7 });
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Who the process runs as: `--user` resolved with the image's own `/etc/passwd` and `/etc/group`.
 //!
 //! Invariant: the files are read by our own reader, below the root's handle, as regular files of bounded size (CVE-2024-9676);
-//! a number is a number, never a name (CVE-2016-3697), and what is neither is an error, never 0.
+//! a number is a number, never a name (CVE-2016-3697), and what is neither is an error, never 0. Only `root`, where no line has that name,
+//! is 0: images without these files are common.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -51,6 +52,8 @@ const DATABASE_LIMIT: u64 = 4 << 20;
 /// The largest id that is accepted: what a signed 32-bit number holds (CVE-2024-40635).
 const LARGEST_ID: u32 = i32::MAX as u32;
 
+/// The one name that every machine knows.
+const ROOT: &str = "root";
 const PASSWD: &str = "/etc/passwd";
 const GROUP: &str = "/etc/group";
 
@@ -68,11 +71,11 @@ pub fn resolve(rootfs: &Root, user: &str, group_add: &[String]) -> Result<Proces
     let entries = || passwd.lines().filter_map(PasswdEntry::parse);
     let (uid, entry) = match id(name)? {
         Some(uid) => (uid, entries().find(|entry| entry.uid == uid)),
-        None => {
-            let entry = entries().find(|entry| entry.name == name);
-            let entry = entry.ok_or_else(|| Error::UnknownUser(name.to_string()))?;
-            (entry.uid, Some(entry))
-        }
+        None => match entries().find(|entry| entry.name == name) {
+            Some(entry) => (entry.uid, Some(entry)),
+            None if name == ROOT => (0, None),
+            None => return Err(Error::UnknownUser(name.to_string())),
+        },
     };
     let groups_file = Lazy::new(rootfs);
     let (gid, mut groups) = match (group, &entry) {
@@ -118,7 +121,8 @@ impl<'a> Lazy<'a> {
             return Ok(gid);
         }
         let found = self.text()?.lines().filter_map(GroupEntry::parse).find(|entry| entry.name == group);
-        found.map(|entry| entry.gid).ok_or_else(|| Error::UnknownGroup(group.to_string()))
+        let found = found.map(|entry| entry.gid).or((group == ROOT).then_some(0));
+        found.ok_or_else(|| Error::UnknownGroup(group.to_string()))
     }
 
     fn of_member(&self, name: &str) -> Result<Vec<u32>, Error> {
@@ -267,13 +271,17 @@ mod tests {
     }
 
     #[test]
-    fn an_image_without_databases_knows_numbers_only() {
+    fn an_image_without_databases_knows_numbers_and_root() {
         let dir = tempfile::tempdir().unwrap();
         let root = Root::open(dir.path()).unwrap();
         assert_eq!(resolve(&root, "", &[]).unwrap().uid, 0);
         assert_eq!(resolve(&root, "7:8", &[]).unwrap().groups, [8]);
-        let error = resolve(&root, "root", &[]).unwrap_err().to_string();
-        assert_eq!(error, "determining run uid: user: unknown user error looking up user \"root\"");
+        for word in ["root", "root:root", "0:root"] {
+            let user = resolve(&root, word, &[]).unwrap();
+            assert_eq!((user.uid, user.gid, user.groups.as_slice(), user.home.as_str()), (0, 0, &[0][..], "/"), "{word}");
+        }
+        let error = resolve(&root, "daemon", &[]).unwrap_err().to_string();
+        assert_eq!(error, "determining run uid: user: unknown user error looking up user \"daemon\"");
     }
 
     /// A136: the time is linear in what the image may write.

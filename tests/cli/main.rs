@@ -17,6 +17,7 @@ mod build_neighbours;
 mod build_newest;
 mod build_nothing;
 mod build_outputs;
+mod build_owners;
 mod build_places;
 mod build_progress;
 mod build_settings;
