@@ -1,7 +1,7 @@
 //! `copy` and `add` through the binary: what is printed, where sources come from, what is refused. The rules of destinations and
 //! patterns are in `tests/copier.rs`, and compared with Buildah in `tests/compat`.
 
-use crate::harness::TestEnv;
+use crate::harness::{TestEnv, skip_without};
 
 #[test]
 fn the_digest_is_printed_unless_quiet() {
@@ -82,6 +82,36 @@ fn an_archive_is_unpacked_by_add_and_kept_by_copy() {
     env.ok(["copy", "-q", &container, "dir.tar.gz", "/copied/"]);
     let paths: Vec<String> = env.ok(["diff", &container]).lines().map(|line| line[11..].to_owned()).collect();
     assert_eq!(paths, ["/added", "/added/dir", "/added/dir/file", "/copied", "/copied/dir.tar.gz"]);
+}
+
+/// One that is an archive is not copied as a file, whatever its first member is.
+#[test]
+fn an_archive_with_a_name_that_climbs_is_refused() {
+    let env = TestEnv::new();
+    if skip_without(&["python3"]) {
+        return;
+    }
+    let script = "import tarfile, io
+for form, ending in (('w', ''), ('w:gz', '.gz')):
+    with tarfile.open('evil.tar' + ending, form) as t:
+        for name in ('../climbs', 'plain'):
+            i = tarfile.TarInfo(name); i.size = 1; t.addfile(i, io.BytesIO(b'x'))
+open('blank', 'wb').write(bytes(512) + b'x' * 512)
+";
+    env.write("make.py", script);
+    env.shell("python3 make.py; mkdir ctx; mv evil.tar* blank ctx").success();
+    let container = env.ok(["from", "scratch"]);
+    for name in ["evil.tar", "evil.tar.gz"] {
+        let said = env.run(["add", &container, &format!("ctx/{name}"), "/x/"]).failure(125);
+        assert!(said.contains(name) && said.contains("../climbs") && said.contains("the name climbs with"), "{said}");
+        env.write("ctx/Dockerfile", format!("FROM scratch\nADD --unpack=true {name} /x/\n"));
+        let said = env.run(["build", "ctx"]).failure(125);
+        assert!(said.contains("the name climbs with"), "{said}");
+        env.write("ctx/Dockerfile", format!("FROM scratch\nADD --unpack=false {name} /x/\nCOPY {name} /y/\n"));
+        env.ok(["build", "-q", "ctx"]);
+    }
+    // What begins as no archive does is a file.
+    env.ok(["add", "-q", &container, "ctx/blank", "/x/"]);
 }
 
 #[test]

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{BufRead, BufReader};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
@@ -15,7 +15,7 @@ use containers_storage::Digest;
 use containers_storage::archive::decompress::Decompressor;
 use containers_storage::archive::reader::Reader;
 use containers_storage::archive::unpack::{self, TreeOptions, Unmapped, Verdict};
-use containers_storage::archive::{Entry, Error, Kind, Time};
+use containers_storage::archive::{Entry, Error, Kind, Refusal, Time};
 use containers_storage::rooted::reopen_regular;
 use rustix::fs::OFlags;
 
@@ -39,11 +39,23 @@ pub(super) fn is_unpacked(origin: &Origin<'_>, item: &Item<'_>, options: &Option
     options.verb == Verb::Add && wanted && item.is_regular && is_archive()
 }
 
-/// Whether a regular file is an archive, compressed or not, with at least one member. What can't be read as one is none.
+/// Whether a regular file is an archive, compressed or not, with at least one member. What can't be read as one is none; one whose first
+/// member is refused for what it says is an archive all the same, and must not be taken for a file.
 fn looks_like_archive(handle: BorrowedFd<'_>) -> bool {
     let Ok(mut file) = open(handle) else { return false };
     let Ok(stream) = Decompressor::new(&mut file) else { return false };
-    matches!(Reader::new(BufReader::new(stream)).next_entry(), Ok(Some(_)))
+    let mut stream = BufReader::new(stream);
+    // No header begins so, but the images of many disks.
+    if !matches!(stream.fill_buf(), Ok([first, ..]) if *first != 0) {
+        return false;
+    }
+    match Reader::new(stream).next_entry() {
+        Ok(entry) => entry.is_some(),
+        Err(Error::Refused { refusal, .. } | Error::Stream { refusal, .. }) => {
+            !matches!(refusal, Refusal::Header(_) | Refusal::Truncated)
+        }
+        Err(_) => false,
+    }
 }
 
 /// Unpacks the archive into `directory` of the container; gives its digest and how many members it has. `owner` is the one that
