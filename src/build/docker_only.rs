@@ -25,7 +25,7 @@ pub(super) fn first<'f>(file: &'f Dockerfile, plan: &Plan, stages: Stages) -> Op
         });
         own.or_else(|| match plan.stages[*index].base {
             Base::Stage(base) => file.stages[base].steps.iter().find(|step| triggers_setting(step)),
-            Base::Scratch | Base::Other(_) => None,
+            Base::Scratch | Base::Files(_) | Base::Other(_) => None,
         })
     })
 }
@@ -44,7 +44,7 @@ pub(super) fn shaping(plan: &Plan, stages: Stages) -> BTreeSet<usize> {
         while let Some(stage) = next.filter(|stage| found.insert(*stage)) {
             next = match plan.stages[stage].base {
                 Base::Stage(base) => Some(base),
-                Base::Scratch | Base::Other(_) => None,
+                Base::Scratch | Base::Files(_) | Base::Other(_) => None,
             };
         }
     }
@@ -95,7 +95,7 @@ mod tests {
             let machine = Platform::of_this_machine();
             let built_in = BuiltIn { target: &machine, machine: &machine, stage: None, epoch: None };
             let heading = Heading::new(&[], &built_in);
-            let plan = plan::plan(&file, &heading, &Selection::default(), &[], &|_| false).unwrap();
+            let plan = plan::plan(&file, &heading, &Selection::default(), &[], &|_| None).unwrap();
             assert_eq!(first(&file, &plan, stages).map(Step::source), want, "{text}");
         }
     }

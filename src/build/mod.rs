@@ -103,8 +103,7 @@ pub fn build<'s>(store: &'s Store, options: &Options<'_>, tell: Tell<'_>) -> Res
     let file = dockerfile::parse_all(options.texts.iter().map(|text| text.text.as_str()))?;
     let names = finish::names(&options.image.tags)?;
     let heading = heading(&file, options)?;
-    let is_context = |name: &str| options.named_contexts.iter().any(|(known, _)| known == name);
-    let plan = plan::plan(&file, &heading, &options.selection, &options.image.env, &is_context)?;
+    let plan = plan::plan(&file, &heading, &options.selection, &options.image.env, &|name| options.further(name))?;
     warn_of_no_stages(&plan, &options.layering.anew, tell);
     let in_docker_format = in_docker_format(&file, &plan, options, tell);
     let options = in_docker_format.as_ref().unwrap_or(options);

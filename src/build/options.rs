@@ -1,10 +1,12 @@
 //! What to build: the flags of `coracle build`, resolved, grouped by who needs them.
 
+use std::cell::OnceCell;
 use std::path::PathBuf;
 
 use containers_storage::Root;
 use containers_storage::selinux::LabelChoice;
 
+use super::plan::Further;
 use super::source_policy::SourcePolicy;
 use crate::conf::ContainersConf;
 use crate::conf::mounts::Subscription;
@@ -15,7 +17,7 @@ use crate::container::from::UserNamespace;
 use crate::container::pull::Fetch;
 use crate::container::run::{self, Allowed, Confinement, Names};
 use crate::container::state::RunEnvironment;
-use crate::image::Format;
+use crate::image::{Format, Reference};
 use crate::run::secrets::Secret;
 use crate::run::ssh::Agent;
 use crate::run::{MountOptions, Streams};
@@ -62,6 +64,28 @@ pub enum Following {
     Output,
     /// The same, and that nothing happens.
     Live,
+}
+
+impl Options<'_> {
+    /// What `--build-context` says about a name. Names of images are the same however they are completed: `alpine` and
+    /// `docker.io/library/alpine:latest`.
+    pub fn named_context(&self, name: &str) -> Option<&NamedContext> {
+        let complete = |name: &str| Reference::normalized(name).ok();
+        let wanted = OnceCell::new();
+        let is_same = |known: &str| {
+            let wanted = wanted.get_or_init(|| complete(name));
+            known == name || wanted.is_some() && complete(known) == *wanted
+        };
+        self.named_contexts.iter().rev().find(|(known, _)| is_same(known)).map(|(_, context)| context)
+    }
+
+    /// The same as far as a plan needs it.
+    pub(super) fn further(&self, name: &str) -> Option<Further> {
+        self.named_context(name).map(|context| match context {
+            NamedContext::Files(_) => Further::Files,
+            NamedContext::Image(_) => Further::Image,
+        })
+    }
 }
 
 /// An error in words.

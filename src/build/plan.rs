@@ -54,8 +54,19 @@ pub enum Base {
     Scratch,
     /// An earlier stage.
     Stage(usize),
-    /// A further context or an image, by its name.
+    /// The files of a further context, by its name.
+    Files(String),
+    /// An image, or the further context that stands for one, by its name.
     Other(String),
+}
+
+/// What a further context has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Further {
+    /// A directory.
+    Files,
+    /// The name of an image.
+    Image,
 }
 
 /// Why a file cannot be built.
@@ -207,13 +218,13 @@ impl Plan {
 }
 
 /// Makes the plan. `heading` has the ARGs before the first FROM declared afterwards, and notes the ARGs of all stages. `env` is set at the
-/// beginning of each stage. `is_context` says which names are those of further contexts.
+/// beginning of each stage. `further` says which names are those of further contexts.
 pub fn plan(
     file: &Dockerfile,
     heading: &Heading,
     selection: &Selection,
     env: &[(String, String)],
-    is_context: &dyn Fn(&str) -> bool,
+    further: &dyn Fn(&str) -> Option<Further>,
 ) -> Result<Plan, Error> {
     let lookup = |name: &str| heading.lookup(name);
     let written = file.stages.iter().map(|stage| stage.from.base(&lookup)).collect::<Result<Vec<_>, _>>()?;
@@ -226,7 +237,7 @@ pub fn plan(
             names.before(name, last).ok_or_else(unknown)?
         }
     };
-    let mut reader = Reader { file, written: &written, names: &names, heading, env, is_context, seen: Vec::new() };
+    let mut reader = Reader { file, written: &written, names: &names, heading, env, further, seen: Vec::new() };
     let mut stages = Vec::with_capacity(target + 1);
     for index in 0..file.stages.len() {
         let planned = reader.stage(index, selection)?;
@@ -295,7 +306,7 @@ struct Reader<'f, 'h> {
     names: &'f Names,
     heading: &'h Heading,
     env: &'f [(String, String)],
-    is_context: &'f dyn Fn(&str) -> bool,
+    further: &'f dyn Fn(&str) -> Option<Further>,
     /// What is known at the end of each stage.
     seen: Vec<Known<'h>>,
 }
@@ -307,8 +318,11 @@ impl Reader<'_, '_> {
         let replaced = selection.base.as_ref().filter(|base| index == 0 && !base.is_empty());
         let image = replaced.unwrap_or(&written.image);
         let mut reads = BTreeSet::new();
-        let base = if (self.is_context)(image) {
-            Base::Other(image.clone())
+        let base = if let Some(further) = (self.further)(image) {
+            match further {
+                Further::Files => Base::Files(image.clone()),
+                Further::Image => Base::Other(image.clone()),
+            }
         } else if let Some(base) = self.names.before(image, index).filter(|_| replaced.is_none()) {
             Base::Stage(base)
         } else if image == SCRATCH {
@@ -386,7 +400,7 @@ impl Reader<'_, '_> {
     }
 
     fn edge(&self, index: usize, (step, span): (&Step, Span), name: &str) -> Result<Option<usize>, Error> {
-        if name.is_empty() || (self.is_context)(name) {
+        if name.is_empty() || (self.further)(name).is_some() {
             return Ok(None);
         }
         if let Some(stage) = self.names.before(name, index) {
@@ -441,7 +455,7 @@ mod tests {
             }
         }
         let env = [("FLAG".to_owned(), "flagged".to_owned())];
-        plan(&file, &heading, selection, &env, &|name| name == "ctx")
+        plan(&file, &heading, selection, &env, &|name| (name == "ctx").then_some(Further::Files))
     }
 
     /// The stages that are built, each with those that it needs.
@@ -491,7 +505,7 @@ mod tests {
         };
         let other = |name: &str| Base::Other(name.to_owned());
         assert_eq!(bases("FROM golang AS golang\nFROM golang"), [other("golang"), Base::Stage(0)]);
-        assert_eq!(bases("FROM x AS ctx\nFROM ctx"), [other("x"), other("ctx")]);
+        assert_eq!(bases("FROM x AS ctx\nFROM ctx"), [other("x"), Base::Files("ctx".into())]);
         assert_eq!(bases("FROM late\nFROM x AS late"), [other("late"), other("x")]);
         assert_eq!(bases("FROM x AS A\nFROM y AS a\nFROM A\nFROM a"), [other("x"), other("y"), Base::Stage(0), Base::Stage(1)]);
         assert_eq!(bases("FROM x AS Build\nFROM build"), [other("x"), Base::Stage(0)]);

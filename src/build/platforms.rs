@@ -11,8 +11,7 @@ use crate::dockerfile;
 pub fn bases(options: &Options<'_>) -> Result<Vec<String>, Error> {
     let file = dockerfile::parse_all(options.texts.iter().map(|text| text.text.as_str()))?;
     let heading = super::heading(&file, options)?;
-    let is_context = |name: &str| options.named_contexts.iter().any(|(known, _)| known == name);
-    let plan = plan::plan(&file, &heading, &options.selection, &options.image.env, &is_context)?;
+    let plan = plan::plan(&file, &heading, &options.selection, &options.image.env, &|name| options.further(name))?;
     let mut bases = Vec::new();
     for index in plan.needed() {
         let (planned, written) = (&plan.stages[index], &file.stages[index]);
@@ -21,9 +20,9 @@ pub fn bases(options: &Options<'_>) -> Result<Vec<String>, Error> {
         if planned.platform.is_some() && !written.from.step.source().contains("TARGET") {
             continue;
         }
-        let name = match options.named_contexts.iter().rev().find(|(known, _)| known == name) {
-            Some((_, NamedContext::Image(image))) => Ok(image.as_str()),
-            Some((_, NamedContext::Files(_))) => continue,
+        let name = match options.named_context(name) {
+            Some(NamedContext::Image(image)) => Ok(image.as_str()),
+            Some(NamedContext::Files(_)) => continue,
             None => by_the_file(options, name),
         };
         let image = name.and_then(|name| Ok(options.source_policy.image(name)?));

@@ -213,7 +213,7 @@ impl<'h> Build<'h> {
     fn stage_near_base(&self, index: usize) -> Option<String> {
         match &self.plan.stages[index].base {
             Base::Other(name) => self.plan.stage_near(name, index).map(str::to_owned),
-            Base::Scratch | Base::Stage(_) => None,
+            Base::Scratch | Base::Files(_) | Base::Stage(_) => None,
         }
     }
 
@@ -231,6 +231,7 @@ impl<'h> Build<'h> {
         let image = match &planned.base {
             Base::Other(name) => self.image_context(name).unwrap_or(name),
             Base::Scratch => "scratch",
+            Base::Files(name) => name,
             Base::Stage(_) => &written.image,
         };
         let platform = planned.platform.as_ref().map(|platform| format!("--platform={platform} ")).unwrap_or_default();

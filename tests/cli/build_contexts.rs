@@ -432,6 +432,54 @@ fn further_contexts_have_names() {
 }
 
 #[test]
+fn a_stage_may_begin_with_the_files_of_a_further_context() {
+    let env = TestEnv::new();
+    context(&env);
+    env.write("other/hidden", "h\n");
+    env.write("other/shown", "s\n");
+    env.write("other/.dockerignore", "hidden\n.docker*\n");
+    env.shell("tar czf other.tgz -C ctx sub").success();
+    env.write("of/file", "f\n");
+    env.write("of/Containerfile", "FROM nctx AS one\nCOPY file /file\nFROM one\nLABEL a=b\n");
+    for layers in ["--layers=false", "--layers", "--layers"] {
+        let with = |context: &str| files(&env, &[layers, "--build-context", context, "of"]);
+        assert_eq!(with("nctx=other"), "file: f, shown: s", "{layers}");
+        assert_eq!(with("nctx=other.tgz"), "file: f, sub/deep/f: two", "{layers}");
+    }
+    // What changed there is seen.
+    env.write("other/shown", "t\n");
+    assert_eq!(files(&env, &["--layers", "--build-context", "nctx=other", "of"]), "file: f, shown: t");
+    let told = env.ok(["build", "--layers", "--progress", "plain", "-t", "app", "--build-context", "nctx=other", "of"]);
+    assert!(told.contains("STEP 1/3: FROM nctx AS one\n") && told.contains("STEP 2/3: COPY --from=nctx / /\n"), "{told}");
+    assert_eq!(env.ok(["inspect", "--format", "{{.OCIv1.Config.Labels.a}}", "app"]), "b");
+}
+
+/// An image is the same however its name is completed.
+#[test]
+fn a_further_context_stands_for_an_image_by_any_form_of_its_name() {
+    let env = TestEnv::new();
+    env.write("ctx/f", "f\n");
+    env.write("base/Containerfile", "FROM scratch\nCOPY f /from-context\n");
+    env.write("base/f", "f\n");
+    env.ok(["build", "-q", "-t", "base", "base"]);
+    let forms = ["alpine", "alpine:latest", "library/alpine", "docker.io/library/alpine", "docker.io/alpine:latest"];
+    for name in forms {
+        for written in forms {
+            env.write("of/Containerfile", format!("FROM {written}\nCOPY --from={written} / /copied\n"));
+            let context = format!("{name}=docker-image://localhost/base");
+            let arguments = ["--pull-never", "--build-context", &context, "of"];
+            assert_eq!(files(&env, &arguments), "copied/from-context: f, from-context: f", "{name} {written}");
+        }
+    }
+    // Another tag, another registry, and a name that is none of an image are others.
+    for (name, written) in [("alpine", "alpine:3"), ("alpine", "localhost/alpine"), ("Alpine", "alpine")] {
+        env.write("of/Containerfile", format!("FROM {written}\n"));
+        let said = refusal(&env, &["--pull-never", "--build-context", &format!("{name}=docker-image://localhost/base"), "of"]);
+        assert!(said.contains("image not known"), "{name} {written}: {said}");
+    }
+}
+
+#[test]
 fn what_is_no_context_is_refused_by_name() {
     let env = TestEnv::new();
     context(&env);

@@ -14,6 +14,7 @@ use crate::build::event::{Event, Tell};
 use crate::build::options::Stages;
 use crate::build::plan::{self, Base};
 use crate::build::step::{self, Next};
+use crate::container::find_image::SCRATCH;
 use crate::container::from;
 use crate::container::pull::Obtained;
 use crate::dockerfile;
@@ -39,7 +40,8 @@ impl Build<'_> {
     pub(super) fn count_added(&self, index: usize, earlier: &[Option<Built<'_>>]) -> usize {
         let options = self.options;
         let labels = step::labels(options).filter(|_| self.is_target(index));
-        let added = [self.is_labelled(index), step::variables(options).is_some(), labels.is_some()];
+        let is_on_files = self.plan.stages.get(index).is_some_and(|planned| matches!(planned.base, Base::Files(_)));
+        let added = [is_on_files, self.is_labelled(index), step::variables(options).is_some(), labels.is_some()];
         added.into_iter().filter(|is_there| *is_there).count() + self.count_triggers(index, earlier)
     }
 
@@ -47,7 +49,7 @@ impl Build<'_> {
     fn count_triggers(&self, index: usize, earlier: &[Option<Built<'_>>]) -> usize {
         let planned = &self.plan.stages[index];
         match &planned.base {
-            Base::Scratch => 0,
+            Base::Scratch | Base::Files(_) => 0,
             Base::Stage(base) => {
                 earlier.get(*base).and_then(Option::as_ref).map_or(0, |built| built.draft.config.config.on_build.len())
             }
@@ -108,11 +110,14 @@ impl<'b, 'h> Stage<'b, 'h> {
             unsent: RefCell::default(),
         };
         stage.base = match &build.plan.stages[index].base {
-            Base::Scratch => {
+            base @ (Base::Scratch | Base::Files(_)) => {
                 let config = from::nothing(build.options.fetch.platform);
                 stage.draft = from::draft(build.options.image.format, &Default::default(), config);
                 stage.below = identity(&stage.draft, &Past::default());
-                "scratch".to_owned()
+                match base {
+                    Base::Files(name) => name.clone(),
+                    _ => SCRATCH.to_owned(),
+                }
             }
             Base::Stage(base) => stage.on_stage(*base)?,
             Base::Other(name) => stage.on_image(name, tell)?,
@@ -130,6 +135,9 @@ impl<'b, 'h> Stage<'b, 'h> {
         let build = self.build;
         let from = build.file.stages[self.index].span();
         let mut steps = triggers.iter().map(|trigger| Next::trigger(trigger, from)).collect::<Result<Vec<_>, _>>()?;
+        if let Base::Files(name) = &build.plan.stages[self.index].base {
+            steps.push(step::everything_of(name));
+        }
         steps.extend(self.labels_of_stage());
         steps.extend(step::variables(build.options));
         steps.extend(build.file.stages[self.index].steps.iter().map(Next::written));

@@ -24,7 +24,7 @@ use super::options::Options;
 use super::stage::Stage;
 use crate::container::commit::HistoryPolicy;
 use crate::container::workdir;
-use crate::dockerfile::instruction::{Instruction, Metadata};
+use crate::dockerfile::instruction::{Instruction, Metadata, copy as copying};
 use crate::dockerfile::{self, Keyword, Lookup, Span, Step};
 use crate::transport::copy::Platform;
 
@@ -38,8 +38,8 @@ pub(super) enum Next<'a> {
     Added {
         /// Its line.
         text: String,
-        /// What it changes.
-        metadata: Metadata,
+        /// What it does.
+        instruction: Instruction,
     },
 }
 
@@ -82,7 +82,7 @@ impl<'a> Next<'a> {
 
     pub(super) fn instruction(&self, lookup: Lookup<'_>) -> Result<Instruction, StepError> {
         match self {
-            Self::Added { metadata, .. } => Ok(Instruction::Metadata(metadata.clone())),
+            Self::Added { instruction, .. } => Ok(instruction.clone()),
             Self::Written(step) => Ok(step.instruction(lookup)?),
             Self::Trigger(step, _) => Ok(step.instruction(lookup)?),
         }
@@ -163,8 +163,25 @@ pub(super) fn added<'a>(
     metadata: fn(Vec<(String, String)>) -> Metadata,
 ) -> Option<Next<'a>> {
     let words: Vec<String> = pairs.iter().map(|(key, value)| format!(" {key:?}={value:?}")).collect();
-    (!pairs.is_empty())
-        .then(|| Next::Added { text: format!("{keyword}{}", words.concat()), metadata: metadata(pairs.to_vec()) })
+    (!pairs.is_empty()).then(|| Next::Added {
+        text: format!("{keyword}{}", words.concat()),
+        instruction: Instruction::Metadata(metadata(pairs.to_vec())),
+    })
+}
+
+/// The step by which a stage begins with the files of a further context.
+pub(super) fn everything_of<'a>(name: &str) -> Next<'a> {
+    let root = || "/".to_owned();
+    let files = copying::Files {
+        sources: vec![copying::Source::Path(root())],
+        destination: root(),
+        owner: None,
+        mode: None,
+        link: None,
+        exclude: Vec::new(),
+    };
+    let instruction = Instruction::Copy(copying::Copy { from: Some(name.to_owned()), parents: false, files });
+    Next::Added { text: format!("COPY --from={name} / /"), instruction }
 }
 
 /// `linux/arm64/v8`; a word alone is an architecture of Linux, or an operating system.

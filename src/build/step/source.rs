@@ -70,7 +70,7 @@ impl Build<'_> {
 
     /// What `--build-context` says about a name.
     pub(in crate::build) fn named_context(&self, name: &str) -> Option<&NamedContext> {
-        self.options.named_contexts.iter().rev().find(|(known, _)| known == name).map(|(_, context)| context)
+        self.options.named_context(name)
     }
 
     /// The image that a name stands for by `--build-context`.

@@ -104,7 +104,7 @@ pub(super) fn fetched(fetched: &Fetched) -> Group<'_> {
 /// The same for a source whose content is given.
 pub(super) fn inline(inline: &Inline) -> Group<'_> {
     let is_plain = !matches!(inline.name.as_str(), "" | "." | "..") && !inline.name.contains(['/', '\0']);
-    let name = is_plain.then(|| OsString::from(&inline.name)).unwrap_or_default();
+    let name = if is_plain { OsString::from(&inline.name) } else { OsString::new() };
     elsewhere(&inline.operand, name, Came::Inline(inline), Some(Timestamp::UNIX_EPOCH), false)
 }
 
