@@ -169,7 +169,7 @@ fn transfer(ctx: &Context, ui: &mut Ui, args: &TransferArgs, own: &Own) -> Resul
     let (checksum, commit) = expected(given(&args.checksum).as_deref(), &sources)?;
     let temp_dir = ctx.temp_dir();
     let repository = Repository { git_directory: own.git_directory, commit, ..Repository::default() };
-    let fetch = fetch::Options { network: &network, checksum, temp_dir: &temp_dir, repository };
+    let fetch = fetch::Options { network: &network, checksum, temp_dir: &temp_dir, repository, secrets: &[] };
     let images = Images::new(ctx, None, args.quiet.into(), network.clone())?.with_keys(&args.decryption)?;
     let history = args.add_history.unwrap_or_else(|| ctx.environment().engine_switch("HISTORY"));
     let options = Options {

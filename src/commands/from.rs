@@ -105,7 +105,8 @@ pub(crate) fn from(ctx: &Context, ui: &mut Ui, args: &FromArgs) -> Result<ExitCo
     }
     let id = outcome.id.as_str();
     let temp_dir = ctx.temp_dir();
-    let fetch = fetch::Options { network: &network, checksum: None, temp_dir: &temp_dir, repository: Repository::default() };
+    let repository = Repository::default();
+    let fetch = fetch::Options { network: &network, checksum: None, temp_dir: &temp_dir, repository, secrets: &[] };
     let means = on_build::Means { conf: &conf, fetch };
     for (step, trigger) in outcome.on_build.iter().enumerate() {
         if !args.quiet {

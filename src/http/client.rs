@@ -81,6 +81,11 @@ impl Authorization {
         Self(format!("Bearer {token}"))
     }
 
+    /// The value of the header as somebody gave it.
+    pub fn header(value: &str) -> Self {
+        Self(value.to_owned())
+    }
+
     /// The value of the header, to be handed to another program and never shown.
     pub fn expose(&self) -> &str {
         &self.0

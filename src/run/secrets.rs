@@ -1,7 +1,7 @@
 //! Secrets of the caller's (`--secret`): where they are, and their values on the way to one command.
 //!
 //! Invariant: a value is read when a command gets it, lives in a type that nothing prints, and reaches nothing but a file on a file
-//! system in memory that ends with the command, and the command's environment. An id is a name, and never a path of the host
+//! system in memory that ends with the command, the command's environment, and the server that it is a credential for. An id is a name, and never a path of the host
 //! (known attacks A92, A93, A95).
 
 use std::fmt;
@@ -78,6 +78,18 @@ impl Value {
         let text = std::str::from_utf8(&self.0).ok().filter(|text| !text.contains('\0'));
         text.map(|text| format!("{name}={text}"))
             .ok_or_else(|| format!("the secret for the variable {name:?} is no text: mount it as a file"))
+    }
+}
+
+impl Value {
+    /// One line of text for a header, without its end.
+    ///
+    /// # Errors
+    /// It is something else.
+    pub fn as_line(&self) -> io::Result<&str> {
+        let text = std::str::from_utf8(&self.0).ok().map(|text| text.trim_end_matches(['\r', '\n']));
+        let line = text.filter(|text| text.bytes().all(|byte| (b' '..=b'~').contains(&byte)));
+        line.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "it is no line of plain text"))
     }
 }
 
@@ -182,6 +194,8 @@ mod tests {
         assert_eq!(value.0, b"hunter2");
         assert_eq!(format!("{value:?}"), "(secret)");
         assert_eq!(value.as_variable("A").unwrap(), "A=hunter2");
+        assert_eq!(Value(b"a b\r\n".to_vec()).as_line().unwrap(), "a b");
+        assert!(Value(b"a\nb".to_vec()).as_line().is_err() && Value(vec![0xff]).as_line().is_err());
         assert!(Value(vec![b'a', 0]).as_variable("A").is_err() && Value(vec![0xff]).as_variable("A").is_err());
         std::fs::File::create(dir.path().join("large")).unwrap().set_len(LIMIT + 1).unwrap();
         nix::unistd::mkfifo(&dir.path().join("fifo"), nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();

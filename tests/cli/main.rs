@@ -6,6 +6,7 @@ mod build_cache;
 mod build_cache_elsewhere;
 mod build_changes;
 mod build_contexts;
+mod build_credentials;
 mod build_files;
 mod build_flags;
 mod build_language;

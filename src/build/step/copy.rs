@@ -158,6 +158,7 @@ pub(super) fn take(
             checksum: files.checksum.clone(),
             temp_dir: options.fetch.temp_dir,
             repository: files.repository.clone(),
+            secrets: &options.run.secrets,
         },
     };
     let copied = copy::copy_unhashed(stage.build.store, &name, &how, &mut |line| tell(Event::Notice(line)));

@@ -47,6 +47,7 @@ use crate::container::{fetch, find_image};
 use crate::dockerfile;
 use crate::image::Format;
 use crate::image::manifest::Document;
+use crate::run::secrets::Secret;
 use crate::run::streams::Output;
 use crate::transport::copy::{LayerCompression, Platform, Uncompressed};
 use crate::transport::registry::Network;
@@ -207,7 +208,7 @@ fn build_all(ctx: &Context, ui: &mut Ui, args: &BuildArgs) -> Result<ExitCode, C
     }
     let sbom = args.sbom.resolve()?;
     let network = args.registry.network(ctx, &args.retries.or(&conf))?;
-    let inputs = inputs(ctx, args, &network)?;
+    let inputs = inputs(ctx, args, &network, &run.secrets)?;
     inputs.warnings.iter().for_each(|warning| ui.warning(warning));
     require_policy(ctx)?;
     args.answer.begin_log()?;
@@ -252,10 +253,10 @@ fn target(word: &str) -> Result<Vec<Platform>, CommandError> {
 }
 
 /// Opens and reads what is built.
-fn inputs(ctx: &Context, args: &BuildArgs, network: &Network) -> Result<context::Inputs, CommandError> {
+fn inputs(ctx: &Context, args: &BuildArgs, network: &Network, secrets: &[Secret]) -> Result<context::Inputs, CommandError> {
     let temp_dir = ctx.temp_dir();
     let repository = fetch::Repository { submodules: fetch::Submodules::Fetch, ..fetch::Repository::default() };
-    let fetch = fetch::Options { network, checksum: None, temp_dir: &temp_dir, repository };
+    let fetch = fetch::Options { network, checksum: None, temp_dir: &temp_dir, repository, secrets };
     Ok(context::prepare(&Request {
         operand: args.operands.first().cloned(),
         files: &args.input.files(),

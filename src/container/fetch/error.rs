@@ -14,6 +14,14 @@ pub enum Error {
     /// The certificates of `--cert-dir`.
     #[error(transparent)]
     Certificates(#[from] CertificateError),
+    /// A secret that is a credential for the address.
+    #[error("reading the secret {id:?}")]
+    Secret {
+        /// Its id.
+        id: String,
+        /// What failed.
+        source: io::Error,
+    },
     /// The transfer failed.
     #[error("reading {url:?}")]
     Http {

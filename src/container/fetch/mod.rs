@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Invariants: what is fetched is bounded in memory, not in length. Credentials of registries are not sent (known attacks A112); those
-//! in an address go to its origin only and are never shown (A91).
+//! in an address, or lent for it, go to its origin only and are never shown (A91).
 //!
 //! Must not: print; decide where the content goes.
 
@@ -16,6 +16,7 @@ mod checksum;
 mod download;
 mod error;
 mod git;
+mod lent;
 mod repository;
 mod scratch;
 mod ssh;
@@ -34,6 +35,7 @@ pub use self::error::{Error, ROOM_ELSEWHERE, is_full, room_elsewhere};
 pub use self::repository::RepositoryAddress;
 pub use self::scratch::{Scratch, collect};
 use crate::http::{Trust, Verification};
+use crate::run::secrets::Secret;
 use crate::transport::registry::{Network, TlsVerify};
 
 /// How sources are fetched.
@@ -47,6 +49,8 @@ pub struct Options<'a> {
     pub temp_dir: &'a Path,
     /// What is wanted of a repository.
     pub repository: Repository,
+    /// The secrets of a build, among which there may be credentials.
+    pub secrets: &'a [Secret],
 }
 
 /// What is wanted of a git repository.
@@ -152,10 +156,17 @@ pub fn fetch(sources: &[OsString], options: &Options<'_>) -> Result<Vec<Fetched>
                     Some(trust) => Arc::clone(trust),
                     None => Arc::clone(trust.insert(Arc::new(trust_of(options.network)?))),
                 };
-                let (file, modified) = download::download(url, login.as_ref(), &trust, options)?;
+                let lent = lent::for_file(url, options.secrets)?;
+                let (file, modified) = download::download(url, lent.as_ref().or(login.as_ref()), &trust, options)?;
                 Content::File { name: name.clone(), file, modified }
             }
-            Remote::Git { url, login, wish } => git::checkout(&git::Wanted { url, login: login.as_ref(), wish }, options)?,
+            Remote::Git { url, login, wish } => {
+                let lent = match url {
+                    RepositoryAddress::Web(url) => lent::for_repository(url, options.secrets)?,
+                    RepositoryAddress::Git(_) | RepositoryAddress::Ssh(_) => None,
+                };
+                git::checkout(&git::Wanted { url, login: lent.as_ref().or(login.as_ref()), wish }, options)?
+            }
         };
         fetched.push(Fetched { operand: operand.clone(), content });
     }
