@@ -29,6 +29,19 @@ const PREDEFINED: [&str; 10] = [
     "all_proxy",
 ];
 
+/// Arguments by which the caller steers a build of BuildKit's, whether or not the file declares them. Some do the same here
+/// (`Selection`); the others have no meaning here, and are no mistake.
+const STEERING: [&str; 8] = [
+    "BUILDKIT_CACHE_MOUNT_NS",
+    "BUILDKIT_CONTEXT_KEEP_GIT_DIR",
+    "BUILDKIT_DOCKERFILE_CHECK",
+    "BUILDKIT_INLINE_BUILDINFO_ATTRS",
+    "BUILDKIT_INLINE_CACHE",
+    "BUILDKIT_MULTI_PLATFORM",
+    "BUILDKIT_SANDBOX_HOSTNAME",
+    "BUILDKIT_SYNTAX",
+];
+
 /// The argument that fixes the time of the image, whether or not the file declares it.
 const EPOCH: &str = "SOURCE_DATE_EPOCH";
 
@@ -109,7 +122,9 @@ impl Heading {
     /// The given ones that nothing declared, in the order of their names. What every build knows needs no declaration.
     pub fn unused(&self) -> Vec<String> {
         let consumed = self.consumed.borrow();
-        let is_known = |name: &str| PREDEFINED.contains(&name) || self.built_in.contains_key(name) || name == EPOCH;
+        let is_known = |name: &str| {
+            PREDEFINED.contains(&name) || STEERING.contains(&name) || self.built_in.contains_key(name) || name == EPOCH
+        };
         let unused = |name: &&String| !consumed.contains(*name) && !is_known(name);
         self.given.keys().filter(unused).cloned().collect()
     }

@@ -161,6 +161,25 @@ impl Selection {
         let last = self.args.iter().rev().find(|(known, _)| known == name);
         last.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
     }
+
+    /// `BUILDKIT_SANDBOX_HOSTNAME`: the name of the host in RUN.
+    pub fn hostname(&self) -> Option<&str> {
+        self.argument("BUILDKIT_SANDBOX_HOSTNAME")
+    }
+
+    /// `BUILDKIT_CONTEXT_KEEP_GIT_DIR`: whether a context that is a repository has its `.git`, where it is said.
+    pub fn keeps_git_directory(&self) -> Option<bool> {
+        match self.argument("BUILDKIT_CONTEXT_KEEP_GIT_DIR")? {
+            "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+            "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+            _ => None,
+        }
+    }
+
+    /// `BUILDKIT_CACHE_MOUNT_NS`: what goes before the names of caches in RUN, so that builds with another do not share them.
+    pub fn cache_namespace(&self) -> Option<&str> {
+        self.argument("BUILDKIT_CACHE_MOUNT_NS")
+    }
 }
 
 /// `--skip-unused-stages`

@@ -210,6 +210,31 @@ fn submodules_of_a_repository_are_part_of_the_context() {
 
 /// A113, A114: a submodule is fetched by nothing but what its repository may be fetched by.
 #[test]
+fn an_argument_says_whether_a_repository_comes_with_its_history() {
+    if skip_without(&["git", "python3"]) {
+        return;
+    }
+    let env = TestEnv::new();
+    repositories(&env);
+    let git = Git::start(&env);
+    let url = format!("http://127.0.0.1:{}/cgi-bin/git/outer.git", git.port);
+    let has_history = |flags: &[&str], url: &str| {
+        env.ok([&["build", "-q", "-o", "out"], flags, &[url]].concat());
+        let out = env.work().join("out");
+        let (is_there, has_file) = (out.join(".git/HEAD").exists(), out.join("file").exists());
+        fs::remove_dir_all(&out).expect("the output");
+        assert!(has_file);
+        is_there
+    };
+    let argument = |value: &str| format!("--build-arg=BUILDKIT_CONTEXT_KEEP_GIT_DIR={value}");
+    assert!(has_history(&[], &url));
+    assert!(has_history(&[&argument("1")], &url));
+    assert!(!has_history(&[&argument("0")], &url));
+    // What the address says holds.
+    assert!(has_history(&[&argument("0")], &format!("{url}?keep-git-dir=true")));
+}
+
+#[test]
 fn a_submodule_at_a_place_of_this_machine_is_refused() {
     if skip_without(&["git", "python3"]) {
         return;

@@ -147,6 +147,38 @@ fn a_cache_outlives_the_build_and_begins_with_what_it_is_told() {
     assert_eq!(env.ok(["info", "--format", "{{.coracle.cacheMounts}}"]), "0");
 }
 
+#[test]
+fn arguments_of_buildkit_steer_commands() {
+    let env = env();
+    let steps = r"RUN --mount=type=cache,target=/c echo x >>/c/n; tr '\n' . </c/n; echo; hostname";
+    for (argument, lines) in [
+        ("BUILDKIT_CACHE_MOUNT_NS=", ["x.", ""]),
+        ("BUILDKIT_CACHE_MOUNT_NS=one", ["x.", ""]),
+        ("BUILDKIT_CACHE_MOUNT_NS=one", ["x.x.", ""]),
+        ("BUILDKIT_CACHE_MOUNT_NS=two", ["x.", ""]),
+        ("BUILDKIT_SANDBOX_HOSTNAME=sandbox.example", ["x.x.", "sandbox.example"]),
+    ] {
+        let output = build(&env, &["--build-arg", argument], steps);
+        output.success();
+        let said = output.out();
+        let is_said = |line: &&str| line.is_empty() || said.lines().any(|other| other == *line);
+        assert!(lines.iter().all(is_said), "{argument}: {output}");
+        assert!(!said.contains("BUILDKIT") && !output.err().contains("BUILDKIT"), "{output}");
+    }
+    // Another name is another key, the same one is not.
+    let hosts = ["a", "a", "b"].map(|name| format!("BUILDKIT_SANDBOX_HOSTNAME={name}"));
+    let cached =
+        hosts.map(|name| build(&env, &["--layers", "--build-arg", &name], "RUN hostname").success().contains("Using cache"));
+    assert_eq!(cached, [false, true, false]);
+    let others =
+        ["SYNTAX=x", "MULTI_PLATFORM=1", "INLINE_CACHE=1", "DOCKERFILE_CHECK=skip=all"].map(|name| format!("BUILDKIT_{name}"));
+    let flags: Vec<&str> =
+        others.iter().flat_map(|argument| ["--build-arg", argument]).chain(["--build-arg", "OTHER=1"]).collect();
+    let output = build(&env, &flags, "RUN true");
+    output.success();
+    assert!(output.out().contains("not consumed: [OTHER]"), "{output}");
+}
+
 /// Two builds whose command waits until the other one is there, or for `seconds`.
 fn two_at_once(sharing: &str, seconds: u32) -> Vec<String> {
     let env = env();

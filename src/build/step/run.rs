@@ -12,7 +12,7 @@ use crate::build::event::{Event, Tell};
 use crate::build::late::CreatedBy;
 use crate::build::stage::Stage;
 use crate::container::add::{self, ContextIgnore, Selection, Wildcards};
-use crate::container::run::{self, Confidential, HistoryChoice, Named, StepFlags, TerminalChoice, Tree};
+use crate::container::run::{self, Confidential, HistoryChoice, Named, Names, StepFlags, TerminalChoice, Tree};
 use crate::dockerfile::instruction::Command;
 use crate::dockerfile::instruction::run::{Mount, Network, Run, RunForm, Security};
 use crate::run::mount_args::{Bind, MountFlags, MountKind, MountRequest, Propagation, Source, StepMount, Writes};
@@ -59,7 +59,7 @@ fn options(stage: &Stage<'_, '_>, run: &Run) -> Result<run::Options, StepError> 
         confidential: Confidential { secrets: build.secrets.clone(), agents: build.ssh.clone(), ..Confidential::default() },
         registries: stage.build.options.fetch.registries.clone(),
         subscriptions: build.subscriptions.clone(),
-        names: build.names.clone(),
+        names: Names { hostname: hostname(stage), ..build.names.clone() },
         history: HistoryChoice::Silent,
         ..run::Options::default()
     };
@@ -78,6 +78,9 @@ fn options(stage: &Stage<'_, '_>, run: &Run) -> Result<run::Options, StepError> 
         devices: run.devices.iter().map(String::as_str).collect(),
     };
     options.add_step(&flags, build.allowed).map_err(StepError::Word)?;
+    if let Some(namespace) = stage.build.options.selection.cache_namespace() {
+        options.mounts.requests.iter_mut().for_each(|request| separate(request, namespace));
+    }
     if build.compat_volumes {
         keep_volumes(stage, &mut options.mounts.requests);
     }
@@ -86,6 +89,19 @@ fn options(stage: &Stage<'_, '_>, run: &Run) -> Result<run::Options, StepError> 
         RunForm::Program(file) => vec![options.add_script(&file.name, file.content.clone().into_bytes())],
     };
     Ok(options)
+}
+
+fn hostname(stage: &Stage<'_, '_>) -> Option<String> {
+    let options = stage.build.options;
+    options.run.names.hostname.clone().or_else(|| options.selection.hostname().map(str::to_owned))
+}
+
+/// Gives a cache a name that only builds with the same word have.
+fn separate(request: &mut MountRequest, namespace: &str) {
+    if let MountKind::Cache(cache) = &mut request.kind {
+        let name = cache.id.take().unwrap_or_else(|| request.target.to_string_lossy().into_owned());
+        cache.id = Some(format!("{namespace}/{name}"));
+    }
 }
 
 /// What the command changes below a volume goes to a layer that ends with it.
@@ -166,6 +182,10 @@ pub(super) fn inputs(stage: &Stage<'_, '_>, run: &Run, inputs: &mut Inputs) -> R
         (&confinement.namespaces.network, &build.step_mounts, &build.mounts.devices, build.allowed, build.compat_volumes),
     );
     inputs.add("the options of commands", format!("{flags:?}").as_bytes());
+    // Only where it is given, so that other builds keep their keys.
+    if let Some(name) = stage.build.options.selection.hostname() {
+        inputs.add("the name of the host", name.as_bytes());
+    }
     for mount in &run.mounts {
         let kind = option(mount, &["type"]).unwrap_or("bind");
         let from = option(mount, &["from"]).filter(|from| !from.is_empty());

@@ -208,7 +208,7 @@ fn build_all(ctx: &Context, ui: &mut Ui, args: &BuildArgs) -> Result<ExitCode, C
     }
     let sbom = args.sbom.resolve()?;
     let network = args.registry.network(ctx, &args.retries.or(&conf))?;
-    let inputs = inputs(ctx, args, &network, &run.secrets)?;
+    let inputs = inputs(ctx, args, &network, (&selection, &run.secrets))?;
     inputs.warnings.iter().for_each(|warning| ui.warning(warning));
     require_policy(ctx)?;
     args.answer.begin_log()?;
@@ -253,9 +253,18 @@ fn target(word: &str) -> Result<Vec<Platform>, CommandError> {
 }
 
 /// Opens and reads what is built.
-fn inputs(ctx: &Context, args: &BuildArgs, network: &Network, secrets: &[Secret]) -> Result<context::Inputs, CommandError> {
+fn inputs(
+    ctx: &Context,
+    args: &BuildArgs,
+    network: &Network,
+    (selection, secrets): (&Selection, &[Secret]),
+) -> Result<context::Inputs, CommandError> {
     let temp_dir = ctx.temp_dir();
-    let repository = fetch::Repository { submodules: fetch::Submodules::Fetch, ..fetch::Repository::default() };
+    let git_directory = match selection.keeps_git_directory() {
+        Some(false) => fetch::GitDirectory::Remove,
+        Some(true) | None => fetch::GitDirectory::Keep,
+    };
+    let repository = fetch::Repository { submodules: fetch::Submodules::Fetch, git_directory, ..fetch::Repository::default() };
     let fetch = fetch::Options { network, checksum: None, temp_dir: &temp_dir, repository, secrets };
     Ok(context::prepare(&Request {
         operand: args.operands.first().cloned(),
