@@ -58,6 +58,12 @@ pub enum Error {
         /// The destination, by its name in the source.
         path: PathBuf,
     },
+    /// A name that means something else in a layer.
+    #[error("{path:?}: the name begins with \".wh.\", which would delete files in a layer")]
+    Whiteout {
+        /// The copy, by its name in the container.
+        path: PathBuf,
+    },
     /// Directories in directories without end.
     #[error("{path:?} is more than {DEEPEST} directories deep")]
     TooDeep {

@@ -112,14 +112,28 @@ fn squashing_lays_linked_content_over_the_rest() {
 }
 
 #[test]
-fn a_name_that_would_delete_files_is_refused_at_the_commit() {
+fn a_name_that_would_delete_files_is_refused_before_it_is_made() {
     let env = TestEnv::new();
     let container = env.ok(["from", "scratch"]);
     env.write(".wh.file", "");
-    env.ok(["copy", "-q", "--link", &container, ".wh.file", "/"]);
-    let refused = env.run(["commit", &container, "app"]);
-    assert!(refused.failure(125).contains(".wh.file"), "{refused}");
-    assert_eq!(env.ok(["images", "-q"]), "");
+    env.write("dir/.wh..wh..opq", "");
+    env.write("plain", "");
+    env.shell("tar cf names.tar plain dir").success();
+    for (words, name) in [
+        (&["copy", "--link", &container, ".wh.file", "/"][..], "\"/.wh.file\""),
+        (&["copy", &container, "plain", "/.wh.plain"], "\"/.wh.plain\""),
+        (&["copy", &container, "dir", "/d"], "\"/d/.wh..wh..opq\""),
+        (&["add", &container, "names.tar", "/d"], "\"dir/.wh..wh..opq\""),
+    ] {
+        let said = env.run(words).failure(125);
+        assert!(said.contains(name) && said.contains("the name begins with \".wh.\""), "{said}");
+    }
+    // In a build with the place, and not if it is left out.
+    env.write("Dockerfile", "FROM scratch\nADD names.tar /\n");
+    let said = env.run(["build", "."]).failure(125);
+    assert!(said.contains("  2 | ADD names.tar /"), "{said}");
+    env.ok(["copy", "-q", "--exclude", ".wh*", &container, "dir", "/d"]);
+    env.ok(["commit", "-q", &container, "app"]);
 }
 
 #[test]

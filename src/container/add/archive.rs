@@ -101,6 +101,11 @@ fn digest(mut file: File, owner: Option<Owner>, mode: Option<ModeChange>) -> Res
     let mut reader = Reader::new(BufReader::new(stream));
     let mut digest = Stream::default();
     while let Some(entry) = reader.next_entry()? {
+        // Said before anything is unpacked, and not when the layer is packed.
+        if entry.name.split(|byte| *byte == b'/').any(|part| part.starts_with(b".wh.")) {
+            let refusal = Refusal::Name("begins with \".wh.\", which would delete files in a layer");
+            return Err(Error::refused(&entry.name, refusal));
+        }
         let (kind, link, device) = match &entry.kind {
             Kind::File => (header::Kind::File, &b""[..], (0, 0)),
             Kind::HardLink(name) => (header::Kind::HardLink, name.as_slice(), (0, 0)),

@@ -27,6 +27,9 @@ use super::super::names::Owner;
 use super::super::xattr;
 use super::{Copied, DEEPEST, Error, Place, Session, Source, open_directory};
 
+/// What deletes a file begins so in layers (OCI image specification, "Whiteouts").
+pub(super) const WHITEOUT: &[u8] = b".wh.";
+
 /// Copies `source` to `place`.
 pub(super) fn copy(session: &mut Session<'_>, source: &Source<'_>, place: &Place) -> Result<Copied, Error> {
     let read = |error: io::Error| Error::Read { path: source.path.clone(), source: error };
@@ -208,6 +211,7 @@ impl Walk<'_, '_> {
             return Ok(());
         }
         self.refuse_destination(stat)?;
+        self.refuse_whiteout()?;
         let readable = self.read(open_directory(handle))?;
         let made = Directory { parent: Some(into), path: self.target.clone(), handle: OnceCell::new() };
         if excluded {
@@ -233,6 +237,14 @@ impl Walk<'_, '_> {
             return Err(Error::IntoItself { path: self.source.clone() });
         }
         Ok(())
+    }
+
+    /// Said now, and not when the layer is packed, where nobody knows any more where the name is from.
+    fn refuse_whiteout(&self) -> Result<(), Error> {
+        match self.target.file_name().is_some_and(|name| name.as_bytes().starts_with(WHITEOUT)) {
+            true => Err(Error::Whiteout { path: self.target.clone() }),
+            false => Ok(()),
+        }
     }
 
     /// Makes a directory that has a source.
@@ -297,6 +309,7 @@ impl Walk<'_, '_> {
         if self.is_excluded() || self.session.filter.include.is_some_and(|include| !self.is_named(include)) {
             return Ok(());
         }
+        self.refuse_whiteout()?;
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => self.file(handle, stat, into, name),
             FileType::Symlink => self.symlink(handle, stat, into, name),
