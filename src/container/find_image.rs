@@ -16,6 +16,8 @@ use crate::transport::Silence;
 
 /// The name that is reserved for nothing: no store and no registry is asked for it.
 pub const SCRATCH: &str = "scratch";
+/// With fewer digits a text is not said to be an ID of several images.
+const FEWEST_DIGITS: usize = 4;
 
 /// An image that an operand names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -327,10 +329,16 @@ fn by_name(images: &Images, names: &[Reference]) -> Result<Option<Found>, store:
 
 /// By the beginning of an ID, or by the end of a name.
 fn vaguely(images: &Images, lookup: &Lookup, operand: &str) -> Result<Option<Found>, store::Error> {
-    if let Some(prefix) = &lookup.id_prefix
-        && let Some(image) = images.by_prefix(prefix)?
-    {
-        return Ok(Some(by_id(image, operand)));
+    if let Some(prefix) = &lookup.id_prefix {
+        match images.by_prefix(prefix) {
+            // A few letters are rather a name.
+            Err(store::Error::Ambiguous { .. }) if prefix.len() < FEWEST_DIGITS => {}
+            found => {
+                if let Some(image) = found? {
+                    return Ok(Some(by_id(image, operand)));
+                }
+            }
+        }
     }
     loosely(images, operand)
 }

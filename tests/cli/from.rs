@@ -2,6 +2,22 @@
 
 use crate::harness::{TestEnv, skip_without};
 
+/// A few letters that several IDs begin with are no word for any of them, but a name.
+#[test]
+fn a_short_name_is_no_beginning_of_several_ids() {
+    let env = TestEnv::new();
+    // One more than there are digits: two begin alike.
+    let script = "for i in $(seq 17); do c=$(coracle from scratch); echo $i >f; coracle copy -q $c f /f
+        coracle commit -q --rm $c | cut -c 1; done | sort | uniq -d | head -n 1";
+    let letter = env.shell(script).success();
+    assert_eq!(letter.len(), 1, "{letter}");
+    env.write("ctx/Dockerfile", format!("FROM {letter}\n"));
+    for words in [&["from", "--pull-never", &letter][..], &["build", "--pull-never", "ctx"], &["push", &letter, "dir:x"]] {
+        let said = env.run(words).failure(125);
+        assert!(said.contains("image not known") && !said.contains("ambiguous"), "{words:?}: {said}");
+    }
+}
+
 #[test]
 fn scratch_gives_a_numbered_name() {
     let env = TestEnv::new();
