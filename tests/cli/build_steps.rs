@@ -50,6 +50,41 @@ fn a_repository_comes_with_its_history_only_when_asked_for() {
     env.assert_store_is_clean();
 }
 
+#[test]
+fn a_repository_is_had_at_a_commit_and_with_its_time() {
+    if skip_without(&["git", "python3"]) {
+        return;
+    }
+    let env = env();
+    let script = "mkdir -p repos src; cd src; git init -q -b main .; git config user.name n; git config user.email e@x
+        mkdir sub; echo one >top; echo one >sub/f; ln -s top link; git add -A
+        GIT_COMMITTER_DATE='1600000000 +0000' git commit -qm one; git rev-parse HEAD
+        echo two >top; git commit -qam two; git clone -q --bare . ../repos/r.git";
+    let first = env.shell(script).success();
+    let git = Git::start(&env);
+    let url = format!("http://127.0.0.1:{}/cgi-bin/git/r.git", git.port);
+    let lines = format!(
+        "ADD {url}?mtime=checkout /now\nADD {url}?checksum={first} /first\nADD {url}?commit={}&mtime=commit /dated\n\
+         ADD --keep-git-dir {url}?branch=refs/heads/main&commit={first}&fetch-by-commit=true /by-commit\n",
+        &first[..10],
+    );
+    build(&env, &[], &lines).success();
+    let said = inside(
+        &env,
+        "cat /now/top /first/top /dated/top /by-commit/top; cat /by-commit/.git/HEAD; cd /dated; stat -c %Y top sub sub/f link",
+    );
+    assert_eq!(said, format!("two\none\none\none\n{first}{}", "\n1600000000".repeat(4)));
+    for (query, words) in [
+        (format!("branch=main&commit={first}"), "want"),
+        ("fetch-by-commit=true".to_owned(), "fetch-by-commit needs the commit"),
+        ("mtime=now".to_owned(), "mtime is checkout or commit"),
+        ("depth=1".to_owned(), "its query may have"),
+    ] {
+        let said = build(&env, &[], &format!("ADD {url}?{query} /x")).failure(125);
+        assert!(said.contains(words), "{query}: {said}");
+    }
+}
+
 /// A server of the directory `site`.
 struct Site(Child, u16);
 

@@ -45,6 +45,20 @@ pub struct Wish {
     pub git_directory: Option<GitDirectory>,
     /// `submodules`
     pub submodules: Option<Submodules>,
+    /// `mtime`
+    pub times: Times,
+    /// `fetch-by-commit`: the server is asked for the commit and not for the reference.
+    pub by_commit: bool,
+}
+
+/// When files of a repository changed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Times {
+    /// When they were checked out.
+    #[default]
+    Checkout,
+    /// When the commit was made.
+    Commit,
 }
 
 /// Letters of a reference to be that no shell, git or terminal takes for anything else (git-check-ref-format(1), and stricter).
@@ -114,7 +128,7 @@ impl Wish {
         Self { reference: reference.to_owned(), directory: directory.into(), ..Self::default() }
     }
 
-    /// `ref=REF&subdir=DIR&checksum=COMMIT&submodules=BOOL&keep-git-dir=BOOL`, as BuildKit writes it. Anything else is refused by name.
+    /// `ref=REF&subdir=DIR&checksum=COMMIT&submodules=BOOL&keep-git-dir=BOOL&mtime=commit`, as BuildKit writes it. Anything else is refused by name.
     fn of_query(query: &str) -> Result<Self, &'static str> {
         let mut wish = Self::default();
         let mut references = 0;
@@ -125,8 +139,8 @@ impl Wish {
                 "ref" | "branch" | "tag" => {
                     references += 1;
                     wish.reference = match key {
-                        "branch" => format!("refs/heads/{value}"),
-                        "tag" => format!("refs/tags/{value}"),
+                        "branch" => format!("refs/heads/{}", value.strip_prefix("refs/heads/").unwrap_or(&value)),
+                        "tag" => format!("refs/tags/{}", value.strip_prefix("refs/tags/").unwrap_or(&value)),
                         _ => value,
                     };
                 }
@@ -138,8 +152,24 @@ impl Wish {
                 "keep-git-dir" => {
                     wish.git_directory = Some(if is_true(&value)? { GitDirectory::Keep } else { GitDirectory::Remove });
                 }
-                _ => return Err("its query may have ref, branch, tag, subdir, checksum, submodules and keep-git-dir only"),
+                "mtime" => {
+                    wish.times = match value.as_str() {
+                        "checkout" => Times::Checkout,
+                        "commit" => Times::Commit,
+                        _ => return Err("mtime is checkout or commit"),
+                    };
+                }
+                "fetch-by-commit" => wish.by_commit = is_true(&value)?,
+                _ => {
+                    return Err(
+                        "its query may have ref, branch, tag, subdir, checksum, commit, submodules, keep-git-dir, mtime and \
+                                fetch-by-commit only",
+                    );
+                }
             }
+        }
+        if wish.by_commit && wish.commit.is_none() {
+            return Err("fetch-by-commit needs the commit, as checksum or commit");
         }
         if references > 1 {
             return Err("only one of ref, branch and tag may be given");
@@ -169,7 +199,7 @@ fn is_true(value: &str) -> Result<bool, &'static str> {
     match value {
         "" | "1" | "true" => Ok(true),
         "0" | "false" => Ok(false),
-        _ => Err("submodules and keep-git-dir are true or false"),
+        _ => Err("submodules, keep-git-dir and fetch-by-commit are true or false"),
     }
 }
 

@@ -14,8 +14,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use containers_storage::Root;
+use containers_storage::rooted::EntryKind;
+use rustix::fs::{AtFlags, Timespec, Timestamps};
 
-use super::address::Wish;
+use super::address::{Times, Wish};
 use super::error::Error;
 use super::repository::RepositoryAddress;
 use super::{Commit, Content, GitDirectory, Options, Scratch, Ssh, Submodules, ssh, verification};
@@ -88,6 +90,11 @@ pub(super) fn checkout(wanted: &Wanted<'_>, options: &Options<'_>) -> Result<Con
             git.run(&update)?;
         }
     }
+    if wish.times == Times::Commit {
+        let seconds = git.run(&["show", "-s", "--format=%ct", &found, "--"])?;
+        let seconds = seconds.trim().parse().map_err(|_| failed(format!("the commit {found} has no time")))?;
+        Root::open(&tree).and_then(|root| date(&root, seconds)).map_err(io)?;
+    }
     if wish.git_directory.unwrap_or(repository.git_directory) == GitDirectory::Remove {
         Root::open(&tree).and_then(|root| remove_git(&root, &tree, Path::new(""))).map_err(io)?;
     }
@@ -121,6 +128,19 @@ fn remove_git(root: &Root, tree: &Path, below: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
+/// Gives everything below `directory` this time; links are not followed.
+fn date(directory: &Root, seconds: i64) -> std::io::Result<()> {
+    let time = Timespec { tv_sec: seconds, tv_nsec: 0 };
+    let times = Timestamps { last_access: time, last_modification: time };
+    for entry in directory.read_dir(Path::new(""))? {
+        if entry.kind == Some(EntryKind::Directory) {
+            date(&directory.subdir(Path::new(&entry.name))?, seconds)?;
+        }
+        rustix::fs::utimensat(directory, &entry.name, &times, AtFlags::SYMLINK_NOFOLLOW)?;
+    }
+    Ok(())
+}
+
 fn is_commit(reference: &str) -> bool {
     matches!(reference.len(), 40 | 64) && is_hexadecimal(reference)
 }
@@ -145,7 +165,11 @@ impl Git<'_> {
     /// Fetches the commit that is wanted; its name.
     fn fetch(&self) -> Result<String, Error> {
         let wish = self.wanted.wish;
-        let reference = if wish.reference.is_empty() { "HEAD" } else { &wish.reference };
+        let reference = match &wish.commit {
+            Some(commit) if wish.by_commit || wish.reference.is_empty() => commit,
+            _ if wish.reference.is_empty() => "HEAD",
+            _ => wish.reference.as_str(),
+        };
         let fetched = self.run(&["fetch", "-q", "-u", "--no-tags", "--depth=1", "origin", "--", reference]);
         let name = match fetched {
             Ok(_) => "FETCH_HEAD",
