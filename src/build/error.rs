@@ -1,12 +1,14 @@
 //! Why there is no image, and where in the file the reason stands.
 
+use std::path::{Component, Path, PathBuf};
+
 use containers_storage::ImageId;
 use containers_storage::store;
 
 use super::plan;
 use super::source_policy;
 use crate::container::commit::sbom;
-use crate::container::{add, adopt, commit, contents, copy, from, pull, remove, run, state, workdir};
+use crate::container::{add, adopt, commit, contents, copy, fetch, from, pull, remove, run, state, workdir};
 use crate::dockerfile::render::visible;
 use crate::dockerfile::{ParseError, Span};
 use crate::image::reference;
@@ -130,6 +132,9 @@ pub enum StepError {
     /// Files could not be copied.
     #[error("{0}")]
     Copy(#[from] Box<copy::Error>),
+    /// A source at another machine could not be had.
+    #[error("{0}")]
+    Fetch(#[from] Box<fetch::Error>),
     /// Files could not be looked at.
     #[error("{0}")]
     Look(#[from] Box<add::Error>),
@@ -243,14 +248,12 @@ impl Error {
         };
         let hint = match step {
             StepError::Parse(error) => error.hint(),
-            StepError::Look(error) => error.leads_upwards().then(|| OUTSIDE.to_owned()),
+            StepError::Look(error) if error.leads_upwards() => Some(OUTSIDE.to_owned()),
+            StepError::Look(_) | StepError::Contents(_) => step.look().and_then(add::Error::hint),
+            StepError::Fetch(error) => return error.hints(),
             StepError::NoSource { nearest, .. } => nearest.as_deref().map(meant),
             StepError::Run(error) => match error.as_ref() {
                 run::Error::Run(error) => error.hint(),
-                _ => None,
-            },
-            StepError::Copy(error) => match error.as_ref() {
-                copy::Error::Fetch { source, .. } => return source.hints(),
                 _ => None,
             },
             _ => None,
@@ -260,6 +263,42 @@ impl Error {
             _ => None,
         };
         hint.into_iter().chain(origin).collect()
+    }
+}
+
+impl StepError {
+    /// What was wrong with a source of files.
+    fn look(&self) -> Option<&add::Error> {
+        match self {
+            Self::Look(error) => Some(error),
+            Self::Contents(error) => match error.as_ref() {
+                contents::Error::Look(error) => Some(error),
+                contents::Error::Mount(_) => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// The place in `text`, which `span` is of, of the word that it is about; `span` if it is about all of the instruction.
+    pub(super) fn word_in(&self, span: Span, text: &str) -> Span {
+        let Some(operand) = self.look().and_then(add::Error::operand) else { return span };
+        let relative = |word: &str| -> PathBuf {
+            let parts = Path::new(word).components();
+            parts.filter(|part| !matches!(part, Component::RootDir | Component::CurDir)).collect()
+        };
+        let (wanted, instruction) = (relative(&operand.to_string_lossy()), text.get(span.start..span.end).unwrap_or_default());
+        // A word as it stands there, or without what an array or quotes add to it.
+        let is_it = |word: &&str| relative(word) == wanted;
+        let bare = |word: &'_ str| word.trim_start_matches(['[', '"', '\'']).len();
+        let is_array = instruction.contains("[\"");
+        let mut words = instruction.split(|letter: char| letter.is_whitespace() || is_array && letter == ',').skip(1);
+        let found = words.find_map(|word| {
+            let inner = word.get(word.len() - bare(word)..)?.trim_end_matches(']').trim_end_matches(['"', '\'']);
+            [word, inner].into_iter().find(is_it)
+        });
+        let Some(word) = found else { return span };
+        let at = word.as_ptr() as usize - instruction.as_ptr() as usize;
+        Span { start: span.start + at, end: span.start + at + word.len(), ..span }
     }
 }
 

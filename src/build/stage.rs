@@ -35,7 +35,7 @@ use super::args::{Heading, Scope};
 use super::cache::identity::{Past, identity};
 use super::cache::{Cache, Inputs};
 use super::docker_only;
-use super::error::{Error, StepError};
+use super::error::{Error, Place, StepError};
 use super::event::{Event, StagePlace, Tell};
 use super::finish::{self, Subject};
 use super::late::{self, Entries, Entry};
@@ -288,7 +288,13 @@ impl<'b, 'h> Stage<'b, 'h> {
             let upcoming = steps.get(self.at + 1);
             self.step(next, upcoming, is_last, tell).map_err(|source| Error::Step {
                 text: next.shown(),
-                place: next.place(),
+                place: match next.place() {
+                    Place::Written(span) => {
+                        let text = self.build.options.texts.get(span.file);
+                        Place::Written(text.map_or(span, |text| source.word_in(span, &text.text)))
+                    }
+                    place => place,
+                },
                 source: Box::new(source),
             })?;
             self.at += 1;

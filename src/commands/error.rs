@@ -289,6 +289,8 @@ fn hints_for(error: &(dyn Error + 'static)) -> Vec<String> {
             hints.extend(error.hints());
         } else if let Some(error) = cause.downcast_ref::<build::context::Error>() {
             hints.extend(error.hints());
+        } else if let Some(error) = cause.downcast_ref::<container::add::Error>() {
+            hints.extend(error.hint());
         } else if let Some(error) = cause.downcast_ref::<container::fetch::Error>() {
             hints.extend(error.hints());
         } else if let Some(missed) = cause.downcast_ref::<Missed>() {

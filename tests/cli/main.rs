@@ -26,6 +26,7 @@ mod build_signed;
 mod build_sources;
 mod build_stages;
 mod build_steps;
+mod build_words;
 mod commit;
 mod completion;
 mod compression;

@@ -165,6 +165,7 @@ pub(super) fn take(
     // The container is nobody's business.
     let copied = copied.map_err(|error| match error {
         copy::Error::Add { source, .. } => StepError::Look(Box::new(source)),
+        copy::Error::Fetch { source, .. } => StepError::Fetch(Box::new(source)),
         error => StepError::Copy(Box::new(error)),
     })?;
     copied.warnings().iter().for_each(|warning| tell(Event::Warning(warning.clone())));

@@ -54,6 +54,8 @@ pub enum Error {
         context: PathBuf,
         /// The name.
         name: PathBuf,
+        /// What was probably meant.
+        nearest: Option<PathBuf>,
     },
     /// A pattern matches nothing.
     #[error("checking on sources under {context:?}: copier: stat: globs [{glob}] matched nothing: no such file or directory")]
@@ -62,6 +64,8 @@ pub enum Error {
         context: PathBuf,
         /// The pattern, escaped.
         glob: String,
+        /// The pattern for the one file whose name it is, if there is one.
+        literal: Option<PathBuf>,
     },
     /// A link that leads to nothing below the context directory.
     #[error(
@@ -177,6 +181,27 @@ pub enum Error {
 }
 
 impl Error {
+    /// The source that it is about, below its root.
+    pub fn operand(&self) -> Option<&Path> {
+        match self {
+            Self::Missing { name, .. } | Self::Dangling { name, .. } => Some(name),
+            Self::NoMatch { glob, .. } => Some(Path::new(glob)),
+            Self::Filtered { glob, .. } => Some(glob),
+            _ => None,
+        }
+    }
+
+    /// What may help.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Missing { nearest: Some(nearest), .. } => Some(format!("did you mean {nearest:?}?")),
+            Self::NoMatch { literal: Some(pattern), .. } => {
+                Some(format!("there is a file of that name, and {pattern:?} is the pattern for it alone"))
+            }
+            _ => None,
+        }
+    }
+
     /// Whether a source that is not there was looked for by a name with `..` in it.
     pub fn leads_upwards(&self) -> bool {
         let upwards = |name: &Path| name.components().any(|component| component == Component::ParentDir);

@@ -20,6 +20,7 @@ use super::{Group, Inline, Links, Selection, Source, Wildcards};
 use crate::container::fetch::{Content, Fetched};
 use crate::copier::glob;
 use crate::copier::pattern::has_meta;
+use crate::spelling::nearest;
 
 /// An ignore file is read by people: this is more than any has.
 const LONGEST_IGNORE_FILE: u64 = 4 << 20;
@@ -192,12 +193,34 @@ impl<'a> Origin<'a> {
             let context = self.shown.clone();
             return Err(match literal {
                 true if is_elsewhere(spec) => Error::Network(spec.to_string_lossy().into_owned()),
-                true => Error::Missing { context, name: shown },
-                false => Error::NoMatch { context, glob: shown.display().to_string().escape_debug().to_string() },
+                true => Error::Missing { context, name: shown, nearest: self.nearest(&given) },
+                false => Error::NoMatch {
+                    context,
+                    glob: shown.display().to_string().escape_debug().to_string(),
+                    literal: self.pattern_of_name(&given),
+                },
             });
         }
         let items = found.into_iter().map(|path| self.item(path, pivot, selection)).collect::<Result<_, _>>()?;
         Ok(Group { spec: shown, items })
+    }
+
+    /// The name beside one that is not there that was probably meant.
+    fn nearest(&self, given: &Path) -> Option<PathBuf> {
+        let (parent, name) = (given.parent()?, given.file_name()?.to_str()?);
+        let names = self.root.read_dir(parent).ok()?;
+        let known = names.iter().filter_map(|entry| entry.name.to_str());
+        nearest(name, known).map(|name| parent.join(name))
+    }
+
+    /// The pattern that matches nothing but the name `given`, if there is such a file.
+    fn pattern_of_name(&self, given: &Path) -> Option<PathBuf> {
+        let is_there = glob::literal(&self.root, given).is_ok_and(|found| !found.is_empty());
+        let letter = |letter: char| match letter {
+            '*' | '?' | '[' => format!("[{letter}]"),
+            other => other.to_string(),
+        };
+        is_there.then(|| given.to_string_lossy().chars().map(letter).collect::<String>().into())
     }
 
     /// An operand below the root, and how many of its components `--parents` does not keep.
