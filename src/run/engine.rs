@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use containers_storage::Root;
-use nix::sys::resource::{Resource, getrlimit};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::Pid;
 use oci_spec::runtime::Spec;
 
@@ -25,6 +25,10 @@ use super::{
     seccomp, sources,
 };
 use crate::sys;
+
+/// Files that are open at a time for each mount, and for all else: more than were seen.
+const FILES_PER_MOUNT: u64 = 8;
+const OTHER_FILES: u64 = 256;
 
 /// The Landlock version that can scope abstract unix sockets (landlock(7)).
 const SCOPES_SINCE: u32 = 6;
@@ -69,8 +73,20 @@ struct Prepared {
     agents: Vec<(Socket, Relay)>,
 }
 
+/// Lets this process have more files open where a command is shown many: each mount takes some until it is there. Commands have limits of
+/// their own (`spec`).
+fn make_room_for(mounts: usize) {
+    let wanted = OTHER_FILES + FILES_PER_MOUNT * mounts as u64;
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
+    if soft < wanted.min(hard) {
+        // Where it is refused, what fails for want of it says so.
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, wanted.min(hard), hard);
+    }
+}
+
 impl Prepared {
     fn new(rootfs: &Root, request: &Request) -> Result<Self, Error> {
+        make_room_for(request.mounts.requests.len());
         let connection = network::connect(&request.namespaces.network, &request.namespaces.network_programs)?;
         let capabilities = request.security.capabilities.resolve().map_err(Error::Request)?;
         let pinned = sources::pin(rootfs, request)?;

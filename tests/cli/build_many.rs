@@ -51,3 +51,21 @@ fn a_pattern_of_copy_does_too() {
     let script = format!("coracle unshare sh -euc 'ls $(coracle mount {container})/x | wc -l'");
     assert_eq!(env.shell(&script).success(), "1500");
 }
+
+/// The process needs more files at a time then; the command has the limits that it has anyway.
+#[test]
+fn a_command_may_be_shown_hundreds_of_files() {
+    const MOUNTS: usize = 400;
+    let env = TestEnv::new();
+    env.busybox("base");
+    let mount = |at: usize| {
+        env.write(&format!("ctx/d/f{at}"), format!("{at}\n"));
+        format!(" --mount=type=bind,source=d/f{at},target=/m/f{at}")
+    };
+    let mounts: String = (0..MOUNTS).map(mount).collect();
+    env.write("ctx/Dockerfile", format!("FROM base\nRUN ulimit -n\nRUN{mounts} ulimit -n; ls /m | wc -l; cat /m/f399\n"));
+    let said = env.shell(&format!("{LIMIT}; coracle build --network host -t app ctx")).success();
+    let numbers: Vec<&str> = said.lines().filter(|line| line.bytes().all(|byte| byte.is_ascii_digit())).collect();
+    let [first, second, rest @ ..] = numbers.as_slice() else { panic!("{said}") };
+    assert_eq!((first, rest), (second, &["400", "399"][..]), "{said}");
+}
