@@ -15,7 +15,7 @@ use std::io;
 use containers_storage::Digest;
 
 use super::error::StepError;
-use super::options::Layers;
+use super::options::{Layers, NamedContext};
 use super::stage::Build;
 use crate::container::add::{self, Selection};
 use crate::container::mounted;
@@ -89,11 +89,17 @@ impl Build<'_> {
     pub(super) fn obtain(&self, name: &str, platform: Option<&Platform>) -> Result<Obtained, StepError> {
         let fetch = self.fetch(platform);
         if self.reach.get() == Reach::Work {
-            return Ok(pull::obtain(self.store, name, &fetch).map_err(Box::new)?);
+            let obtain = if self.is_lent(name) { pull::obtain_lent } else { pull::obtain };
+            return Ok(obtain(self.store, name, &fetch).map_err(Box::new)?);
         }
         let may_be_here = matches!(fetch.policy, PullPolicy::Missing | PullPolicy::Never);
         let found = if may_be_here { self.find_here(name, platform) } else { None };
         found.ok_or_else(|| self.stop())
+    }
+
+    /// Whether an image is one of `--build-context`.
+    fn is_lent(&self, image: &str) -> bool {
+        self.options.named_contexts.iter().any(|(_, context)| matches!(context, NamedContext::Image(lent) if lent == image))
     }
 
     /// The image called `name` as it is in the store, whatever other places have.

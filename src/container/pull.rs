@@ -91,6 +91,40 @@ pub fn obtain(store: &Store, operand: &str, fetch: &Fetch<'_>) -> Result<Obtaine
     }
 }
 
+/// The same of an image that the caller lends to a build: one of a directory or an archive gets no name in the store, where another image
+/// may have it, and is copied only if the store lacks it.
+pub fn obtain_lent(store: &Store, operand: &str, fetch: &Fetch<'_>) -> Result<Obtained, Error> {
+    let Some(location) = elsewhere(operand)?.filter(|location| !matches!(location, Location::Registry(_))) else {
+        return obtain(store, operand, fetch);
+    };
+    let notices = mounted::enter_for_transfer(store)?;
+    let failed = |source| Error::Copy { operand: operand.to_owned(), source: Box::new(source) };
+    let source = transport::open_source(&location, means(store, fetch)).map_err(failed)?;
+    if let Some(found) = copied_before(store, operand, source.as_ref(), fetch)? {
+        let wished = fetch.platform.cloned().unwrap_or_else(Platform::of_this_machine);
+        let warnings = platform::difference(&wished, &platform::of_image(store, &found)?).into_iter().collect();
+        return Ok(Obtained { found, transport: Some(source.transport()), warnings });
+    }
+    let warnings = notices.iter().map(ToString::to_string).collect();
+    copy_as(store, operand, (source.as_ref(), &[]), fetch, warnings)
+}
+
+/// The image of the store that the source has, by the same manifest. None as well where the policy has to look at the source's first.
+fn copied_before(store: &Store, operand: &str, source: &dyn Source, fetch: &Fetch<'_>) -> Result<Option<Found>, Error> {
+    let failed = |source| Error::Copy { operand: operand.to_owned(), source: Box::new(source) };
+    let store_failed = |source| Error::Store { operand: operand.to_owned(), source };
+    let trust = fetch.trust.load().map_err(|source| Error::Policy { operand: operand.to_owned(), source })?;
+    if !transport::copy::accepts_anything(source, &trust) {
+        return Ok(None);
+    }
+    let platform = fetch.platform.cloned().unwrap_or_else(Platform::of_this_machine);
+    let (manifest, config) = transport::copy::read_image(source, &platform).map_err(failed)?;
+    let id = ImageId::of_config(&Digest::of(&config));
+    let image = store.images().and_then(|images| images.find(&id)).map_err(store_failed)?;
+    let found = image.map(|image| Found { id, name: None, image });
+    Ok(found.filter(|found| has_digest(found, &manifest.digest())))
+}
+
 /// What came of looking for an image that nobody named.
 #[derive(Debug)]
 pub enum Looked {
@@ -256,12 +290,22 @@ fn copy(
     operand: &str,
     source: &dyn Source,
     fetch: &Fetch<'_>,
+    warnings: Vec<String>,
+) -> Result<Obtained, Error> {
+    copy_as(store, operand, (source, &source.names()), fetch, warnings)
+}
+
+/// The same, under these names.
+fn copy_as(
+    store: &Store,
+    operand: &str,
+    (source, names): (&dyn Source, &[String]),
+    fetch: &Fetch<'_>,
     mut warnings: Vec<String>,
 ) -> Result<Obtained, Error> {
     let failed = |source| Error::Copy { operand: operand.to_owned(), source: Box::new(source) };
     let store_failed = |source| Error::Store { operand: operand.to_owned(), source };
     let trust = fetch.trust.load().map_err(|source| Error::Policy { operand: operand.to_owned(), source })?;
-    let names = source.names();
     let first = Location::stored(names.first().map_or("", String::as_str));
     let destination = transport::open_destination(&first, means(store, fetch)).map_err(failed)?;
     let options = CopyOptions {

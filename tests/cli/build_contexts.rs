@@ -505,6 +505,43 @@ fn a_further_context_stands_for_an_image_by_any_form_of_its_name() {
 }
 
 #[test]
+fn an_image_of_a_layout_gets_no_name() {
+    let env = TestEnv::new();
+    env.write("ctx/file", "one\n");
+    env.write("ctx/Containerfile", "FROM scratch\nCOPY file /\n");
+    for archive in ["oci:layout:debian", "oci-archive:archive:debian", "docker-archive:saved:docker.io/library/debian:latest"] {
+        env.ok(["build", "-q", "-t", archive, "ctx"]);
+    }
+    env.write("mine/Containerfile", "FROM scratch\nLABEL whose=mine\n");
+    let mine = env.ok(["build", "-q", "-t", "docker.io/library/debian:latest", "mine"]);
+    env.write("use/Containerfile", "FROM x\nCOPY --from=x file /f\nCOPY --from=x file /g\n");
+    let image = |value: &str| {
+        let built = env.run(["build", "--no-cache", "-t", "out", "--build-context", &format!("x={value}"), "use"]);
+        built.success();
+        let names = env.ok(["images", "--format", "{{.Name}}:{{.Tag}}"]);
+        let mut names: Vec<&str> = names.lines().collect();
+        names.sort();
+        assert_eq!(names, ["docker.io/library/debian:latest", "localhost/out:latest"], "{value}");
+        assert_eq!(
+            env.ok(["images", "-q", "--no-trunc", "docker.io/library/debian:latest"]).trim_start_matches("sha256:"),
+            mine
+        );
+        env.ok(["rmi", "out"]);
+        built.err()
+    };
+    for value in [
+        "oci-layout://layout:debian",
+        "oci-layout://layout",
+        "docker-image://oci-archive:archive",
+        "docker-image://docker-archive:saved",
+    ] {
+        let said = image(value);
+        // One copy is enough for three uses.
+        assert_eq!(said.matches("Writing manifest to image destination").count(), 1, "{value}: {said}");
+    }
+}
+
+#[test]
 fn what_is_no_context_is_refused_by_name() {
     let env = TestEnv::new();
     context(&env);
