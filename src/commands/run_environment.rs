@@ -308,6 +308,10 @@ fn capability_set(args: &CapabilityArgs, default: Option<&[String]>) -> Result<V
         None => set.extend(capabilities::DEFAULT.iter().map(ToString::to_string)),
     }
     let everything = |words: &[String]| words.iter().any(|word| word.eq_ignore_ascii_case("all"));
+    if everything(&args.cap_add) && everything(&args.cap_drop) {
+        // The words are Buildah's.
+        return Err(CommandError::usage("adding all caps and removing all caps not allowed"));
+    }
     if everything(&args.cap_drop) {
         set.clear();
     }
@@ -319,7 +323,8 @@ fn capability_set(args: &CapabilityArgs, default: Option<&[String]>) -> Result<V
     }
     for word in args.cap_drop.iter().filter(|word| !word.eq_ignore_ascii_case("all")) {
         let name = capability(word)?;
-        for added in args.cap_add.iter().filter(|word| !word.eq_ignore_ascii_case("all")) {
+        // What stands beside ALL says nothing.
+        for added in args.cap_add.iter().filter(|_| !everything(&args.cap_add)) {
             if capability(added)? == name {
                 return Err(CommandError::usage(format!("capability {name:?} cannot be dropped and added")));
             }

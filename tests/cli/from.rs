@@ -133,7 +133,11 @@ fn a_capability_is_either_added_or_dropped() {
     for (verb, operand) in [("from", "scratch"), ("build", "ctx")] {
         let said = env.run([verb, "--cap-add", "chown", "--cap-drop", "CAP_CHOWN", operand]).failure(125);
         assert!(said.contains("capability \"CAP_CHOWN\" cannot be dropped and added"), "{said}");
+        let said = env.run([verb, "--cap-add", "ALL", "--cap-drop", "chown,all", operand]).failure(125);
+        assert!(said.contains("adding all caps and removing all caps not allowed"), "{said}");
+        env.ok([verb, "--cap-add", "all,chown", "--cap-drop", "chown", operand]);
     }
+    assert_eq!(env.ok(["containers", "-q"]).lines().count(), 1);
 }
 
 #[test]
