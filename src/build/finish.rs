@@ -268,7 +268,7 @@ pub(super) fn target(stage: &mut Stage<'_, '_>, steps: usize, tell: Tell<'_>) ->
         return stage.drop_container();
     }
     let edits = edits(image);
-    if steps == 0 && !image.squash && edits.is_empty() && stage.ground().is_some() {
+    if steps == 0 && !image.squash && edits.is_empty() && !stage.loses_of_its_base() && stage.ground().is_some() {
         // FROM alone makes nothing: its image gets the names.
         tell_commit(stage, tell);
         return name_ground(stage, tell);

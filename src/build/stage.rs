@@ -93,6 +93,8 @@ pub(super) struct Built<'h> {
     pub(super) holder: Option<ContainerId>,
     /// Whether the image is only for this build.
     pub(super) is_passing: bool,
+    /// Whether it is what FROM names, to which nothing was done. What the caller wants from the start is in `draft` alone.
+    pub(super) is_bare: bool,
     pub(super) scope: Scope<'h>,
     /// Without layers and history.
     pub(super) draft: Draft,
@@ -125,6 +127,8 @@ pub(super) struct Stage<'b, 'h> {
     ground: Option<Obtained>,
     /// Whether that is an image of a step or a stage, and not what FROM names.
     is_own: bool,
+    /// Whether nothing was done to it, in the stages that this one is made on neither.
+    is_bare: bool,
     /// What it is made on: the name of an image, or the ID of that of a stage.
     base: String,
     lineage: Lineage,
@@ -454,7 +458,7 @@ impl<'b, 'h> Stage<'b, 'h> {
 
     /// `below` is what the image is to the next step.
     fn take_ground(&mut self, ground: Obtained, below: Digest) {
-        (self.ground, self.is_own, self.below) = (Some(ground), true, below);
+        (self.ground, self.is_own, self.is_bare, self.below) = (Some(ground), true, false, below);
         self.pending.clear();
     }
 
@@ -561,6 +565,7 @@ impl<'b, 'h> Stage<'b, 'h> {
             tree,
             holder,
             is_passing,
+            is_bare: self.is_bare,
             scope: self.scope.clone(),
             draft: self.draft.clone(),
             below: self.below.clone(),
@@ -586,6 +591,12 @@ impl<'b, 'h> Stage<'b, 'h> {
         if let Err(error) = remove::remove(self.build.store, id.as_str()) {
             tell(Event::Warning(error.to_string()));
         }
+    }
+
+    /// Whether the caller wants something else from the start than what FROM alone gives.
+    pub(super) fn loses_of_its_base(&self) -> bool {
+        let unset = &self.build.options.image.unset;
+        self.is_bare && (unset.base_labels || unset.base_annotations)
     }
 
     pub(super) fn ground(&self) -> Option<&Obtained> {

@@ -220,6 +220,35 @@ fn annotations_of_the_base_are_inherited_or_not() {
 }
 
 #[test]
+fn what_the_base_loses_is_lost_where_nothing_else_is_done() {
+    let env = TestEnv::new();
+    env.write("base/Dockerfile", "FROM scratch\nLABEL own=1\nENV Z=1\n");
+    let base = env.ok(["build", "-q", "--annotation", "one=1", "--identity-label=false", "-t", "base", "base"]);
+    // An image without a PATH.
+    env.ok(["build", "-q", "--unsetenv", "PATH", "-t", "pathless", "base"]);
+    let files = ["FROM base\n", "FROM base AS a\nFROM a\n", "FROM base AS a\nFROM a AS b\nFROM b\nENV A=1\n"];
+    let made = |file: &str, flags: &[&str]| {
+        env.write("ctx/Dockerfile", file);
+        let id = env.ok(["build", "-q", "--identity-label=false", "-t", "made"].iter().chain(flags).chain(&["ctx"]));
+        let shown = env.ok(["inspect", "--type", "image", "--format", "{{.OCIv1.Config}} {{.Manifest}}", "made"]);
+        (id, ["own:1", "\"one\":\"1\"", "Z=1", "PATH="].map(|word| shown.contains(word)))
+    };
+    for (file, layers) in files.into_iter().flat_map(|file| [(file, "--layers=false"), (file, "--layers"), (file, "--layers")])
+    {
+        let has = |flags: &[&str]| made(file, &[flags, &[layers]].concat()).1;
+        assert_eq!(has(&[]), [true, true, true, true], "{file} {layers}");
+        assert_eq!(has(&["--inherit-labels=false"]), [false, true, true, true], "{file} {layers}");
+        assert_eq!(has(&["--inherit-annotations=false"]), [true, false, true, true], "{file} {layers}");
+        let of_pathless = made(&file.replace("base", "pathless"), &[layers]).1;
+        assert_eq!(of_pathless[3], file.contains("ENV"), "{file} {layers}");
+    }
+    // What only says how an image is written makes none.
+    for flags in [["--timestamp", "1"], ["--format", "docker"], ["--omit-history", "--created-annotation=false"]] {
+        assert_eq!(made(files[0], &flags).0, base, "{flags:?}");
+    }
+}
+
+#[test]
 fn features_of_the_system_are_in_the_config_and_one_layer_can_go_to_a_list() {
     let env = TestEnv::new();
     env.write("base/Dockerfile", "FROM scratch\nCOPY Dockerfile /a\n");

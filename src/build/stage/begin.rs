@@ -88,6 +88,7 @@ impl<'b, 'h> Stage<'b, 'h> {
             draft: Draft::default(),
             ground: None,
             is_own: false,
+            is_bare: true,
             base: String::new(),
             lineage: Lineage::new(),
             container: None,
@@ -122,7 +123,7 @@ impl<'b, 'h> Stage<'b, 'h> {
             Base::Stage(base) => stage.on_stage(*base)?,
             Base::Other(name) => stage.on_image(name, tell)?,
         };
-        stage.apply_options();
+        stage.apply_options()?;
         Ok(stage)
     }
 
@@ -155,7 +156,7 @@ impl<'b, 'h> Stage<'b, 'h> {
         };
         (self.scope, self.draft, self.lineage) = (base.scope.clone(), base.draft.clone(), base.lineage.clone());
         self.below = base.below.clone();
-        (self.ground, self.is_own) = (ground.as_deref().cloned(), true);
+        (self.ground, self.is_own, self.is_bare) = (ground.as_deref().cloned(), true, base.is_bare);
         if self.build.plan.stages[number].heir == Some(self.index) {
             self.inherit(base.holder.as_ref())?;
         }
@@ -193,25 +194,36 @@ impl<'b, 'h> Stage<'b, 'h> {
     }
 
     /// What the caller wants of the image from the start.
-    fn apply_options(&mut self) {
+    fn apply_options(&mut self) -> Result<(), StepError> {
+        if !self.is_bare {
+            return Ok(());
+        }
         let image = &self.build.options.image;
         let mut changes = Vec::new();
-        if matches!(self.build.plan.stages[self.index].base, Base::Other(_)) {
+        if self.ground.is_some() {
             changes.extend(image.unset.base_labels.then_some(Change::ClearLabels));
             changes.extend(image.unset.base_annotations.then_some(Change::ClearAnnotations));
             if image.unset.base_annotations {
                 changes.extend(self.lineage.iter().cloned());
             }
         }
-        let has_path = self.draft.config.config.env("PATH").is_some();
-        if !has_path && !matches!(self.build.plan.stages[self.index].base, Base::Stage(_)) {
+        let path = self.draft.config.config.env("PATH");
+        let lacks_path = match &self.ground {
+            // What a stage before this one was to have is known in memory alone.
+            Some(ground) if self.is_own => {
+                from::read_config(self.build.store, &ground.found.id).map_err(Box::new)?.config.env("PATH").is_none()
+            }
+            _ => path.is_none() || self.is_own,
+        };
+        if lacks_path {
             // As every builder does, so that commands are found, and by those who read the image, too.
-            changes.push(Change::SetEnv { name: "PATH".to_owned(), value: DEFAULT_PATH.to_owned() });
+            changes.push(Change::SetEnv { name: "PATH".to_owned(), value: path.unwrap_or(DEFAULT_PATH).to_owned() });
         }
         for change in changes {
             self.draft.apply(&change);
             self.pending.push(change);
         }
+        Ok(())
     }
 
     /// The step that `--stage-labels` adds.
