@@ -75,6 +75,8 @@ pub enum Event {
     Idle,
     /// A stage has a working container now. For the build itself.
     ContainerMade(String),
+    /// The one of a step that failed is to stay. For the build itself.
+    ContainerLeft(String),
     /// It has one that keeps its images there. For the build itself.
     HolderMade(String),
 }

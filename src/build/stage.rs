@@ -585,8 +585,7 @@ impl<'b, 'h> Stage<'b, 'h> {
         }
         let Some(id) = self.container.take() else { return };
         if self.build.options.layering.containers.keeps_failed() {
-            tell(Event::Notice(format!("the container {} is kept as the failed step left it", id.short())));
-            return;
+            return tell(Event::ContainerLeft(id.to_string()));
         }
         if let Err(error) = remove::remove(self.build.store, id.as_str()) {
             tell(Event::Warning(error.to_string()));

@@ -66,6 +66,8 @@ struct Worker {
     outputs: Vec<Lines>,
     /// Those that it made, the newest last; some may be gone.
     containers: Vec<ContainerId>,
+    /// The one that a failed step left.
+    left: Option<ContainerId>,
     outcome: Option<Result<Said, Error>>,
     /// Of which stages it knows what they have become.
     known: Vec<bool>,
@@ -94,6 +96,8 @@ pub(super) struct Workers<'b, 'h> {
     begun: BTreeSet<usize>,
     /// What stages need that the plan did not know of, by the number of each.
     lacked: BTreeMap<usize, BTreeSet<usize>>,
+    /// Whether those that run are told to end: whatever they say then, their steps have not failed.
+    is_ending: bool,
 }
 
 /// What came of a stage.
@@ -158,6 +162,7 @@ impl<'b, 'h> Workers<'b, 'h> {
             said: Vec::new(),
             begun: BTreeSet::new(),
             lacked: BTreeMap::new(),
+            is_ending: false,
         })
     }
 
@@ -384,6 +389,7 @@ impl<'b, 'h> Workers<'b, 'h> {
             answers: answers.1.into(),
             outputs,
             containers: Vec::new(),
+            left: None,
             outcome: None,
             known: done.iter().map(Option::is_some).collect(),
             is_idle: false,
@@ -465,6 +471,7 @@ impl<'b, 'h> Workers<'b, 'h> {
                             remains.watch(self.build.store);
                         }
                     }
+                    Event::ContainerLeft(id) => worker.left = id.parse().ok(),
                     // The newest one is that of the step.
                     Event::HolderMade(id) => worker.containers.splice(0..0, id.parse()).for_each(drop),
                     Event::Step { number: 1, .. } if !self.begun.insert(worker.index) => {}
@@ -488,7 +495,7 @@ impl<'b, 'h> Workers<'b, 'h> {
             Some(Message::Lacks(stages)) => Ok(worker.has_said(Said::Lacks(stages), goes_on)),
             Some(Message::Lost(stages)) => Ok(worker.has_said(Said::Lost(stages), goes_on)),
             Some(Message::Failed(error)) => {
-                worker.containers.clear();
+                worker.containers = worker.left.take().into_iter().collect();
                 let cause = error.errno.map(io::Error::from_raw_os_error);
                 worker.outcome = Some(Err(Error::Remote { error, cause }));
                 Ok(None)
@@ -509,10 +516,11 @@ impl<'b, 'h> Workers<'b, 'h> {
         };
         let (stage, outcome) = (worker.index + 1, worker.outcome.take());
         let containers = std::mem::take(&mut worker.containers);
-        let keeps = self.build.options.layering.containers.keeps_failed();
+        let keeps = self.build.options.layering.containers.keeps_failed() && !self.is_ending;
         let kept = containers.last().filter(|id| keeps && self.build.store.containers().is_ok_and(|all| all.get(id).is_ok()));
         if let Some(id) = kept {
-            tell(Event::Notice(format!("the container {} is kept as it was left", id.short())));
+            let how = if outcome.is_some() { "the failed step left it" } else { "it was left" };
+            tell(Event::Notice(format!("the container {} is kept as {how}", id.short())));
         }
         for id in containers.iter().rev().filter(|id| kept != Some(id)) {
             remove_left(self.build, id, tell);
@@ -522,6 +530,7 @@ impl<'b, 'h> Workers<'b, 'h> {
 
     /// Ends all that are left.
     fn end(&mut self, tell: Tell<'_>) {
+        self.is_ending = true;
         for (signal, patience) in [(Signal::SIGTERM, PATIENCE), (Signal::SIGKILL, PATIENCE)] {
             for worker in &self.running {
                 // One that has ended needs no signal.

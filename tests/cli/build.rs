@@ -233,11 +233,13 @@ fn a_step_that_fails_beside_the_image_of_the_one_before_leaves_that_image() {
 
 #[test]
 fn a_build_that_is_interrupted_tidies_up() {
-    for signal in [libc::SIGINT, libc::SIGTERM] {
+    // No step has failed then.
+    let with_keep = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT].map(|signal| (signal, "--keep-failed"));
+    for (signal, keep) in [(libc::SIGINT, "--layers"), (libc::SIGTERM, "--layers")].into_iter().chain(with_keep) {
         let env = env();
         env.write("Dockerfile", "FROM base\nRUN echo begun; sleep 60\n");
         let mut command = env.command(&crate::harness::binary().to_string_lossy());
-        command.args(["build", "-t", "app", "-f", "Dockerfile", "ctx"]).stdin(Stdio::null()).process_group(0);
+        command.args(["build", keep, "-t", "app", "-f", "Dockerfile", "ctx"]).stdin(Stdio::null()).process_group(0);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("coracle");
         let mut out = std::io::BufReader::new(child.stdout.take().expect("its output"));
         let mut line = String::new();

@@ -237,6 +237,25 @@ fn each_step_leaves_its_container_if_that_is_asked_for() {
 }
 
 #[test]
+fn of_stages_side_by_side_the_one_that_failed_is_kept() {
+    let env = TestEnv::new();
+    env.busybox("base");
+    let stages = "FROM base AS a\nRUN touch /a; sleep 60\nFROM base AS b\nRUN touch /b; sleep 1; exit 9\n";
+    env.write("ctx/Dockerfile", format!("{stages}FROM a\nCOPY --from=b / /b\n"));
+    for layers in ["--layers", "--layers=false"] {
+        let build = env.run(["build", layers, "--jobs", "2", "--keep-failed", "ctx"]);
+        let said = build.failure(9);
+        let names = env.ok(["containers", "-a", "--format", "{{.ContainerName}} {{.ContainerID}}"]);
+        let (name, id) = names.split_once(' ').expect("a container");
+        assert_eq!(env.inside(name, "ls -d /a /b 2>/dev/null; true"), "/b", "{layers}: {names}");
+        assert_eq!(said.matches("is kept").count(), 1, "{said}");
+        assert!(said.contains(&format!("the container {} is kept as the failed step left it", &id.trim()[..12])), "{said}");
+        env.ok(["rm", name]);
+        env.assert_store_is_clean();
+    }
+}
+
+#[test]
 fn volumes_are_in_the_one_layer_if_nothing_follows_that_could_make_them() {
     let env = TestEnv::new();
     env.write("ctx/file", "content\n");

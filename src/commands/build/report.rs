@@ -188,7 +188,7 @@ impl Reporter<'_> {
             Event::Tagged(name) if self.platform.is_none() => format!("Successfully tagged {name}"),
             Event::Missed(_) | Event::Tagged(_) | Event::Warning(_) | Event::Notice(_) => return Ok(()),
             Event::Output { .. } | Event::StageEnded { .. } | Event::Idle => return Ok(()),
-            Event::ContainerMade(_) | Event::HolderMade(_) => return Ok(()),
+            Event::ContainerMade(_) | Event::ContainerLeft(_) | Event::HolderMade(_) => return Ok(()),
         };
         self.ui.data(line)?;
         // What RUN prints comes after it.
@@ -263,7 +263,7 @@ fn document(event: &Event, platform: Option<&Platform>) -> Option<Value> {
             let stream = if *stream == OutputStream::Stdout { "stdout" } else { "stderr" };
             json!({"event": "output", "stage": stage.number, "stages": stage.of, "stream": stream, "line": line})
         }
-        Event::ContainerMade(_) | Event::HolderMade(_) | Event::Idle => return None,
+        Event::ContainerMade(_) | Event::ContainerLeft(_) | Event::HolderMade(_) | Event::Idle => return None,
     };
     if let (Some(platform), Value::Object(members)) = (platform, &mut document) {
         members.insert("platform".to_owned(), shown(platform).into());
