@@ -25,18 +25,29 @@ pub enum Event {
     },
     /// The image of the step was at another place (`--cache-from`).
     Pulled {
+        /// In which stage.
+        stage: StagePlace,
         /// Place and key.
         from: String,
     },
     /// The image of the step is sent to another place (`--cache-to`).
     Sending {
+        /// In which stage.
+        stage: StagePlace,
         /// Place and key.
         to: String,
     },
     /// The step has to be taken, though steps are looked up.
-    Missed(Missed),
+    Missed {
+        /// In which stage.
+        stage: StagePlace,
+        /// Why.
+        reason: Missed,
+    },
     /// There is an image now: of a step, or in the end.
     Made {
+        /// Of which stage.
+        stage: StagePlace,
         /// Its ID.
         image: String,
     },

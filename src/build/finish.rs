@@ -166,7 +166,7 @@ fn commit_target(
         scanned.write_host_files().map_err(Box::new)?;
     }
     stage.send(&outcome.id, tell);
-    tell(Event::Made { image: outcome.id.to_string() });
+    tell(Event::Made { stage: stage.build.place(stage.index), image: outcome.id.to_string() });
     Ok(outcome)
 }
 
@@ -205,7 +205,7 @@ fn name_ground(stage: &Stage<'_, '_>, tell: Tell<'_>) -> Result<(), StepError> {
     adopt(stage.build, &id)?;
     add_names(stage.build, &id)?;
     stage.send(&id, tell);
-    tell(Event::Made { image: id.to_string() });
+    tell(Event::Made { stage: stage.build.place(stage.index), image: id.to_string() });
     Ok(())
 }
 

@@ -405,7 +405,7 @@ impl<'b, 'h> Stage<'b, 'h> {
 
     pub(super) fn tell_made(&self, tell: Tell<'_>) {
         if let Some(ground) = &self.ground {
-            tell(Event::Made { image: ground.found.id.to_string() });
+            tell(Event::Made { stage: self.build.place(self.index), image: ground.found.id.to_string() });
         }
     }
 

@@ -136,12 +136,42 @@ fn programs_are_told_of_a_failure_in_an_event() {
         assert_eq!(events.iter().filter(|event| event["event"] == "error").count(), 1, "{output}");
         events.last().expect("an event").clone()
     };
+    assert_eq!(last(&["-q", "ctx"], 7)["event"], "error");
+    assert_eq!(last(&["-q", "--cache-from", "oci:nosuch", "--layers=false", "ctx"], 7)["status"], 7);
     let failed = last(&["ctx"], 7);
     assert_eq!((&failed["event"], &failed["status"]), (&"error".into(), &7.into()), "{failed}");
     assert!(failed["text"].as_str().is_some_and(|text| text.contains("exit 7")), "{failed}");
     assert!(failed["excerpt"].as_str().is_some_and(|text| text.contains("RUN exit 7\n")), "{failed}");
     let unknown = last(&["-f", "nosuch", "ctx"], 125);
     assert!(unknown["text"].as_str().is_some_and(|text| text.contains("nosuch")) && unknown["hints"].is_array(), "{unknown}");
+}
+
+#[test]
+fn what_happens_to_a_step_is_told_with_its_stage() {
+    let file = "FROM busybox AS a\nRUN sleep 2; touch /one\nFROM busybox AS b\nENV A=1\nRUN sleep 0.5; touch /two\n\
+        FROM a\nCOPY --from=b /two /\n";
+    let env = env(file);
+    let flags = ["build", "--network", "host", "--layers", "--jobs=2", "--cache-to", "oci:cache", "ctx"];
+    let output = env.run(flags.iter().chain(&["--progress=json"]));
+    output.success();
+    let read = |line: &str| serde_json::from_str::<serde_json::Value>(line).expect("JSON");
+    let events: Vec<_> = output.err().lines().map(read).collect();
+    let stages = |kind: &str| {
+        let of_kind = events.iter().filter(|event| event["event"] == kind);
+        let mut stages: Vec<_> = of_kind.map(|event| (event["stage"].as_u64(), event["stages"].as_u64())).collect();
+        stages.sort();
+        stages
+    };
+    let each = [1, 2, 2, 3].map(|stage| (Some(stage), Some(3)));
+    for kind in ["missed", "image", "cache-push"] {
+        assert_eq!(stages(kind), each, "{kind}: {output}");
+    }
+    // The same in lines for people: the second stage ends while the first one runs, the last one is alone.
+    let output = env.run(flags.iter().chain(&["--progress=plain", "--no-cache"]));
+    let (said, explained) = (output.success(), output.err());
+    assert_eq!(said.matches("\n[2/3] --> ").count(), 4, "{output}");
+    assert_eq!(said.matches("[3/3] --> ").count(), 0, "{output}");
+    assert!(explained.contains("[2/3] --> Not from the cache: "), "{output}");
 }
 
 #[test]

@@ -17,7 +17,7 @@ use jiff::Timestamp;
 
 use super::identity::{self, Expected};
 use super::place::Place;
-use crate::build::event::{Event, Tell};
+use crate::build::event::{Event, StagePlace, Tell};
 use crate::build::options::Reuse;
 use crate::build::stage::Build;
 use crate::container::pull::{self, Looked, Obtained};
@@ -33,7 +33,12 @@ pub(super) struct Failed {
 
 impl Build<'_> {
     /// The image of the step with that key at one of the places, and which that is.
-    pub(in crate::build) fn fetch_step(&self, key: &Digest, expected: &Expected, tell: Tell<'_>) -> Option<(Obtained, &Place)> {
+    pub(in crate::build) fn fetch_step(
+        &self,
+        (stage, key): (StagePlace, &Digest),
+        expected: &Expected,
+        tell: Tell<'_>,
+    ) -> Option<(Obtained, &Place)> {
         let failed = &self.cache.as_ref()?.failed.reading;
         for place in &self.options.layering.cache_from {
             if failed.borrow().contains(&place.to_string()) {
@@ -49,7 +54,7 @@ impl Build<'_> {
                 Ok(Looked::Unfit(why)) => tell(Event::Warning(format!("the image {shown} of the cache is not used: {why}"))),
                 Ok(Looked::Here(obtained)) => {
                     obtained.warnings.iter().for_each(|warning| tell(Event::Notice(warning.clone())));
-                    tell(Event::Pulled { from: shown });
+                    tell(Event::Pulled { stage, from: shown });
                     return Some((Obtained { warnings: Vec::new(), ..*obtained }, place));
                 }
                 Err(error) => {
@@ -63,14 +68,20 @@ impl Build<'_> {
     }
 
     /// Sends the image of the step with that key to all places but the one that it came from.
-    pub(in crate::build) fn send_step(&self, key: &Digest, image: &ImageId, came_from: Option<&Place>, tell: Tell<'_>) {
+    pub(in crate::build) fn send_step(
+        &self,
+        (stage, key): (StagePlace, &Digest),
+        image: &ImageId,
+        came_from: Option<&Place>,
+        tell: Tell<'_>,
+    ) {
         let Some(cache) = &self.cache else { return };
         let failed = &cache.failed.writing;
         for place in self.options.layering.cache_to.iter().filter(|place| came_from != Some(*place)) {
             if failed.borrow().contains(&place.to_string()) {
                 continue;
             }
-            tell(Event::Sending { to: shown(place, key) });
+            tell(Event::Sending { stage, to: shown(place, key) });
             let compression = self.options.layering.compression;
             if let Err(error) = push::push_missing(self.store, image, &place.image(key), &self.options.fetch, compression) {
                 let text = (self.options.explain)(&error).text;

@@ -53,7 +53,7 @@ impl Stage<'_, '_> {
                 },
             },
         };
-        tell(Event::Missed(missed));
+        tell(Event::Missed { stage: self.build.place(self.index), reason: missed });
         Ok(None)
     }
 
@@ -68,7 +68,7 @@ impl Stage<'_, '_> {
         let places = &self.build.options.layering.cache_from;
         let key = inputs.key().filter(|_| !places.is_empty())?;
         let expected = step::expected(self, next, instruction, is_last).ok()?;
-        let (found, place) = self.build.fetch_step(&key, &expected, tell)?;
+        let (found, place) = self.build.fetch_step((self.build.place(self.index), &key), &expected, tell)?;
         if let Some(cache) = &self.build.cache {
             cache.put(inputs, &found.found.id, None);
         }
@@ -84,7 +84,7 @@ impl Stage<'_, '_> {
     /// The image of the step goes to the places of `--cache-to`, once.
     pub(in crate::build) fn send(&self, image: &ImageId, tell: Tell<'_>) {
         if let Some(Unsent { key, came_from }) = self.unsent.take() {
-            self.build.send_step(&key, image, came_from.as_ref(), tell);
+            self.build.send_step((self.build.place(self.index), &key), image, came_from.as_ref(), tell);
         }
     }
 
@@ -119,7 +119,7 @@ impl Stage<'_, '_> {
     pub(super) fn take_found(&mut self, found: Known, is_last: bool, tell: Tell<'_>) -> Result<bool, StepError> {
         let image = found.image.found.id.to_string();
         if !self.go_on_from(found, is_last)? {
-            tell(Event::Missed(Missed::ImageGone));
+            tell(Event::Missed { stage: self.build.place(self.index), reason: Missed::ImageGone });
             return Ok(false);
         }
         tell(Event::Cached { stage: self.build.place(self.index), image });

@@ -77,6 +77,11 @@ impl AnswerArgs {
         self.style().map(drop)
     }
 
+    /// Whether a program reads what is said.
+    pub(super) fn is_for_programs(&self) -> bool {
+        matches!(self.progress.as_deref(), Some("json" | "rawjson"))
+    }
+
     /// How progress is shown.
     pub(super) fn style(&self) -> Result<Style, CommandError> {
         match self.progress.as_deref().unwrap_or("auto") {

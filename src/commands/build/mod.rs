@@ -16,6 +16,7 @@ mod processes;
 mod report;
 mod screen;
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd};
@@ -166,7 +167,7 @@ struct Job<'j> {
 pub(crate) fn build(ctx: &Context, ui: &mut Ui, args: &BuildArgs) -> Result<ExitCode, CommandError> {
     let done = build_all(ctx, ui, args);
     match done {
-        Err(error) if !error.is_silent() && args.answer.style().is_ok_and(|style| style == Style::Json) => {
+        Err(error) if !error.is_silent() && args.answer.is_for_programs() => {
             // The program that reads this reads no text: the event is all that is said.
             let error = hint::from_store(ctx, "build", error);
             ui.finish()?;
@@ -200,7 +201,7 @@ fn build_all(ctx: &Context, ui: &mut Ui, args: &BuildArgs) -> Result<ExitCode, C
         ));
     }
     if args.layering.names_places_in_vain(&layering) {
-        ui.warning("--cache-from and --cache-to have no effect without --layers");
+        warn(ui, args, "--cache-from and --cache-to have no effect without --layers");
     }
     let mut run = args.processes.resolve(ctx, &conf)?;
     if style == Style::Quiet {
@@ -209,7 +210,7 @@ fn build_all(ctx: &Context, ui: &mut Ui, args: &BuildArgs) -> Result<ExitCode, C
     let sbom = args.sbom.resolve()?;
     let network = args.registry.network(ctx, &args.retries.or(&conf))?;
     let inputs = inputs(ctx, args, &network, (&selection, &run.secrets))?;
-    inputs.warnings.iter().for_each(|warning| ui.warning(warning));
+    inputs.warnings.iter().for_each(|warning| warn(ui, args, warning));
     require_policy(ctx)?;
     args.answer.begin_log()?;
     let mut prepared =
@@ -244,6 +245,14 @@ fn build_all(ctx: &Context, ui: &mut Ui, args: &BuildArgs) -> Result<ExitCode, C
         job.one(ui, platform.as_ref().filter(|_| several))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Warns before anything is built.
+fn warn(ui: &mut Ui, args: &BuildArgs, text: &str) {
+    match args.answer.is_for_programs() {
+        true => Ui::document(&report::warning(text)),
+        false => ui.warning(text),
+    }
 }
 
 /// The platform that `--build-arg TARGETPLATFORM` names.
@@ -295,7 +304,16 @@ impl Job<'_> {
     fn build(&self, ui: &mut Ui, platform: Option<&Platform>) -> Result<build::Outcome<'_>, CommandError> {
         let hides_ids = self.args.answer.writes_id();
         let terminal = (self.style == Style::Terminal).then(|| Terminal::new(platform));
-        let mut reporter = Reporter { ui, style: self.style, terminal, platform: platform.cloned(), hides_ids, failure: None };
+        let mut reporter = Reporter {
+            ui,
+            style: self.style,
+            terminal,
+            platform: platform.cloned(),
+            hides_ids,
+            is_for_programs: self.args.answer.is_for_programs(),
+            at_work: BTreeSet::new(),
+            failure: None,
+        };
         let outcome = build::build(self.ctx.store()?, &self.options, &mut |event| reporter.tell(&event));
         reporter.end();
         match (outcome, reporter.failure) {

@@ -9,6 +9,7 @@
 //! quiet           the ID, or an archive                         warnings, what RUN prints there
 //! ```
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -97,6 +98,10 @@ pub(super) struct Reporter<'u> {
     pub(super) platform: Option<Platform>,
     /// The ID goes to a file, and is printed nowhere.
     pub(super) hides_ids: bool,
+    /// Whether a program reads what is said, however little that is.
+    pub(super) is_for_programs: bool,
+    /// The stages that have begun and not ended.
+    pub(super) at_work: BTreeSet<usize>,
     /// What could not be printed: the build goes on, and ends with this.
     pub(super) failure: Option<CommandError>,
 }
@@ -104,8 +109,14 @@ pub(super) struct Reporter<'u> {
 impl Reporter<'_> {
     /// Tells of one event.
     pub(super) fn tell(&mut self, event: &Event) {
+        match event {
+            Event::Step { stage, .. } => drop(self.at_work.insert(stage.number)),
+            Event::StageEnded { stage, .. } => drop(self.at_work.remove(&stage.number)),
+            _ => {}
+        }
+        let is_trouble = matches!(event, Event::Warning(_) | Event::Notice(_));
         let told = match self.style {
-            Style::Json => {
+            style if style == Style::Json || self.is_for_programs && is_trouble => {
                 if let Some(document) = document(event, self.platform.as_ref()) {
                     Ui::document(&document);
                 }
@@ -170,23 +181,23 @@ impl Reporter<'_> {
         }
         let line = match event {
             Event::Step { stage, number, of, text } => format!("{}STEP {number}/{of}: {text}", self.prefix(*stage)),
-            Event::Cached { image, .. } => format!("--> Using cache {image}"),
-            Event::Pulled { from } => format!("--> Cache pulled from remote {from}"),
-            Event::Sending { to } => format!("--> Pushing cache {to}"),
-            Event::Missed(reason) if style == Style::Explained => {
+            Event::Cached { stage, image } => format!("{}--> Using cache {image}", self.beside(*stage)),
+            Event::Pulled { stage, from } => format!("{}--> Cache pulled from remote {from}", self.beside(*stage)),
+            Event::Sending { stage, to } => format!("{}--> Pushing cache {to}", self.beside(*stage)),
+            Event::Missed { stage, reason } if style == Style::Explained => {
                 self.ui.finish()?;
-                self.ui.note(format!("--> Not from the cache: {reason}"));
+                self.ui.note(format!("{}--> Not from the cache: {reason}", self.beside(*stage)));
                 return Ok(());
             }
             Event::Made { .. } if self.hides_ids => return Ok(()),
-            Event::Made { image } => format!("--> {}", image.get(..12).unwrap_or(image)),
+            Event::Made { stage, image } => format!("{}--> {}", self.beside(*stage), image.get(..12).unwrap_or(image)),
             Event::Commit { stage, name: Some(name) } => format!("{}COMMIT {name}", self.prefix(*stage)),
             Event::Commit { stage, name: None } => format!("{}COMMIT", self.prefix(*stage)),
             Event::UnusedArguments(names) => {
                 format!("[Warning] one or more build args were not consumed: [{}]", names.join(" "))
             }
             Event::Tagged(name) if self.platform.is_none() => format!("Successfully tagged {name}"),
-            Event::Missed(_) | Event::Tagged(_) | Event::Warning(_) | Event::Notice(_) => return Ok(()),
+            Event::Missed { .. } | Event::Tagged(_) | Event::Warning(_) | Event::Notice(_) => return Ok(()),
             Event::Output { .. } | Event::StageEnded { .. } | Event::Idle => return Ok(()),
             Event::ContainerMade(_) | Event::ContainerLeft(_) | Event::HolderMade(_) => return Ok(()),
         };
@@ -215,6 +226,11 @@ impl Reporter<'_> {
         }
     }
 
+    /// Before a line that follows that of a step: the stage, if another one is at work, too, whose step may stand between.
+    fn beside(&self, stage: StagePlace) -> String {
+        if self.at_work.len() > 1 { self.prefix(stage) } else { String::new() }
+    }
+
     fn prefix(&self, stage: StagePlace) -> String {
         let platform = self.platform.as_ref().map(|platform| format!("[{}] ", shown(platform))).unwrap_or_default();
         if stage.of > 1 { format!("{platform}[{}/{}] ", stage.number, stage.of) } else { platform }
@@ -225,6 +241,11 @@ impl Reporter<'_> {
 pub(super) fn shown(platform: &Platform) -> String {
     let Platform { os, architecture, variant } = platform;
     if variant.is_empty() { format!("{os}/{architecture}") } else { format!("{os}/{architecture}/{variant}") }
+}
+
+/// Something that goes on in another way than was expected.
+pub(super) fn warning(text: &str) -> Value {
+    json!({"event": "warning", "text": text})
 }
 
 /// How a build failed.
@@ -248,14 +269,18 @@ fn document(event: &Event, platform: Option<&Platform>) -> Option<Value> {
         Event::StageEnded { stage, is_built } => {
             json!({"event": "stage", "stage": stage.number, "stages": stage.of, "built": is_built})
         }
-        Event::Pulled { from } => json!({"event": "cache-pulled", "from": from}),
-        Event::Sending { to } => json!({"event": "cache-push", "to": to}),
-        Event::Missed(reason) => json!({"event": "missed", "reason": reason.to_string()}),
-        Event::Made { image } => json!({"event": "image", "image": image}),
+        Event::Pulled { stage, from } => {
+            json!({"event": "cache-pulled", "stage": stage.number, "stages": stage.of, "from": from})
+        }
+        Event::Sending { stage, to } => json!({"event": "cache-push", "stage": stage.number, "stages": stage.of, "to": to}),
+        Event::Missed { stage, reason } => {
+            json!({"event": "missed", "stage": stage.number, "stages": stage.of, "reason": reason.to_string()})
+        }
+        Event::Made { stage, image } => json!({"event": "image", "stage": stage.number, "stages": stage.of, "image": image}),
         Event::Commit { stage, name } => {
             json!({"event": "commit", "stage": stage.number, "stages": stage.of, "name": name})
         }
-        Event::Warning(text) => json!({"event": "warning", "text": text}),
+        Event::Warning(text) => warning(text),
         Event::Notice(text) => json!({"event": "notice", "text": text}),
         Event::UnusedArguments(names) => json!({"event": "unused-arguments", "names": names}),
         Event::Tagged(name) => json!({"event": "tagged", "name": name}),
