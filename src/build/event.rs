@@ -135,7 +135,7 @@ impl fmt::Display for Missed {
         match self {
             Self::AfterMiss => f.write_str("a step before it ran"),
             Self::New => f.write_str("no build ran it here before"),
-            Self::Changed { input } => write!(f, "{input} is another one than the last time"),
+            Self::Changed { input } => write!(f, "{input} changed since the last time"),
             Self::ImageGone => f.write_str("the image of the last time was removed"),
             Self::TooOld => f.write_str("the image of the last time is too old"),
             Self::NotWanted => f.write_str("no step may come from the cache"),

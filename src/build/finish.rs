@@ -1,8 +1,11 @@
 //! Images of steps and stages: what `commit` is told, and the names of the one that was asked for.
 
+use std::fmt::Debug;
+
 use containers_storage::ImageId;
 use containers_storage::store::NameChange;
 
+use super::cache::Inputs;
 use super::error::{Error, StepError};
 use super::event::{Event, Tell};
 use super::late::{CreatedBy, Entries};
@@ -57,24 +60,33 @@ pub(super) fn edited(draft: &Draft, image: &ImageOptions) -> Draft {
     draft
 }
 
-/// The options of a build that show in the image of a step, as text. Those of the last step show in the image that was asked for; where there
+/// Adds the flags of a build that show in the image of a step. Those of the last step show in the image that was asked for; where there
 /// are none of these it is a step like others, which is found again when the file becomes longer.
-pub(super) fn fingerprint(options: &Options<'_>, is_last: bool) -> String {
+pub(super) fn inputs(options: &Options<'_>, is_last: bool, inputs: &mut Inputs) {
     let image = &options.image;
-    let own = match is_last {
-        true => edits(image).iter().map(|edit| format!("{edit:?}")).collect::<Vec<_>>().join(" "),
-        false => image.layer_labels.iter().map(|label| format!("{label:?}")).collect::<Vec<_>>().join(" "),
+    let mut add = |flag: &str, value: &dyn Debug| inputs.add(flag, format!("{value:?}").as_bytes());
+    add("--format", &image.format);
+    add("--timestamp or --source-date-epoch", &image.clock);
+    add("--omit-history", &image.history);
+    add("--identity-label", &image.identity_label);
+    add("--created-annotation", &image.created_annotation);
+    add("--inherit-labels", &image.unset.base_labels);
+    add("--inherit-annotations", &image.unset.base_annotations);
+    // What nobody gave is no input.
+    let mut add_given = |flag: &str, values: &dyn Debug, count: usize| {
+        if count > 0 {
+            add(flag, values);
+        }
     };
-    format!(
-        "{:?} {:?} {:?} {:?} {:?} {:?} {:?} {own}",
-        image.format,
-        image.clock,
-        image.history,
-        image.identity_label,
-        image.created_annotation,
-        image.unset.base_labels,
-        image.unset.base_annotations,
-    )
+    if !is_last {
+        return add_given("--layer-label", &image.layer_labels, image.layer_labels.len());
+    }
+    add_given("--annotation", &image.annotations, image.annotations.len());
+    add_given("--unsetenv", &image.unset.env, image.unset.env.len());
+    add_given("--unsetlabel", &image.unset.labels, image.unset.labels.len());
+    add_given("--unsetannotation", &image.unset.annotations, image.unset.annotations.len());
+    add_given("--os-version", &image.os_version, image.os_version.iter().len());
+    add_given("--os-feature", &image.os_features, image.os_features.len());
 }
 
 /// Commits the image of a step; that of the last step is the one that was asked for.

@@ -25,8 +25,8 @@ impl Stage<'_, '_> {
     /// What the image of a step depends on.
     pub(super) fn inputs(&self, next: &Next<'_>, instruction: &Instruction, is_last: bool) -> Result<Inputs, StepError> {
         let mut inputs = Inputs::of_step(&self.below, &next.written_text());
-        inputs.add("instruction", format!("{instruction:?}").as_bytes());
-        inputs.add("options of the build", finish::fingerprint(self.build.options, is_last).as_bytes());
+        inputs.add("the instruction", format!("{instruction:?}").as_bytes());
+        finish::inputs(self.build.options, is_last, &mut inputs);
         step::inputs(self, instruction, &mut inputs)?;
         Ok(inputs)
     }

@@ -7,6 +7,7 @@
 //! `inputs` answers, for the same instruction and without doing it, what its result depends on.
 
 mod copy;
+mod flags;
 mod run;
 mod source;
 

@@ -4,8 +4,7 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::source;
-use super::{Done, Next};
+use super::{Done, Next, flags, source};
 use crate::build::cache::Inputs;
 use crate::build::error::StepError;
 use crate::build::event::{Event, Tell};
@@ -175,13 +174,7 @@ pub(super) fn inputs(stage: &Stage<'_, '_>, run: &Run, inputs: &mut Inputs) -> R
         let (name, value) = variable.split_once('=').unwrap_or((&variable, ""));
         inputs.add(format!("argument {name}"), value.as_bytes());
     }
-    let (confinement, kept) = (&build.confinement, &build.environment);
-    let flags = (
-        (&kept.capabilities, &kept.group_add, &kept.devices, &kept.network_policy, &kept.common),
-        (&confinement.cap_add, &confinement.cap_drop, &confinement.security, &confinement.groups),
-        (&confinement.namespaces.network, &build.step_mounts, &build.mounts.devices, build.allowed, build.compat_volumes),
-    );
-    inputs.add("the options of commands", format!("{flags:?}").as_bytes());
+    flags::inputs(build, inputs);
     // Only where it is given, so that other builds keep their keys.
     if let Some(name) = stage.build.options.selection.hostname() {
         inputs.add("the name of the host", name.as_bytes());
