@@ -12,6 +12,7 @@ use crate::container::{add, adopt, commit, contents, copy, fetch, from, pull, re
 use crate::dockerfile::render::visible;
 use crate::dockerfile::{ParseError, Span};
 use crate::image::reference;
+use crate::transport;
 
 /// Why there is no image.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +23,12 @@ pub enum Error {
     /// Its stages cannot be built.
     #[error("{0}")]
     Plan(#[from] plan::Error),
+    /// The image is to become what none can.
+    #[error("{0}")]
+    Wish(#[from] Box<commit::Error>),
+    /// There is no key to sign it with.
+    #[error("{0}")]
+    Key(#[from] Box<transport::Error>),
     /// The name for the image is none. Scripts look for the words.
     #[error("tag {text}: {}", named(.reason))]
     Tag {

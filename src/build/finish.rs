@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 
 use containers_storage::ImageId;
-use containers_storage::store::NameChange;
+use containers_storage::store::{NameChange, Store};
 
 use super::cache::Inputs;
 use super::error::{Error, StepError};
@@ -18,6 +18,7 @@ use crate::container::config;
 use crate::container::find_image::Found;
 use crate::container::pull::{Fetch, Obtained};
 use crate::image::{Change, Draft, Reference};
+use crate::transport;
 
 /// What is committed.
 pub(super) enum Subject {
@@ -34,6 +35,20 @@ pub(super) fn documents(image: &ImageOptions) -> Documents {
         history: image.history,
         identity_label: image.identity_label,
         created_annotation: image.created_annotation,
+    }
+}
+
+/// Refuses what the caller wants of any image in vain, before there is one.
+pub(super) fn check(store: &Store, image: &ImageOptions) -> Result<(), Error> {
+    let wanted = commit::Options {
+        manifest_list: image.manifest_list.clone(),
+        documents: documents(image),
+        ..commit::Options::default()
+    };
+    commit::check(store, &wanted).map_err(Box::new)?;
+    match &image.sign_by {
+        Some(key) => Ok(transport::storage::check_key(key).map_err(Box::new)?),
+        None => Ok(()),
     }
 }
 

@@ -102,6 +102,7 @@ impl Drop for Held<'_> {
 pub fn build<'s>(store: &'s Store, options: &Options<'_>, tell: Tell<'_>) -> Result<Outcome<'s>, Error> {
     let file = dockerfile::parse_all(options.texts.iter().map(|text| text.text.as_str()))?;
     let names = finish::names(&options.image.tags)?;
+    finish::check(store, &options.image)?;
     let heading = heading(&file, options)?;
     let plan = plan::plan(&file, &heading, &options.selection, &options.image.env, &|name| options.further(name))?;
     warn_of_no_stages(&plan, &options.layering.anew, tell);

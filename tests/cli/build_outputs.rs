@@ -105,6 +105,39 @@ fn ids_and_descriptions_go_to_files() {
 }
 
 #[test]
+fn what_cannot_be_in_the_end_is_said_at_the_start() {
+    let env = TestEnv::new();
+    context(&env);
+    let id = env.ok(["build", "-q", "-t", "image", "ctx"]);
+    env.shell("mkdir shut dir; chmod 500 shut; touch file; chmod 400 file").success();
+    let cases: [(&[&str], &str); 10] = [
+        (
+            &["--iidfile", "/nosuch/x"],
+            "failed to write image ID to file \"/nosuch/x\": open /nosuch/x: No such file or directory",
+        ),
+        (&["--iidfile-raw", "shut/x"], "failed to write image ID to file \"shut/x\": open shut/x: Permission denied"),
+        (&["--iidfile", "file"], "failed to write image ID to file \"file\": open file: Permission denied"),
+        (&["--metadata-file", "nosuch/x"], "writing \"nosuch/x\": "),
+        (&["--metadata-file", "dir"], "writing \"dir\": "),
+        (&["--manifest", "UPPER"], "repository name must be lowercase"),
+        (&["--manifest", "localhost/image"], "which is no manifest list"),
+        (&["--timestamp", "99999999999999"], "99999999999999 seconds since 1970 is no time that an image can bear"),
+        (&["--source-date-epoch", "99999999999999"], "is no time that an image can bear"),
+        (&["--sign-by", "nobody@nowhere"], "nobody@nowhere"),
+    ];
+    for (flags, words) in cases {
+        let output = env.run(["build", "--no-cache", "-t", "made"].iter().chain(flags).chain(&["ctx"]));
+        assert_eq!((output.code, output.out().as_str()), (Some(125), ""), "nothing has begun: {output}");
+        assert!(output.err().to_lowercase().contains(&words.to_lowercase()), "{flags:?}: {output}");
+    }
+    assert_eq!(env.ok(["images", "-a", "-q", "--no-trunc"]).trim_start_matches("sha256:"), id);
+    // What another output makes may be the place of the file; a link may lead to a file that is not there.
+    env.shell("ln -s later link").success();
+    env.ok(["build", "-q", "-o", "made/here", "--iidfile", "made/id", "--metadata-file", "link", "ctx"]);
+    env.shell("test -s made/id && test -s later").success();
+}
+
+#[test]
 fn the_files_of_an_image_are_written_out() {
     let env = TestEnv::new();
     context(&env);

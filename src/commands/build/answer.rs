@@ -5,6 +5,8 @@ use std::io::IsTerminal;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::Access;
+
 use super::report::Style;
 use crate::commands::progress::is_dumb;
 use crate::commands::{CommandError, Ui, args};
@@ -120,13 +122,21 @@ impl AnswerArgs {
         args::given(&self.metadata_file)
     }
 
+    /// Refuses files that could not be written, as far as that can be told without making them: a build may take long.
+    pub(super) fn check_files(&self) -> Result<(), CommandError> {
+        for (path, _) in self.id_files() {
+            may_write(path).map_err(|error| no_id(path, error))?;
+        }
+        match self.metadata_file() {
+            Some(path) => may_write(path).map_err(|error| CommandError::from(error).context(format!("writing {path:?}"))),
+            None => Ok(()),
+        }
+    }
+
     /// Writes the files with the ID.
     pub(super) fn write_id(&self, id: &str) -> Result<(), CommandError> {
         for (path, algorithm) in self.id_files() {
-            std::fs::write(path, format!("{algorithm}{id}")).map_err(|error| {
-                let path = path.display().to_string();
-                CommandError::from(error).context(format!("failed to write image ID to file {path:?}: open {path}"))
-            })?;
+            std::fs::write(path, format!("{algorithm}{id}")).map_err(|error| no_id(path, error))?;
         }
         Ok(())
     }
@@ -159,6 +169,26 @@ impl AnswerArgs {
         let made = File::create(path);
         made.map(drop).map_err(|error| CommandError::from(error).context(format!("open {}", path.display())))
     }
+}
+
+/// Whether there is a file that can be written, or a directory in which one can be made.
+fn may_write(path: &Path) -> std::io::Result<()> {
+    let (place, access) = match std::fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => return Err(std::io::ErrorKind::IsADirectory.into()),
+        Ok(metadata) if metadata.is_file() => (path, Access::WRITE_OK),
+        // A link to nothing is followed to a place that may be.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && !path.is_symlink() => {
+            let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+            (directory.unwrap_or(Path::new(".")), Access::WRITE_OK | Access::EXEC_OK)
+        }
+        Ok(_) | Err(_) => return Ok(()),
+    };
+    Ok(rustix::fs::access(place, access)?)
+}
+
+fn no_id(path: &Path, error: std::io::Error) -> CommandError {
+    let path = path.display().to_string();
+    CommandError::from(error).context(format!("failed to write image ID to file {path:?}: open {path}"))
 }
 
 /// `FILE_OS_ARCH[_VARIANT]`

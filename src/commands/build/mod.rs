@@ -186,6 +186,10 @@ fn build_all(ctx: &Context, ui: &mut Ui, args: &BuildArgs) -> Result<ExitCode, C
     let outputs: Vec<Destination> = args.output.iter().map(|word| output::parse(word)).collect::<Result<_, _>>()?;
     let style = if outputs.contains(&Destination::Stdout) { Style::Quiet } else { args.answer.style()? };
     let Tags { names, places } = args.image.tags()?;
+    if outputs.is_empty() && places.is_empty() {
+        // What is written before may make their directory.
+        args.answer.check_files()?;
+    }
     let conf = containers_conf(ctx, ctx.store()?.conf().rootless)?;
     let selection = args.input.selection(ctx, args.processes.reads_input().then_some(1))?;
     let platforms = match selection.argument("TARGETPLATFORM").filter(|_| platforms.is_empty()) {

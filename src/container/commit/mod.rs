@@ -402,9 +402,7 @@ pub fn commit_watched(
     let container = WorkingContainer::open(store, name)?;
     refuse_prepended_layers(&container)?;
     extra::check(options)?;
-    if let Some(list) = &options.manifest_list {
-        manifest_list::check(store, list)?;
-    }
+    check(store, options)?;
     let base = container.base()?;
     let state = container.state();
     let (draft, warnings) = edited(state.draft.clone(), options)?;
@@ -542,6 +540,15 @@ fn edited(mut draft: Draft, options: &Options) -> Result<(Draft, Vec<Warning>), 
         }
     }
     Ok((draft, warnings))
+}
+
+/// Refuses what no image can become, whatever it is made of.
+pub fn check(store: &Store, options: &Options) -> Result<(), Error> {
+    created(options.documents.clock)?;
+    match &options.manifest_list {
+        Some(list) => Ok(manifest_list::check(store, list)?),
+        None => Ok(()),
+    }
 }
 
 fn created(clock: Clock) -> Result<Time, Error> {
