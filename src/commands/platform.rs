@@ -76,18 +76,46 @@ pub(super) fn named(word: &str) -> Result<Platform, CommandError> {
     Ok(normalized(parse(word, Platform::of_this_machine())?))
 }
 
-/// `OS/ARCH[/VARIANT]`, or `local` for this machine.
+/// What Go calls systems, and processors: a word alone is one of them (containerd, `platforms.Parse`).
+const SYSTEMS: [&str; 12] = [
+    "aix",
+    "android",
+    "darwin",
+    "dragonfly",
+    "freebsd",
+    "illumos",
+    "linux",
+    "netbsd",
+    "openbsd",
+    "plan9",
+    "solaris",
+    "windows",
+];
+const PROCESSORS: [&str; 14] = [
+    "386", "amd64", "arm", "arm64", "loong64", "mips", "mips64", "mips64le", "mipsle", "ppc64", "ppc64le", "riscv64", "s390x",
+    "wasm",
+];
+
+/// `OS/ARCH[/VARIANT]`, one of the first two, or `local` for this machine.
 fn parse(word: &str, machine: Platform) -> Result<Platform, CommandError> {
-    if word == "local" {
+    let trimmed = word.trim_matches('/');
+    if matches!(trimmed, "local" | "") {
         return Ok(machine);
     }
-    let mut parts = word.split('/').map(str::to_owned);
+    let alone = normalized(Platform { os: trimmed.to_owned(), architecture: trimmed.to_owned(), variant: String::new() });
+    if SYSTEMS.contains(&alone.os.as_str()) {
+        return Ok(Platform { os: alone.os, ..machine });
+    }
+    if PROCESSORS.contains(&alone.architecture.as_str()) {
+        return Ok(Platform { os: machine.os, ..alone });
+    }
+    let mut parts = trimmed.split('/').map(str::to_owned);
     match (parts.next(), parts.next(), parts.next(), parts.next()) {
         (Some(os), Some(architecture), variant, None) if !os.is_empty() && !architecture.is_empty() => {
             Ok(Platform { os, architecture, variant: variant.unwrap_or_default() })
         }
         _ => Err(CommandError::usage(format!(
-            "building system context: invalid platform syntax for {word:?} (use OS/ARCH[/VARIANT][,...])"
+            "building system context: invalid platform syntax for {word:?} (use OS/ARCH[/VARIANT][,...], OS or ARCH)"
         ))),
     }
 }
@@ -149,10 +177,17 @@ mod tests {
             ("linux/armel", "linux/arm/v6"),
             ("linux/i386", "linux/386/"),
             ("Linux/S390X", "linux/s390x/"),
+            ("arm64", "linux/arm64/"),
+            ("/ARM/", "linux/arm/v7"),
+            ("x86_64", "linux/amd64/"),
+            ("armel", "linux/arm/v6"),
+            ("linux/", &*format!("linux/{machine}/")),
+            ("Windows", &*format!("windows/{machine}/")),
+            ("", &*format!("linux/{machine}/")),
         ] {
             assert_eq!(resolved(PlatformArgs { platform: vec![word.to_owned()], ..Default::default() }), Ok(some(platform)));
         }
-        for word in ["zz", "", "linux/", "/arm", "a/b/c/d"] {
+        for word in ["zz", "zz/", "a/b/c/d", "linux//v7"] {
             let error = resolved(PlatformArgs { platform: vec![word.to_owned()], ..Default::default() }).unwrap_err();
             assert!(error.contains("invalid platform syntax"), "{word}: {error}");
         }

@@ -173,6 +173,21 @@ fn layers_for_other_places_are_compressed_where_that_was_asked_for() {
 }
 
 #[test]
+fn a_platform_may_be_a_processor_or_a_system_alone() {
+    let env = TestEnv::new();
+    env.write("ctx/Dockerfile", "FROM scratch\nLABEL a=b\n");
+    let made = |word: &str| {
+        env.ok(["build", "-q", "--platform", word, "-t", "made", "ctx"]);
+        env.ok(["inspect", "--type", "image", "--format", "{{.OCIv1.OS}}/{{.OCIv1.Architecture}}/{{.OCIv1.Variant}}", "made"])
+    };
+    for (word, platform) in [("s390x", "linux/s390x/"), ("armhf", "linux/arm/v7"), ("linux/arm64/", "linux/arm64/")] {
+        assert_eq!(made(word), platform, "{word}");
+    }
+    assert!(made("windows").starts_with("windows/"));
+    assert!(env.run(["build", "--platform", "zz", "ctx"]).failure(125).contains("invalid platform syntax for \"zz\""));
+}
+
+#[test]
 fn names_of_stages_may_be_variables_but_not_nothing() {
     let env = TestEnv::new();
     env.write("ctx/file", "content\n");

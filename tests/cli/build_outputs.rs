@@ -95,6 +95,7 @@ fn ids_and_descriptions_go_to_files() {
     assert_eq!(meta["containerimage.config.digest"], format!("sha256:{id}"));
     let digest = env.ok(["inspect", "--format", "{{.FromImageDigest}}", "named"]);
     assert_eq!(meta["containerimage.digest"], digest.as_str());
+    assert_eq!(meta["image.name"], "localhost/named:latest");
     assert_eq!(meta["containerimage.descriptor"]["digest"], digest.as_str());
     assert_eq!(meta["containerimage.descriptor"]["mediaType"], "application/vnd.oci.image.manifest.v1+json");
     assert!(meta["containerimage.descriptor"]["size"].as_u64().is_some_and(|size| size > 100), "{meta}");
