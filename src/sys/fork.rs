@@ -7,18 +7,21 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
 
 use nix::sched::CloneFlags;
 use nix::unistd::{ForkResult, Pid};
+
+/// How long a thread that was joined may take to be gone, on a machine that is busy with others.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How often that is asked.
+const PAUSE: Duration = Duration::from_micros(200);
 
 /// Runs `child` in a copy of this process, which ends with the status that `child` returns. The copy of `unneeded`, which `child`
 /// must not use, is closed before: a pipe's write end that lived on there would keep its reader waiting. Refused with `EINVAL`
 /// if this process has threads, as `unshare(CLONE_NEWUSER)` would be.
 pub fn fork_alone(unneeded: BorrowedFd<'_>, child: impl FnOnce() -> i32) -> io::Result<Pid> {
-    // A directory has two links and one more for each directory in it; each thread is one (proc_pid_task(5)).
-    if std::fs::metadata("/proc/self/task")?.nlink() > 3 {
-        return Err(io::Error::from_raw_os_error(libc::EINVAL));
-    }
+    wait_until_alone()?;
     // SAFETY: the process has one thread, this one, so no lock is held by a thread that the copy lacks, and nobody can start
     // another one between the check and the call.
     match unsafe { nix::unistd::fork() }? {
@@ -33,6 +36,19 @@ pub fn fork_alone(unneeded: BorrowedFd<'_>, child: impl FnOnce() -> i32) -> io::
             unsafe { libc::_exit(status) }
         }
     }
+}
+
+/// Waits for threads that are ending: the kernel wakes whoever joins one before it forgets it. `EINVAL` if one stays.
+fn wait_until_alone() -> io::Result<()> {
+    let end = Instant::now() + PATIENCE;
+    // A directory has two links and one more for each directory in it; each thread is one (proc_pid_task(5)).
+    while std::fs::metadata("/proc/self/task")?.nlink() > 3 {
+        if Instant::now() >= end {
+            return Err(io::Error::from_raw_os_error(libc::EINVAL));
+        }
+        std::thread::sleep(PAUSE);
+    }
+    Ok(())
 }
 
 /// As `fork_into`, but the copy is a sibling of this process: a child of this process's own parent, which is told of its end (`CLONE_PARENT`,
@@ -54,9 +70,7 @@ fn clone(
     unneeded: &[BorrowedFd<'_>],
     child: impl FnOnce() -> i32,
 ) -> io::Result<Pid> {
-    if std::fs::metadata("/proc/self/task")?.nlink() > 3 {
-        return Err(io::Error::from_raw_os_error(libc::EINVAL));
-    }
+    wait_until_alone()?;
     let kinds = CloneFlags::CLONE_NEWUSER
         | CloneFlags::CLONE_NEWNS
         | CloneFlags::CLONE_NEWPID
