@@ -31,7 +31,7 @@ b --layers -t one .; config one; b --layers -t one .; b --layers .; b .",
     "printf 'FROM busybox\nRUN echo out; echo err >&2\n' >Dockerfile
 b -q .; cat err; b -q --layers .; b --iidfile id .; ids <id; echo; b -q --iidfile id .; b --logfile log .; ids <log; b -q --logfile log .; ids <log
 $B bud $F -o - . 2>err | tar t | grep -x etc/passwd; $B bud $F -o type=tar,dest=- . 2>err | tar t | grep -x etc/passwd
-b -o out .; cat out/etc/group; b --iidfile /nosuch/x .; says 'failed to write image ID to file \"/nosuch/x\"'",
+b -o out .; cat out/etc/group; b --iidfile /nosuch/x . | tail -n 1; says 'failed to write image ID to file \"/nosuch/x\"'",
     // Stages.
     "printf 'FROM busybox AS a\nRUN echo a >/a\nFROM busybox AS b\nRUN echo b >/b\nFROM busybox\nCOPY --from=a /a /aa\nCOPY --from=1 /b /bb\nCOPY --from=busybox /etc/passwd /pw\nRUN cat /aa /bb\n' >Dockerfile
 b --jobs 1 -t s .; b --jobs 1 --layers -t s .; config s; b --target a .; b --target nope .; says 'target \"nope\" was not found in the provided Dockerfile'",
