@@ -132,21 +132,6 @@ USER user:
 RUN id -u; id -g
 E
 b --secret id=s,src=s .",
-    // Digests of large files in the history.
-    "said() { $B inspect --type image l | jq -r '.OCIv1.history[].created_by'; }
-mkdir d d/s; head -c 41000007 /dev/zero | tr '\\0' x >d/s/large; echo s >d/small; truncate -s 20M d/hole; echo end >>d/hole; head -c 9000001 /dev/zero >other
-from >Dockerfile <<'E'
-COPY d/s/large /made/large
-COPY d /made/d
-COPY other f d/hole /made/several/
-COPY other /made/other
-RUN echo more >>/made/other; rm /made/large
-COPY --chown=5:6 --chmod=600 d/s /made/s
-ENV a=b
-COPY d/s/large /made/link
-CMD [\"x\"]
-E
-b -q -t l .; said; b -q --layers -t l .; said; printf 'FROM busybox\nCOPY d/s/large /\n' >Dockerfile; b -q -t l .; said; b -q --layers -t l .; said",
     // The steps' images in lists, and what takes them away.
     "printf 'FROM busybox\nENV a=b\nCOPY f /f\nLABEL c=d\n' >Dockerfile; n() { echo $(($($B images -aq | sort -u | wc -l))) $($B images -q | sort -u | wc -l); }
 n; b -q --layers -t one .; n; b -q --layers --label x=y -t two .; n; b -q --layers -t three .; n; $B rmi two >/dev/null; n; $B rmi one three >/dev/null; n; $B rmi --prune -f >/dev/null; n",

@@ -4,7 +4,8 @@ use crate::harness::{TestEnv, skip_without};
 
 /// What is copied from. Times are whole seconds, because Buildah's copies have no others.
 const FIXTURE: &str = r#"
-mkdir -p src/dir/sub src/dir/empty src/other/deep/er src/glob
+mkdir -p src/dir/sub src/dir/empty src/other/deep/er src/glob src/big
+head -c 41000007 /dev/zero | tr '\0' 'x' > src/big/large; head -c 9000001 /dev/zero > src/big/zeros; truncate -s 20M src/big/hole; printf end >> src/big/hole
 printf 'one\n' > src/one; printf 'two\n' > src/two; : > src/none
 printf 'in dir\n' > src/dir/file; printf 'in sub\n' > src/dir/sub/file; ln src/dir/file src/dir/sub/hard
 ln -s ../file src/dir/sub/link; ln -s /nowhere src/dir/dangling; ln -s one src/link; ln -s dir src/dirlink
@@ -44,6 +45,11 @@ const CALLS: &[&str] = &[
     "copy C src/glob/[ab].txt /last",
     "copy C src/gl*b /globbed",
     "copy C src/gnu.tar /gnu.tar",
+    // So large that the copy is read again for its digest.
+    "copy C src/big/large /big-one",
+    "copy C src/big /big",
+    "copy C src/big/zeros src/one src/big/hole /big-and-small/",
+    "copy --chown 5:6 --chmod 600 C src/big /big-and-owned",
     "copy C src/passwd /etc/passwd",
     "copy C src/group /etc/group",
     "copy --chown 5:6 C src/dir /owned/by/numbers",

@@ -181,16 +181,16 @@ impl Reporter<'_> {
         }
         let line = match event {
             Event::Step { stage, number, of, text } => format!("{}STEP {number}/{of}: {text}", self.prefix(*stage)),
-            Event::Cached { stage, image } => format!("{}--> Using cache {image}", self.beside(*stage)),
-            Event::Pulled { stage, from } => format!("{}--> Cache pulled from remote {from}", self.beside(*stage)),
-            Event::Sending { stage, to } => format!("{}--> Pushing cache {to}", self.beside(*stage)),
+            Event::Cached { image, .. } => format!("--> Using cache {image}"),
+            Event::Pulled { from, .. } => format!("--> Cache pulled from remote {from}"),
+            Event::Sending { to, .. } => format!("--> Pushing cache {to}"),
             Event::Missed { stage, reason } if style == Style::Explained => {
                 self.ui.finish()?;
                 self.ui.note(format!("{}--> Not from the cache: {reason}", self.beside(*stage)));
                 return Ok(());
             }
             Event::Made { .. } if self.hides_ids => return Ok(()),
-            Event::Made { stage, image } => format!("{}--> {}", self.beside(*stage), image.get(..12).unwrap_or(image)),
+            Event::Made { image, .. } => format!("--> {}", image.get(..12).unwrap_or(image)),
             Event::Commit { stage, name: Some(name) } => format!("{}COMMIT {name}", self.prefix(*stage)),
             Event::Commit { stage, name: None } => format!("{}COMMIT", self.prefix(*stage)),
             Event::UnusedArguments(names) => {
@@ -226,7 +226,8 @@ impl Reporter<'_> {
         }
     }
 
-    /// Before a line that follows that of a step: the stage, if another one is at work, too, whose step may stand between.
+    /// Before a line of ours that follows that of a step: the stage, if another one is at work, too, whose step may stand between. Lines that
+    /// Buildah has as well are as scripts know them.
     fn beside(&self, stage: StagePlace) -> String {
         if self.at_work.len() > 1 { self.prefix(stage) } else { String::new() }
     }
